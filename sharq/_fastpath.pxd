@@ -1,0 +1,51 @@
+# The codec at a glance. Docstrings are in the stub, `_fastpath.pyi`.
+from libc.stdint cimport int64_t
+
+
+cdef class Writer:
+    """Bytes under construction: RESP2 arguments and JSON text."""
+    cdef char* data
+    cdef Py_ssize_t used
+    cdef Py_ssize_t capacity
+
+    cdef int reserve(self, Py_ssize_t more) except -1
+    cdef int raw(self, const char* text, Py_ssize_t size) except -1
+    cdef int text(self, bytes text) except -1
+    cdef int digits(self, int64_t value) except -1
+    cdef int header(self, char marker, int64_t value) except -1
+    cdef int bulk(self, const char* text, Py_ssize_t size) except -1
+    cdef int word(self, str text) except -1
+    cdef int blob(self, bytes text) except -1
+    cdef int integer(self, int64_t value) except -1
+    cdef bytes take(self)
+
+
+cdef class Codec:
+    cdef readonly str prefix
+    cdef bytes _prefix
+    cdef dict _digests
+    cdef Writer _out
+
+    cdef int _key(self, str queue_type, bytes suffix, str name) except -1
+    cdef int _begin(self, str script, Py_ssize_t keys, Py_ssize_t arguments) except -1
+    cdef int _queue_prefixes(self, str queue_type) except -1
+
+
+cdef class Job:
+    cdef readonly str queue_type
+    cdef readonly str queue_id
+    cdef readonly str job_id
+    cdef readonly bytes payload
+    cdef readonly int64_t requeues_remaining
+    cdef readonly int64_t attempt
+    cdef readonly int64_t current_queue_length
+    cdef readonly str lease
+
+
+cdef class Batch:
+    cdef readonly str queue_type
+    cdef list _reply
+    cdef list _jobs
+    cdef Py_ssize_t _count
+
+    cdef int _write_job(self, Writer out, Py_ssize_t at) except -1

@@ -1,0 +1,110 @@
+"""The exception tree.
+
+Every class has a stable ``code``, the word that REST and push answers carry, and its
+docstring is the message that is shown when none is given.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class SharqException(Exception):
+    """Something went wrong inside SharQ."""
+
+    code = "internal"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or type(self).__name__))
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class BadArgumentException(SharqException):
+    """An argument has an invalid value."""
+
+    code = "invalid_argument"
+
+
+class NotJson(BadArgumentException):
+    """The body is not valid JSON."""
+
+    code = "not_json"
+
+
+class PayloadTooLarge(BadArgumentException):
+    """The payload is larger than this server accepts."""
+
+    code = "payload_too_large"
+
+
+class JobConflict(SharqException):
+    """A job with this `job_id` and another payload is queued or active."""
+
+    code = "job_conflict"
+
+
+class ConfigError(SharqException):
+    """The configuration is not valid."""
+
+    code = "invalid_configuration"
+
+
+class EmbeddedStoreError(SharqException):
+    """The embedded store could not be started."""
+
+    code = "embedded_store"
+
+
+class StoreError(SharqException):
+    """The store could not answer.
+
+    `retry_after` is the number of seconds after which another try makes sense, or None where
+    a repetition does not help. `outcome_unknown` tells that the command was sent and may have
+    been carried out.
+    """
+
+    code = "store_error"
+    retry_after: int | None = None
+    outcome_unknown = False
+
+
+class StoreUnavailable(StoreError):
+    """The store is not available."""
+
+    code = "store_unavailable"
+    retry_after = 1
+
+
+class StoreOutcomeUnknown(StoreUnavailable):
+    """The store did not answer in time; the operation may have been carried out."""
+
+    outcome_unknown = True
+
+
+class StoreOverloaded(StoreUnavailable):
+    """Too many operations are waiting for the store."""
+
+    code = "overloaded"
+
+
+class StoreFull(StoreError):
+    """The store cannot take more data."""
+
+    code = "store_full"
+    retry_after = 5
+
+
+class StoreDenied(StoreError):
+    """The store refused the server's credentials."""
+
+    code = "store_auth"
+    retry_after = 5
+
+
+class StoreBug(StoreError):
+    """The store answered in a way that it should not."""
+
+    code = "internal"

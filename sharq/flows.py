@@ -1,0 +1,319 @@
+"""What a caller asks for: arguments checked, then one or more calls of the store.
+
+A flow is a generator: it yields a `Call` and is sent its result, or yields a list of calls and is
+sent a list with a result or a `StoreError` for each. It does no I/O, so that the synchronous and
+the asynchronous face drive the same ones. What each method means, takes and raises is told where
+users see it, in `sharq.aio`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, TypeVar
+
+from sharq._fastpath import Batch
+from sharq.call import Call
+from sharq.config import QueueSettings
+from sharq.errors import StoreError
+from sharq.identifiers import (
+    MAX_COUNT,
+    MAX_INTERVAL,
+    check_identifier,
+    check_integer,
+    check_interval,
+    check_lease,
+    check_requeue_limit,
+    invalid,
+)
+from sharq.operations import BULK_SIZE, REGISTRATION_AGE, Operations
+from sharq.payloads import check_payload
+from sharq.results import (
+    Cleared,
+    Ended,
+    Enqueued,
+    Extended,
+    JobStatus,
+    NewJob,
+    Overview,
+    QueueMetrics,
+)
+
+T = TypeVar("T")
+Flow = Generator[Call[Any] | list[Call[Any]], Any, T]
+
+REGISTER_AGAIN = 60.0
+"""Seconds after which a process registers a type again before it enqueues to it."""
+
+_MOST_REGISTERED = 100_000
+
+
+MAX_TAKE = 100
+"""Jobs that one dequeue leases at most."""
+
+
+class Flows:
+    """The flows of one deployment. `clock` is monotonic, in seconds."""
+
+    def __init__(
+        self, operations: Operations, settings: QueueSettings, clock: Callable[[], float]
+    ) -> None:
+        self.settings = settings
+        self.operations = operations
+        self._clock = clock
+        self._registered: dict[str, float] = {}
+
+    def new_job(
+        self,
+        payload: bytes,
+        interval: Any,
+        job_id: Any,
+        queue_id: Any,
+        queue_type: Any,
+        requeue_limit: Any,
+        max_queued_length: Any,
+    ) -> NewJob:
+        """Check what a job is made of; no call of the store."""
+        if requeue_limit is None:
+            requeue_limit = self.settings.default_job_requeue_limit
+        if max_queued_length is not None:
+            check_integer("max_queued_length", max_queued_length, 0, MAX_COUNT)
+        return NewJob(
+            interval=check_interval("interval", interval),
+            job_id=check_identifier("job_id", job_id),
+            queue_id=check_identifier("queue_id", queue_id),
+            queue_type=check_identifier("queue_type", queue_type),
+            requeue_limit=check_requeue_limit(requeue_limit),
+            payload=check_payload(payload, self.settings.max_payload_bytes),
+            max_queued_length=max_queued_length,
+        )
+
+    def submit(self, job: NewJob) -> Flow[Enqueued]:
+        """Enqueue one job, its type registered before."""
+        if self._wants_registration(job.queue_type):
+            yield self.operations.register(job.queue_type)
+            self._note_registration(job.queue_type)
+        outcome: Enqueued = yield self.operations.enqueue(job)
+        return outcome
+
+    def submit_many(self, jobs: Sequence[NewJob]) -> Flow[list[Enqueued | StoreError]]:
+        """Enqueue jobs in order; the outcome or the failure of each, in the same order."""
+        by_type: dict[str, list[int]] = {}
+        for index, job in enumerate(jobs):
+            by_type.setdefault(job.queue_type, []).append(index)
+        results: list[Any] = [None] * len(jobs)
+
+        new = [queue_type for queue_type in by_type if self._wants_registration(queue_type)]
+        calls: list[Call[Any]] = [self.operations.register(queue_type) for queue_type in new]
+        answers = (yield calls) if calls else []
+        for queue_type, answer in zip(new, answers, strict=True):
+            if isinstance(answer, StoreError):
+                for index in by_type.pop(queue_type):
+                    results[index] = answer
+            else:
+                self._note_registration(queue_type)
+
+        chunks = [
+            (queue_type, indices[at : at + BULK_SIZE])
+            for queue_type, indices in by_type.items()
+            for at in range(0, len(indices), BULK_SIZE)
+        ]
+        calls = [
+            self.operations.enqueue_many(queue_type, [jobs[index] for index in chunk])
+            for queue_type, chunk in chunks
+        ]
+        answers = (yield calls) if calls else []
+        for (_, chunk), answer in zip(chunks, answers, strict=True):
+            failed = isinstance(answer, StoreError)
+            for at, index in enumerate(chunk):
+                results[index] = answer if failed else answer[at]
+        return results
+
+    def take(self, queue_type: Any, count: Any, request_id: Any) -> Flow[Batch]:
+        """Lease up to `count` jobs of a type."""
+        check_identifier("queue_type", queue_type)
+        check_integer("count", count, 1, MAX_TAKE)
+        if request_id is not None:
+            check_identifier("request_id", request_id)
+        batch: Batch = yield self.operations.dequeue(queue_type, count, request_id)
+        return batch
+
+    def finish_job(self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Flow[Ended]:
+        """End a leased job for good."""
+        n = _lease_number(queue_type, queue_id, job_id, lease)
+        ended: Ended = yield self.operations.finish(queue_type, queue_id, job_id, n)
+        return ended
+
+    def release_job(
+        self,
+        queue_type: Any,
+        queue_id: Any,
+        job_id: Any,
+        lease: Any,
+        delay: Any,
+        count_requeue: Any,
+    ) -> Flow[Ended]:
+        """Give a leased job back."""
+        n = _lease_number(queue_type, queue_id, job_id, lease)
+        check_interval("delay", delay)
+        if not isinstance(count_requeue, bool):
+            raise invalid("count_requeue")
+        ended: Ended = yield self.operations.release(
+            queue_type, queue_id, job_id, n, delay, count_requeue
+        )
+        return ended
+
+    def extend_job(
+        self, queue_type: Any, queue_id: Any, job_id: Any, by: Any, lease: Any
+    ) -> Flow[Extended]:
+        """Let a lease end later."""
+        n = _lease_number(queue_type, queue_id, job_id, lease)
+        check_integer("by", by, 1, MAX_INTERVAL)
+        extended: Extended = yield self.operations.extend(queue_type, queue_id, job_id, n, by)
+        return extended
+
+    def job_status(self, queue_type: Any, queue_id: Any, job_id: Any) -> Flow[JobStatus]:
+        """Where a job stands."""
+        _check_names(queue_type, queue_id, job_id)
+        status: JobStatus = yield self.operations.status(queue_type, queue_id, job_id)
+        return status
+
+    def set_interval(self, queue_type: Any, queue_id: Any, interval: Any) -> Flow[bool]:
+        """Set a queue's interval for good."""
+        check_interval("interval", interval)
+        _check_queue(queue_type, queue_id)
+        known: bool = yield self.operations.set_interval(queue_type, queue_id, interval)
+        return known
+
+    def reset_interval(self, queue_type: Any, queue_id: Any) -> Flow[bool]:
+        """Give a queue's interval back to its producers."""
+        _check_queue(queue_type, queue_id)
+        known: bool = yield self.operations.reset_interval(queue_type, queue_id)
+        return known
+
+    def clear(self, queue_type: Any, queue_id: Any, purge_all: Any) -> Flow[Cleared]:
+        """Remove the waiting jobs of a queue, with `purge_all` its leases too."""
+        _check_queue(queue_type, queue_id)
+        if not isinstance(purge_all, bool):
+            raise invalid("purge_all")
+        cleared: Cleared = yield self.operations.clear(queue_type, queue_id, purge_all)
+        return cleared
+
+    def queue_length(self, queue_type: Any, queue_id: Any) -> Flow[int]:
+        """The number of waiting jobs of a queue."""
+        _check_queue(queue_type, queue_id)
+        length: int = yield self.operations.queue_length(queue_type, queue_id)
+        return length
+
+    def queue_metrics(self, queue_type: Any, queue_id: Any) -> Flow[QueueMetrics]:
+        """Lengths, rate and counts of a queue."""
+        _check_queue(queue_type, queue_id)
+        metrics: QueueMetrics = yield self.operations.queue_metrics(queue_type, queue_id)
+        return metrics
+
+    def overview(self) -> Flow[Overview]:
+        """The types that have jobs, and the sums of their counts."""
+        now = yield self.operations.ping()
+        minutes = [(now // 60_000 - ago) * 60_000 for ago in range(10)]
+        enqueued = dict.fromkeys(minutes, 0)
+        dequeued = dict.fromkeys(minutes, 0)
+        with_jobs: list[str] = []
+        seen: set[str] = set()
+        cursor = ""
+        while cursor != "0":
+            page = yield self.operations.list_types(cursor or "0")
+            cursor = page.cursor
+            types = [queue_type for queue_type, _ in page.types if queue_type not in seen]
+            seen.update(types)
+            answers = (yield [self.operations.type_metrics(t) for t in types]) if types else []
+            for queue_type, metrics in zip(types, _unfailed(answers), strict=True):
+                if metrics.has_jobs:
+                    with_jobs.append(queue_type)
+                for minute in minutes:
+                    enqueued[minute] += metrics.enqueue_counts.get(minute, 0)
+                    dequeued[minute] += metrics.dequeue_counts.get(minute, 0)
+        return Overview(with_jobs, enqueued, dequeued)
+
+    def queue_ids(self, queue_type: Any) -> Flow[list[str]]:
+        """The queues of a type that have waiting or leased jobs, each once."""
+        check_identifier("queue_type", queue_type)
+        names: dict[str, None] = {}
+        for waiting in (True, False):
+            cursor = ""
+            while cursor != "0":
+                page = yield self.operations.list_queues(queue_type, waiting, cursor or "0")
+                cursor = page.cursor
+                names.update(dict.fromkeys(page.names))
+        return list(names)
+
+    def sweep(self) -> Flow[int]:
+        """Take back the jobs of all types whose leases have run out; how many there were.
+
+        Types that were found vacant leave the registry. Where a node fails, the other types are
+        still swept before its error is raised.
+        """
+        total = 0
+        failure: StoreError | None = None
+        cursor = ""
+        while cursor != "0":
+            page = yield self.operations.list_types(cursor or "0")
+            cursor = page.cursor
+            ages = dict(page.types)
+            types = list(ages)
+            vacant: list[str] = []
+            while types:
+                answers = yield [self.operations.requeue(queue_type) for queue_type in types]
+                again: list[str] = []
+                for queue_type, swept in zip(types, answers, strict=True):
+                    if isinstance(swept, StoreError):
+                        failure = failure or swept
+                        continue
+                    total += swept.returned + swept.discarded
+                    if swept.more:
+                        again.append(queue_type)
+                    if swept.vacant and ages[queue_type] >= REGISTRATION_AGE:
+                        vacant.append(queue_type)
+                types = again
+            if vacant:
+                answers = yield [self.operations.unregister(t) for t in vacant]
+                failure = failure or next((a for a in answers if isinstance(a, StoreError)), None)
+        if failure is not None:
+            raise failure
+        return total
+
+    def _wants_registration(self, queue_type: str) -> bool:
+        registered = self._registered.get(queue_type)
+        return registered is None or self._clock() - registered >= REGISTER_AGAIN
+
+    def _note_registration(self, queue_type: str) -> None:
+        if len(self._registered) >= _MOST_REGISTERED:
+            self._registered.clear()
+        self._registered[queue_type] = self._clock()
+
+
+def _check_queue(queue_type: Any, queue_id: Any) -> None:
+    check_identifier("queue_id", queue_id)
+    check_identifier("queue_type", queue_type)
+
+
+def _check_names(queue_type: Any, queue_id: Any, job_id: Any) -> None:
+    check_identifier("job_id", job_id)
+    _check_queue(queue_type, queue_id)
+
+
+def _lease_number(queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> str:
+    """The `n` of a lease token, which has to be of this job; empty where no token is given."""
+    _check_names(queue_type, queue_id, job_id)
+    if lease is None:
+        return ""
+    parts = check_lease(lease)
+    if parts[:3] != (queue_type, queue_id, job_id):
+        raise invalid("lease")
+    return parts.n
+
+
+def _unfailed(answers: Iterable[Any]) -> list[Any]:
+    answers = list(answers)
+    for answer in answers:
+        if isinstance(answer, StoreError):
+            raise answer
+    return answers

@@ -1,0 +1,74 @@
+"""What a valid name, interval, limit and length is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from sharq.errors import BadArgumentException
+
+MAX_INTERVAL = 31_536_000_000
+"""The longest interval, delay or extension: 365 days in milliseconds."""
+
+MAX_COUNT = 2**63 - 1
+"""The largest requeue limit or queue length: what a signed 64-bit integer holds."""
+
+_NAME = r"[A-Za-z0-9_-]{1,100}"
+_IDENTIFIER = re.compile(_NAME)
+_LEASE = re.compile(rf"({_NAME})/({_NAME})/({_NAME})/([0-9]{{1,19}})")
+
+
+def invalid(field: str) -> BadArgumentException:
+    """The original's message for a field with a value that cannot be used."""
+    return BadArgumentException(f"`{field}` has an invalid value.")
+
+
+def is_identifier(value: Any) -> bool:
+    """Tell whether `value` is a `str` of 1 to 100 characters of ``A-Z a-z 0-9 _ -``."""
+    return isinstance(value, str) and _IDENTIFIER.fullmatch(value) is not None
+
+
+def is_integer(value: Any, low: int, high: int) -> bool:
+    """Tell whether `value` is an `int`, no `bool`, with low ≤ value ≤ high."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def check_identifier(field: str, value: Any) -> str:
+    """Return `value` where it is a valid name; raise `BadArgumentException` otherwise."""
+    if not is_identifier(value):
+        raise invalid(field)
+    return str(value)
+
+
+def check_integer(field: str, value: Any, low: int, high: int) -> int:
+    """Return `value` where it is an integer between the bounds; raise otherwise."""
+    if not is_integer(value, low, high):
+        raise invalid(field)
+    return int(value)
+
+
+def check_interval(field: str, value: Any) -> int:
+    """Return `value` where it is a valid time span in milliseconds, 0 to 365 days."""
+    return check_integer(field, value, 0, MAX_INTERVAL)
+
+
+def check_requeue_limit(value: Any) -> int:
+    """Return `value` where it is a valid requeue limit: -1 (for ever) or a count."""
+    return check_integer("requeue_limit", value, -1, MAX_COUNT)
+
+
+class Lease(NamedTuple):
+    """The parts of a lease token, ``queue_type/queue_id/job_id/n``."""
+
+    queue_type: str
+    queue_id: str
+    job_id: str
+    n: str
+
+
+def check_lease(token: Any) -> Lease:
+    """Return the parts of a well-formed lease token; raise `BadArgumentException` otherwise."""
+    match = _LEASE.fullmatch(token) if isinstance(token, str) else None
+    if match is None:
+        raise invalid("lease")
+    return Lease(*match.groups())

@@ -1,0 +1,41 @@
+-- Puts a job at the tail of its queue: status and the length before it.
+-- k: ready queue active delayed counters
+local function put(k, queue_id, job_id, payload, interval, requeue_limit, max_length)
+  local q = load_queue(k.queue, job_id)
+  local known = q.job or redis.call('HGET', k.active, job_id)
+  if known then
+    return payload_of(known) == payload and DUPLICATE or CONFLICT, q.waiting
+  end
+  if max_length and q.waiting >= max_length then
+    return FULL, q.waiting
+  end
+
+  local empty, by_api = q.waiting == 0, q.api
+  if empty and q.interval and redis.call('EXISTS', k.active) == 0 then
+    begin_anew(q)
+  end
+  local changed = not q.api and q.interval ~= interval
+  if changed then
+    change_interval(q, interval)
+  end
+  local seq = q.next
+  local record = seq .. ':' .. requeue_limit .. ':0 ' .. payload
+  q.next, q.waiting = seq + 1, q.waiting + 1
+  if empty or changed then
+    redis.call('HSET', q.key, ':i', q.interval, ':t', q.tat, ':h', q.head, ':n', q.next,
+      ':' .. seq, job_id, job_id, record)
+  else
+    redis.call('HSET', q.key, ':n', q.next, ':' .. seq, job_id, job_id, record)
+  end
+  if empty then
+    redis.call('PERSIST', q.key)
+    redis.call('ZADD', k.ready, math.max(q.tat, now), queue_id)
+  elseif changed or q.waiting - 1 == q.late then
+    reschedule(k.ready, queue_id, q, k.delayed)
+  end
+  if by_api and not q.api then
+    redis.call('HDEL', q.key, ':s', ':x')
+  end
+  count(k.counters, 'e', queue_id)
+  return QUEUED, q.waiting - 1
+end

@@ -1,0 +1,24 @@
+-- The schedule: a sorted set of queue_id by the time (ms) at which its next job may go. Every
+-- queue with a waiting job is in it, and no other.
+local function due_at(q, delayed)
+  if q.waiting > q.late then
+    return q.tat
+  end
+  return math.max(q.tat, tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or 0))
+end
+
+local function schedule(ready, queue_id, q, delayed)
+  if q.waiting > 0 then
+    redis.call('ZADD', ready, math.max(due_at(q, delayed), now), queue_id)
+  else
+    redis.call('ZREM', ready, queue_id)
+  end
+end
+
+-- As `schedule`, but a queue that was ready and still is keeps its turn.
+local function reschedule(ready, queue_id, q, delayed)
+  local at = redis.call('ZSCORE', ready, queue_id)
+  if not at or tonumber(at) > now or due_at(q, delayed) > now then
+    schedule(ready, queue_id, q, delayed)
+  end
+end

@@ -1,0 +1,17 @@
+-- One requeue less. In digits, since a limit of 64 bits does not fit a Lua number.
+local function spend(left)
+  if left == '-1' then
+    return left
+  end
+  local high, low = string.sub(left, 1, -10), tonumber(string.sub(left, -9))
+  if high == '' then
+    return string.format('%d', low - 1)
+  end
+  if low == 0 then
+    high, low = string.format('%.0f', high - 1), 1000000000
+  end
+  if high == '0' then
+    high = ''
+  end
+  return high .. string.format('%09d', low - 1)
+end

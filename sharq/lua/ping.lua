@@ -1,0 +1,6 @@
+-- Shows that the store runs scripts, and tells its clock.
+-- KEYS:
+-- ARGV:
+-- Returns: the store's time in ms
+--@include clock
+return now

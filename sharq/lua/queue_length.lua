@@ -1,0 +1,6 @@
+-- The number of waiting jobs of a queue, delayed ones included.
+-- KEYS: void queue
+-- ARGV:
+-- Returns: length
+--@include queue
+return load_queue(KEYS[2]).waiting

@@ -1,0 +1,146 @@
+"""What values an option takes, and how they are read from text."""
+
+from __future__ import annotations
+
+import configparser
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sharq.identifiers import MAX_INTERVAL
+
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
+_HOST = re.compile(r"[\w.-]{1,253}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
+
+
+class Refused(Exception):
+    """A value cannot be used; without a message, because it is not what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The values that an option takes.
+
+    `expected` completes the words "expected ...". `read` turns text, and the environment for
+    what `~` means, into the value or refuses it.
+    """
+
+    expected: str
+    read: Callable[[str, Mapping[str, str]], Any]
+
+
+def integer(low: int, high: int, unit: str = "") -> Kind:
+    """A whole number in ASCII digits, low ≤ number ≤ high."""
+
+    def read(text: str, _: Mapping[str, str]) -> int:
+        if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
+            raise Refused
+        return int(text)
+
+    return Kind(f"a whole number{unit and f' of {unit}'} from {low} to {high}", read)
+
+
+def milliseconds(low: int) -> Kind:
+    """A time span in milliseconds, `low` to 365 days."""
+    return integer(low, MAX_INTERVAL, "milliseconds")
+
+
+def one_of(*words: str) -> Kind:
+    """One of two or more words, spelled exactly."""
+
+    def read(text: str, _: Mapping[str, str]) -> str:
+        if text not in words:
+            raise Refused
+        return text
+
+    return Kind(f"{', '.join(words[:-1])} or {words[-1]}", read)
+
+
+def optional(kind: Kind) -> Kind:
+    """What `kind` takes, or empty text, which becomes None."""
+
+    def read(text: str, environ: Mapping[str, str]) -> Any:
+        return kind.read(text, environ) if text else None
+
+    return Kind(f"{kind.expected}, or nothing", read)
+
+
+def _read_boolean(text: str, _: Mapping[str, str]) -> bool:
+    try:
+        return configparser.ConfigParser.BOOLEAN_STATES[text.lower()]
+    except KeyError:
+        raise Refused from None
+
+
+def _read_host(text: str, _: Mapping[str, str]) -> str:
+    if ":" in text:
+        try:
+            ipaddress.IPv6Address(text)
+        except ValueError:
+            raise Refused from None
+    elif not _HOST.fullmatch(text):
+        raise Refused
+    return text
+
+
+def _read_prefix(text: str, _: Mapping[str, str]) -> str:
+    if not 1 <= len(text) <= 100 or not text.isprintable() or re.search(r"[\s{}]", text):
+        raise Refused
+    if is_quoted(text):
+        raise Refused
+    return text
+
+
+def _read_username(text: str, _: Mapping[str, str]) -> str:
+    if not text.isprintable() or re.search(r"\s", text) or is_quoted(text):
+        raise Refused
+    return text
+
+
+def _read_password(text: str, _: Mapping[str, str]) -> str:
+    if _UNSENDABLE.search(text):
+        raise Refused
+    return text
+
+
+def _read_path(text: str, environ: Mapping[str, str]) -> str:
+    if not text or _CONTROL.search(text) or is_quoted(text):
+        raise Refused
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise Refused from None
+    if text == "~" or text.startswith("~/"):
+        text = (environ.get("HOME") or os.path.expanduser("~")) + text[1:]
+    else:
+        text = os.path.expanduser(text)
+    if text.startswith("~"):
+        raise Refused("no home folder is known for `~`")
+    try:
+        return os.path.abspath(text)
+    except OSError:
+        raise Refused("a relative path, and the current folder does not exist") from None
+
+
+def _read_access_log(text: str, environ: Mapping[str, str]) -> str:
+    return text if text == "-" else _read_path(text, environ)
+
+
+BOOLEAN = Kind("true or false (or yes, no, on, off, 1, 0)", _read_boolean)
+PATH = Kind("a path", _read_path)
+ADDRESS = Kind("a host name, or an IPv4 or IPv6 address without brackets and port", _read_host)
+ACCESS_LOG = Kind("a path, or - for the standard output", _read_access_log)
+PREFIX = Kind("1 to 100 visible characters without braces and enclosing quotes", _read_prefix)
+USERNAME = Kind("a name without white space and enclosing quotes", _read_username)
+PASSWORD = Kind("text without control characters", _read_password)
+
+
+def is_quoted(text: str) -> bool:
+    """Tell whether `text` stands in quotes, which INI files do not know."""
+    return _QUOTED.fullmatch(text) is not None

@@ -1,0 +1,128 @@
+"""What the operations take and return: plain values, no behaviour.
+
+An expected result is a value with an `outcome` word; a broken promise is an exception of
+`sharq.errors`. The words are those of ``lua/include/status.lua``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+QUEUED: Final = "queued"
+DUPLICATE: Final = "duplicate"
+CONFLICT: Final = "conflict"
+FULL: Final = "full"
+SUCCESS: Final = "success"
+DEAD: Final = "dead"
+ACTIVE: Final = "active"
+FINISHED: Final = "finished"
+NOT_ACTIVE: Final = "not_active"
+STALE_LEASE: Final = "stale_lease"
+ALREADY_FINISHED: Final = "already_finished"
+NOT_FOUND: Final = "not_found"
+
+
+class NewJob(NamedTuple):
+    """A job on its way in; every field has been checked.
+
+    `payload` is strict JSON text. `interval` is in milliseconds. `requeue_limit` is -1 for
+    ever. `max_queued_length` is None where the queue's length is not bounded.
+    """
+
+    queue_type: str
+    queue_id: str
+    job_id: str
+    payload: bytes
+    interval: int
+    requeue_limit: int
+    max_queued_length: int | None = None
+
+
+class Enqueued(NamedTuple):
+    """`outcome`: QUEUED, DUPLICATE, CONFLICT or FULL. `length`: waiting jobs before this one."""
+
+    outcome: str
+    length: int
+
+
+class Ended(NamedTuple):
+    """How a finish or a release went.
+
+    `outcome`: SUCCESS (finished, or queued again), DEAD (released with no requeue left),
+    NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED.
+    """
+
+    outcome: str
+
+
+class Extended(NamedTuple):
+    """`outcome`: SUCCESS, NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED. `lease_ms`: what is left."""
+
+    outcome: str
+    lease_ms: int
+
+
+class Cleared(NamedTuple):
+    """`waiting`: jobs removed from the queue. `leased`: leases ended by a purge."""
+
+    waiting: int
+    leased: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """Where a job stands.
+
+    `state`: QUEUED, ACTIVE, FINISHED, DEAD or NOT_FOUND. For a queued one `position` is the
+    number of jobs before it and `ready_in` the milliseconds until the schedule reaches it; both
+    are an estimate where `estimated` is set (a job whose release was delayed). For an active
+    one `lease_expires_in` is the rest of its lease in milliseconds.
+    """
+
+    state: str
+    position: int | None = None
+    ready_in: int | None = None
+    lease_expires_in: int | None = None
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMetrics:
+    """One queue: lengths, rate and the counts of the last ten minutes.
+
+    `interval` (ms), `interval_set_by` ("enqueue" or "api") and `next_ready_in` (ms) are None
+    for a queue that does not exist. Counts are keyed by the minute's epoch in milliseconds.
+    """
+
+    queue_length: int
+    active_count: int
+    interval: int | None
+    interval_set_by: str | None
+    next_ready_in: int | None
+    enqueue_counts: dict[int, int]
+    dequeue_counts: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All queues: the types that have jobs, and the counts of the last ten minutes."""
+
+    queue_types: list[str]
+    enqueue_counts: dict[int, int]
+    dequeue_counts: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """One call of the sweep: jobs taken back, whether more are due, and what is left.
+
+    `next_expiry_us` is the time until the next lease of the type runs out, None where there
+    is none; `vacant` tells that the type has neither jobs nor counters.
+    """
+
+    returned: int
+    discarded: int
+    more: bool
+    next_expiry_us: int | None
+    vacant: bool

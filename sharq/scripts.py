@@ -1,0 +1,63 @@
+"""The Lua scripts: read from ``lua/``, includes expanded, each known by its digest.
+
+A script names what it needs from ``lua/include/`` in one line, ``--@include a b c``; the includes
+take its place in that order. Comments are left out of what the store gets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+_INCLUDE = re.compile(r"^--@include (.+)$", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+
+
+class ScriptError(Exception):
+    """A script asks for an include that does not exist, or for one twice."""
+
+
+class Scripts:
+    """All scripts, ready to be loaded.
+
+    `overrides` puts other text in the place of an include, by its name: tests inject a clock
+    this way. `digests` maps a script's name to the SHA-1 of its text, `by_digest` the SHA-1 to
+    the text, as SCRIPT LOAD and EVALSHA want them.
+    """
+
+    def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
+        folder = files("sharq").joinpath("lua")
+        includes = _read(folder.joinpath("include")) | dict(overrides or {})
+        sources = {name: expand(text, includes) for name, text in _read(folder).items()}
+        self.digests: Mapping[str, str] = {
+            name: hashlib.sha1(text.encode()).hexdigest() for name, text in sources.items()
+        }
+        self.by_digest: Mapping[str, str] = {
+            self.digests[name]: text for name, text in sources.items()
+        }
+
+
+def expand(text: str, includes: Mapping[str, str]) -> str:
+    """Put the includes in the place of the ``--@include`` line and leave the comments out."""
+    match = _INCLUDE.search(text)
+    if match is not None:
+        names = match[1].split()
+        for name in names:
+            if name not in includes:
+                raise ScriptError(f"there is no include {name!r}")
+            if names.count(name) > 1:
+                raise ScriptError(f"the include {name!r} is named twice")
+        parts = [includes[name] for name in names]
+        text = text[: match.start()] + "\n".join(parts) + text[match.end() :]
+    return _COMMENT.sub("", text)
+
+
+def _read(folder: Traversable) -> dict[str, str]:
+    return {
+        entry.name.removesuffix(".lua"): entry.read_text("utf-8")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".lua")
+    }

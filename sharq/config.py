@@ -360,22 +360,22 @@ class _Reader:
                 self._take(option, text if option.secret else text.strip(), label)
             elif name.startswith(_ENVIRONMENT_PREFIXES):
                 # [sharq-server] begins as [sharq] does: the longest prefix is the section meant.
-                section = max(
-                    (each for each in _SECTIONS if name.startswith(_environment_prefix(each))),
-                    key=len,
+                prefix, section = max(
+                    (_environment_prefix(each), each)
+                    for each in _SECTIONS
+                    if name.startswith(_environment_prefix(each))
                 )
-                self._problems.append(
-                    f"environment: {_visible(name)} sets no option"
-                    f"{_meant(name, _BY_ENVIRONMENT)}; {_contents(section)}"
-                )
+                reason = _no_such_option(section, name.removeprefix(prefix), variable=True)
+                self._problems.append(f"environment: {_visible(name)}: {reason}")
 
     def take_section(
         self, section: str, values: Iterable[tuple[str, str]], origin: str = ""
     ) -> None:
         if section not in _SECTIONS:
+            headers = {each: f"[{each}]" for each in _SECTIONS}
             self._problems.append(
-                f"{origin}[{_visible(section)}]: no such section{_meant(section, _SECTIONS)}; "
-                f"the sections are {', '.join(_SECTIONS)}"
+                f"{origin}[{_visible(section)}]: no such section{_meant(section, headers)}; "
+                f"the sections are {', '.join(headers.values())}"
             )
             return
         for name, text in values:
@@ -383,12 +383,9 @@ class _Reader:
             option = _BY_NAME.get((section, name))
             if option is not None:
                 self._take(option, text, label)
-                continue
-            # The value stays out: it may be a secret behind a misspelt name.
-            homes = [f"[{each}]" for each in _SECTIONS if (each, name) in _BY_NAME]
-            names = [each.name for each in OPTIONS if each.section == section]
-            hint = f" (it belongs to {' or '.join(homes)})" if homes else _meant(name, names)
-            self._problems.append(f"{label}: no such option{hint}; {_contents(section)}")
+            else:
+                # The value stays out: it may be a secret behind a misspelt name.
+                self._problems.append(f"{label}: {_no_such_option(section, name)}")
 
     def _take(self, option: Option, text: str, label: str) -> None:
         try:
@@ -564,12 +561,20 @@ def _slip(text: str) -> str:
     return "; quotes are part of a value" if kinds.is_quoted(text) else ""
 
 
-def _meant(name: str, names: Iterable[str]) -> str:
-    known = {each.lower(): each for each in names}
+def _meant(name: str, known: Mapping[str, str]) -> str:
+    """The entry of `known` (name to what to show) that is like `name`, as a question."""
     near = difflib.get_close_matches(name.lower(), known, n=1)
     return f" (did you mean {known[near[0]]}?)" if near else ""
 
 
-def _contents(section: str) -> str:
-    names = ", ".join(option.name for option in OPTIONS if option.section == section)
-    return f"the options of [{section}] are {names}"
+def _no_such_option(section: str, name: str, *, variable: bool = False) -> str:
+    """What to say of an option that `section` has not; spelled as a variable if it was one."""
+    options = [option for option in OPTIONS if option.section == section]
+    names = [option.environment if variable else option.name for option in options]
+    homes = [f"[{each}]" for each in _SECTIONS if (each, name.lower()) in _BY_NAME]
+    if homes and f"[{section}]" not in homes:
+        hint = f" (it belongs to {' or '.join(homes)})"
+    else:
+        known = {option.name: spelled for option, spelled in zip(options, names, strict=True)}
+        hint = _meant(name, known)
+    return f"no such option{hint}; the options of [{section}] are {', '.join(names)}"

@@ -9,7 +9,7 @@ users see it, in `sharq.aio`.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sharq._fastpath import Batch
 from sharq.call import Call
@@ -44,7 +44,18 @@ Flow = Generator[Call[Any] | list[Call[Any]], Any, T]
 REGISTER_AGAIN = 60.0
 """Seconds after which a process registers a type again before it enqueues to it."""
 
+REGISTRATION_HOLDS = 600.0
+"""Seconds for which a registration is good even if it could not be renewed."""
+
+_TRY_AGAIN = 5.0
 _MOST_REGISTERED = 100_000
+
+
+class _Registration(NamedTuple):
+    """When a type was registered last, and when to do it again. By the flows' clock."""
+
+    done_at: float
+    due_at: float
 
 
 MAX_TAKE = 100
@@ -60,7 +71,7 @@ class Flows:
         self.settings = settings
         self.operations = operations
         self._clock = clock
-        self._registered: dict[str, float] = {}
+        self._registered: dict[str, _Registration] = {}
 
     def new_job(
         self,
@@ -89,9 +100,9 @@ class Flows:
 
     def submit(self, job: NewJob) -> Flow[Enqueued]:
         """Enqueue one job, its type registered before."""
-        if self._wants_registration(job.queue_type):
-            yield self.operations.register(job.queue_type)
-            self._note_registration(job.queue_type)
+        failures = yield from self._register([job.queue_type])
+        if failures:
+            raise failures[job.queue_type]
         outcome: Enqueued = yield self.operations.enqueue(job)
         return outcome
 
@@ -102,15 +113,10 @@ class Flows:
             by_type.setdefault(job.queue_type, []).append(index)
         results: list[Any] = [None] * len(jobs)
 
-        new = [queue_type for queue_type in by_type if self._wants_registration(queue_type)]
-        calls: list[Call[Any]] = [self.operations.register(queue_type) for queue_type in new]
-        answers = (yield calls) if calls else []
-        for queue_type, answer in zip(new, answers, strict=True):
-            if isinstance(answer, StoreError):
-                for index in by_type.pop(queue_type):
-                    results[index] = answer
-            else:
-                self._note_registration(queue_type)
+        failures = yield from self._register(list(by_type))
+        for queue_type, failure in failures.items():
+            for index in by_type.pop(queue_type):
+                results[index] = failure
 
         chunks = [
             (queue_type, indices[at : at + BULK_SIZE])
@@ -280,14 +286,35 @@ class Flows:
             raise failure
         return total
 
-    def _wants_registration(self, queue_type: str) -> bool:
-        registered = self._registered.get(queue_type)
-        return registered is None or self._clock() - registered >= REGISTER_AGAIN
+    def _register(self, queue_types: Sequence[str]) -> Flow[dict[str, StoreError]]:
+        """Register the types for which it is time; the failures that stand in the way."""
+        now = self._clock()
+        due = [t for t in queue_types if self._registration(t).due_at <= now]
+        if not due:
+            return {}
+        failures = {}
+        answers = yield [self.operations.register(queue_type) for queue_type in due]
+        for queue_type, answer in zip(due, answers, strict=True):
+            if not isinstance(answer, StoreError):
+                self._note(queue_type, _Registration(now, now + REGISTER_AGAIN))
+                continue
+            done_at = self._registration(queue_type).done_at
+            if now - done_at < REGISTRATION_HOLDS:
+                self._note(queue_type, _Registration(done_at, now + _TRY_AGAIN))
+            else:
+                failures[queue_type] = answer
+        return failures
 
-    def _note_registration(self, queue_type: str) -> None:
+    def _registration(self, queue_type: str) -> _Registration:
+        return self._registered.get(queue_type, _NEVER)
+
+    def _note(self, queue_type: str, registration: _Registration) -> None:
         if len(self._registered) >= _MOST_REGISTERED:
             self._registered.clear()
-        self._registered[queue_type] = self._clock()
+        self._registered[queue_type] = registration
+
+
+_NEVER = _Registration(float("-inf"), float("-inf"))
 
 
 def _check_queue(queue_type: Any, queue_id: Any) -> None:

@@ -14,8 +14,9 @@ if now + by > ends then
   ends = now + by
   redis.call('ZREM', leases, member)
   redis.call('ZADD', leases, ends, member)
-  if job.request ~= '' then
-    expire(ARGV[3] .. job.request, by)
+  local request = ARGV[3] .. job.request
+  if job.request ~= '' and redis.call('PTTL', request) < by then
+    expire(request, by)
   end
 end
 return {SUCCESS, math.max(0, ends - now)}

@@ -1,0 +1,1156 @@
+"""What configuration is understood, what is refused, and what the refusal says."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from sharq.config import OPTIONS, Option, QueueSettings, ServerSettings, Settings, StoreSettings
+from sharq.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SECRET = "hunter2"
+Key = tuple[str, str]
+
+DEFAULTS: dict[Key, Any] = {
+    ("sharq", "job_expire_interval"): 60_000,
+    ("sharq", "job_requeue_interval"): 1_000,
+    ("sharq", "default_job_requeue_limit"): -1,
+    ("sharq", "enable_requeue_script"): True,
+    ("sharq", "finished_retention"): 60_000,
+    ("sharq", "interval_retention"): 3_600_000,
+    ("sharq", "max_payload_bytes"): 1_048_576,
+    ("sharq", "max_bulk_bytes"): 16_777_216,
+    ("sharq-server", "host"): "127.0.0.1",
+    ("sharq-server", "port"): 8080,
+    ("sharq-server", "workers"): 1,
+    ("sharq-server", "accesslog"): None,
+    ("redis", "conn_type"): "embedded",
+    ("redis", "host"): "127.0.0.1",
+    ("redis", "port"): 6379,
+    ("redis", "unix_socket_path"): None,
+    ("redis", "db"): 0,
+    ("redis", "key_prefix"): "sharq_server",
+    ("redis", "username"): None,
+    ("redis", "password"): None,
+    ("redis", "clustered"): False,
+    ("redis", "tls"): False,
+    ("redis", "tls_ca"): None,
+    ("redis", "tls_certificate"): None,
+    ("redis", "tls_key"): None,
+    ("redis", "data_dir"): "/home/tester/.local/share/sharq",
+    ("redis", "appendfsync"): "always",
+}
+
+# What else has to be set for an option to make sense.
+COMPANY: dict[Key, dict[Key, str]] = {
+    ("redis", "unix_socket_path"): {("redis", "conn_type"): "tcp_sock"},
+    ("redis", "username"): {("redis", "conn_type"): "tcp_sock", ("redis", "password"): "p"},
+    ("redis", "password"): {("redis", "conn_type"): "tcp_sock"},
+    ("redis", "conn_type"): {("redis", "unix_socket_path"): "/run/store.sock"},
+    ("redis", "clustered"): {("redis", "conn_type"): "tcp_sock"},
+    ("redis", "tls"): {("redis", "conn_type"): "tcp_sock"},
+    ("redis", "tls_ca"): {("redis", "conn_type"): "tcp_sock", ("redis", "tls"): "true"},
+    ("redis", "tls_certificate"): {("redis", "conn_type"): "tcp_sock", ("redis", "tls"): "true"},
+    ("redis", "tls_key"): {
+        ("redis", "conn_type"): "tcp_sock",
+        ("redis", "tls"): "true",
+        ("redis", "tls_certificate"): "/pem",
+    },
+    ("redis", "db"): {("redis", "conn_type"): "tcp_sock"},
+    ("sharq", "max_payload_bytes"): {("sharq", "max_bulk_bytes"): "1073741824"},
+    ("sharq", "max_bulk_bytes"): {("sharq", "max_payload_bytes"): "2"},
+}
+
+GOOD: list[tuple[str, str, str, Any]] = [
+    *[
+        ("sharq", name, text, value)
+        for name in ("job_expire_interval", "job_requeue_interval")
+        for text, value in (("1", 1), ("007", 7), ("31536000000", 31_536_000_000))
+    ],
+    *[
+        ("sharq", name, text, value)
+        for name in ("finished_retention", "interval_retention")
+        for text, value in (("0", 0), ("31536000000", 31_536_000_000))
+    ],
+    ("sharq", "default_job_requeue_limit", "-1", -1),
+    ("sharq", "default_job_requeue_limit", "0", 0),
+    ("sharq", "default_job_requeue_limit", "9223372036854775807", 2**63 - 1),
+    ("sharq", "max_payload_bytes", "2", 2),
+    ("sharq", "max_payload_bytes", "268435456", 268_435_456),
+    ("sharq", "max_bulk_bytes", "2", 2),
+    ("sharq", "max_bulk_bytes", "1073741824", 1_073_741_824),
+    *[
+        (section, name, text, value)
+        for section, name in (
+            ("sharq", "enable_requeue_script"),
+            ("redis", "clustered"),
+            ("redis", "tls"),
+        )
+        for text, value in (
+            *((yes, True) for yes in ("true", "True", "TRUE", "yes", "on", "1")),
+            *((no, False) for no in ("false", "False", "no", "OFF", "0")),
+        )
+    ],
+    *[
+        (section, "host", text, text)
+        for section in ("sharq-server", "redis")
+        for text in (
+            "0.0.0.0",
+            "localhost",
+            "::",
+            "::1",
+            "fe80::1%eth0",
+            "a_b.example.",
+            "bücher.de",
+        )
+    ],
+    ("sharq-server", "port", "0", 0),
+    ("sharq-server", "port", "65535", 65_535),
+    ("sharq-server", "workers", "256", 256),
+    ("sharq-server", "accesslog", "", None),
+    ("sharq-server", "accesslog", "-", "-"),
+    ("sharq-server", "accesslog", "/var/log/sharq #1.log", "/var/log/sharq #1.log"),
+    ("redis", "conn_type", "tcp_sock", "tcp_sock"),
+    ("redis", "conn_type", "unix_sock", "unix_sock"),
+    ("redis", "conn_type", "embedded", "embedded"),
+    ("redis", "port", "1", 1),
+    ("redis", "port", "65535", 65_535),
+    ("redis", "unix_socket_path", "", None),
+    ("redis", "unix_socket_path", "/run/a b.sock", "/run/a b.sock"),
+    ("redis", "db", "2147483647", 2_147_483_647),
+    ("redis", "key_prefix", "a:b/ü", "a:b/ü"),
+    ("redis", "key_prefix", "p" * 100, "p" * 100),
+    ("redis", "username", "", None),
+    ("redis", "username", "sharq", "sharq"),
+    ("redis", "password", "", None),
+    ("redis", "password", "a;b#c%d%(e)s$f=g:h", "a;b#c%d%(e)s$f=g:h"),
+    ("redis", "password", "#a #b", "#a #b"),
+    ("redis", "password", '"in quotes"', '"in quotes"'),
+    ("redis", "password", "[x]", "[x]"),
+    ("redis", "password", "pässwörd", "pässwörd"),
+    *[
+        ("redis", name, text, value)
+        for name in ("tls_ca", "tls_certificate", "tls_key")
+        for text, value in (("/etc/x.pem", "/etc/x.pem"), ("", None))
+    ],
+    ("redis", "data_dir", "/var/lib/sharq/", "/var/lib/sharq"),
+    ("redis", "data_dir", "~", "/home/tester"),
+    ("redis", "data_dir", "~/jobs", "/home/tester/jobs"),
+    ("redis", "appendfsync", "always", "always"),
+    ("redis", "appendfsync", "everysec", "everysec"),
+    ("redis", "appendfsync", "no", "no"),
+]
+
+NOT_INTEGERS = ["", "abc", "1.0", "1e3", "1_000", "0x10", "+1", "--1", "1 2", "٣", "9" * 30]
+
+BAD: list[tuple[str, str, str]] = [
+    *[
+        (option.section, option.name, text)
+        for option in OPTIONS
+        if option.kind.expected.startswith("a whole number")
+        for text in NOT_INTEGERS
+    ],
+    *[
+        (option.section, option.name, text)
+        for option in OPTIONS
+        if option.kind.expected.startswith("true or false")
+        for text in ("", "2", "maybe", "t", '"true"', "-1")
+    ],
+    *[
+        ("sharq", name, text)
+        for name in ("job_expire_interval", "job_requeue_interval")
+        for text in ("0", "-1", "31536000001")
+    ],
+    *[
+        ("sharq", name, text)
+        for name in ("finished_retention", "interval_retention")
+        for text in ("-1", "31536000001")
+    ],
+    ("sharq", "default_job_requeue_limit", "-2"),
+    ("sharq", "default_job_requeue_limit", "9223372036854775808"),
+    ("sharq", "max_payload_bytes", "1"),
+    ("sharq", "max_payload_bytes", "268435457"),
+    ("sharq", "max_bulk_bytes", "1"),
+    ("sharq", "max_bulk_bytes", "1073741825"),
+    *[
+        (section, "host", text)
+        for section in ("sharq-server", "redis")
+        for text in (
+            "",
+            "a b",
+            "localhost:80",
+            "[::1]",
+            "::g",
+            "::1/64",
+            "http://a",
+            "a/b",
+            "*",
+            "'a'",
+            "h" * 254,
+        )
+    ],
+    ("sharq-server", "port", "-1"),
+    ("sharq-server", "port", "65536"),
+    ("sharq-server", "workers", "0"),
+    ("sharq-server", "workers", "257"),
+    ("sharq-server", "accesslog", '"/tmp/log"'),
+    ("redis", "conn_type", ""),
+    ("redis", "conn_type", "tcp"),
+    ("redis", "conn_type", "TCP_SOCK"),
+    ("redis", "port", "0"),
+    ("redis", "port", "65536"),
+    ("redis", "unix_socket_path", "'/run/a.sock'"),
+    ("redis", "db", "-1"),
+    ("redis", "db", "2147483648"),
+    *[
+        ("redis", "key_prefix", text)
+        for text in ("", "{a}", "a}", "a b", "a\u00a0b", "a\x07b", "a\u200bb", '"a"', "p" * 101)
+    ],
+    ("redis", "username", "a b"),
+    ("redis", "username", "'a'"),
+    ("redis", "password", "a\x00b"),
+    ("redis", "password", "a\tb"),
+    ("redis", "password", "a\udcffb"),
+    ("redis", "data_dir", ""),
+    ("redis", "data_dir", '"/data"'),
+    ("redis", "data_dir", "a\x00b"),
+    ("redis", "data_dir", "~nobody-of-this-name/data"),
+    ("redis", "tls_ca", "a\tb"),
+    ("redis", "tls_ca", "a\ud800b"),
+    ("redis", "appendfsync", ""),
+    ("redis", "appendfsync", "yes"),
+]
+
+OPTION_IDS = [f"{option.section}.{option.name}" for option in OPTIONS]
+
+
+@pytest.fixture(autouse=True)
+def _process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", "/home/tester")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def ini(values: Mapping[Key, str]) -> str:
+    lines = []
+    for section in dict.fromkeys(section for section, _ in values):
+        lines.append(f"[{section}]")
+        lines += [f"{name} = {text}" for (owner, name), text in values.items() if owner == section]
+    return "\n".join(lines)
+
+
+def write(text: str | bytes, name: str = "sharq.conf") -> str:
+    Path(name).write_bytes(text.encode() if isinstance(text, str) else text)
+    return name
+
+
+def load(text: str | bytes, **keywords: Any) -> Settings:
+    return Settings.load(write(text), **keywords)
+
+
+def value(settings: Settings, key: Key) -> Any:
+    section, name = key
+    return getattr(getattr(settings, section.removeprefix("sharq-")), name)
+
+
+def message_of(text: str | bytes, **keywords: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(text, **keywords)
+    return str(caught.value)
+
+
+def key_of(option: Option) -> Key:
+    return option.section, option.name
+
+
+# Defaults
+
+
+def test_the_table_has_every_option_and_no_other() -> None:
+    assert [key_of(option) for option in OPTIONS] == list(DEFAULTS)
+
+
+@pytest.mark.parametrize("key", DEFAULTS, ids=OPTION_IDS)
+def test_an_option_that_no_source_sets_has_its_default(key: Key) -> None:
+    assert value(Settings.load(), key) == DEFAULTS[key]
+
+
+def test_settings_without_arguments_are_the_defaults() -> None:
+    assert Settings() == Settings.load() == Settings.from_mapping({}) == load("")
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=OPTION_IDS)
+def test_the_written_default_is_the_default(option: Option) -> None:
+    assert option.kind.read(option.default, os.environ) == DEFAULTS[key_of(option)]
+
+
+# Values
+
+
+@pytest.mark.parametrize(("section", "name", "text", "expected"), GOOD)
+def test_a_file_gives_the_value(section: str, name: str, text: str, expected: Any) -> None:
+    key = (section, name)
+    assert value(load(ini({**COMPANY.get(key, {}), key: text})), key) == expected
+
+
+@pytest.mark.parametrize(("section", "name", "text", "expected"), GOOD)
+def test_the_environment_gives_the_value(section: str, name: str, text: str, expected: Any) -> None:
+    key = (section, name)
+    variables = {option.environment: option for option in OPTIONS}
+    values = {**COMPANY.get(key, {}), key: text}
+    environ = {v: values[key_of(o)] for v, o in variables.items() if key_of(o) in values}
+    assert value(Settings.load(environ=environ), key) == expected
+
+
+@pytest.mark.parametrize(("section", "name", "text", "expected"), GOOD)
+def test_the_command_line_gives_the_value(
+    section: str, name: str, text: str, expected: Any
+) -> None:
+    key = (section, name)
+    settings = Settings.load(overrides={**COMPANY.get(key, {}), key: text})
+    assert value(settings, key) == expected
+
+
+@pytest.mark.parametrize(("section", "name", "text", "expected"), GOOD)
+def test_a_mapping_gives_the_value_as_text_or_typed(
+    section: str, name: str, text: str, expected: Any
+) -> None:
+    key = (section, name)
+    for form in (text, expected):
+        sections: dict[str, dict[str, object]] = {}
+        for (owner, other), given_value in {**COMPANY.get(key, {}), key: form}.items():
+            sections.setdefault(owner, {})[other] = given_value
+        assert value(Settings.from_mapping(sections), key) == expected
+
+
+def test_every_option_has_a_good_and_a_bad_value_tested() -> None:
+    assert {(section, name) for section, name, *_ in GOOD} == set(DEFAULTS)
+    unlimited = {("redis", "tls_certificate"), ("redis", "tls_key")}
+    assert {(section, name) for section, name, _ in BAD} == set(DEFAULTS) - unlimited
+
+
+@pytest.mark.parametrize(("section", "name", "text"), BAD)
+def test_a_bad_value_is_refused_and_named(section: str, name: str, text: str) -> None:
+    (option,) = (each for each in OPTIONS if key_of(each) == (section, name))
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_mapping({section: {name: text}})
+    message = str(caught.value)
+    assert message.startswith(f"[{section}] {name}")
+    assert option.kind.expected in message or "no home folder" in message
+    assert "\n" not in message
+    if option.secret:
+        assert " = " not in message
+    elif text.isprintable() and "://" not in text and len(text) < 200:
+        assert f"[{section}] {name} = '{text}': " in message
+
+
+@pytest.mark.parametrize(
+    ("sections", "part"),
+    [
+        ({"sharq-server": {"port": True}}, "port = 'true': expected a whole number"),
+        ({"sharq-server": {"port": None}}, "port = '': expected a whole number"),
+        ({"sharq-server": {"port": 80.0}}, "port = '80.0': expected a whole number"),
+        ({"redis": {"tls": "\ntrue"}}, "the value has several lines"),
+        ({"redis": {"hots": "a"}}, "did you mean host?"),
+        ({"reddis": {}}, "did you mean [redis]?"),
+    ],
+)
+def test_a_mapping_is_checked_as_a_file_is(
+    sections: Mapping[str, Mapping[str, object]], part: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(part)):
+        Settings.from_mapping(sections)
+
+
+def test_a_message_names_file_section_option_value_and_what_is_allowed() -> None:
+    assert message_of("[redis]\nport = abc") == (
+        "sharq.conf: [redis] port = 'abc': expected a whole number from 1 to 65535"
+    )
+
+
+def test_a_message_names_variable_section_option_value_and_what_is_allowed() -> None:
+    assert message_of("", environ={"SHARQ_SHARQ_SERVER_PORT": "abc"}) == (
+        "environment: SHARQ_SHARQ_SERVER_PORT ([sharq-server] port) = 'abc': "
+        "expected a whole number from 0 to 65535"
+    )
+
+
+def test_a_message_names_the_command_line() -> None:
+    assert message_of("", overrides={("sharq-server", "workers"): "0"}) == (
+        "command line: [sharq-server] workers = '0': expected a whole number from 1 to 256"
+    )
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    message = message_of(
+        "[redis]\nport = x\n[sharq]\nfoo = 1\n[junk]\n",
+        environ={"SHARQ_REDIS_DB": "y"},
+        overrides={("redis", "tls"): "z", ("more", "junk"): "1"},
+    )
+    starts = [line.split(":")[0] for line in message.splitlines()]
+    assert starts == ["sharq.conf"] * 3 + ["environment"] + ["command line"] * 2
+
+
+def test_a_long_value_is_shortened_in_the_message() -> None:
+    message = message_of(f"[redis]\nport = {'1' * 5000}")
+    assert len(message) < 400
+    assert "111...'" in message
+
+
+# Sources
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=OPTION_IDS)
+def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default(
+    option: Option,
+) -> None:
+    key = key_of(option)
+    texts = PRECEDENCE[key]
+    company = COMPANY.get(key, {})
+    file = ini({**company, key: texts[0]})
+    environ = {option.environment: texts[1]}
+    overrides = {key: texts[2]}
+    seen = [
+        value(Settings.load(overrides=company), key),
+        value(load(file), key),
+        value(load(file, environ=environ), key),
+        value(load(file, environ=environ, overrides=overrides), key),
+        value(load(file, overrides=overrides), key),
+    ]
+    assert [str(each) for each in seen[1:]] == [texts[0], texts[1], texts[2], texts[2]]
+    # conn_type without any source is inferred, here from its company.
+    assert seen[0] == ("unix_sock" if option.name == "conn_type" else DEFAULTS[key])
+
+
+PRECEDENCE: dict[Key, tuple[str, str, str]] = {
+    key: {
+        bool: ("True", "False", "True"),
+        int: ("5", "6", "7"),
+        str: ("/first", "/second", "/third"),
+        type(None): ("/first", "/second", "/third"),
+    }[type(default)]
+    for key, default in DEFAULTS.items()
+} | {
+    ("sharq-server", "host"): ("first", "second", "third"),
+    ("redis", "host"): ("first", "second", "third"),
+    ("redis", "conn_type"): ("embedded", "tcp_sock", "unix_sock"),
+    ("redis", "appendfsync"): ("no", "everysec", "always"),
+}
+
+
+def test_the_file_is_named_by_the_environment() -> None:
+    write("[redis]\nkey_prefix = named", "named.conf")
+    assert Settings.load(environ={"SHARQ_CONFIG": "named.conf"}).redis.key_prefix == "named"
+
+
+def test_a_path_beats_the_file_that_the_environment_names() -> None:
+    settings = load("[redis]\nkey_prefix = given", environ={"SHARQ_CONFIG": "/does/not/exist"})
+    assert settings.redis.key_prefix == "given"
+
+
+def test_an_empty_variable_names_no_file() -> None:
+    assert Settings.load(environ={"SHARQ_CONFIG": ""}) == Settings()
+
+
+def test_a_message_tells_that_a_variable_named_the_file() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Settings.load(environ={"SHARQ_CONFIG": "gone.conf"})
+    assert str(caught.value) == (
+        "gone.conf (named by SHARQ_CONFIG): cannot be read: No such file or directory"
+    )
+
+
+def test_a_path_object_names_a_file() -> None:
+    write("[redis]\nkey_prefix = given")
+    assert Settings.load(Path("sharq.conf")).redis.key_prefix == "given"
+
+
+def test_the_environment_of_the_process_is_not_read_unasked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHARQ_REDIS_HOST", "elsewhere")
+    monkeypatch.setenv("SHARQ_CONFIG", "/does/not/exist")
+    assert Settings.load() == Settings()
+
+
+def test_a_bad_value_is_named_even_where_a_stronger_source_has_a_good_one() -> None:
+    message = message_of("[redis]\nport = abc", environ={"SHARQ_REDIS_PORT": "7000"})
+    assert message.startswith("sharq.conf: [redis] port = 'abc'")
+
+
+def test_white_space_around_a_variable_is_not_part_of_it_but_of_a_password() -> None:
+    settings = Settings.load(
+        environ={"SHARQ_REDIS_PORT": " 7000\n", "SHARQ_REDIS_PASSWORD": " ;p "}
+    )
+    assert (settings.redis.port, settings.redis.password) == (7000, " ;p ")
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=OPTION_IDS)
+def test_a_variable_is_named_after_section_and_option(option: Option) -> None:
+    section = {"sharq": "SHARQ", "sharq-server": "SHARQ_SERVER", "redis": "REDIS"}[option.section]
+    assert option.environment == f"SHARQ_{section}_{option.name.upper()}"
+
+
+def test_no_two_options_share_a_variable() -> None:
+    assert len({option.environment for option in OPTIONS}) == len(OPTIONS)
+
+
+def test_a_variable_of_the_server_is_not_taken_for_one_of_the_queues() -> None:
+    settings = Settings.load(
+        environ={"SHARQ_SHARQ_SERVER_PORT": "1", "SHARQ_SHARQ_SERVER_HOST": "h"}
+    )
+    assert settings.server == ServerSettings(host="h", port=1)
+
+
+@pytest.mark.parametrize(
+    ("variable", "section", "hint"),
+    [
+        ("SHARQ_REDIS_HOTS", "redis", " (did you mean SHARQ_REDIS_HOST?)"),
+        ("SHARQ_REDIS_port", "redis", " (did you mean SHARQ_REDIS_PORT?)"),
+        ("SHARQ_REDIS_SERVICE_HOST", "redis", ""),
+        ("SHARQ_REDIS_WORKERS", "redis", " (it belongs to [sharq-server])"),
+        ("SHARQ_SHARQ_SERVER_PROT", "sharq-server", " (did you mean SHARQ_SHARQ_SERVER_PORT?)"),
+        ("SHARQ_SHARQ_PORT", "sharq", " (it belongs to [sharq-server] or [redis])"),
+        ("SHARQ_SHARQ_SERVER_", "sharq-server", ""),
+        ("SHARQ_REDIS_", "redis", ""),
+    ],
+)
+def test_an_unknown_variable_is_named_without_its_value(
+    variable: str, section: str, hint: str
+) -> None:
+    names = ", ".join(option.environment for option in OPTIONS if option.section == section)
+    assert message_of("", environ={variable: SECRET}) == (
+        f"environment: {variable}: no such option{hint}; the options of [{section}] are {names}"
+    )
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["SHARQ_TEST_REDIS", "SHARQ_SERVER_PORT", "SHARQ_", "SHARQ", "REDIS_HOST", "sharq_redis_host"],
+)
+def test_other_variables_are_left_alone(variable: str) -> None:
+    assert Settings.load(environ={variable: "x"}) == Settings()
+
+
+# Files
+
+
+def test_a_file_of_the_original_with_comments_behind_values_works() -> None:
+    settings = load(
+        """\
+[sharq]
+job_expire_interval       : 1000 ; in milliseconds
+job_requeue_interval      : 1500 ; in milliseconds
+default_job_requeue_limit : -1 ; for ever
+
+[sharq-server]
+host                      : 127.0.0.1
+port                      : 8080
+workers                   : 2 ; optional
+accesslog                 : /tmp/sharq.log ; optional
+
+[redis]
+db                        : 3
+key_prefix                : sharq_server
+conn_type                 : unix_sock ; or tcp_sock
+;; through a unix socket
+unix_socket_path          : /tmp/redis.sock
+;; through TCP
+port                      : 6379
+host                      : 127.0.0.1
+"""
+    )
+    assert settings.sharq == QueueSettings(job_expire_interval=1000, job_requeue_interval=1500)
+    assert settings.server == ServerSettings(workers=2, accesslog="/tmp/sharq.log")
+    assert settings.redis == StoreSettings(
+        db=3, conn_type="unix_sock", unix_socket_path="/tmp/redis.sock"
+    )
+
+
+def test_a_later_file_of_the_original_works() -> None:
+    settings = load(
+        """\
+; NOTE: for local development
+[sharq]
+job_expire_interval       = 1000
+job_requeue_interval      = 1000
+default_job_requeue_limit = -1
+enable_requeue_script     = false
+[sharq-server]
+host                      = 127.0.0.1
+port                      = 8080
+accesslog                 = /tmp/sharq.log
+[redis]
+db                        = 0
+key_prefix                = sms
+conn_type                 = tcp_sock
+unix_socket_path          = /tmp/redis.sock
+port                      = 7000
+host                      = redis-clustered
+clustered                 = true
+password                  = 
+"""  # noqa: W291
+    )
+    assert settings == Settings(
+        QueueSettings(job_expire_interval=1000, enable_requeue_script=False),
+        ServerSettings(accesslog="/tmp/sharq.log"),
+        StoreSettings(
+            conn_type="tcp_sock",
+            host="redis-clustered",
+            port=7000,
+            unix_socket_path="/tmp/redis.sock",
+            key_prefix="sms",
+            clustered=True,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[redis]\nport = 7000\n",
+        "[redis]\nport=7000",
+        "[redis]\nport:7000",
+        "[redis]\r\nport = 7000\r\n",
+        "[redis]\rport = 7000\r",
+        "\ufeff[redis]\nport = 7000\n",
+        "# c\n; c\n  # c\n[redis] ; c\nport = 7000 ; c\n",
+        "[redis]\nport = 7000\t;c ; c\n",
+        "[redis]\nPORT = 7000\n",
+        "[redis]\n  port = 7000\n  db = 0\n",
+        "[redis]\ndb = 0\n\n  port = 7000\n",
+        "[redis]\nport = 7000\n\n  # indented\n  ; comments\n",
+        "  [redis]\n  port = 7000",
+    ],
+)
+def test_a_way_to_write_a_file(text: str) -> None:
+    assert load(text).redis.port == 7000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[redis]\nport = 1\nport = 2\n", "line 3: [redis] port is set a second time"),
+        ("[redis]\nport = 1\nPort = 1\n", "line 3: [redis] port is set a second time"),
+        ("[redis]\n\n[sharq]\n[redis]\n", "line 4: [redis] begins a second time"),
+        ("\nport = 1\n", "line 2: no [section] begins before this line"),
+        ("redis\n", "line 1: no [section] begins before this line"),
+        ("[]\n", "line 1: no [section] begins before this line"),
+        ("{}", "line 1: no [section] begins before this line"),
+        (
+            "[redis]\nport = 1\nhost\nuser\n",
+            "line 3: neither a [section] nor an option = value nor a comment",
+        ),
+        ("[redis]\n= 1\n", "line 2: neither a [section] nor an option = value nor a comment"),
+        ("[redis]\n[sharq\n", "line 2: neither a [section] nor an option = value nor a comment"),
+        ("[redis]\n[sharq] x\n", "line 2: neither a [section] nor an option = value nor a comment"),
+        (b"[redis]\nhost = a\npassword = \xff\n", "line 3: not UTF-8"),
+        (b"\xff\xfe[\x00", "line 1: not UTF-8"),
+        ("[sharq]".encode("utf-16-be"), "line 1: no [section] begins before this line"),
+        (b"#" * (1024 * 1024 + 1), "larger than 1048576 bytes, so no configuration"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_named_with_its_line(
+    text: str | bytes, expected: str
+) -> None:
+    assert message_of(text) == f"sharq.conf: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("gone.conf", "gone.conf: cannot be read: No such file or directory"),
+        ("/", "/: cannot be read: Is a directory"),
+        ("", "'': cannot be read: No such file or directory"),
+        ("loop.conf", "loop.conf: cannot be read: Too many levels of symbolic links"),
+        ("a\0b", r"'a\x00b': not a path"),
+        ("/dev/zero", "/dev/zero: larger than 1048576 bytes, so no configuration"),
+    ],
+)
+def test_a_path_that_cannot_be_read_is_named(path: str, reason: str) -> None:
+    os.symlink("loop.conf", "loop.conf")
+    with pytest.raises(ConfigError) as caught:
+        Settings.load(path)
+    assert str(caught.value) == reason
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_file_without_permission_is_named() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = Path(folder, "sharq.conf")
+        path.touch(0o000)
+        with without_privileges(), pytest.raises(ConfigError) as caught:
+            Settings.load(path)
+    assert str(caught.value) == f"{path}: cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("section", "hint"),
+    [
+        ("Redis", " (did you mean [redis]?)"),
+        (" redis", " (did you mean [redis]?)"),
+        ("sharq_server", " (did you mean [sharq-server]?)"),
+        ("DEFAULT", ""),
+        ("web", ""),
+    ],
+)
+def test_an_unknown_section_is_named(section: str, hint: str) -> None:
+    assert message_of(f"[{section}]\nport = 1\n") == (
+        f"sharq.conf: [{section}]: no such section{hint}; "
+        "the sections are [sharq], [sharq-server], [redis]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "hint"),
+    [
+        ("redis", "hots", " (did you mean host?)"),
+        ("redis", "pasword", " (did you mean password?)"),
+        ("sharq", "job_expire", " (did you mean job_expire_interval?)"),
+        ("sharq", "port", " (it belongs to [sharq-server] or [redis])"),
+        ("sharq-server", "job_expire_interval", " (it belongs to [sharq])"),
+        ("sharq-server", "zzz", ""),
+        ("sharq-server", "tls_key", " (it belongs to [redis])"),
+        ("sharq-server", "token_file", ""),
+    ],
+)
+def test_an_unknown_option_is_named_without_its_value(section: str, name: str, hint: str) -> None:
+    names = ", ".join(option.name for option in OPTIONS if option.section == section)
+    assert message_of(f"[{section}]\n{name} = {SECRET}\n") == (
+        f"sharq.conf: [{section}] {name}: no such option{hint}; "
+        f"the options of [{section}] are {names}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "slip"),
+    [
+        ("port = 7000 # the port", "behind a value, only ; begins a comment"),
+        ("port = # the port", "behind a value, only ; begins a comment"),
+        ('port = "7000"', "quotes are part of a value"),
+        ("key_prefix = 'sms'", "quotes are part of a value"),
+        ("port = 7000\n  db = 1", "an indented line belongs to the value above it"),
+    ],
+)
+def test_a_slip_in_writing_is_pointed_at(line: str, slip: str) -> None:
+    assert slip in message_of(f"[redis]\n{line}\n")
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        (f"[redis]\nhost = h\npassword = {SECRET}\x01\n", {}),
+        (f"[redis]\nhost = h\npassword = {SECRET}\n  port = 1\n", {}),
+        (f"[redis]\nport = 1\n  password = {SECRET}\n", {}),
+        (f"[redis]\nport =\n  password = {SECRET}\n", {}),
+        (f"[redis]\nunix_socket_path =\n  password = {SECRET}\n", {}),
+        (f"[redis]\nhost = h\npassword {SECRET}\n", {}),
+        (f"[redis]\n  port = 1\n{SECRET}\n", {}),
+        (f"password = {SECRET}\n", {}),
+        (f"[redis]\npassword = a\npassword = {SECRET}\n", {}),
+        (f"[redis]\npasswrod = {SECRET}\n", {}),
+        (f"[sharq]\npassword = {SECRET}\n", {}),
+        (f"[store]\npassword = {SECRET}\n", {}),
+        (f"[redis]\nhost = redis://user:{SECRET}@h:1/0\n", {}),
+        (f"[redis]\nhost = redis://h/?password={SECRET}\n", {}),
+        (f"[redis]\nhost = user:{SECRET}@h\n", {}),
+        (f"[redis]\npassword = {SECRET}\n", {}),
+        (f"[redis]\nconn_type = tcp_sock\nclustered = 1\ndb = 1\npassword = {SECRET}\n", {}),
+        (b"[redis]\npassword = hunter2\xff\n", {}),
+        ("", {"SHARQ_REDIS_PASSWORD": f"{SECRET}\n"}),
+        ("", {"SHARQ_REDIS_PASSWORD": SECRET}),
+        ("", {"SHARQ_REDIS_PASSWD": SECRET}),
+        ("", {"SHARQ_REDIS_HOST": f"a\npassword={SECRET}"}),
+    ],
+)
+def test_a_secret_is_in_no_message(text: str | bytes, environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(text, environ=environ)
+    seen: BaseException | None = caught.value
+    while seen is not None:
+        assert SECRET not in f"{seen!r} {vars(seen)}"
+        seen = seen.__cause__ or seen.__context__
+
+
+def test_a_password_is_not_in_the_representation_of_settings() -> None:
+    settings = Settings.from_mapping(
+        {"redis": {"host": "h", "username": "joe", "password": SECRET}}
+    )
+    assert settings.redis.password == SECRET
+    assert SECRET not in f"{settings!r} {settings}"
+    assert "joe" in repr(settings)
+
+
+def test_the_host_is_shown_behind_withheld_credentials() -> None:
+    assert "host = '...@h b': " in message_of(f"[redis]\nhost = {SECRET}@h b\n")
+
+
+# What fits together
+
+TCP = "[redis]\nconn_type = tcp_sock\n"
+
+CONTRADICTIONS: list[tuple[str, str]] = [
+    (
+        "[sharq]\nmax_payload_bytes = 20000000",
+        "[sharq] max_payload_bytes = '20000000': "
+        "max_bulk_bytes (16777216) is smaller than max_payload_bytes (20000000)",
+    ),
+    (
+        "[sharq]\nmax_bulk_bytes = 1000000",
+        "[sharq] max_bulk_bytes = '1000000': "
+        "max_bulk_bytes (1000000) is smaller than max_payload_bytes (1048576)",
+    ),
+    (
+        "[redis]\nconn_type = unix_sock",
+        "[redis] unix_socket_path = '': conn_type = unix_sock needs the path of a socket",
+    ),
+    (
+        f"[redis]\nunix_socket_path = /{'s' * 107}",
+        f"[redis] unix_socket_path = '/{'s' * 107}': the path of a socket has at most 107 bytes",
+    ),
+    (
+        "[redis]\nconn_type = unix_sock\nunix_socket_path = /s\nclustered = yes",
+        "[redis] clustered = 'true': needs conn_type = tcp_sock, and it is unix_sock",
+    ),
+    (
+        "[redis]\nconn_type = embedded\nclustered = yes",
+        "[redis] clustered = 'true': needs conn_type = tcp_sock, and it is embedded",
+    ),
+    (
+        "[redis]\nclustered = yes",
+        "[redis] clustered = 'true': needs conn_type = tcp_sock, and it is embedded, "
+        "as neither host nor port is set",
+    ),
+    (
+        f"{TCP}clustered = yes\ndb = 1",
+        "[redis] db = '1': a cluster (clustered = true) has the database 0 only",
+    ),
+    ("[redis]\ndb = 16", "[redis] db = '16': the embedded store has the databases 0 to 15"),
+    (f"{TCP}username = joe", "[redis] username = 'joe': a username needs a password"),
+    (f"{TCP}username = joe\npassword =", "[redis] username = 'joe': a username needs a password"),
+    (
+        "[redis]\npassword = p",
+        "[redis] password: the embedded store has no password; "
+        "for another store set host, unix_socket_path or conn_type",
+    ),
+    (
+        "[redis]\nconn_type = embedded\npassword = p",
+        "[redis] password: the embedded store has no password",
+    ),
+    (
+        "[redis]\nunix_socket_path = /s\ntls = on",
+        "[redis] tls = 'true': needs conn_type = tcp_sock, and it is unix_sock, "
+        "as neither host nor port is set",
+    ),
+    (
+        "[redis]\nconn_type = embedded\ntls = on",
+        "[redis] tls = 'true': needs conn_type = tcp_sock, and it is embedded",
+    ),
+    *[
+        (f"{TCP}{name} = /x.pem", f"[redis] {name} = '/x.pem': needs tls = true")
+        for name in ("tls_ca", "tls_certificate")
+    ],
+    (f"{TCP}tls_certificate = /c\ntls_key = /k", "[redis] tls_key = '/k': needs tls = true"),
+    (
+        f"{TCP}tls = on\ntls_key = /k",
+        "[redis] tls_key = '/k': needs the tls_certificate that it is the key of",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), CONTRADICTIONS)
+def test_values_that_contradict_each_other_are_named(text: str, expected: str) -> None:
+    lines = message_of(text).splitlines()
+    assert expected in [line.removeprefix("sharq.conf: ") for line in lines]
+
+
+def test_a_contradiction_names_the_source_of_the_value() -> None:
+    message = message_of(f"{TCP}clustered = on", environ={"SHARQ_REDIS_DB": "1"})
+    assert message.startswith("environment: SHARQ_REDIS_DB ([redis] db) = '1': a cluster")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[sharq]\nmax_payload_bytes = 5\nmax_bulk_bytes = 5",
+        f"[redis]\nunix_socket_path = /{'s' * 106}",
+        f"{TCP}unix_socket_path = /{'s' * 200}",
+        "[redis]\ndb = 15",
+        f"{TCP}db = 16",
+        f"{TCP}clustered = on\ndb = 0",
+        f"{TCP}username = joe\npassword = p",
+        f"{TCP}tls = on\ntls_ca = /a\ntls_certificate = /c\ntls_key = /k",
+        f"{TCP}tls = on\ntls_certificate = /both",
+        f"{TCP}tls_ca =",
+        "[redis]\nconn_type = embedded\npassword =",
+        "[redis]\nunix_socket_path = /s\npassword = p",
+    ],
+)
+def test_values_that_fit_together_are_taken(text: str) -> None:
+    load(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "overrides", "expected"),
+    [
+        ("", {}, {}, "embedded"),
+        ("[redis]\ndb = 1\ndata_dir = /d", {}, {}, "embedded"),
+        ("[redis]\nunix_socket_path = /s", {}, {}, "unix_sock"),
+        ("[redis]\nunix_socket_path =", {}, {}, "embedded"),
+        ("[redis]\nhost = h", {}, {}, "tcp_sock"),
+        ("[redis]\nport = 6379", {}, {}, "tcp_sock"),
+        ("[redis]\nhost = h\nunix_socket_path = /s", {}, {}, "tcp_sock"),
+        ("", {"SHARQ_REDIS_HOST": "h"}, {}, "tcp_sock"),
+        ("", {}, {("redis", "port"): "1"}, "tcp_sock"),
+        ("[redis]\nunix_socket_path = /s", {"SHARQ_REDIS_UNIX_SOCKET_PATH": ""}, {}, "embedded"),
+        ("[redis]\nconn_type = embedded\nhost = h\nunix_socket_path = /s", {}, {}, "embedded"),
+        ("[redis]\nconn_type = embedded", {"SHARQ_REDIS_HOST": "h"}, {}, "embedded"),
+        ("[sharq-server]\nhost = h\nport = 1", {}, {}, "embedded"),
+    ],
+)
+def test_the_kind_of_connection_follows_from_what_is_set(
+    text: str, environ: dict[str, str], overrides: dict[Key, str], expected: str
+) -> None:
+    assert load(text, environ=environ, overrides=overrides).redis.conn_type == expected
+
+
+# Paths
+
+PATHS = [
+    ("sharq-server", "accesslog"),
+    ("redis", "unix_socket_path"),
+    ("redis", "tls_ca"),
+    ("redis", "tls_certificate"),
+    ("redis", "tls_key"),
+    ("redis", "data_dir"),
+]
+
+
+@pytest.mark.parametrize("key", PATHS)
+def test_a_path_becomes_absolute(key: Key, tmp_path: Path) -> None:
+    company = COMPANY.get(key, {})
+    assert value(load(ini({**company, key: "x/../y"})), key) == str(tmp_path / "y")
+    assert value(load(ini({**company, key: "~/y"})), key) == "/home/tester/y"
+
+
+def test_a_home_folder_of_the_given_environment_counts_first() -> None:
+    settings = Settings.load(environ={"HOME": "/home/other", "SHARQ_SHARQ_SERVER_ACCESSLOG": "~/l"})
+    assert settings.server.accesslog == "/home/other/l"
+    assert settings.redis.data_dir == "/home/other/.local/share/sharq"
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("/data", "/data/sharq"),
+        ("/data/", "/data/sharq"),
+        ("", "/home/tester/.local/share/sharq"),
+        ("relative", "/home/tester/.local/share/sharq"),
+    ],
+)
+def test_the_default_data_folder_follows_the_base_directories(
+    folder: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Settings.load(environ={"XDG_DATA_HOME": folder}).redis.data_dir == expected
+    monkeypatch.setenv("XDG_DATA_HOME", folder)
+    assert Settings.load().redis.data_dir == expected
+    assert StoreSettings().data_dir == expected
+
+
+@pytest.fixture
+def _homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As for a user without HOME and without an entry among the users.
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+
+
+@pytest.mark.usefixtures("_homeless")
+def test_an_embedded_store_without_a_home_folder_asks_for_one() -> None:
+    assert message_of("") == (
+        "[redis] data_dir = '~/.local/share/sharq': "
+        "no home folder is known for `~`; set data_dir to an absolute path"
+    )
+
+
+@pytest.mark.usefixtures("_homeless")
+def test_a_store_elsewhere_needs_no_home_folder() -> None:
+    assert load("[redis]\nhost = h").redis.conn_type == "tcp_sock"
+
+
+def test_a_relative_path_without_a_current_folder_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tempfile.mkdtemp()
+    monkeypatch.chdir(folder)
+    os.rmdir(folder)
+    with pytest.raises(ConfigError, match="the current folder does not exist"):
+        Settings.load(overrides={("redis", "data_dir"): "jobs"})
+
+
+# Values of the program
+
+
+@pytest.mark.parametrize("part", ["sharq", "server", "redis"])
+def test_settings_cannot_be_changed(part: str) -> None:
+    settings = Settings()
+    section = getattr(settings, part)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(settings, part, section)
+    for each in dataclasses.fields(section):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(section, each.name, None)
+    assert not hasattr(section, "__dict__")
+
+
+def test_settings_can_be_handed_to_another_process() -> None:
+    settings = Settings.from_mapping({"redis": {"host": "h", "password": SECRET}})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+@hypothesis_settings(database=None, deadline=None, max_examples=200)
+@given(
+    st.one_of(
+        st.binary(),
+        st.text(alphabet=st.sampled_from("[]=:;# \n\r\tredisharqpot-_01{}%\0é\u2028")).map(
+            str.encode
+        ),
+        st.lists(
+            st.sampled_from(
+                ["[redis]", "[sharq]", "port = 1", "host", "tls: 1", "  x", "", "; c", "[", "= 1"]
+            )
+        ).map(lambda lines: "\n".join(lines).encode()),
+    )
+)
+def test_any_file_gives_settings_or_a_configuration_error(data: bytes) -> None:
+    with suppress(ConfigError):
+        assert isinstance(load(data), Settings)
+
+
+@hypothesis_settings(database=None, deadline=None, max_examples=200)
+@given(
+    st.text(
+        alphabet=st.one_of(
+            st.sampled_from(" ;#%$=:[]{}\"'\\"),
+            st.characters(exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")),
+        )
+    )
+    .map(str.strip)
+    .filter(lambda text: " ;" not in f" {text}")
+)
+def test_a_password_without_a_comment_in_it_survives_a_file(password: str) -> None:
+    text = f"[redis]\nconn_type = tcp_sock\npassword = {password}\n"
+    assert load(text).redis.password == (password or None)
+
+
+# The sample and the reference
+
+SAMPLE = ROOT / "sharq.conf"
+REFERENCE = ROOT / "docs" / "configuration.md"
+
+
+def sample_options(text: str) -> Iterator[tuple[str, str, str, str]]:
+    """Each switched-off option: its section, its comment on one line, its name, its value."""
+    section, comment = "", ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = line[1:-1]
+        elif line.startswith("# "):
+            comment = f"{comment} {line[2:]}".strip()
+        elif line.startswith(";"):
+            name, _, text = line[1:].partition("=")
+            yield section, comment, name.strip(), text.strip()
+        if not line.startswith("#"):
+            comment = ""
+
+
+def test_the_sample_has_every_option_with_its_default_and_description() -> None:
+    listed = list(sample_options(SAMPLE.read_text()))
+    assert [(section, name, text) for section, _, name, text in listed] == [
+        (option.section, option.name, option.default) for option in OPTIONS
+    ]
+    for (_, comment, name, _), option in zip(listed, OPTIONS, strict=True):
+        assert comment.startswith(option.about), name
+        for unit in ("milliseconds", "bytes"):
+            assert (unit in option.kind.expected) == (unit.capitalize() in comment), name
+
+
+def test_the_sample_as_it_is_changes_nothing() -> None:
+    assert Settings.load(SAMPLE) == Settings()
+
+
+def test_the_sample_with_every_option_switched_on_changes_nothing() -> None:
+    text = re.sub(r"^;", "", SAMPLE.read_text(), flags=re.MULTILINE)
+    assert len(re.findall(r"^\w+ =", text, flags=re.MULTILINE)) == len(OPTIONS)
+    assert load(text) == Settings()
+
+
+@pytest.mark.parametrize("section", ["sharq", "sharq-server", "redis"])
+def test_the_reference_has_every_option_of_the_section(section: str) -> None:
+    _, _, rest = REFERENCE.read_text().partition(f"\n## `[{section}]`\n")
+    chapter = rest.partition("\n## ")[0]
+    rows = [line for line in chapter.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{option.name}` | {f'`{option.default}`' if option.default else 'nothing'} "
+        f"| {option.kind.expected} | {option.about} | `{option.environment}` |"
+        for option in OPTIONS
+        if option.section == section
+    ]
+
+
+def blocks_of_the_reference(heading: str, language: str = "") -> list[str]:
+    _, _, rest = REFERENCE.read_text().partition(f"\n## {heading}\n")
+    chapter = rest.partition("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```$", chapter, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_examples_of_the_reference_work() -> None:
+    own, cluster = (
+        load(text, environ={"SHARQ_REDIS_PASSWORD": "p"})
+        for text in blocks_of_the_reference("Examples", "ini")
+    )
+    assert (own.redis.conn_type, own.redis.tls, own.sharq.job_expire_interval) == (
+        "tcp_sock",
+        True,
+        30_000,
+    )
+    assert (cluster.redis.clustered, cluster.server.workers) == (True, 4)
+
+
+def test_the_reference_shows_the_messages_as_they_are() -> None:
+    mistakes, unreadable = blocks_of_the_reference("Messages")
+    assert mistakes.rstrip() == message_of(
+        "[redis]\nhots = redis.internal\nport = abc\nclusterd = yes\n[servers]\nport = 80\n",
+        environ={"SHARQ_REDIS_PASSWORD": "a\tb", "SHARQ_SHARQ_SERVER_WORKERS": "0"},
+    )
+    assert unreadable.splitlines() == [
+        message_of("[redis]\nport = 1\nport = 2\n"),
+        message_of("port = 1"),
+        message_of("[redis]\nhost = a\npassword\n"),
+    ]

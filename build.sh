@@ -1,0 +1,237 @@
+#!/usr/bin/env bash
+# Builds and runs SharQ. Each verb first makes what it needs: the environment (.venv) and the
+# compiled extension. PYTHON chooses the interpreter, CC the compiler.
+set -euo pipefail
+
+called_from=$PWD
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+root=$(pwd -P)
+case ${PYTHON:-} in
+    /*) ;;
+    */*) PYTHON=$called_from/$PYTHON ;;
+esac
+# Where .venv is activated: it may have to be made anew, and not by its own Python.
+PATH=${PATH//"$root/.venv/bin:"/}
+
+# ---- verbs: the comment beside the name is its line of help ----
+
+verb_serve() { # run sharq-server: --port 9000 --data-dir DIR --config FILE …
+    prepare runtime
+    cd -- "$called_from"
+    exec "$root/.venv/bin/sharq-server" "$@"
+}
+
+verb_demo() { # show the queue at work, with a store and a server of its own
+    prepare runtime
+    cd -- "$called_from"
+    exec "$root/.venv/bin/python" -P -m sharq_server.demo "$@"
+}
+
+verb_test() { # run the tests; arguments go to pytest
+    prepare dev
+    exec .venv/bin/python -m pytest "$@"
+}
+
+verb_cover() { # run the tests and show the lines of Python that none reaches
+    prepare dev
+    .venv/bin/coverage erase
+    .venv/bin/coverage run -m pytest "$@"
+    .venv/bin/coverage combine --quiet
+    .venv/bin/coverage report
+}
+
+verb_lint() { # check format, style, types, the extension's stub and its warnings
+    prepare dev
+    export PATH="$root/.venv/bin:$PATH"
+    mkdir -p build/typing build/lint
+    ln -sfn ../../server build/typing/sharq_server
+    failed=
+    check ruff format --check .
+    check ruff check .
+    check mypy
+    check stubtest --mypy-config-file pyproject.toml sharq._fastpath
+    check cython-lint sharq
+    for source in sharq/*.pyx; do
+        check cython -3 -Wextra -Werror "$source" -o "build/lint/$(basename "$source" .pyx).c"
+    done
+    [ -z "$failed" ] || fail "Failed:$failed"
+}
+
+verb_format() { # rewrite the sources in the project's format
+    prepare dev
+    .venv/bin/ruff check --fix .
+    .venv/bin/ruff format .
+}
+
+verb_bench() { # run the benchmarks; arguments go to bench/
+    prepare dev
+    exec .venv/bin/python -m bench "$@"
+}
+
+verb_annotate() { # show which lines of the extension go through the interpreter, as HTML
+    prepare dev
+    mkdir -p build/annotate
+    for source in sharq/*.pyx; do
+        name=$(basename "$source" .pyx)
+        .venv/bin/cython -3 --annotate "$source" -o "build/annotate/$name.c"
+        echo "$root/build/annotate/$name.html"
+    done
+}
+
+verb_wheel() { # build the sdist, and the wheel from it, into dist/
+    prepare dev
+    rm -rf dist
+    # The linker line that some Pythons remember puts a path of their builder's into the extension.
+    [ "$(uname)" != Linux ] || export LDSHARED="${LDSHARED:-${CC:-cc} -shared}"
+    .venv/bin/python -m build --outdir dist .
+}
+
+verb_clean() { # remove everything that was made
+    rm -rf .venv build dist sharq.egg-info sharq/*.so .coverage .coverage.* \
+        .hypothesis .mypy_cache .pytest_cache .ruff_cache
+    find bench docs examples server sharq tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+}
+
+# ---- the environment and the extension ----
+
+# Leaves an environment in .venv that is up to date: `prepare runtime` with what the server needs,
+# `prepare dev` with the tools too.
+prepare() {
+    ! up_to_date "$1" || return 0
+    find_python
+    exec 9>.build-lock
+    "$python" -c 'if True:
+        import fcntl, signal, sys
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.stderr.write("Waiting for another build to end...\n")
+            fcntl.flock(9, fcntl.LOCK_EX)'
+    up_to_date "$1" || build "$1"
+    exec 9>&- # not before: the lock belongs to this open file; and the server must not inherit it
+}
+
+# An environment that has the tools serves both purposes, and keeps them.
+up_to_date() {
+    { [ "$1" = runtime ] || [ -e .venv/dev ]; } &&
+        [ "$(cat .venv/stamp 2>/dev/null)" = "$(fingerprint)" ] &&
+        compgen -G 'sharq/_fastpath.*.so' >/dev/null
+}
+
+fingerprint() {
+    environment_identity
+    cksum build.sh setup.py pyproject.toml sharq/*.pyx sharq/*.pxd
+}
+
+# An environment belongs to one place and one Python: its scripts hold both.
+environment_identity() {
+    echo "$root"
+    "${PYTHON:-.venv/bin/python}" -IS -c 'import sys; print(sys.version, sys.base_prefix)' 2>/dev/null
+}
+
+environment_is_whole() {
+    [ -x .venv/bin/python ] && [ "$(cat .venv/environment 2>/dev/null)" = "$(environment_identity)" ]
+}
+
+build() {
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    extras=
+    if [ "$1" = dev ] || [ -e .venv/dev ]; then extras='[dev]'; fi
+    mkdir -p build
+    find_python
+    check_compiler
+    if ! environment_is_whole; then
+        say "Making the environment (.venv)…"
+        rm -rf .venv
+        logged "$python" -m venv .venv || fail "The environment could not be made; see above."
+    fi
+    identity=$(environment_identity)
+    built=$(fingerprint)
+
+    say "Installing what is needed and compiling…"
+    # An installation that is broken off leaves no environment that a later run would trust.
+    rm -rf .venv/stamp .venv/environment build/cython
+    status=0
+    logged .venv/bin/python -m pip install --no-input -e ".$extras" || status=$?
+    [ $status -ge 128 ] || echo "$identity" >.venv/environment
+    [ $status -eq 0 ] || fail "pip could not install or compile; the whole log is in build/log."
+    [ -z "$extras" ] || : >.venv/dev
+    echo "$built" >.venv/stamp
+    trap - INT TERM HUP
+}
+
+find_python() {
+    python=.venv/bin/python
+    ! environment_is_whole || return 0
+    for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+                fail "$python has no venv module (Debian, Ubuntu: apt-get install python3-venv)."
+            return
+        fi
+        [ -z "${PYTHON:-}" ] || fail "PYTHON=$PYTHON is no Python 3.11 or later."
+    done
+    found=$(python3 --version 2>/dev/null || echo "no Python 3")
+    fail "SharQ needs Python 3.11 or later; PATH has $found. PYTHON=/path/to/python names another."
+}
+
+# Chooses the compiler and compiles one line with it, so that what is missing is said in one line.
+check_compiler() {
+    own=$("$python" -c 'import sysconfig; print((sysconfig.get_config_var("CC") or "cc").split()[0])')
+    include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    for compiler in "${CC:-}" "$own" cc gcc clang; do
+        if command -v "${compiler%% *}" >/dev/null; then break; fi
+        [ -z "${CC:-}" ] || fail "CC=$CC is no compiler that can be run."
+        compiler=
+    done
+    hint="Debian, Ubuntu: apt-get install gcc libc6-dev python3-dev; macOS: xcode-select --install"
+    [ -n "$compiler" ] || fail "SharQ needs a C compiler, and there is none on PATH ($hint)."
+    # shellcheck disable=SC2086 # a compiler may come with options
+    if ! complaint=$($compiler -I"$include" -fsyntax-only -x c - <<<'#include <Python.h>' 2>&1); then
+        fail "$compiler cannot compile for $python: ${complaint%%$'\n'*} ($hint)"
+    fi
+    [ "$compiler" = "$own" ] || export CC="$compiler"
+}
+
+# ---- words ----
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() {
+    say "build.sh: $*"
+    exit 1
+}
+
+# Runs a command quietly; when it fails, shows the end of what it said.
+logged() {
+    local status=0
+    "$@" >build/log 2>&1 || status=$?
+    [ $status -eq 0 ] || tail -n 40 build/log >&2
+    return $status
+}
+
+# Runs a check of `lint` and remembers when it failed, so that one run shows all that is wrong.
+check() {
+    say "== $*"
+    "$@" || failed="$failed $1"
+}
+
+verbs() {
+    echo "Usage: ./build.sh VERB [arguments]"
+    sed -n 's/^verb_\([a-z]*\)() { # /\1|/p' build.sh | while IFS='|' read -r name what; do
+        printf '  %-9s %s\n' "$name" "$what"
+    done
+}
+
+verb=${1:-help}
+if declare -F "verb_$verb" >/dev/null; then
+    shift
+    "verb_$verb" "$@"
+elif [ "$verb" = help ] || [ "$verb" = --help ] || [ "$verb" = -h ]; then
+    verbs
+else
+    verbs >&2
+    exit 2
+fi

@@ -42,7 +42,7 @@ class DirectStore:
     def close(self) -> None:
         self._socket.close()
 
-    def command(self, *words: str | bytes | int | float) -> Any:
+    def command(self, *words: str | bytes | float) -> Any:
         """Run one command; an error reply is raised."""
         return self._reply_to(hiredis.pack_command(words))
 

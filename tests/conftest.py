@@ -1,0 +1,30 @@
+"""Stores that tests share; a test that harms its store starts one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.stores import PrivateCluster, PrivateStore
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[PrivateStore]:
+    """A store for the whole run, with whatever former tests left in it."""
+    with PrivateStore(tcp=True) as store:
+        yield store
+
+
+@pytest.fixture
+def clean_store(store: PrivateStore) -> PrivateStore:
+    """The store of the whole run, empty."""
+    store.client.flushall()
+    return store
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[PrivateCluster]:
+    """A cluster of three primaries for the whole run."""
+    with PrivateCluster() as cluster:
+        yield cluster

@@ -2,7 +2,8 @@
 
 `Codec` packs one EVALSHA call as RESP2 bytes; what KEYS and ARGV hold is written at the head of
 the script of the same name in ``lua/``. Names are taken as checked: see `sharq.identifiers`.
-Payloads are JSON text that is never parsed here.
+Payloads are JSON text that is never parsed here. Numbers are signed integers of 64 bits; times
+are in milliseconds unless a name says otherwise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,20 +19,28 @@ class Codec:
     """Builds the keys of one deployment and packs its script calls.
 
     `prefix` is the `key_prefix`; `digests` maps a script's name to its SHA-1 in hex.
+
+    A call raises TypeError, OverflowError or UnicodeEncodeError for an argument that cannot be
+    packed, KeyError where `digests` lacks its script; the next call is not affected.
     """
 
     def __new__(cls, prefix: str, digests: Mapping[str, str]) -> Codec: ...
     @property
-    def prefix(self) -> str: ...
+    def prefix(self) -> str:
+        """The `key_prefix`."""
+
     def tag(self, queue_type: str) -> bytes:
         """The hash tag of a type, ``{prefix:queue_type}``: what decides its slot."""
 
     def registry(self) -> bytes:
         """The key of the registry of types, ``{prefix}:types``."""
 
-    def clear(
-        self, queue_type: str, queue_id: str, interval_retention: int, purge: bool
-    ) -> bytes: ...
+    def clear(self, queue_type: str, queue_id: str, interval_retention: int, purge: bool) -> bytes:
+        """Pack the removal of a queue's waiting jobs, with `purge` of its leases too.
+
+        `interval_retention`: ms for which an interval of the API outlives the queue's jobs.
+        """
+
     def dequeue(
         self,
         queue_type: str,
@@ -39,7 +48,13 @@ class Codec:
         lease_ms: int,
         max_bytes: int,
         request_id: str | None = None,
-    ) -> bytes: ...
+    ) -> bytes:
+        """Pack the lease of up to `count` jobs for `lease_ms` each.
+
+        The answer stays under `max_bytes`, or has one job. Without `request_id` it cannot be had
+        again.
+        """
+
     def enqueue(
         self,
         queue_type: str,
@@ -49,11 +64,26 @@ class Codec:
         interval: int,
         requeue_limit: int,
         max_length: int | None = None,
-    ) -> bytes: ...
-    def enqueue_many(self, queue_type: str, jobs: Sequence[NewJob]) -> bytes: ...
+    ) -> bytes:
+        """Pack a job for the tail of its queue.
+
+        `interval` in ms; a `requeue_limit` of -1 is for ever; None: the length has no bound.
+        """
+
+    def enqueue_many(self, queue_type: str, jobs: Sequence[NewJob]) -> bytes:
+        """Pack jobs of one type, in order, each with what `enqueue` packs of it.
+
+        The `queue_type` of the jobs themselves is not looked at.
+        """
+
     def extend(
         self, queue_type: str, queue_id: str, job_id: str, n: str, by: int, retention: int
-    ) -> bytes: ...
+    ) -> bytes:
+        """Pack a later end of lease `n` (empty: of any), `by` ms from now.
+
+        `retention`: ms for which ended jobs are remembered.
+        """
+
     def finish(
         self,
         queue_type: str,
@@ -62,19 +92,44 @@ class Codec:
         n: str,
         retention: int,
         interval_retention: int,
-    ) -> bytes: ...
+    ) -> bytes:
+        """Pack the end of a job under lease `n` (empty: under any).
+
+        Both retentions are in ms: of ended jobs, and of an interval of the API in an idle queue.
+        """
+
     def interval(
         self, queue_type: str, queue_id: str, interval: int, interval_retention: int
-    ) -> bytes: ...
-    def interval_reset(
-        self, queue_type: str, queue_id: str, interval_retention: int
-    ) -> bytes: ...
-    def list_queues(self, queue_type: str, waiting: bool, cursor: str, count: int) -> bytes: ...
-    def list_types(self, cursor: str, count: int) -> bytes: ...
-    def ping(self) -> bytes: ...
-    def queue_length(self, queue_type: str, queue_id: str) -> bytes: ...
-    def queue_metrics(self, queue_type: str, queue_id: str) -> bytes: ...
-    def register(self, queue_type: str) -> bytes: ...
+    ) -> bytes:
+        """Pack a queue's `interval` (ms) as set by the API.
+
+        `interval_retention`: ms for which it outlives the queue's jobs.
+        """
+
+    def interval_reset(self, queue_type: str, queue_id: str, interval_retention: int) -> bytes:
+        """Pack the return of a queue's interval to its producers. `interval_retention` in ms."""
+
+    def list_queues(self, queue_type: str, waiting: bool, cursor: str, count: int) -> bytes:
+        """Pack one page, of about `count`, of a type's queues that have waiting or leased jobs.
+
+        `cursor` is "0" at first, then what the last page gave.
+        """
+
+    def list_types(self, cursor: str, count: int) -> bytes:
+        """Pack one page, of about `count`, of the registry; `cursor` as for `list_queues`."""
+
+    def ping(self) -> bytes:
+        """Pack a script call that touches no key, for any node."""
+
+    def queue_length(self, queue_type: str, queue_id: str) -> bytes:
+        """Pack the question how many jobs of a queue wait."""
+
+    def queue_metrics(self, queue_type: str, queue_id: str) -> bytes:
+        """Pack the question for one queue's lengths, rate and counts."""
+
+    def register(self, queue_type: str) -> bytes:
+        """Pack the entry of a type in the registry."""
+
     def release(
         self,
         queue_type: str,
@@ -85,39 +140,64 @@ class Codec:
         counted: bool,
         retention: int,
         interval_retention: int,
-    ) -> bytes: ...
+    ) -> bytes:
+        """Pack the return of a job under lease `n` (empty: under any), `delay` ms from now.
+
+        `counted` takes one requeue off the limit. The retentions, in ms, are as for `finish`.
+        """
+
     def requeue(
         self, queue_type: str, batch: int, retention: int, interval_retention: int
-    ) -> bytes: ...
-    def status(self, queue_type: str, queue_id: str, job_id: str, retention: int) -> bytes: ...
-    def type_metrics(self, queue_type: str) -> bytes: ...
-    def unregister(self, queue_type: str, age: int) -> bytes: ...
+    ) -> bytes:
+        """Pack the return of up to `batch` jobs of a type whose leases have run out.
+
+        The retentions, in ms, are as for `finish`.
+        """
+
+    def status(self, queue_type: str, queue_id: str, job_id: str, retention: int) -> bytes:
+        """Pack the question where a job stands. `retention`: as for `extend`, in ms."""
+
+    def type_metrics(self, queue_type: str) -> bytes:
+        """Pack the question for the counts of a type, and whether it has jobs."""
+
+    def unregister(self, queue_type: str, age: int) -> bytes:
+        """Pack the removal of a type that was registered no less than `age` ms ago."""
 
 @final
 class Job:
-    """A leased job. Made by `Batch` only.
-
-    `payload` is JSON text as it was enqueued. `requeues_remaining` is -1 for ever. `attempt` is
-    1 for the first delivery. `current_queue_length` counts the waiting jobs after this one was
-    taken. `lease` is the token ``queue_type/queue_id/job_id/n``.
-    """
+    """A leased job. Made by `Batch` only."""
 
     @property
-    def queue_type(self) -> str: ...
+    def queue_type(self) -> str:
+        """The type of its queue."""
+
     @property
-    def queue_id(self) -> str: ...
+    def queue_id(self) -> str:
+        """The name of its queue within the type."""
+
     @property
-    def job_id(self) -> str: ...
+    def job_id(self) -> str:
+        """Its name within the queue."""
+
     @property
-    def payload(self) -> bytes: ...
+    def payload(self) -> bytes:
+        """JSON text, as it was enqueued."""
+
     @property
-    def requeues_remaining(self) -> int: ...
+    def requeues_remaining(self) -> int:
+        """How often it may go back to its queue after this delivery; -1: for ever."""
+
     @property
-    def attempt(self) -> int: ...
+    def attempt(self) -> int:
+        """The number of this delivery, 1 for the first."""
+
     @property
-    def current_queue_length(self) -> int: ...
+    def current_queue_length(self) -> int:
+        """The jobs that waited in its queue after it was taken."""
+
     @property
-    def lease(self) -> str: ...
+    def lease(self) -> str:
+        """The token of this lease, ``queue_type/queue_id/job_id/n``."""
 
 @final
 class Batch:
@@ -125,14 +205,19 @@ class Batch:
 
     `reply` is the script's: the wait, then queue_id, job_id, n, requeues_remaining, attempt,
     length and payload of each job. It is turned into objects or into JSON only when asked for.
+    Raises ValueError for a list that is not such a reply.
     """
 
     def __new__(cls, queue_type: str, reply: list[int | bytes]) -> Batch: ...
     def __len__(self) -> int: ...
     @property
-    def queue_type(self) -> str: ...
+    def queue_type(self) -> str:
+        """The type that was asked for, which is that of all the jobs."""
+
     @property
-    def jobs(self) -> list[Job]: ...
+    def jobs(self) -> list[Job]:
+        """The jobs as objects; the same list every time."""
+
     @property
     def wait_us(self) -> int | None:
         """Microseconds until the next queue of the type is ready; None: none is scheduled.

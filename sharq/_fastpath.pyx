@@ -1,6 +1,12 @@
 # Keys, script calls and replies, as bytes. The documentation is in the stub, `_fastpath.pyi`.
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport (
+    PyBytes_AS_STRING,
+    PyBytes_CheckExact,
+    PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE,
+)
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.long cimport PyLong_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint64_t
@@ -108,6 +114,8 @@ cdef class Writer:
         return self.bulk(data, size)
 
     cdef int blob(self, bytes text) except -1:
+        if text is None:
+            raise TypeError("expected bytes, got None")
         return self.bulk(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
     cdef int integer(self, int64_t value) except -1:
@@ -134,7 +142,7 @@ cdef class Writer:
 
 
 cdef class Codec:
-    def __init__(self, str prefix, digests):
+    def __cinit__(self, str prefix not None, digests):
         self.prefix = prefix
         self._prefix = b"{" + prefix.encode()
         self._digests = {name: digest.encode() for name, digest in digests.items()}
@@ -147,19 +155,16 @@ cdef class Codec:
         cdef Py_ssize_t type_size = 0
         cdef Py_ssize_t name_size = 0
         cdef const char* type_text = PyUnicode_AsUTF8AndSize(queue_type, &type_size)
-        cdef const char* name_text = NULL
+        cdef const char* name_text = PyUnicode_AsUTF8AndSize(name, &name_size)
         cdef Py_ssize_t prefix_size = PyBytes_GET_SIZE(self._prefix)
         cdef Py_ssize_t suffix_size = PyBytes_GET_SIZE(suffix)
-        if name is not None:
-            name_text = PyUnicode_AsUTF8AndSize(name, &name_size)
         out.header(b"$", prefix_size + type_size + suffix_size + name_size + 2)
         out.raw(PyBytes_AS_STRING(self._prefix), prefix_size)
         out.text(b":")
         out.raw(type_text, type_size)
         out.text(b"}")
         out.raw(PyBytes_AS_STRING(suffix), suffix_size)
-        if name_size:
-            out.raw(name_text, name_size)
+        out.raw(name_text, name_size)
         return out.text(b"\r\n")
 
     def tag(self, str queue_type):
@@ -180,17 +185,17 @@ cdef class Codec:
         return out.integer(keys)
 
     cdef int _queue_prefixes(self, str queue_type) except -1:
-        self._key(queue_type, QUEUE, None)
-        self._key(queue_type, ACTIVE, None)
-        self._key(queue_type, RETURNED, None)
-        return self._key(queue_type, DELAYED, None)
+        self._key(queue_type, QUEUE, "")
+        self._key(queue_type, ACTIVE, "")
+        self._key(queue_type, RETURNED, "")
+        return self._key(queue_type, DELAYED, "")
 
     def clear(self, str queue_type, str queue_id, int64_t interval_retention, bint purge):
         cdef Writer out = self._out
         self._begin("clear", 7, 3)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
-        self._key(queue_type, LEASES, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
+        self._key(queue_type, LEASES, "")
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, RETURNED, queue_id)
@@ -204,14 +209,14 @@ cdef class Codec:
                 str request_id=None):
         cdef Writer out = self._out
         self._begin("dequeue", 4 if request_id is None else 5, 9)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
-        self._key(queue_type, LEASES, None)
-        self._key(queue_type, SERIAL, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
+        self._key(queue_type, LEASES, "")
+        self._key(queue_type, SERIAL, "")
         if request_id is not None:
             self._key(queue_type, REQUEST, request_id)
         self._queue_prefixes(queue_type)
-        self._key(queue_type, COUNTERS, None)
+        self._key(queue_type, COUNTERS, "")
         out.integer(count)
         out.integer(lease_ms)
         out.integer(max_bytes)
@@ -222,12 +227,12 @@ cdef class Codec:
                 int64_t interval, int64_t requeue_limit, max_length=None):
         cdef Writer out = self._out
         self._begin("enqueue", 5, 7)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, DELAYED, queue_id)
-        self._key(queue_type, COUNTERS, None)
+        self._key(queue_type, COUNTERS, "")
         out.word(queue_id)
         out.word(job_id)
         out.blob(payload)
@@ -241,14 +246,16 @@ cdef class Codec:
 
     def enqueue_many(self, str queue_type, jobs):
         cdef Writer out = self._out
-        self._begin("enqueue_many", 2, 4 + 6 * len(jobs))
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
-        self._key(queue_type, QUEUE, None)
-        self._key(queue_type, ACTIVE, None)
-        self._key(queue_type, DELAYED, None)
-        self._key(queue_type, COUNTERS, None)
-        for job in jobs:
+        # A sequence may run code of its own, and that must not meet a call half packed.
+        cdef list rows = list(jobs)
+        self._begin("enqueue_many", 2, 4 + 6 * len(rows))
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
+        self._key(queue_type, QUEUE, "")
+        self._key(queue_type, ACTIVE, "")
+        self._key(queue_type, DELAYED, "")
+        self._key(queue_type, COUNTERS, "")
+        for job in rows:
             out.word(job.queue_id)
             out.word(job.job_id)
             out.blob(job.payload)
@@ -264,12 +271,12 @@ cdef class Codec:
                int64_t retention):
         cdef Writer out = self._out
         self._begin("extend", 3, 7)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, LEASES, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, LEASES, "")
         self._key(queue_type, ACTIVE, queue_id)
-        self._key(queue_type, MARKS, None)
+        self._key(queue_type, MARKS, "")
         out.integer(retention)
-        self._key(queue_type, REQUEST, None)
+        self._key(queue_type, REQUEST, "")
         out.word(queue_id)
         out.word(job_id)
         out.word(n)
@@ -280,11 +287,11 @@ cdef class Codec:
                int64_t interval_retention):
         cdef Writer out = self._out
         self._begin("finish", 4, 6)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, LEASES, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, LEASES, "")
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
-        self._key(queue_type, MARKS, None)
+        self._key(queue_type, MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
         out.word(queue_id)
@@ -296,8 +303,8 @@ cdef class Codec:
                  int64_t interval_retention):
         cdef Writer out = self._out
         self._begin("interval", 5, 3)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, DELAYED, queue_id)
@@ -309,7 +316,7 @@ cdef class Codec:
     def interval_reset(self, str queue_type, str queue_id, int64_t interval_retention):
         cdef Writer out = self._out
         self._begin("interval_reset", 3, 1)
-        self._key(queue_type, VOID, None)
+        self._key(queue_type, VOID, "")
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
         out.integer(interval_retention)
@@ -318,10 +325,10 @@ cdef class Codec:
     def list_queues(self, str queue_type, bint waiting, str cursor, int64_t count):
         cdef Writer out = self._out
         self._begin("list_queues", 3, 4)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
-        self._key(queue_type, LEASES, None)
-        self._key(queue_type, ACTIVE, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
+        self._key(queue_type, LEASES, "")
+        self._key(queue_type, ACTIVE, "")
         out.integer(1 if waiting else 0)
         out.word(cursor)
         out.integer(count)
@@ -341,18 +348,18 @@ cdef class Codec:
 
     def queue_length(self, str queue_type, str queue_id):
         self._begin("queue_length", 2, 0)
-        self._key(queue_type, VOID, None)
+        self._key(queue_type, VOID, "")
         self._key(queue_type, QUEUE, queue_id)
         return self._out.take()
 
     def queue_metrics(self, str queue_type, str queue_id):
         cdef Writer out = self._out
         self._begin("queue_metrics", 4, 2)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
-        self._key(queue_type, COUNTERS, None)
+        self._key(queue_type, COUNTERS, "")
         out.word(queue_id)
         return out.take()
 
@@ -367,14 +374,14 @@ cdef class Codec:
                 bint counted, int64_t retention, int64_t interval_retention):
         cdef Writer out = self._out
         self._begin("release", 7, 8)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
-        self._key(queue_type, LEASES, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
+        self._key(queue_type, LEASES, "")
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, RETURNED, queue_id)
         self._key(queue_type, DELAYED, queue_id)
-        self._key(queue_type, MARKS, None)
+        self._key(queue_type, MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
         out.word(queue_id)
@@ -388,12 +395,12 @@ cdef class Codec:
                 int64_t interval_retention):
         cdef Writer out = self._out
         self._begin("requeue", 3, 9)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
-        self._key(queue_type, LEASES, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
+        self._key(queue_type, LEASES, "")
         self._queue_prefixes(queue_type)
-        self._key(queue_type, COUNTERS, None)
-        self._key(queue_type, MARKS, None)
+        self._key(queue_type, COUNTERS, "")
+        self._key(queue_type, MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
         out.integer(batch)
@@ -402,14 +409,14 @@ cdef class Codec:
     def status(self, str queue_type, str queue_id, str job_id, int64_t retention):
         cdef Writer out = self._out
         self._begin("status", 7, 4)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
-        self._key(queue_type, LEASES, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
+        self._key(queue_type, LEASES, "")
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, RETURNED, queue_id)
         self._key(queue_type, DELAYED, queue_id)
-        self._key(queue_type, MARKS, None)
+        self._key(queue_type, MARKS, "")
         out.integer(retention)
         out.word(queue_id)
         out.word(job_id)
@@ -417,10 +424,10 @@ cdef class Codec:
 
     def type_metrics(self, str queue_type):
         self._begin("type_metrics", 3, 1)
-        self._key(queue_type, VOID, None)
-        self._key(queue_type, READY, None)
-        self._key(queue_type, LEASES, None)
-        self._key(queue_type, COUNTERS, None)
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
+        self._key(queue_type, LEASES, "")
+        self._key(queue_type, COUNTERS, "")
         return self._out.take()
 
     def unregister(self, str queue_type, int64_t age):
@@ -448,11 +455,23 @@ cdef class Job:
 
 
 cdef class Batch:
-    def __init__(self, str queue_type, list reply):
+    def __cinit__(self, str queue_type not None, list reply not None):
+        cdef Py_ssize_t size = PyList_GET_SIZE(reply)
+        cdef Py_ssize_t at
+        cdef bint fits = size % FIELDS == 1
+        # Whatever reads the values later takes their types for granted.
+        for at in range(size):
+            value = <object>PyList_GET_ITEM(reply, at)
+            if at == 0 or at % FIELDS == 5 or at % FIELDS == 6:
+                fits = fits and PyLong_CheckExact(value)
+            else:
+                fits = fits and PyBytes_CheckExact(value)
+        if not fits:
+            raise ValueError("this is no answer of a dequeue")
         self.queue_type = queue_type
         self._reply = reply
         self._jobs = None
-        self._count = (PyList_GET_SIZE(reply) - 1) // FIELDS
+        self._count = size // FIELDS
 
     def __len__(self):
         return self._count
@@ -466,9 +485,10 @@ cdef class Batch:
     def jobs(self):
         cdef Job job
         cdef list reply = self._reply
+        cdef list jobs
         cdef Py_ssize_t at
         if self._jobs is None:
-            self._jobs = []
+            jobs = []
             for at in range(1, PyList_GET_SIZE(reply), FIELDS):
                 job = Job.__new__(Job)
                 job.queue_type = self.queue_type
@@ -480,7 +500,8 @@ cdef class Batch:
                 job.attempt = reply[at + 4]
                 job.current_queue_length = reply[at + 5]
                 job.payload = reply[at + 6]
-                self._jobs.append(job)
+                jobs.append(job)
+            self._jobs = jobs
         return self._jobs
 
     cdef int _write_job(self, Writer out, Py_ssize_t at) except -1:
@@ -534,7 +555,7 @@ cdef class Batch:
         return out.take()
 
 
-def json_depth(bytes text):
+def json_depth(bytes text not None):
     cdef const char* data = PyBytes_AS_STRING(text)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
     cdef Py_ssize_t at = 0

@@ -12,13 +12,14 @@ if answer then
   return replay(out, answer, ARGV[2])
 end
 
--- At most this many rounds, should the schedule hold queues that have nothing to give.
-local ROUNDS = 10
+-- A round gives a job at least, unless the schedule holds queues that have nothing to give: then
+-- it removes them. This many such rounds, at most.
+local SPARE_ROUNDS = 10
 -- What a job adds to an answer beside its payload and twice its names, at most.
 local FRAME = 300
 
 local taken = {}
-for _ = 1, ROUNDS do
+for _ = 1, wanted + SPARE_ROUNDS do
   local first = redis.call('ZRANGE', ready, 0, wanted - #taken - 1, 'WITHSCORES')
   if not first[1] then
     out[1] = -1

@@ -1,0 +1,349 @@
+"""`AsyncSharQ`: the queue for asyncio programs, over one multiplexed connection."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import redis.asyncio
+
+from sharq._fastpath import Batch
+from sharq.call import Call
+from sharq.classic import Classic
+from sharq.cluster import ClusterLink, open_link
+from sharq.embedded import EmbeddedStore
+from sharq.errors import StoreError, StoreUnavailable
+from sharq.flows import Flow, Flows
+from sharq.link import Link
+from sharq.opening import ConfigSource, at_socket, join_store, load_settings, redis_arguments
+from sharq.operations import Operations
+from sharq.results import (
+    Cleared,
+    Ended,
+    Enqueued,
+    Extended,
+    JobStatus,
+    NewJob,
+    Overview,
+    QueueMetrics,
+)
+from sharq.scripts import Scripts
+
+T = TypeVar("T")
+
+
+class AsyncSharQ:
+    """A rate-limited job queue on a store.
+
+    `config_path` is the path of a configuration file, ready `Settings`, or None for the
+    environment and the defaults. `scripts` is for tests: scripts with an injected clock.
+
+    Use it as an asynchronous context manager, or call `start` before and `aclose` after. Every
+    coroutine raises `BadArgumentException` for an argument that cannot be used, before anything
+    is sent, and a `StoreError` where the store does not answer as it should.
+    """
+
+    def __init__(self, config_path: ConfigSource = None, *, scripts: Scripts | None = None) -> None:
+        self._source = config_path
+        self._scripts = scripts or Scripts()
+        self.settings = load_settings(config_path)
+        self._flows = self._make_flows()
+        self._classic = Classic(self._flows)
+        self._link: Link | ClusterLink | None = None
+        self._store: EmbeddedStore | None = None
+        self._reviving = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Join the embedded store where one is configured, and begin to connect.
+
+        A store that is not there yet does not fail the start: calls raise `StoreUnavailable`
+        until it is. Raises `EmbeddedStoreError` where the embedded one cannot be started.
+        """
+        if self._link is None:
+            self._store = await asyncio.to_thread(join_store, self.settings)
+            self._link = await self._open()
+
+    async def aclose(self) -> None:
+        """Close the connection and leave the embedded store."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.aclose()
+        store, self._store = self._store, None
+        if store is not None:
+            await asyncio.to_thread(store.leave)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # The original's interface
+
+    async def enqueue(
+        self,
+        payload: Any,
+        interval: int,
+        job_id: str,
+        queue_id: str,
+        queue_type: str = "default",
+        requeue_limit: int | None = None,
+    ) -> dict[str, Any]:
+        """Put a job at the tail of its queue: ``{'status': 'queued'}``.
+
+        `interval` is the least number of ms between two dispatches of the queue. The same
+        `job_id` with the same payload, while the first is queued or active, is a success that
+        changes nothing; with another payload it raises `JobConflict`.
+        """
+        return await self._run(
+            self._classic.enqueue(payload, interval, job_id, queue_id, queue_type, requeue_limit)
+        )
+
+    async def dequeue(self, queue_type: str = "default") -> dict[str, Any]:
+        """Lease the next job of a type.
+
+        A dict with status, queue_id, job_id, payload and requeues_remaining, or
+        ``{'status': 'failure'}`` where none is ready.
+        """
+        return await self._run(self._classic.dequeue(queue_type))
+
+    async def finish(
+        self, job_id: str, queue_id: str, queue_type: str = "default"
+    ) -> dict[str, Any]:
+        """End a leased job, whoever holds its lease; status is success or failure."""
+        return await self._run(self._classic.finish(job_id, queue_id, queue_type))
+
+    async def interval(
+        self, interval: int, queue_id: str, queue_type: str = "default"
+    ) -> dict[str, Any]:
+        """Set a queue's interval (ms) for good; status is failure for an unknown queue."""
+        return await self._run(self._classic.interval(interval, queue_id, queue_type))
+
+    async def requeue(self) -> None:
+        """Take back all jobs whose leases have run out."""
+        await self.sweep()
+
+    async def metrics(
+        self, queue_type: str | None = None, queue_id: str | None = None
+    ) -> dict[str, Any]:
+        """Counts per minute of all queues, the queues of a type, or one queue's numbers."""
+        return await self._run(self._classic.metrics(queue_type, queue_id))
+
+    async def clear_queue(
+        self, queue_type: str | None = None, queue_id: str | None = None, purge_all: bool = False
+    ) -> dict[str, Any]:
+        """Remove the waiting jobs of a queue; with `purge_all` its leases and its interval too."""
+        return await self._run(self._classic.clear_queue(queue_type, queue_id, purge_all))
+
+    async def get_queue_length(self, queue_type: str, queue_id: str) -> int:
+        """The number of waiting jobs of a queue."""
+        return await self.queue_length(queue_type, queue_id)
+
+    async def deep_status(self) -> bool:
+        """True after a script has run on every node of the store; raises otherwise."""
+        await self.ping()
+        return True
+
+    def redis_client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
+        """A redis-py client of the same store, with a pool of its own; the caller closes it."""
+        settings = at_socket(self.settings.redis, self._store)
+        if settings.clustered:
+            return redis.asyncio.RedisCluster(**redis_arguments(settings))
+        return redis.asyncio.Redis(**redis_arguments(settings))
+
+    async def reload_config(self, config_path: ConfigSource = None) -> None:
+        """Read the configuration again, or another one, and go on with it.
+
+        Raises `ConfigError`, and changes nothing, where it is not valid.
+        """
+        source = self._source if config_path is None else config_path
+        settings = load_settings(source)
+        reopen = settings.redis != self.settings.redis and self._link is not None
+        self._source, self.settings = source, settings
+        self._flows = self._make_flows()
+        self._classic = Classic(self._flows)
+        if reopen:
+            await self.aclose()
+            await self.start()
+
+    async def reload_lua_scripts(self) -> None:
+        """Read the Lua scripts again and load them into the store."""
+        self._scripts = Scripts()
+        self._flows = self._make_flows()
+        self._classic = Classic(self._flows)
+        if self._link is not None:
+            await self._link.aclose()
+            self._link = await self._open()
+
+    # What is newer, with typed results
+
+    def new_job(
+        self,
+        payload: bytes,
+        interval: int,
+        job_id: str,
+        queue_id: str,
+        queue_type: str = "default",
+        requeue_limit: int | None = None,
+        max_queued_length: int | None = None,
+    ) -> NewJob:
+        """Check what a job is made of. `payload` is JSON text; the rest is as in `enqueue`.
+
+        With `max_queued_length` the job is only taken while fewer jobs wait in its queue.
+        """
+        return self._flows.new_job(
+            payload, interval, job_id, queue_id, queue_type, requeue_limit, max_queued_length
+        )
+
+    async def submit(self, job: NewJob) -> Enqueued:
+        """Put a job at the tail of its queue."""
+        return await self._run(self._flows.submit(job))
+
+    async def submit_many(self, jobs: Sequence[NewJob]) -> list[Enqueued | StoreError]:
+        """Put jobs at the tails of their queues, in order; each succeeds or fails alone."""
+        return await self._run(self._flows.submit_many(jobs))
+
+    async def take(
+        self, queue_type: str = "default", count: int = 1, request_id: str | None = None
+    ) -> Batch:
+        """Lease up to `count` jobs (1 to 100), each from the queue that is ready longest.
+
+        The same `request_id` is answered with the same jobs for the length of their lease.
+        """
+        return await self._run(self._flows.take(queue_type, count, request_id))
+
+    async def finish_job(
+        self, queue_type: str, queue_id: str, job_id: str, lease: str | None = None
+    ) -> Ended:
+        """End a leased job for good; with its lease token only where that lease still holds."""
+        return await self._run(self._flows.finish_job(queue_type, queue_id, job_id, lease))
+
+    async def release_job(
+        self,
+        queue_type: str,
+        queue_id: str,
+        job_id: str,
+        lease: str | None = None,
+        delay: int = 0,
+        count_requeue: bool = True,
+    ) -> Ended:
+        """Give a leased job back to the head of its queue, after `delay` ms.
+
+        With `count_requeue` the delivery counts, and the job is dead where no requeue is left.
+        """
+        return await self._run(
+            self._flows.release_job(queue_type, queue_id, job_id, lease, delay, count_requeue)
+        )
+
+    async def extend_job(
+        self, queue_type: str, queue_id: str, job_id: str, by: int, lease: str | None = None
+    ) -> Extended:
+        """Let a lease end at the later of its end and `by` ms from now."""
+        return await self._run(self._flows.extend_job(queue_type, queue_id, job_id, by, lease))
+
+    async def job_status(self, queue_type: str, queue_id: str, job_id: str) -> JobStatus:
+        """Where a job stands."""
+        return await self._run(self._flows.job_status(queue_type, queue_id, job_id))
+
+    async def set_interval(self, queue_type: str, queue_id: str, interval: int) -> bool:
+        """Set a queue's interval (ms) until it is reset; False for an unknown queue."""
+        return await self._run(self._flows.set_interval(queue_type, queue_id, interval))
+
+    async def reset_interval(self, queue_type: str, queue_id: str) -> bool:
+        """Let the next enqueue set the interval again; False where none was set for good."""
+        return await self._run(self._flows.reset_interval(queue_type, queue_id))
+
+    async def clear(self, queue_type: str, queue_id: str, purge_all: bool = False) -> Cleared:
+        """Remove the waiting jobs of a queue; with `purge_all` its leases and interval too."""
+        return await self._run(self._flows.clear(queue_type, queue_id, purge_all))
+
+    async def overview(self) -> Overview:
+        """The types that have jobs, and the counts of the last ten minutes."""
+        return await self._run(self._flows.overview())
+
+    async def queue_ids(self, queue_type: str) -> list[str]:
+        """The queues of a type that have waiting or leased jobs."""
+        return await self._run(self._flows.queue_ids(queue_type))
+
+    async def queue_metrics(self, queue_type: str, queue_id: str) -> QueueMetrics:
+        """Lengths, rate and counts of a queue."""
+        return await self._run(self._flows.queue_metrics(queue_type, queue_id))
+
+    async def queue_length(self, queue_type: str, queue_id: str) -> int:
+        """The number of waiting jobs of a queue."""
+        return await self._run(self._flows.queue_length(queue_type, queue_id))
+
+    async def sweep(self) -> int:
+        """Take back all jobs whose leases have run out; how many there were."""
+        return await self._run(self._flows.sweep())
+
+    async def ping(self) -> None:
+        """Run a script on every node of the store; raises where one does not answer."""
+        await self._connected().broadcast(self._flows.operations.ping())
+
+    # Inside
+
+    def _make_flows(self) -> Flows:
+        settings = self.settings
+        operations = Operations(settings.redis.key_prefix, settings.sharq, self._scripts)
+        return Flows(operations, settings.sharq, time.monotonic)
+
+    async def _open(self) -> Link | ClusterLink:
+        link = open_link(at_socket(self.settings.redis, self._store), self._scripts.by_digest)
+        await link.start()
+        return link
+
+    def _connected(self) -> Link | ClusterLink:
+        if self._link is None:
+            raise StoreUnavailable("AsyncSharQ has not been started, or is closed.")
+        return self._link
+
+    async def _run(self, flow: Flow[T]) -> T:
+        try:
+            request = flow.send(None)
+            while True:
+                request = flow.send(await self._answer(request))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _answer(self, request: Call[Any] | list[Call[Any]]) -> Any:
+        link = self._connected()
+        try:
+            return await _answer_over(link, request)
+        except StoreUnavailable as error:
+            # Not carried out, so that it may be sent to the store that takes the place.
+            if error.outcome_unknown or not await self._revived(link):
+                raise
+        return await _answer_over(self._connected(), request)
+
+    async def _revived(self, link: Link | ClusterLink) -> bool:
+        """Start the embedded store again where it has died; whether there is a new link."""
+        if self._store is None:
+            return False
+        async with self._reviving:
+            if self._link is not link:
+                return self._link is not None
+            dead = self._store
+            if await asyncio.to_thread(dead.alive):
+                return False
+            self._store = await asyncio.to_thread(join_store, self.settings)
+            self._link = await self._open()
+            await link.aclose()
+            await asyncio.to_thread(dead.leave)
+        return True
+
+
+async def _answer_over(link: Link | ClusterLink, request: Call[Any] | list[Call[Any]]) -> Any:
+    if isinstance(request, list):
+        return await link.run_many(request)
+    return await link.run(request)

@@ -1,0 +1,54 @@
+"""What both faces do when they open: settings, the embedded store, redis-py's arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from sharq.config import Settings, StoreSettings
+from sharq.embedded import EmbeddedStore
+
+ConfigSource = str | os.PathLike[str] | Settings | None
+
+
+def load_settings(source: ConfigSource) -> Settings:
+    """Settings as they are, or read from a file (None: no file) and the environment."""
+    if isinstance(source, Settings):
+        return source
+    return Settings.load(None if source is None else os.fspath(source), environ=os.environ)
+
+
+def join_store(settings: Settings) -> EmbeddedStore | None:
+    """Join the embedded store where it is configured; start it where nobody has."""
+    if settings.redis.conn_type != "embedded":
+        return None
+    return EmbeddedStore.join(settings.redis.data_dir, appendfsync=settings.redis.appendfsync)
+
+
+def at_socket(settings: StoreSettings, store: EmbeddedStore | None) -> StoreSettings:
+    """The settings with the address of the embedded store, where there is one."""
+    if store is None:
+        return settings
+    return dataclasses.replace(
+        settings, conn_type="unix_sock", unix_socket_path=str(store.socket_path)
+    )
+
+
+def redis_arguments(settings: StoreSettings) -> dict[str, Any]:
+    """What redis-py's clients take to reach the same store."""
+    arguments: dict[str, Any] = {
+        "username": settings.username,
+        "password": settings.password,
+    }
+    if settings.conn_type == "unix_sock":
+        return arguments | {"db": settings.db, "unix_socket_path": settings.unix_socket_path}
+    arguments |= {"host": settings.host, "port": settings.port}
+    if settings.tls:
+        arguments |= {
+            "ssl": True,
+            "ssl_ca_certs": settings.tls_ca,
+            "ssl_certfile": settings.tls_certificate,
+            "ssl_keyfile": settings.tls_key,
+        }
+    return arguments if settings.clustered else arguments | {"db": settings.db}

@@ -1,0 +1,52 @@
+"""The requests in flight on one connection and the replies that answer them. Pure.
+
+The store answers in order: the n-th reply belongs to the n-th request. A request stays in its
+place until its reply has come, whatever became of the one who asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Generic, TypeVar
+
+from hiredis import HiredisError, Reader
+
+R = TypeVar("R")
+
+_NOTHING: Final = object()
+
+
+class ReplyProtocolError(Exception):
+    """The connection carried something that is no reply to a request."""
+
+
+class ReplyQueue(Generic[R]):
+    """`pending` holds the requests without a reply, oldest first."""
+
+    __slots__ = ("_reader", "pending")
+
+    def __init__(self) -> None:
+        self.pending: deque[R] = deque()
+        self._reader = Reader(notEnoughData=_NOTHING)
+
+    def expect(self, requests: Iterable[R]) -> None:
+        """Note that `requests` are on their way, in this order."""
+        self.pending.extend(requests)
+
+    def feed(self, data: bytes) -> Iterator[tuple[R, Any]]:
+        """Yield each request that `data` completes the reply of, with its reply.
+
+        A reply is bytes, int, list, None or a `hiredis.ReplyError`. Raises ReplyProtocolError;
+        nothing that comes later on the connection can be trusted then.
+        """
+        pending = self.pending
+        next_reply = self._reader.gets
+        try:
+            self._reader.feed(data)
+            while (reply := next_reply()) is not _NOTHING:
+                if not pending:
+                    raise ReplyProtocolError(f"a reply without a request: {reply!r:.200}")
+                yield pending.popleft(), reply
+        except HiredisError as error:
+            raise ReplyProtocolError(f"no valid reply: {error}") from error

@@ -1,0 +1,589 @@
+"""The codec, byte by byte: calls as they go to the store, answers as they go to a client."""
+
+from __future__ import annotations
+
+import ast
+import json
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import hiredis
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sharq
+from sharq._fastpath import Batch, Codec, Job, json_depth
+from sharq.results import NewJob
+from sharq.scripts import Scripts
+
+STUB = ast.parse((Path(sharq.__file__).parent / "_fastpath.pyi").read_text("utf-8"))
+
+DIGESTS = {name: f"<{name}>" for name in Scripts().digests}
+CODEC = Codec("p", DIGESTS)
+
+# What each method packs: its arguments, then the words of the command after `EVALSHA <digest>`.
+# T stands for the tag of the type "mail", '' for an empty word.
+QUEUE_KEYS = "T:q:bob T:a:bob T:r:bob T:d:bob"
+QUEUE_PREFIXES = "T:q: T:a: T:r: T:d:"
+CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
+    "clear": [
+        (("mail", "bob", 7, False), f"7 T:void T:ready T:leases {QUEUE_KEYS} 7 bob 0"),
+        (("mail", "bob", 7, True), f"7 T:void T:ready T:leases {QUEUE_KEYS} 7 bob 1"),
+    ],
+    "dequeue": [
+        (
+            ("mail", 3, 60000, 262144),
+            f"4 T:void T:ready T:leases T:serial {QUEUE_PREFIXES} T:c: 3 60000 262144 ''",
+        ),
+        (
+            ("mail", 3, 60000, 262144, "r-1"),
+            f"5 T:void T:ready T:leases T:serial T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1",
+        ),
+    ],
+    "enqueue": [
+        (
+            ("mail", "bob", "j1", b'{"a":1}', 1000, -1),
+            """5 T:void T:ready T:q:bob T:a:bob T:d:bob T:c: bob j1 {"a":1} 1000 -1 ''""",
+        ),
+        (
+            ("mail", "bob", "j1", b"null", 0, 2, 50),
+            "5 T:void T:ready T:q:bob T:a:bob T:d:bob T:c: bob j1 null 0 2 50",
+        ),
+        (
+            ("mail", "bob", "j1", b"null", 0, 2, 0),
+            "5 T:void T:ready T:q:bob T:a:bob T:d:bob T:c: bob j1 null 0 2 0",
+        ),
+    ],
+    "enqueue_many": [
+        (("mail", []), "2 T:void T:ready T:q: T:a: T:d: T:c:"),
+        (
+            (
+                "mail",
+                [
+                    NewJob("mail", "bob", "j1", b"[]", 1000, -1),
+                    NewJob("mail", "eve", "j2", b"2", 0, 3, 9),
+                ],
+            ),
+            "2 T:void T:ready T:q: T:a: T:d: T:c: bob j1 [] 1000 -1 '' eve j2 2 0 3 9",
+        ),
+    ],
+    "extend": [
+        (
+            ("mail", "bob", "j1", "17", 500, 60000),
+            "3 T:void T:leases T:a:bob T:f: 60000 T:x: bob j1 17 500",
+        ),
+    ],
+    "finish": [
+        (
+            ("mail", "bob", "j1", "17", 60000, 7),
+            "4 T:void T:leases T:q:bob T:a:bob T:f: 60000 7 bob j1 17",
+        ),
+        (
+            ("mail", "bob", "j1", "", 60000, 7),
+            "4 T:void T:leases T:q:bob T:a:bob T:f: 60000 7 bob j1 ''",
+        ),
+    ],
+    "interval": [
+        (("mail", "bob", 250, 7), "5 T:void T:ready T:q:bob T:a:bob T:d:bob 7 bob 250"),
+    ],
+    "interval_reset": [(("mail", "bob", 7), "3 T:void T:q:bob T:a:bob 7")],
+    "list_queues": [
+        (("mail", True, "0", 1000), "3 T:void T:ready T:leases T:a: 1 0 1000"),
+        (("mail", False, "42", 1000), "3 T:void T:ready T:leases T:a: 0 42 1000"),
+    ],
+    "list_types": [(("42", 1000), "1 {p}:types 42 1000")],
+    "ping": [((), "0")],
+    "queue_length": [(("mail", "bob"), "2 T:void T:q:bob")],
+    "queue_metrics": [(("mail", "bob"), "4 T:void T:ready T:q:bob T:a:bob T:c: bob")],
+    "register": [(("mail",), "1 {p}:types mail")],
+    "release": [
+        (
+            ("mail", "bob", "j1", "17", 250, True, 60000, 7),
+            f"7 T:void T:ready T:leases {QUEUE_KEYS} T:f: 60000 7 bob j1 17 250 1",
+        ),
+        (
+            ("mail", "bob", "j1", "", 0, False, 60000, 7),
+            f"7 T:void T:ready T:leases {QUEUE_KEYS} T:f: 60000 7 bob j1 '' 0 0",
+        ),
+    ],
+    "requeue": [
+        (
+            ("mail", 100, 60000, 7),
+            f"3 T:void T:ready T:leases {QUEUE_PREFIXES} T:c: T:f: 60000 7 100",
+        ),
+    ],
+    "status": [
+        (
+            ("mail", "bob", "j1", 60000),
+            f"7 T:void T:ready T:leases {QUEUE_KEYS} T:f: 60000 bob j1",
+        ),
+    ],
+    "type_metrics": [(("mail",), "3 T:void T:ready T:leases T:c:")],
+    "unregister": [(("mail", 900000), "1 {p}:types mail 900000")],
+}
+
+ONE: list[int | bytes] = [0, b"bob", b"j1", b"1800000000000000", b"-1", 1, 4, b'{"a": [1,\t2]}']
+TWO: list[int | bytes] = [
+    0,
+    *ONE[1:],
+    b"eve",
+    b"j-2",
+    b"1800000000000001",
+    b"9223372036854775807",
+    3,
+    0,
+    b'"\xc3\xa9"',
+]
+ONE_TEXT = (
+    b'"queue_id":"bob","job_id":"j1","payload":{"a": [1,\t2]},"requeues_remaining":-1,'
+    b'"current_queue_length":4,"lease":"mail/bob/j1/1800000000000000"}'
+)
+TWO_TEXT = (
+    b'"queue_id":"eve","job_id":"j-2","payload":"\xc3\xa9",'
+    b'"requeues_remaining":9223372036854775807,'
+    b'"current_queue_length":0,"lease":"mail/eve/j-2/1800000000000001"}'
+)
+
+
+def job() -> Job:
+    return Batch("mail", TWO).jobs[1]
+
+
+# Everything else that the stub shows: how it is had, and what it is.
+VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
+    "Codec.prefix": [(lambda: CODEC.prefix, "p")],
+    "Codec.tag": [(lambda: CODEC.tag("mail"), b"{p:mail}")],
+    "Codec.registry": [(CODEC.registry, b"{p}:types")],
+    "Job.queue_type": [(lambda: job().queue_type, "mail")],
+    "Job.queue_id": [(lambda: job().queue_id, "eve")],
+    "Job.job_id": [(lambda: job().job_id, "j-2")],
+    "Job.payload": [(lambda: job().payload, b'"\xc3\xa9"')],
+    "Job.requeues_remaining": [(lambda: job().requeues_remaining, 2**63 - 1)],
+    "Job.attempt": [(lambda: job().attempt, 3)],
+    "Job.current_queue_length": [(lambda: job().current_queue_length, 0)],
+    "Job.lease": [(lambda: job().lease, "mail/eve/j-2/1800000000000001")],
+    "Batch.queue_type": [(lambda: Batch("mail", [0]).queue_type, "mail")],
+    "Batch.jobs": [
+        (lambda: [job.job_id for job in Batch("mail", [-1]).jobs], []),
+        (lambda: [job.job_id for job in Batch("mail", ONE).jobs], ["j1"]),
+        (lambda: [job.job_id for job in Batch("mail", TWO).jobs], ["j1", "j-2"]),
+    ],
+    "Batch.wait_us": [
+        (lambda: Batch("mail", [-1]).wait_us, None),
+        (lambda: Batch("mail", [0]).wait_us, 0),
+        (lambda: Batch("mail", [31_536_000_000_000]).wait_us, 31_536_000_000_000),
+    ],
+    "Batch.to_json": [
+        (lambda: Batch("mail", ONE).to_json(), b'{"status":"success",' + ONE_TEXT),
+        (lambda: Batch("mail", TWO).to_json(), b'{"status":"success",' + ONE_TEXT),
+    ],
+    "Batch.to_json_list": [
+        (lambda: Batch("mail", [-1]).to_json_list(), b'{"status":"success","jobs":[]}'),
+        (
+            lambda: Batch("mail", ONE).to_json_list(),
+            b'{"status":"success","jobs":[{' + ONE_TEXT + b"]}",
+        ),
+        (
+            lambda: Batch("mail", TWO).to_json_list(),
+            b'{"status":"success","jobs":[{' + ONE_TEXT + b",{" + TWO_TEXT + b"]}",
+        ),
+    ],
+    "json_depth": [
+        (lambda: json_depth(b""), 0),
+        (lambda: json_depth(b"12"), 0),
+        (lambda: json_depth(b"[]"), 1),
+        (lambda: json_depth(b'{"a":[{}],"b":[]}'), 3),
+        (lambda: json_depth(b'["[[[[", {"}":"\\"[[["}]'), 2),
+        (lambda: json_depth(b'["\\\\", [["\\\\\\"]"]]]'), 3),
+        (lambda: json_depth(b"[" * 100_000), 100_000),
+        (lambda: json_depth(b"]]][["), 0),
+        (lambda: json_depth(b'"\\'), 0),
+    ],
+}
+
+
+def command(*words: str | bytes) -> bytes:
+    """A RESP2 command, by https://redis.io/docs/latest/develop/reference/protocol-spec/."""
+    parts = [word.encode() if isinstance(word, str) else word for word in words]
+    return b"".join([b"*%d\r\n" % len(parts), *(b"$%d\r\n%b\r\n" % (len(p), p) for p in parts)])
+
+
+def words_of(packed: bytes) -> list[bytes]:
+    """The words of a command, which has to be all that there is."""
+    reader = hiredis.Reader()
+    reader.feed(packed)
+    words = reader.gets()
+    assert isinstance(words, list)
+    assert reader.gets() is False
+    assert not reader.has_data()
+    return words
+
+
+def public_names() -> Iterator[tuple[str, ast.FunctionDef]]:
+    for node in STUB.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
+                    yield f"{node.name}.{inner.name}", inner
+
+
+def test_every_public_function_has_a_vector() -> None:
+    vectors = {f"Codec.{name}" for name in CALLS} | set(VALUES)
+    assert {name for name, _ in public_names()} == vectors
+
+
+def test_every_public_function_has_a_docstring() -> None:
+    assert [name for name, node in public_names() if not ast.get_docstring(node)] == []
+
+
+def test_every_script_has_a_method_of_its_name() -> None:
+    assert set(DIGESTS) == set(CALLS)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [(name, *vector) for name, vectors in CALLS.items() for vector in vectors],
+)
+def test_a_call_is_packed_as(name: str, arguments: tuple[Any, ...], expected: str) -> None:
+    words = [word.replace("T:", "{p:mail}:") for word in expected.split()]
+    words = ["" if word == "''" else word for word in words]
+    assert getattr(CODEC, name)(*arguments) == command("EVALSHA", f"<{name}>", *words)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [(name, *vector) for name, vectors in VALUES.items() for vector in vectors],
+)
+def test_a_value_is(name: str, value: Callable[[], object], expected: object) -> None:
+    assert value() == expected
+
+
+def test_a_call_to_the_last_byte() -> None:
+    codec = Codec("p", {"enqueue": 40 * "5"})
+    assert codec.enqueue("mail", "bob", "j1", b"[1]", 1000, -1, 50) == (
+        b"*15\r\n$7\r\nEVALSHA\r\n$40\r\n5555555555555555555555555555555555555555\r\n"
+        b"$1\r\n5\r\n"
+        b"$13\r\n{p:mail}:void\r\n"
+        b"$14\r\n{p:mail}:ready\r\n"
+        b"$14\r\n{p:mail}:q:bob\r\n"
+        b"$14\r\n{p:mail}:a:bob\r\n"
+        b"$14\r\n{p:mail}:d:bob\r\n"
+        b"$11\r\n{p:mail}:c:\r\n"
+        b"$3\r\nbob\r\n$2\r\nj1\r\n$3\r\n[1]\r\n$4\r\n1000\r\n$2\r\n-1\r\n$2\r\n50\r\n"
+    )
+
+
+# ---- numbers ----
+
+POWERS = [10**digits for digits in range(19)]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [0, 2**63 - 1, -(2**63), *POWERS, *[-n for n in POWERS], *[n - 1 for n in POWERS]],
+)
+def test_a_number_is_packed_in_digits(number: int) -> None:
+    assert words_of(CODEC.unregister("mail", number))[-1] == b"%d" % number
+    assert words_of(CODEC.enqueue("mail", "q", "j", b"1", 0, -1, number))[-1] == b"%d" % number
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+def test_a_number_of_more_than_64_bits_is_refused(number: int) -> None:
+    with pytest.raises(OverflowError):
+        CODEC.unregister("mail", number)
+
+
+@pytest.mark.parametrize("length", [0, 1, 9, 10, 2**63 - 1])
+def test_a_length_in_an_answer_is_written_in_digits(length: int) -> None:
+    reply = [*ONE[:6], length, ONE[7]]
+    assert json.loads(Batch("mail", reply).to_json())["current_queue_length"] == length
+
+
+# ---- names ----
+
+
+def test_lengths_are_counted_in_bytes() -> None:
+    codec = Codec("é:ü ß", DIGESTS)
+    assert codec.tag("mail") == "{é:ü ß:mail}".encode()
+    assert codec.registry() == "{é:ü ß}:types".encode()
+    assert codec.queue_length("mail", "bob") == command(
+        "EVALSHA", "<queue_length>", "2", "{é:ü ß:mail}:void", "{é:ü ß:mail}:q:bob"
+    )
+
+
+def test_a_prefix_may_be_empty() -> None:
+    assert Codec("", DIGESTS).tag("mail") == b"{:mail}"
+
+
+def test_long_names_fit() -> None:
+    queue_type, queue_id, job_id = "t" * 100, "q" * 100, "j" * 100
+    packed = Codec("p" * 300, DIGESTS).status(queue_type, queue_id, job_id, 0)
+    tag = f"{{{'p' * 300}:{queue_type}}}"
+    assert words_of(packed)[6] == f"{tag}:q:{queue_id}".encode()
+    assert words_of(packed)[-2:] == [queue_id.encode(), job_id.encode()]
+
+
+def test_two_codecs_do_not_meet() -> None:
+    one, other = Codec("one", DIGESTS), Codec("other", DIGESTS)
+    assert b"{one:mail}" in one.queue_length("mail", "bob")
+    assert b"{other:mail}" in other.queue_length("mail", "bob")
+    assert b"{one:mail}" in one.queue_length("mail", "bob")
+
+
+def test_a_script_without_a_digest_is_refused() -> None:
+    with pytest.raises(KeyError, match="ping"):
+        Codec("p", {}).ping()
+
+
+# ---- what cannot be packed, and what comes after ----
+
+
+def refused_arguments() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Each call with each of its texts and numbers in turn replaced by what does not fit."""
+    for name, vectors in CALLS.items():
+        arguments, _ = vectors[-1]
+        for at, value in enumerate(arguments):
+            if isinstance(value, bool):
+                continue
+            wrong = [object()] if name in ("enqueue", "dequeue") and at > 3 else [object(), None]
+            for each in wrong:
+                yield name, (*arguments[:at], each, *arguments[at + 1 :])
+
+
+@pytest.mark.parametrize(("name", "arguments"), list(refused_arguments()))
+def test_an_argument_that_does_not_fit_is_refused(name: str, arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError):
+        getattr(CODEC, name)(*arguments)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"queue_id": None},
+        {"job_id": b"j1"},
+        {"payload": None},
+        {"payload": "[]"},
+        {"interval": "5"},
+        {"requeue_limit": 2**63},
+        {"max_queued_length": "5"},
+        {"job_id": "\ud800"},
+    ],
+)
+def test_a_call_that_fails_half_way_leaves_nothing_behind(change: dict[str, Any]) -> None:
+    sound = NewJob("mail", "bob", "j1", b"[]", 0, -1)
+    expected = CODEC.enqueue_many("mail", [sound])
+    with pytest.raises((TypeError, OverflowError, UnicodeEncodeError)):
+        CODEC.enqueue_many("mail", [sound, sound._replace(**change)])
+    assert CODEC.enqueue_many("mail", [sound]) == expected
+
+
+def test_a_sequence_may_use_the_codec_while_it_is_read() -> None:
+    jobs = [NewJob("mail", "bob", f"j{i}", b"[]", 0, -1) for i in range(3)]
+
+    class Meddling(Sequence[NewJob]):
+        def __len__(self) -> int:
+            return len(jobs)
+
+        @overload
+        def __getitem__(self, at: int) -> NewJob: ...
+        @overload
+        def __getitem__(self, at: slice) -> Sequence[NewJob]: ...
+        def __getitem__(self, at: int | slice) -> NewJob | Sequence[NewJob]:
+            CODEC.ping()
+            return jobs[at]
+
+    assert CODEC.enqueue_many("mail", Meddling()) == CODEC.enqueue_many("mail", jobs)
+
+
+def test_room_for_a_large_payload_is_given_back() -> None:
+    payload = b'"' + b"x" * 1_048_574 + b'"'
+    codec = Codec("p", DIGESTS)
+    expected = codec.ping()
+    tracemalloc.start()
+    try:
+        packed = codec.enqueue("mail", "bob", "j1", payload, 0, -1)
+        assert words_of(packed)[-4] == payload
+        del packed
+        assert tracemalloc.get_traced_memory()[0] < 128 * 1024
+    finally:
+        tracemalloc.stop()
+    assert codec.ping() == expected
+
+
+# ---- there and back ----
+
+at_any_speed = settings(deadline=None)
+names = st.text("abcXYZ019_-", min_size=1, max_size=100)
+numbers = st.integers(-(2**63), 2**63 - 1)
+payloads = st.binary(max_size=300) | st.binary(min_size=5000, max_size=9000)
+bounds = st.none() | numbers
+
+
+def word(value: str | bytes | int | None) -> bytes:
+    if value is None:
+        return b""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+@given(st.tuples(names, names, names, payloads, numbers, numbers, bounds))
+@at_any_speed
+def test_an_enqueue_can_be_read_back(arguments: tuple[Any, ...]) -> None:
+    words = words_of(CODEC.enqueue(*arguments))
+    assert words[-6:] == [word(argument) for argument in arguments[1:]]
+
+
+@given(
+    st.lists(
+        st.builds(
+            NewJob,
+            queue_type=st.just("mail"),
+            queue_id=names,
+            job_id=names,
+            payload=payloads,
+            interval=numbers,
+            requeue_limit=numbers,
+            max_queued_length=bounds,
+        ),
+        max_size=20,
+    )
+)
+@at_any_speed
+def test_many_enqueues_can_be_read_back(jobs: list[NewJob]) -> None:
+    words = words_of(CODEC.enqueue_many("mail", jobs))
+    assert words[9:] == [word(field) for job in jobs for field in job[1:]]
+
+
+@given(st.tuples(names, names, names, names, numbers, st.booleans(), numbers, numbers))
+@at_any_speed
+def test_a_release_can_be_read_back(arguments: tuple[Any, ...]) -> None:
+    queue_type, queue_id, job_id, n, delay, counted, retention, interval_retention = arguments
+    words = words_of(CODEC.release(*arguments))
+    assert words[6] == word(f"{{p:{queue_type}}}:q:{queue_id}")
+    assert words[11:] == [
+        word(value)
+        for value in (retention, interval_retention, queue_id, job_id, n, delay, int(counted))
+    ]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    names,
+    st.lists(
+        st.tuples(
+            names,
+            names,
+            st.integers(1, 2**63 - 1),
+            st.integers(-1, 2**63 - 1),
+            st.integers(1, 2**53),
+            st.integers(0, 2**53),
+            json_values.map(lambda value: json.dumps(value, allow_nan=True).encode()),
+        ),
+        max_size=8,
+    ),
+)
+@at_any_speed
+def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: list[Any]) -> None:
+    reply: list[int | bytes] = [0]
+    for queue_id, job_id, n, left, attempt, length, payload in rows:
+        reply += [word(queue_id), word(job_id), word(n), word(left), attempt, length, payload]
+    batch = Batch(queue_type, reply)
+
+    assert len(batch) == len(rows)
+    assert json.loads(batch.to_json_list()) == {
+        "status": "success",
+        "jobs": [
+            {
+                "queue_id": job.queue_id,
+                "job_id": job.job_id,
+                "payload": json.loads(job.payload),
+                "requeues_remaining": job.requeues_remaining,
+                "current_queue_length": job.current_queue_length,
+                "lease": job.lease,
+            }
+            for job in batch.jobs
+        ],
+    }
+    assert [
+        (job.queue_id, job.job_id, job.lease, job.requeues_remaining, job.attempt, job.payload)
+        for job in batch.jobs
+    ] == [
+        (queue_id, job_id, f"{queue_type}/{queue_id}/{job_id}/{n}", left, attempt, payload)
+        for queue_id, job_id, n, left, attempt, _, payload in rows
+    ]
+
+
+# ---- answers ----
+
+
+def test_a_large_payload_is_spliced_untouched() -> None:
+    payload = b'"' + bytes(range(32, 34)) + b"\xf0\x9f\x98\x80" * 300_000 + b'"'
+    text = Batch("mail", [*ONE[:7], payload]).to_json()
+    assert text.count(payload) == 1
+
+
+def test_an_empty_batch_has_no_first_job() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        Batch("mail", [-1]).to_json()
+
+
+@pytest.mark.parametrize(("reply", "truth"), [([-1], False), ([0], False), (ONE, True)])
+def test_a_batch_is_true_where_it_has_jobs(reply: list[int | bytes], truth: bool) -> None:
+    assert bool(Batch("mail", reply)) is truth
+
+
+def test_the_jobs_are_made_once() -> None:
+    batch = Batch("mail", ONE)
+    assert batch.jobs is batch.jobs
+
+
+def test_a_job_shows_its_lease() -> None:
+    assert repr(job()) == "<Job mail/eve/j-2/1800000000000001 attempt=3>"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        [],
+        [0, b"bob"],
+        ONE[:-1],
+        [*ONE, None],
+        [b"0", *ONE[1:]],
+        [None],
+        *[[*ONE[:at], None, *ONE[at + 1 :]] for at in range(8)],
+        *[[*ONE[:at], 5, *ONE[at + 1 :]] for at in (1, 2, 3, 4, 7)],
+        *[[*ONE[:at], b"5", *ONE[at + 1 :]] for at in (5, 6)],
+        [*TWO[:-1], 5],
+    ],
+)
+def test_what_is_no_answer_of_a_dequeue_is_refused(reply: list[Any]) -> None:
+    with pytest.raises(ValueError, match="no answer"):
+        Batch("mail", reply)
+
+
+@pytest.mark.parametrize("reply", [None, (0,), b"0", 0])
+def test_what_is_no_list_is_refused(reply: Any) -> None:
+    with pytest.raises(TypeError):
+        Batch("mail", reply)
+
+
+def test_a_name_that_no_store_should_send_gives_no_part_of_a_batch() -> None:
+    batch = Batch("mail", [*TWO[:8], b"\xff", *TWO[9:]])
+    for _ in range(2):
+        with pytest.raises(UnicodeDecodeError):
+            _ = batch.jobs
+
+
+def test_the_depth_of_no_text_is_refused() -> None:
+    with pytest.raises(TypeError):
+        json_depth(None)  # type: ignore[arg-type]

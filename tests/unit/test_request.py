@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hiredis import ReplyError
+
+from sharq.call import Call
+from sharq.errors import (
+    StoreBug,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreOutcomeUnknown,
+    StoreUnavailable,
+)
+from sharq.request import Again, Request
+from sharq.script_loading import ScriptLoading, pack
+from sharq.store_errors import Misdirected, ScriptMissing
+
+
+def request(parse: Any = lambda reply: reply, repeatable: bool = False) -> Request[Any]:
+    return Request(Call(b"", b"", parse, repeatable))
+
+
+def test_a_reply_is_read_by_the_call() -> None:
+    assert request(lambda reply: reply * 2).read(21) == 42
+
+
+def test_an_error_reply_is_read_as_what_it_stands_for() -> None:
+    assert type(request().read(ReplyError("OOM no"))) is StoreFull
+
+
+def test_a_reply_that_the_call_cannot_read_is_a_bug() -> None:
+    error = request(lambda reply: reply["a"]).read(b"text")
+    assert type(error) is StoreBug
+    assert isinstance(error.__cause__, TypeError)
+
+
+def test_an_error_that_the_call_reads_out_of_a_reply_is_kept() -> None:
+    def parse(reply: Any) -> Any:
+        raise StoreFull("by hand")
+
+    error = request(parse).read(0)
+    assert (type(error), str(error)) == (StoreFull, "by hand")
+
+
+def test_a_missing_script_is_loaded_a_few_times_and_then_no_more() -> None:
+    asked = request()
+    steps = [asked.again(ScriptMissing()) for _ in range(7)]
+    assert steps == [Again.LOAD] * 5 + [None] * 2
+
+
+def test_another_node_is_looked_for_once() -> None:
+    asked = request()
+    assert [asked.again(Misdirected()) for _ in range(2)] == [Again.ELSEWHERE, None]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable(), StoreFull(), StoreBug()])
+def test_other_refusals_are_final(error: StoreError) -> None:
+    assert request().again(error) is None
+
+
+@pytest.mark.parametrize("refusal", [ScriptMissing(), Misdirected()])
+def test_a_refused_call_was_not_carried_out(refusal: StoreError) -> None:
+    asked = request()
+    asked.sent = True
+    asked.again(refusal)
+    assert type(asked.failure(StoreUnavailable())) is StoreUnavailable
+
+
+def test_only_a_repeatable_call_is_repeated_and_only_once() -> None:
+    assert request().repeat() is False
+    asked = request(repeatable=True)
+    assert [asked.repeat(), asked.repeat()] == [True, False]
+
+
+def test_what_was_sent_has_an_unknown_outcome() -> None:
+    asked = request()
+    asked.sent = True
+    trouble = StoreDenied("refused")
+    error = asked.failure(trouble)
+    assert type(error) is StoreOutcomeUnknown
+    assert error.__cause__ is trouble
+
+
+def test_what_was_not_sent_fails_with_the_trouble_in_an_error_of_its_own() -> None:
+    trouble = StoreDenied("refused")
+    error = request().failure(trouble)
+    assert (type(error), str(error), error is trouble) == (StoreDenied, "refused", False)
+
+
+DIGEST = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"
+
+
+def test_a_command_is_packed() -> None:
+    assert pack(b"SET", b"k\r\n", b"") == b"*3\r\n$3\r\nSET\r\n$3\r\nk\r\n\r\n$0\r\n\r\n"
+
+
+def test_the_script_of_a_call_is_known_by_its_digest() -> None:
+    loading = ScriptLoading({DIGEST: "return 1"})
+    call: Call[Any] = Call(pack(b"EVALSHA", DIGEST.encode(), b"0"), b"", lambda reply: reply)
+    assert loading.missing(call) == DIGEST
+    assert loading.load(DIGEST).packed == pack(b"SCRIPT", b"LOAD", b"return 1")
+
+
+@pytest.mark.parametrize("packed", [pack(b"EVALSHA", b"f" * 40, b"0"), pack(b"PING"), b""])
+def test_a_call_of_no_known_script_is_a_bug(packed: bytes) -> None:
+    with pytest.raises(StoreBug):
+        ScriptLoading({DIGEST: "return 1"}).missing(Call(packed, b"", lambda reply: reply))

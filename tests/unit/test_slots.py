@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis.crc import key_slot
+
+from sharq.errors import StoreBug
+from sharq.slots import Node, Range, Topology, parse_slots
+
+ASKED = Node("asked.example", 7000)
+A, B, C = Node("10.0.0.1", 7001), Node("10.0.0.2", 7002), Node("10.0.0.3", 7003)
+
+
+def entry(*primary: Any) -> Any:
+    replica = [b"10.0.9.9", 7999, b"id-of-a-replica", []]
+    return [0, 16383, list(primary), replica]
+
+
+@pytest.mark.parametrize(
+    ("primary", "node"),
+    [
+        ((b"10.0.0.1", 7001, b"id"), A),
+        ((b"10.0.0.1", 7001, b"id", []), A),
+        ((b"10.0.0.1", 7001, b"id", [b"hostname", b"store.example"]), A),
+        ((b"store.example", 7001, b"id", [b"ip", b"10.0.0.1"]), Node("store.example", 7001)),
+        ((b"?", 7001, b"id", [b"ip", b"10.0.0.1"]), A),
+        ((b"?", 7001, b"id", []), Node("asked.example", 7001)),
+        ((None, 7001, b"id", [b"ip", b"10.0.0.1"]), Node("asked.example", 7001)),
+        ((b"", 7001, b"id"), Node("asked.example", 7001)),
+        ((b"::1", 7001, b"id"), Node("::1", 7001)),
+    ],
+)
+def test_the_address_of_a_primary_is_read(primary: tuple[Any, ...], node: Node) -> None:
+    assert parse_slots([entry(*primary)], ASKED) == [Range(0, 16383, node)]
+
+
+@pytest.mark.parametrize(
+    "reply", [b"OK", None, [1], [[0, 1]], [[0, 1, [b"h"]]], [[0, b"x", [b"h", 1]]]]
+)
+def test_another_answer_is_a_bug(reply: Any) -> None:
+    with pytest.raises(StoreBug, match="CLUSTER SLOTS"):
+        parse_slots(reply, ASKED)
+
+
+def test_a_key_belongs_to_the_primary_of_its_tag() -> None:
+    topology = Topology(ASKED)
+    topology.learn([Range(0, 8191, A), Range(8192, 16383, B)])
+    for number in range(50):
+        tag = b"{tag%d}" % number
+        expected = A if key_slot(tag) < 8192 else B
+        assert topology.node(tag + b":anything") == expected
+
+
+def test_the_ends_of_a_range_are_included() -> None:
+    topology = Topology(ASKED)
+    slot = key_slot(b"key")
+    topology.learn([Range(0, slot - 1, A), Range(slot, slot, B), Range(slot + 1, 16383, C)])
+    assert topology.node(b"key") == B
+
+
+def test_a_slot_that_nobody_serves_has_no_node() -> None:
+    topology = Topology(ASKED)
+    slot = key_slot(b"key")
+    topology.learn([Range(0, slot - 1, A)])
+    assert topology.node(b"key") is None
+
+
+def test_before_the_first_map_nothing_is_known() -> None:
+    topology = Topology(ASKED)
+    assert (topology.version, topology.primaries, topology.node(b"key")) == (0, (), None)
+
+
+def test_a_new_map_takes_the_place_of_the_old_one() -> None:
+    topology = Topology(ASKED)
+    topology.learn([Range(0, 8191, A), Range(8192, 16383, B)])
+    topology.learn([Range(0, 16383, C)])
+    assert (topology.version, topology.primaries, topology.node(b"key")) == (2, (C,), C)
+
+
+def test_primaries_are_in_the_order_of_their_slots_each_one_once() -> None:
+    topology = Topology(ASKED)
+    topology.learn([Range(200, 299, B), Range(0, 99, C), Range(100, 199, A), Range(300, 399, C)])
+    assert topology.primaries == (C, A, B)

@@ -1,0 +1,162 @@
+"""Every error reply of the three generations of stores, as they were seen on the wire."""
+
+from __future__ import annotations
+
+import pytest
+
+from sharq.errors import (
+    StoreBug,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreOutcomeUnknown,
+    StoreUnavailable,
+)
+from sharq.store_errors import Misdirected, ScriptMissing, store_error
+
+SHA = "0c6697dde645c37c473a2c32a54ea8af3975a710"
+REDIS_6 = f"ERR Error running script (call to f_{SHA}): @user_script:1: "
+REDIS_7 = f" script: {SHA}, on @user_script:12."
+VALKEY = " script: on @user_script:12."
+
+OOM = "OOM command not allowed when used memory > 'maxmemory'."
+MISCONF = "MISCONF Errors writing to the AOF file: No space left on device"
+NOREPLICAS = "NOREPLICAS Not enough good replicas to write."
+READONLY = "READONLY You can't write against a read only replica."
+WRONGTYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+
+def in_a_script(message: str) -> list[str]:
+    """An error that a command met inside a script, as each store tells it."""
+    return [
+        message + REDIS_7,
+        message + VALKEY,
+        f"{REDIS_6}@user_script: 1: -{message}",
+        REDIS_6 + message,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "messages"),
+    [
+        (
+            StoreUnavailable,
+            [
+                "LOADING Redis is loading the dataset in memory",
+                "BUSY Valkey is busy running a script. You can only call SCRIPT KILL or SHUTDOWN",
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                "CLUSTERDOWN The cluster is down",
+                "CLUSTERDOWN Hash slot not served",
+                "ASK 12182 127.0.0.1:7200",
+                "TRYAGAIN Multiple keys request during rehashing of slot",
+                NOREPLICAS,
+                *in_a_script(NOREPLICAS),
+                "ERR max number of clients reached",
+                "ERR max number of clients + cluster connections reached",
+                "ERR Can not execute a command 'get' while the cluster is down" + VALKEY,
+                "ERR Script attempted to execute a command while the cluster is down" + REDIS_7,
+                REDIS_6 + "@user_script: 1: Lua script attempted to execute a command while the"
+                " cluster is down",
+                "ERR Script killed by user with SCRIPT KILL." + VALKEY,
+                REDIS_6 + "Script killed by user with SCRIPT KILL...",
+            ],
+        ),
+        (
+            StoreOutcomeUnknown,
+            [
+                "ERR Attempted to access a non local key in a cluster node" + VALKEY,
+                "ERR Script attempted to access a non local key in a cluster node" + REDIS_7,
+                REDIS_6 + "@user_script: 1: Lua script attempted to access a non local key in a"
+                " cluster node",
+            ],
+        ),
+        (StoreFull, [OOM, *in_a_script(OOM), MISCONF, *in_a_script(MISCONF)]),
+        (
+            StoreDenied,
+            [
+                "NOAUTH Authentication required.",
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                "NOPERM User bob has no permissions to run the 'set' command",
+                "NOPERM this user has no permissions to access one of the keys used as arguments",
+                "DENIED Redis is running in protected mode because protected mode is enabled",
+                "ERR ACL failure in script: No permissions to access a key" + VALKEY,
+                "ERR The user executing the script can't run this command or subcommand" + REDIS_7,
+                REDIS_6 + "@user_script: 1: The user executing the script can't access at least"
+                " one of the keys mentioned in the command arguments",
+                "ERR AUTH <password> called without any password configured for the default user."
+                " Are you sure your configuration is correct?",
+                "ERR invalid password",
+            ],
+        ),
+        (Misdirected, [READONLY, *in_a_script(READONLY), "MOVED 12182 127.0.0.1:7202"]),
+        (
+            ScriptMissing,
+            ["NOSCRIPT No matching script.", "NOSCRIPT No matching script. Please use EVAL."],
+        ),
+        (
+            StoreBug,
+            [
+                WRONGTYPE,
+                *in_a_script(WRONGTYPE),
+                "ERR user_script:1: boom" + VALKEY,
+                REDIS_6 + "user_script:1: boom",
+                "ERR unknown command 'EVAL_RO', with args beginning with:",
+                "CROSSSLOT Keys in request don't hash to the same slot",
+                "ERR DB index is out of range",
+                "ERR This instance has cluster support disabled",
+                "BUSYGROUP Consumer Group name already exists",
+                "MY own word",
+                "",
+            ],
+        ),
+    ],
+)
+def test_a_reply_stands_for(kind: type[StoreError], messages: list[str]) -> None:
+    assert {message: type(store_error(message)) for message in messages} == dict.fromkeys(
+        messages, kind
+    )
+
+
+def test_a_bug_shows_the_whole_reply() -> None:
+    assert str(store_error(WRONGTYPE + REDIS_7)) == WRONGTYPE + REDIS_7
+
+
+def test_a_user_script_that_raises_a_known_word_in_the_middle_of_its_text_is_a_bug() -> None:
+    assert type(store_error("ERR user_script:1: the list is OOM full" + VALKEY)) is StoreBug
+
+
+def test_other_messages_name_neither_an_address_nor_a_user() -> None:
+    replies = ["ASK 1 10.9.8.7:6379", "MOVED 1 10.9.8.7:6379", "NOPERM User bob has no permissions"]
+    messages = [str(store_error(reply)) for reply in replies]
+    assert messages == [
+        "The store is not available (ASK).",
+        "This node of the store does not take writes to this key.",
+        "The store refused the server's credentials (NOPERM).",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rest", "node"),
+    [
+        ("3999 127.0.0.1:6381", ("127.0.0.1", 6381)),
+        ("3999 store-2.example:6381", ("store-2.example", 6381)),
+        ("3999 ::1:6381", ("::1", 6381)),
+        ("3999 [::1]:6381", ("::1", 6381)),
+        ("3999 :6381", None),
+        ("3999 ?:6381", None),
+        ("3999 127.0.0.1:", None),
+        ("3999 127.0.0.1:x", None),
+        ("3999", None),
+        ("", None),
+    ],
+)
+def test_moved_names_the_node(rest: str, node: tuple[str, int] | None) -> None:
+    error = store_error(f"MOVED {rest}")
+    assert isinstance(error, Misdirected)
+    assert error.node == node
+
+
+def test_a_misdirected_call_is_unavailable_to_whoever_does_not_know_better() -> None:
+    error = store_error(READONLY)
+    assert isinstance(error, StoreUnavailable)
+    assert (error.code, error.retry_after) == ("store_unavailable", 1)

@@ -29,7 +29,8 @@ FLOORS = (
     # transport
     (
         "sharq",
-        "connection wire keeper link blocking link_sync slots routing cluster embedded opening",
+        "connection wire keeper link blocking link_sync slots routing cluster opening"
+        " data_folder store_process embedded",
     ),
     # faces
     ("sharq", "client aio __init__"),

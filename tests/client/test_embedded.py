@@ -384,9 +384,9 @@ def test_a_child_forked_during_a_start_does_not_keep_the_lock(
     parent = script(
         """
 import os, sys
-from sharq import embedded
-folder = embedded._open_folder(sys.argv[1])
-with embedded._alone(folder, 1):
+from sharq import data_folder
+folder = data_folder.open_folder(sys.argv[1])
+with data_folder.alone(folder, 1):
     child = os.fork()
     if child == 0:
         sys.stdin.readline()
@@ -674,7 +674,7 @@ def test_a_store_that_hangs_is_an_error(folder: Path) -> None:
 def test_a_store_that_ends_at_its_start_has_the_last_word(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sharq.embedded._LOG_LINES", 100)
+    monkeypatch.setattr("sharq.store_process._LOG_LINES", 100)
     EmbeddedStore.join(folder).leave()
     append_to_log(folder, "not a command\r\n")
     reason = refusal(folder)

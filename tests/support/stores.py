@@ -111,6 +111,10 @@ class PrivateStore:
             self._client = self.connect()
         return self._client
 
+    def command(self, *words: str | bytes | int) -> Any:
+        """Run one command of the store over `client`."""
+        return self.client.execute_command(*words)  # type: ignore[no-untyped-call]
+
     def connect(self, **arguments: Any) -> redis.Redis:
         """A client with arguments of redis-py's; over the unix socket, never trying twice."""
         settings: dict[str, Any] = {
@@ -171,6 +175,7 @@ class PrivateStore:
         """End the store, if it runs, and remove its folder."""
         if self._process is not None:
             self.kill()
+        self._drop_client()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -207,13 +212,16 @@ class PrivateStore:
             return False
 
     def _end(self, how: signal.Signals) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self._drop_client()
         process = self._running()
         process.send_signal(how)
         process.wait(_STOP_TIMEOUT)
         self._process = None
+
+    def _drop_client(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
 class PrivateCluster:
@@ -243,12 +251,12 @@ class PrivateCluster:
 
     def slot_of(self, key: str | bytes) -> int:
         """The slot of a key."""
-        return int(self.nodes[0].client.execute_command("CLUSTER", "KEYSLOT", key))
+        return int(self.nodes[0].command("CLUSTER", "KEYSLOT", key))
 
     def owner_of(self, slot: int) -> PrivateStore:
         """The node that answers for a slot by its own account."""
         for node in self.nodes:
-            for first, last, primary, *_ in node.client.execute_command("CLUSTER", "SLOTS"):
+            for first, last, primary, *_ in node.command("CLUSTER", "SLOTS"):
                 if first <= slot <= last and primary[1] == node.port:
                     return node
         raise AssertionError(f"no node owns slot {slot}")
@@ -266,10 +274,10 @@ class PrivateCluster:
 
     def finish_move(self, slot: int, target: PrivateStore) -> None:
         """Move the keys of a slot that was marked, then make `target` its owner everywhere."""
-        source = self.owner_of(slot).client
-        while keys := source.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        source = self.owner_of(slot)
+        while keys := source.command("CLUSTER", "GETKEYSINSLOT", slot, 100):
             place = (target.host, target.port, "", 0, 5000)
-            source.execute_command("MIGRATE", *place, "KEYS", *keys)
+            source.command("MIGRATE", *place, "KEYS", *keys)
         for node in sorted(self.nodes, key=lambda node: node is not target):
             _set_slot(node, slot, "NODE", _identity(target))
 
@@ -293,18 +301,18 @@ class PrivateCluster:
         for index, node in enumerate(self.nodes):
             first, last = bounds[index], bounds[index + 1] - 1
             try:
-                node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+                node.command("CLUSTER", "ADDSLOTSRANGE", first, last)
             except redis.ResponseError:  # Redis 6.2
-                node.client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last + 1))
+                node.command("CLUSTER", "ADDSLOTS", *range(first, last + 1))
             # Nodes that meet with the same epoch would have to settle who gives way.
-            node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+            node.command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
         for node in self.nodes[1:]:
-            self.nodes[0].client.execute_command("CLUSTER", "MEET", node.host, node.port)
+            self.nodes[0].command("CLUSTER", "MEET", node.host, node.port)
         self.wait_until_ok()
 
     def _is_ok(self) -> bool:
         for node in self.nodes:
-            info = node.client.execute_command("CLUSTER", "INFO")
+            info = node.command("CLUSTER", "INFO")
             lines = info.decode().splitlines() if isinstance(info, bytes) else info
             facts = dict(line.split(":", 1) for line in lines)
             expected = {
@@ -324,8 +332,8 @@ def _words(value: Option) -> list[str]:
 
 
 def _identity(node: PrivateStore) -> str:
-    return str(node.client.execute_command("CLUSTER", "MYID").decode())
+    return str(node.command("CLUSTER", "MYID").decode())
 
 
 def _set_slot(node: PrivateStore, slot: int, *what: str) -> None:
-    node.client.execute_command("CLUSTER", "SETSLOT", slot, *what)
+    node.command("CLUSTER", "SETSLOT", slot, *what)

@@ -1,0 +1,138 @@
+"""The data folder of an embedded store: whose it is, and the locks on its files.
+
+What each lock means is told in `sharq.embedded`. They are those of `flock(2)`: of an open file
+description, shared with forked children, and gone with the last process that has it open.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from sharq.errors import EmbeddedStoreError
+
+START_LOCK: Final = "start.lock"
+USERS_LOCK: Final = "users.lock"
+STORE_LOCK: Final = "store.lock"
+SERVER_LOCK: Final = "server.lock"
+
+
+def open_folder(data_dir: str | Path) -> Path:
+    """Make the folder where it is missing, check that it is ours, and close it to others."""
+    folder = Path(os.path.realpath(data_dir))
+    with explained(folder):
+        if folder.exists() and not folder.is_dir():
+            raise EmbeddedStoreError(f"The data folder {folder} is not a folder.")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        if status.st_uid != os.geteuid():
+            raise EmbeddedStoreError(
+                f"The data folder {folder} belongs to another user (uid {status.st_uid})."
+                " Set data_dir to a folder of your own, or to one that does not exist yet."
+            )
+        strangers = set(os.listdir(folder)) - {"lost+found"}
+        # Looked for after the listing: one who is just settling in makes start.lock first.
+        if strangers and not (folder / START_LOCK).exists():
+            raise EmbeddedStoreError(
+                f"The data folder {folder} holds other data ({min(strangers)})."
+                " Set data_dir to an empty folder, or to one that does not exist yet."
+            )
+        if status.st_mode & 0o077:
+            folder.chmod(stat.S_IMODE(status.st_mode) & 0o700)
+        os.close(os.open(folder / START_LOCK, os.O_RDWR | os.O_CREAT, 0o600))
+    return folder
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EmbeddedStoreError(f"The data folder {folder} cannot be used: {error}") from error
+
+
+# A child that is forked by another thread would keep these descriptors, and with them the locks,
+# for as long as it lives.
+_unshared: set[int] = set()
+_unshared_guard = threading.RLock()
+
+
+def _close_unshared_in_child() -> None:
+    for descriptor in _unshared:
+        os.close(descriptor)
+    _unshared.clear()
+    _unshared_guard.release()
+
+
+os.register_at_fork(
+    before=_unshared_guard.acquire,
+    after_in_parent=_unshared_guard.release,
+    after_in_child=_close_unshared_in_child,
+)
+
+
+@contextmanager
+def opened_unshared(path: Path) -> Iterator[int]:
+    with _unshared_guard:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        _unshared.add(descriptor)
+    try:
+        yield descriptor
+    finally:
+        with _unshared_guard:
+            if descriptor in _unshared:
+                _unshared.remove(descriptor)
+                os.close(descriptor)
+
+
+def lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def alone(folder: Path, timeout: float) -> Iterator[None]:
+    """Hold start.lock."""
+    if not folder.is_dir():
+        # The folder has been removed: only those who are leaving it come here, and nobody joins.
+        yield
+        return
+    deadline = time.monotonic() + timeout
+    with opened_unshared(folder / START_LOCK) as descriptor:
+        while not lock(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise EmbeddedStoreError(
+                    f"Another process has been starting or stopping the store of {folder}"
+                    f" for more than {timeout:g} s."
+                )
+            time.sleep(0.002)
+        yield
+
+
+@contextmanager
+def reopened(descriptor: int, path: Path) -> Iterator[int]:
+    """Open the file of `descriptor` once more, for locks that no forked child shares."""
+    reopened = -1
+    # By the descriptor where that opens anew (on Linux): the path may be another file by now.
+    for way in (f"/proc/self/fd/{descriptor}", path):
+        if reopened < 0:
+            with suppress(FileNotFoundError):
+                reopened = os.open(way, os.O_RDWR)
+    if reopened < 0:
+        # The file has been removed, and its locks with it as far as newcomers are concerned.
+        reopened = os.dup(descriptor)
+    try:
+        yield reopened
+    finally:
+        fcntl.flock(reopened, fcntl.LOCK_UN)
+        os.close(reopened)

@@ -1,0 +1,1 @@
+"""Benchmarks of SharQ: ``python -m bench``; see README.md."""

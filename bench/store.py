@@ -1,0 +1,122 @@
+"""A store of the benchmark's own, without a log on the disk, and what calls cost it."""
+
+from __future__ import annotations
+
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+import hiredis
+
+from sharq import NewJob
+from sharq.call import Call
+from sharq.config import QueueSettings
+from sharq.operations import BULK_SIZE, Operations
+from sharq.scripts import Scripts
+from tests.support.stores import PrivateStore
+
+T = TypeVar("T")
+
+PREFIX = "sharq_server"
+PAYLOAD = b'{"to":"+15550100","text":"Your code is 1234"}'
+
+_PIPELINE = 100
+"""Calls that are sent before their answers are read."""
+
+
+class Cost(NamedTuple):
+    """What calls took, in µs a call.
+
+    `script` is the store's own account: the time in the script, without reading the call and
+    writing the answer. `call` is one by the clock, with many under way at a time: what one costs
+    the store as a whole, unless whoever reads the answers is slower.
+    """
+
+    script: float
+    call: float
+
+
+def new_job(queue_type: str, queue_id: str, interval: int = 0) -> NewJob:
+    """A job as small as those of the targets: an id of 36 bytes and a payload of 45."""
+    return NewJob(queue_type, queue_id, str(uuid.uuid4()), PAYLOAD, interval, -1)
+
+
+class BenchStore:
+    """A running store, the operations on it, and a connection that pipelines their calls."""
+
+    def __init__(self) -> None:
+        scripts = Scripts()
+        self.operations = Operations(PREFIX, QueueSettings(), scripts)
+        self._store = PrivateStore()
+        self.client = self._store.client
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(self._store.socket_path)
+        self._reader = hiredis.Reader()
+        for source in scripts.by_digest.values():
+            self.client.script_load(source)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+        self._store.close()
+
+    def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Run calls, many at a time; their results in order."""
+        replies = self._replies([call.packed for call in calls])
+        return [call.parse(reply) for call, reply in zip(calls, replies, strict=True)]
+
+    def measure(self, calls: Sequence[Call[Any]]) -> tuple[list[Any], Cost]:
+        """As `run`, with what the calls cost."""
+        packed = [call.packed for call in calls]
+        before = self._script_time()
+        began = time.perf_counter()
+        replies = self._replies(packed)
+        elapsed = time.perf_counter() - began
+        script = self._script_time() - before
+        results = [call.parse(reply) for call, reply in zip(calls, replies, strict=True)]
+        return results, Cost(script / len(calls), elapsed * 1e6 / len(calls))
+
+    def fill(self, jobs: Iterable[NewJob]) -> None:
+        """Enqueue jobs of one type in bulk."""
+        enqueue_many = self.operations.enqueue_many
+        rest = iter(jobs)
+        while some := list(islice(rest, _PIPELINE * BULK_SIZE)):
+            self.run([enqueue_many(part[0].queue_type, part) for part in parts(some, BULK_SIZE)])
+
+    def used_memory(self) -> int:
+        """Bytes that the store uses by its own account, connections left out."""
+        memory = self.client.info("memory")
+        return int(memory["used_memory"]) - int(memory["mem_clients_normal"])
+
+    def _replies(self, packed: Sequence[bytes]) -> list[Any]:
+        replies = []
+        for part in parts(packed, _PIPELINE):
+            self._socket.sendall(b"".join(part))
+            for _ in part:
+                while (reply := self._reader.gets()) is False:
+                    self._reader.feed(self._socket.recv(1 << 16))
+                if isinstance(reply, Exception):
+                    raise reply
+                replies.append(reply)
+        return replies
+
+    def _script_time(self) -> int:
+        calls = self.client.info("commandstats").get("cmdstat_evalsha", {})
+        return int(calls.get("usec", 0))
+
+
+def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in pieces of `size`, the last one perhaps shorter."""
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

@@ -1,0 +1,74 @@
+"""A worker that polls for the jobs of one queue type and processes them one after another.
+
+    python polling_worker.py [URL] [QUEUE_TYPE]
+
+It needs nothing but Python. URL is where the server is (or SHARQ_URL, or http://127.0.0.1:8080),
+QUEUE_TYPE is what to work on (or SHARQ_QUEUE_TYPE, or sms).
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from typing import Any
+
+
+def process(job: dict[str, Any]) -> None:
+    """The work itself. Put yours here."""
+    print(job["queue_id"], job["payload"], flush=True)
+
+
+def work(url: str, queue_type: str) -> None:
+    """Dequeue, process and finish jobs for ever."""
+    while True:
+        try:
+            # A job of the queue type, from whichever of its queues is ready.
+            status, answer = call("GET", f"{url}/dequeue/{queue_type}/")
+            if status == 200:
+                process(answer)
+                finish(url, queue_type, answer)
+            elif status == 404:
+                time.sleep(1)  # every queue is empty, or not ready yet
+            else:
+                raise RuntimeError(answer["message"])
+        except Exception as error:
+            # A job that was not finished goes back to its queue when its lease runs out.
+            print(f"Something went wrong: {error!r}", file=sys.stderr)
+            time.sleep(5)
+
+
+def finish(url: str, queue_type: str, job: dict[str, Any]) -> None:
+    """Mark a job as processed.
+
+    The lease tells whose it is: if it ran out, the job is another worker's by now, and stays so.
+    """
+    path = f"finish/{queue_type}/{job['queue_id']}/{job['job_id']}"
+    status, answer = call("POST", f"{url}/{path}/", {"lease": job["lease"]})
+    if status != 200:
+        raise RuntimeError(answer["message"])
+
+
+def call(method: str, url: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+    """Make a request: the status and the body of the answer."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Work on the jobs of a queue type.")
+    url = os.environ.get("SHARQ_URL", "http://127.0.0.1:8080")
+    parser.add_argument("url", nargs="?", default=url)
+    parser.add_argument("queue_type", nargs="?", default=os.environ.get("SHARQ_QUEUE_TYPE", "sms"))
+    given = parser.parse_args()
+    with suppress(KeyboardInterrupt):
+        work(given.url.rstrip("/"), given.queue_type)

@@ -1,0 +1,99 @@
+"""The access log: a line for each request, in the combined format with the seconds it took."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import time
+from functools import lru_cache
+
+_log = logging.getLogger(__name__)
+
+_UNSAFE = re.compile(r'["\\\x00-\x1f\x7f-\U0010ffff]')
+
+
+class AccessLog:
+    """An open access log; `path` may be "-", the standard output.
+
+    The lines of one turn of the loop go out in one write, and a file is only ever appended to,
+    so that several processes can share it. Raises OSError where the file cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = _open(path)
+        self._lines: list[str] = []
+        self._failing = False
+
+    def write(
+        self,
+        *,
+        remote: str,
+        request: str,
+        status: int,
+        size: int,
+        referrer: str | None,
+        agent: str | None,
+        seconds: float,
+    ) -> None:
+        """Add the line of a request that has been answered with `size` bytes of body."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._lines.append(
+            f'{remote} - - [{_moment(int(time.time()))}] "{_quoted(request)}" {status} {size}'
+            f' "{_quoted(referrer)}" "{_quoted(agent)}" {seconds:.6f}\n'
+        )
+
+    def flush(self) -> None:
+        """Write what is waiting. A log that cannot be written to does not stop the service."""
+        data = "".join(self._lines).encode()
+        self._lines.clear()
+        if not data:
+            return
+        try:
+            os.write(self._descriptor, data)
+        except OSError as error:
+            if not self._failing:
+                _log.error("The access log %s cannot be written: %s", self._path, error)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def reopen(self) -> None:
+        """Go on in a new file under the same name, for those who move full logs away."""
+        self.flush()
+        try:
+            descriptor = _open(self._path)
+        except OSError as error:
+            _log.error("The access log %s cannot be opened again: %s", self._path, error)
+            return
+        self._close()
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Write what is waiting, and close the file."""
+        self.flush()
+        self._close()
+
+    def _close(self) -> None:
+        if self._path != "-":
+            os.close(self._descriptor)
+
+
+def _open(path: str) -> int:
+    if path == "-":
+        return 1
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
+@lru_cache(maxsize=1)
+def _moment(second: int) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
+
+
+def _quoted(text: str | None) -> str:
+    if not text:
+        return "-"
+    return _UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)

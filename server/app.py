@@ -1,0 +1,150 @@
+"""The route table and the wiring: a Tornado application whose routes are SharQ's REST API."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from sharq import AsyncSharQ
+from sharq_server import handlers, replies
+from sharq_server.accesslog import AccessLog
+from sharq_server.exchange import Exchange
+from sharq_server.listener import Listener
+from sharq_server.routing import Match, Route, Router
+
+ROUTES: Final = (
+    Route("/", {"GET": handlers.index}),
+    Route("/deepstatus/", {"GET": handlers.deepstatus}),
+    Route("/enqueue/", {"POST": handlers.enqueue_many}, bulk=True),
+    Route("/enqueue/<queue_type>/<queue_id>/", {"POST": handlers.enqueue}),
+    Route("/dequeue/", {"GET": handlers.dequeue, "POST": handlers.dequeue}, head=False),
+    Route(
+        "/dequeue/<queue_type>/", {"GET": handlers.dequeue, "POST": handlers.dequeue}, head=False
+    ),
+    Route("/finish/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.finish}),
+    Route("/release/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.release}),
+    Route("/extend/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.extend}),
+    Route("/status/<queue_type>/<queue_id>/<job_id>/", {"GET": handlers.job_status}),
+    Route(
+        "/interval/<queue_type>/<queue_id>/",
+        {"POST": handlers.set_interval, "DELETE": handlers.reset_interval},
+    ),
+    Route("/metrics/", {"GET": handlers.overview}),
+    Route("/metrics/<queue_type>/", {"GET": handlers.queue_ids}),
+    Route("/metrics/<queue_type>/<queue_id>/", {"GET": handlers.queue_metrics}),
+    Route("/deletequeue/<queue_type>/<queue_id>/", {"DELETE": handlers.clear}),
+)
+
+_BESIDES_PAYLOAD: Final = 64 * 1024
+"""Bytes that the body of a request may have besides its payload."""
+
+
+class SharQApplication(Application):
+    """The REST API. Handlers that are added to it are reached by all other paths.
+
+    `under_way` has the requests that are not answered yet. With `draining` set, each answer ends
+    its connection. `begin` is called in the event loop before the first request is served.
+    """
+
+    def __init__(
+        self,
+        sq: AsyncSharQ,
+        access_log: AccessLog | None = None,
+        begin: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(default_handler_class=_UnknownRoute, log_function=self._log_other)
+        self.sq = sq
+        self.access_log = access_log
+        self.router = Router(ROUTES)
+        self.clock: Callable[[], float] = time.monotonic
+        self.draining = False
+        self.under_way: set[Exchange] = set()
+        self.beginning: asyncio.Task[None] | None = None
+        self._begin = begin
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def listen(
+        self,
+        port: int,
+        address: str | None = None,
+        *,
+        family: socket.AddressFamily = socket.AF_UNSPEC,
+        backlog: int = 128,
+        flags: int | None = None,
+        reuse_port: bool = False,
+        **options: Any,
+    ) -> Listener:
+        """Serve on a port, as in Tornado; the limits of a `Listener` can be set as `options`."""
+        sockets = bind_sockets(
+            port, address, family=family, backlog=backlog, flags=flags, reuse_port=reuse_port
+        )
+        listener = Listener(self, **options)
+        listener.add_sockets(sockets)
+        if self._begin is not None:
+            IOLoop.current().add_callback(self._begin)
+        return listener
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        if self._begin is not None:
+            self._begin()
+            self._begin = None
+        return Exchange(self, server_conn, request_conn)
+
+    def start_other_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """A request that is for none of the routes."""
+        return super().start_request(server_conn, request_conn)
+
+    def body_limit(self, match: Match | None) -> int:
+        """Bytes that the body of a request may have."""
+        settings = self.sq.settings.sharq
+        if match is not None and match.route.bulk:
+            return settings.max_bulk_bytes
+        return settings.max_payload_bytes + _BESIDES_PAYLOAD
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have a task of the application's own do the work."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _log_other(self, handler: RequestHandler) -> None:
+        if self.access_log is not None:
+            request = handler.request
+            self.access_log.write(
+                remote=request.remote_ip or "-",
+                request=f"{request.method} {request.uri} {request.version}",
+                status=handler.get_status(),
+                size=int(handler._headers.get("Content-Length", "0")),
+                referrer=request.headers.get("Referer"),
+                agent=request.headers.get("User-Agent"),
+                seconds=request.request_time(),
+            )
+
+
+class _UnknownRoute(RequestHandler):
+    """Where no handler was added for a path: whatever the method is, there is nothing."""
+
+    def prepare(self) -> None:
+        self.send_error()
+
+    def send_error(self, status_code: int = 404, **kwargs: Any) -> None:
+        reply = replies.UNKNOWN_ROUTE
+        self.set_status(reply.status)
+        self.set_header("Server", "SharQ")
+        self.set_header("Content-Type", "application/json")
+        self.finish(reply.body)
+
+    def log_exception(self, *error: Any) -> None:
+        """What Tornado finds wrong with such a request is of no interest."""

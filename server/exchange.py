@@ -1,0 +1,180 @@
+"""One request and its answer, at Tornado's seam between the wire and the application.
+
+`HTTPMessageDelegate` is told of the head, the body and the end of a request, and answers through
+an `HTTPConnection`. The routes of the REST API are answered here; any other path goes to the
+handlers of the `Application`, as they are in any Tornado program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from http.client import responses
+from typing import TYPE_CHECKING, Any
+
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import StreamClosedError
+
+from sharq.identifiers import invalid, is_identifier
+from sharq_server import framing, incidents, replies
+from sharq_server.handlers import Request
+from sharq_server.listener import HTTPStream, http_date, refuse
+from sharq_server.replies import Reply
+from sharq_server.routing import Match
+
+if TYPE_CHECKING:
+    from sharq_server.app import SharQApplication
+
+
+class Exchange(HTTPMessageDelegate):
+    """Made for each request that may come on a connection, so that making one must cost little."""
+
+    def __init__(self, app: SharQApplication, server_connection: object, connection: Any) -> None:
+        self._app = app
+        self._server_connection = server_connection
+        self._connection = connection
+        self._other: HTTPMessageDelegate | None = None
+        self._refused = False
+        self._size = 0
+        self._chunks: list[bytes] = []
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
+        self._start_line: RequestStartLine = start_line
+        self._headers = headers
+        self._received = self._app.clock()
+        reply = framing.problem(start_line, headers)
+        if reply is None:
+            path, _, self._query = start_line.path.partition("?")
+            match = self._app.router.find(path)
+            self._limit = self._app.body_limit(match)
+            if (framing.content_length(headers) or 0) > self._limit:
+                reply = framing.too_large(self._limit)
+        if reply is not None:
+            self._refuse(self._connection.detach(), reply)
+            return None
+        if "Expect" in headers:
+            # Tornado knows it by this spelling only.
+            headers["Expect"] = "100-continue"
+        if match is None:
+            return self._pass_on(start_line, headers)
+        self._match: Match = match
+        self._app.under_way.add(self)
+        return None
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        if self._refused:
+            return None
+        self._size += len(chunk)
+        if self._size > self._limit:
+            # Only a chunked body gets here: it does not tell its size beforehand.
+            self._refuse(self._connection.stream, framing.too_large(self._limit))
+            return None
+        if self._other is not None:
+            return self._other.data_received(chunk)
+        self._chunks.append(chunk)
+        return None
+
+    def finish(self) -> None:
+        if self._refused:
+            return
+        stream = self._connection.stream
+        if isinstance(stream, HTTPStream):
+            stream.settle()
+        if self._other is not None:
+            self._other.finish()
+            return
+        self._app.run(self._respond())
+
+    def on_connection_close(self) -> None:
+        self._app.under_way.discard(self)
+        if self._other is not None:
+            self._other.on_connection_close()
+
+    def _pass_on(
+        self, start_line: RequestStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        self._other = self._app.start_other_request(self._server_connection, self._connection)
+        try:
+            return self._other.headers_received(start_line, headers)
+        except HTTPInputError:
+            self._refuse(self._connection.detach(), framing.MALFORMED)
+            return None
+
+    def _refuse(self, stream: Any, reply: Reply) -> None:
+        self._refused = True
+        self._chunks.clear()
+        self._app.under_way.discard(self)
+        refuse(stream, reply)
+        self._log(reply)
+
+    async def _respond(self) -> None:
+        try:
+            reply = await self._answer()
+            await self._send(reply)
+            self._log(reply)
+        finally:
+            self._app.under_way.discard(self)
+
+    async def _answer(self) -> Reply:
+        route, values = self._match
+        handler = route.methods.get(self._start_line.method)
+        if handler is None:
+            return route.not_allowed
+        for name, value in zip(route.names, values, strict=True):
+            if not is_identifier(value):
+                return replies.of_error(invalid(name))
+        if self._app.beginning is not None:
+            await asyncio.wait({self._app.beginning})
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        try:
+            return await handler(self._app.sq, Request(values, self._query, body))
+        except Exception as error:
+            return incidents.reply_to(error, f"{self._start_line.method} {self._start_line.path}")
+
+    async def _send(self, reply: Reply) -> None:
+        headers = HTTPHeaders()
+        headers["Server"] = "SharQ"
+        headers["Date"] = http_date()
+        headers["Content-Type"] = "application/json"
+        # A GET may have effects here, so that no answer is for keeping.
+        headers["Cache-Control"] = "no-store"
+        headers["Content-Length"] = str(len(reply.body))
+        if reply.retry_after is not None:
+            headers["Retry-After"] = str(reply.retry_after)
+        if reply.allow is not None:
+            headers["Allow"] = reply.allow
+        last = self._app.draining
+        if last:
+            headers["Connection"] = "close"
+        written = self._connection.write_headers(
+            ResponseStartLine("HTTP/1.1", reply.status, responses[reply.status]),
+            headers,
+            None if self._start_line.method == "HEAD" else reply.body,
+        )
+        if not last:
+            self._connection.finish()
+            return
+        # Closed and not finished: what the client has sent on behind this request is not begun.
+        with suppress(StreamClosedError):
+            await written
+        self._connection.close()
+
+    def _log(self, reply: Reply) -> None:
+        log = self._app.access_log
+        if log is not None:
+            log.write(
+                remote=self._connection.context.remote_ip,
+                request=" ".join(self._start_line),
+                status=reply.status,
+                size=len(reply.body),
+                referrer=self._headers.get("Referer"),
+                agent=self._headers.get("User-Agent"),
+                seconds=self._app.clock() - self._received,
+            )

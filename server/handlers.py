@@ -1,0 +1,170 @@
+"""Parse, one operation, reply: what each route does.
+
+A handler takes the library and a `Request` whose names are valid, and returns a `Reply`; it
+raises what the library raises. It knows neither Tornado nor a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from msgspec import UNSET, Raw
+
+from sharq import AsyncSharQ
+from sharq.errors import SharqException, StoreError
+from sharq.identifiers import invalid
+from sharq.results import Enqueued, NewJob
+from sharq_server import bodies, incidents, replies
+from sharq_server.bodies import mandatory
+from sharq_server.replies import Reply
+
+
+class Request(NamedTuple):
+    """`names`: the names in the path, in order. `query`: the query string as it came."""
+
+    names: tuple[str, ...]
+    query: str
+    body: bytes
+
+
+Handler = Callable[[AsyncSharQ, Request], Awaitable[Reply]]
+
+
+async def index(_sq: AsyncSharQ, _request: Request) -> Reply:
+    return replies.HELLO
+
+
+async def deepstatus(sq: AsyncSharQ, _request: Request) -> Reply:
+    await sq.ping()
+    return replies.SUCCESS
+
+
+async def enqueue(sq: AsyncSharQ, request: Request) -> Reply:
+    body = bodies.decode(bodies.Job, request.body)
+    queue_type, queue_id = request.names
+    if body.queue_type is not UNSET and body.queue_type != queue_type:
+        raise invalid("queue_type")
+    if body.queue_id is not UNSET and body.queue_id != queue_id:
+        raise invalid("queue_id")
+    job = _new_job(sq, body, queue_type, queue_id)
+    return _enqueued(job, await sq.submit(job))
+
+
+async def enqueue_many(sq: AsyncSharQ, request: Request) -> Reply:
+    entries = bodies.entries_of(bodies.decode(bodies.Bulk, request.body))
+    jobs: list[NewJob | Reply] = [_entry(sq, entry) for entry in entries]
+    valid = [job for job in jobs if isinstance(job, NewJob)]
+    outcomes = await sq.submit_many(valid) if valid else []
+    failures = [outcome for outcome in outcomes if isinstance(outcome, StoreError)]
+    if len(failures) == len(entries):
+        # Not one job came to the store: that is the request's failure, not each job's own.
+        raise next((each for each in failures if each.outcome_unknown), failures[0])
+    answers = iter(outcomes)
+    return replies.bulk(
+        _enqueued(job, next(answers)) if isinstance(job, NewJob) else job for job in jobs
+    )
+
+
+async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
+    bodies.decode_optional(bodies.Nothing, request.body)
+    count, request_id = bodies.dequeue_parameters(request.query)
+    queue_type = request.names[0] if request.names else "default"
+    batch = await sq.take(queue_type, count or 1, request_id)
+    if not batch:
+        return replies.NOTHING_READY
+    return Reply(200, batch.to_json() if count is None else batch.to_json_list())
+
+
+async def finish(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id, job_id = request.names
+    body = bodies.decode_optional(bodies.Finish, request.body)
+    return replies.finished(await sq.finish_job(queue_type, queue_id, job_id, body.lease))
+
+
+async def release(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id, job_id = request.names
+    body = bodies.decode_optional(bodies.Release, request.body)
+    result = await sq.release_job(
+        queue_type,
+        queue_id,
+        job_id,
+        body.lease,
+        delay=0 if body.delay is None else body.delay,
+        count_requeue=bodies.flag("count_requeue", body.count_requeue, True),
+    )
+    return replies.released(result)
+
+
+async def extend(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id, job_id = request.names
+    body = bodies.decode(bodies.Extend, request.body)
+    by = mandatory("by", body.by)
+    return replies.extended(await sq.extend_job(queue_type, queue_id, job_id, by, body.lease))
+
+
+async def job_status(sq: AsyncSharQ, request: Request) -> Reply:
+    return replies.job_status(await sq.job_status(*request.names))
+
+
+async def set_interval(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id = request.names
+    interval = mandatory("interval", bodies.decode(bodies.Interval, request.body).interval)
+    known = await sq.set_interval(queue_type, queue_id, interval)
+    return replies.SUCCESS if known else replies.NO_SUCH_QUEUE
+
+
+async def reset_interval(sq: AsyncSharQ, request: Request) -> Reply:
+    was_set = await sq.reset_interval(*request.names)
+    return replies.SUCCESS if was_set else replies.NO_INTERVAL_SET
+
+
+async def overview(sq: AsyncSharQ, _request: Request) -> Reply:
+    return replies.overview(await sq.overview())
+
+
+async def queue_ids(sq: AsyncSharQ, request: Request) -> Reply:
+    return replies.queue_ids(await sq.queue_ids(*request.names))
+
+
+async def queue_metrics(sq: AsyncSharQ, request: Request) -> Reply:
+    return replies.queue_metrics(await sq.queue_metrics(*request.names))
+
+
+async def clear(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id = request.names
+    body = bodies.decode_optional(bodies.Clear, request.body)
+    purge_all = bodies.flag("purge_all", body.purge_all, False)
+    return replies.cleared(await sq.clear(queue_type, queue_id, purge_all), purge_all)
+
+
+def _new_job(sq: AsyncSharQ, body: bodies.Job, queue_type: Any, queue_id: Any) -> NewJob:
+    job_id = mandatory("job_id", body.job_id)
+    interval = mandatory("interval", body.interval)
+    payload = bodies.payload_of(body)
+    return sq.new_job(
+        payload,
+        interval,
+        job_id,
+        queue_id,
+        queue_type,
+        requeue_limit=body.requeue_limit,
+        max_queued_length=bodies.bound_of(body, payload),
+    )
+
+
+def _entry(sq: AsyncSharQ, entry: Raw) -> NewJob | Reply:
+    """One entry of a bulk request: the job, or the answer that the single route would give."""
+    try:
+        body = bodies.decode_entry(entry)
+        queue_type = mandatory("queue_type", body.queue_type)
+        queue_id = mandatory("queue_id", body.queue_id)
+        return _new_job(sq, body, queue_type, queue_id)
+    except SharqException as error:
+        return replies.of_error(error)
+
+
+def _enqueued(job: NewJob, outcome: Enqueued | StoreError) -> Reply:
+    if isinstance(outcome, StoreError):
+        return incidents.reply_to(outcome, "POST /enqueue/")
+    return replies.enqueued(outcome, job.max_queued_length is not None)

@@ -1,0 +1,28 @@
+"""What a client is told of an error, and what the log is told of a bug."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from sharq.errors import EmbeddedStoreError, SharqException, StoreUnavailable
+from sharq_server import replies
+from sharq_server.replies import Reply
+
+_log = logging.getLogger(__name__)
+
+
+def reply_to(error: Exception, request: str) -> Reply:
+    """The answer for what went wrong with `request`, a few words for the log.
+
+    A bug is logged with its traceback under an id, and the client learns the id alone.
+    """
+    if isinstance(error, SharqException) and not replies.is_internal(error):
+        return replies.of_error(error)
+    if isinstance(error, EmbeddedStoreError):
+        # It names folders and processes, which are not a client's business.
+        _log.error("The embedded store does not start: %s", error)
+        return replies.of_error(StoreUnavailable())
+    request_id = secrets.token_hex(8)
+    _log.error("%s failed, request id %s", request, request_id, exc_info=error)
+    return replies.internal(request_id)

@@ -1,0 +1,252 @@
+"""Tornado's HTTP server, taught to say what is wrong before it hangs up.
+
+Tornado parses requests and keeps their order, sizes and time-outs. Where it finds bytes that are
+no request it answers ``400`` without a body, and where one is too large or too slow it closes
+without a word. The stream below sees these moments and sends the answer that every other error
+gets. It uses what IOStream lets its subclasses override: reads, writes and `close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from email.utils import formatdate
+from functools import lru_cache
+from http.client import responses
+from typing import Any, Final
+
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream, UnsatisfiableReadError
+from tornado.netutil import add_accept_handler
+
+from sharq_server import framing
+from sharq_server.replies import Reply
+
+MAX_HEADER_BYTES: Final = 16 * 1024
+IDLE_SECONDS: Final = 60.0
+BODY_SECONDS: Final = 10.0
+
+# What Tornado writes for a message that it cannot read.
+_TORNADO_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+# How a request never begins: a control character (TLS, say), or a CR that ends no line.
+_NO_REQUEST = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]")
+_END_OF_FIRST_LINE = re.compile(rb"HTTP/1\.[0-9]\r?")
+
+_LINGER_SECONDS: Final = 1.0
+_MOST_LINGERING: Final = 256
+_lingering: set[asyncio.Task[None]] = set()
+
+
+def http_date() -> str:
+    """The value of a Date header now."""
+    return _formatted(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _formatted(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def last_answer(reply: Reply) -> bytes:
+    """A whole answer, after which the connection ends."""
+    head = (
+        f"HTTP/1.1 {reply.status} {responses[reply.status]}\r\n"
+        "Server: SharQ\r\n"
+        f"Date: {http_date()}\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(reply.body)}\r\n"
+        "Connection: close\r\n"
+        "\r\n"
+    )
+    return head.encode("latin-1") + reply.body
+
+
+def refuse(stream: IOStream, reply: Reply) -> None:
+    """Answer a request whose rest will not be read, and close its connection."""
+    if stream.closed():
+        return
+    if isinstance(stream, HTTPStream):
+        stream.settle()
+    stream.write(last_answer(reply))
+    if not stream.closed():
+        _linger(stream.socket)
+        stream.close()
+
+
+class HTTPStream(IOStream):
+    """A connection that knows how far the request on it has come."""
+
+    def __init__(self, connection: socket.socket, **limits: Any) -> None:
+        self._stage = _FIRST_LINE
+        self._first_line = b""
+        self._begun = False
+        self._lingers = False
+        super().__init__(connection, **limits)
+
+    def settle(self) -> None:
+        """Note that the request is complete, or refused: from now on, closing is no answer."""
+        self._stage = _SETTLED
+
+    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        # Only Tornado's reading of a request's head uses a regular expression.
+        if self._stage is not _FIRST_LINE:
+            self._stage = _HEAD
+            self._begun = False
+        return super().read_until_regex(regex, max_bytes)
+
+    def read_until(self, delimiter: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        self._enter_body()
+        return super().read_until(delimiter, max_bytes)
+
+    def read_bytes(self, num_bytes: int, partial: bool = False) -> Awaitable[bytes]:
+        self._enter_body()
+        return super().read_bytes(num_bytes, partial)
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        count = super().read_from_fd(buf)
+        if count:
+            self._begun = True
+            if self._stage is _FIRST_LINE:
+                self._look_at_first_line(bytes(buf[:count]))
+        elif count == 0:
+            self._stage = _SETTLED
+        return count
+
+    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
+        if data == _TORNADO_BAD_REQUEST:
+            self._stage = _SETTLED
+            self._lingers = True
+            data = last_answer(framing.MALFORMED)
+        return super().write(data)
+
+    def close(self, exc_info: Any = False) -> None:
+        if not self.closed():
+            reply = self._last_word(exc_info)
+            if reply is not None and not self.writing():
+                self._say(last_answer(reply))
+            if self._lingers:
+                _linger(self.socket)
+        super().close(exc_info)
+
+    def _enter_body(self) -> None:
+        if self._stage is not _SETTLED:
+            self._stage = _BODY
+
+    def _look_at_first_line(self, data: bytes) -> None:
+        """See early, on a new connection, that it is not HTTP/1: such peers wait for an answer."""
+        # An empty line before a request is allowed (RFC 9112, 2.2).
+        line = (self._first_line + data).lstrip(b"\r\n")
+        end = line.find(b"\n")
+        first = line if end < 0 else line[:end]
+        if _NO_REQUEST.search(first) or (end >= 0 and not _is_http_1(first)):
+            self._stage = _SETTLED
+            self.io_loop.add_callback(refuse, self, framing.MALFORMED)
+        elif end < 0 or len(first) > framing.MAX_URL:
+            # The stage stays: should the head turn out too large, it was this line.
+            self._first_line = first
+        else:
+            self._first_line = b""
+            self._stage = _HEAD
+
+    def _last_word(self, reason: Any) -> Reply | None:
+        """What to answer when the server closes the connection for `reason`."""
+        stage, self._stage = self._stage, _SETTLED
+        if isinstance(reason, UnsatisfiableReadError):
+            return _TOO_LONG.get(stage)
+        if not reason and (stage is _BODY or (stage in (_FIRST_LINE, _HEAD) and self._begun)):
+            return framing.TIMED_OUT
+        return None
+
+    def _say(self, data: bytes) -> None:
+        try:
+            self.write_to_fd(memoryview(data))
+        except OSError:
+            return
+        self._lingers = True
+
+
+_FIRST_LINE: Final = "first line"
+_HEAD: Final = "head"
+_BODY: Final = "body"
+_SETTLED: Final = "settled"
+
+_TOO_LONG: Final = {
+    _FIRST_LINE: framing.URI_TOO_LONG,
+    _HEAD: framing.HEADERS_TOO_LARGE,
+    _BODY: framing.MALFORMED,
+}
+
+
+class Listener(HTTPServer):
+    """An `HTTPServer` with SharQ's limits, whose connections are `HTTPStream`s."""
+
+    def initialize(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_header_size", MAX_HEADER_BYTES)
+        kwargs.setdefault("idle_connection_timeout", IDLE_SECONDS)
+        kwargs.setdefault("body_timeout", BODY_SECONDS)
+        # The application knows the limit of each route, and keeps to it as the body comes in.
+        kwargs.setdefault("max_body_size", 2**62)
+        super().initialize(*args, **kwargs)
+        self._listening: dict[socket.socket, Callable[[], None]] = {}
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        for listening in sockets:
+            self._listening[listening] = add_accept_handler(listening, self._accept)
+
+    def addresses(self) -> list[Any]:
+        """The addresses that the server listens on, as `socket.getsockname` gives them."""
+        return [listening.getsockname() for listening in self._listening]
+
+    async def close_all_connections(self) -> None:
+        await super().close_all_connections()
+        for task in tuple(_lingering):
+            task.cancel()
+        await asyncio.gather(*_lingering, return_exceptions=True)
+
+    def stop(self) -> None:
+        super().stop()
+        while self._listening:
+            listening, remove_handler = self._listening.popitem()
+            remove_handler()
+            listening.close()
+
+    def _accept(self, connection: socket.socket, address: Any) -> None:
+        self.handle_stream(HTTPStream(connection), address)
+
+
+def _is_http_1(line: bytes) -> bool:
+    return _END_OF_FIRST_LINE.fullmatch(line.rpartition(b" ")[2]) is not None
+
+
+def _linger(connection: socket.socket) -> None:
+    """Keep reading from a connection for a moment after the last answer was sent on it.
+
+    A socket that is closed with unread input resets the connection, and the answer may be lost
+    on its way (RFC 9112, 9.6).
+    """
+    if len(_lingering) >= _MOST_LINGERING:
+        return
+    try:
+        rest = connection.dup()
+    except OSError:
+        return
+    task = asyncio.get_running_loop().create_task(_drain(rest))
+    _lingering.add(task)
+    task.add_done_callback(_lingering.discard)
+
+
+async def _drain(rest: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        rest.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while await loop.sock_recv(rest, 65536):
+                pass
+    except (OSError, TimeoutError):
+        pass
+    finally:
+        rest.close()

@@ -1,0 +1,203 @@
+"""THE table: what an outcome or an error becomes in HTTP. No other module knows statuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from sharq import results
+from sharq.errors import JobConflict, SharqException, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_json = msgspec.json.Encoder().encode
+
+
+class Reply(NamedTuple):
+    """An answer: status, JSON text, and the two headers that depend on the case.
+
+    `retry_after` is in seconds. `allow` names the methods of a route.
+    """
+
+    status: int
+    body: bytes
+    retry_after: int | None = None
+    allow: str | None = None
+
+
+_STATUS_OF_CODE: Final = {
+    # what a client sent
+    "bad_request": 400,
+    "invalid_argument": 400,
+    "not_json": 400,
+    "not_found": 404,
+    "nothing_ready": 404,
+    "not_active": 404,
+    "stale_lease": 404,
+    "already_finished": 404,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
+    "job_conflict": 409,
+    "payload_too_large": 413,
+    "uri_too_long": 414,
+    "unsupported_media_type": 415,
+    "expectation_failed": 417,
+    "queue_full": 429,
+    "headers_too_large": 431,
+    # what the server or its store could not do
+    "internal": 500,
+    "overloaded": 503,
+    "store_auth": 503,
+    "store_full": 503,
+    "store_unavailable": 503,
+}
+
+
+def failure(code: str, message: str, **more: Any) -> Reply:
+    """The answer for the error `code`; `more` are further fields of the body."""
+    body = {"status": "failure", "message": message, "code": code, **more}
+    return Reply(_STATUS_OF_CODE[code], _json(body))
+
+
+def is_internal(error: BaseException) -> bool:
+    """Tell whether `error` is a bug, to be logged and not to be described to a client."""
+    return not isinstance(error, SharqException) or error.code not in _CLIENT_CODES
+
+
+_CLIENT_CODES: Final = _STATUS_OF_CODE.keys() - {"internal"}
+
+
+def internal(request_id: str) -> Reply:
+    """The answer for a bug; the log has the rest under `request_id`."""
+    return failure("internal", "Something went wrong inside the server.", request_id=request_id)
+
+
+def of_error(error: SharqException) -> Reply:
+    """The answer for an error that is not internal."""
+    if not isinstance(error, StoreError):
+        return failure(error.code, error.message)
+    more = {"outcome": "unknown"} if error.outcome_unknown else {}
+    return failure(error.code, error.message, **more)._replace(retry_after=error.retry_after)
+
+
+def method_not_allowed(allow: str) -> Reply:
+    """The answer for a method that a route does not have; `allow` lists those it has."""
+    return failure("method_not_allowed", f"This route takes {allow}.")._replace(allow=allow)
+
+
+HELLO: Final = Reply(200, b'{"message":"Hello, SharQ!"}')
+SUCCESS: Final = Reply(200, b'{"status":"success"}')
+UNKNOWN_ROUTE: Final = failure("not_found", "There is no such route.")
+NOTHING_READY: Final = failure("nothing_ready", "No job is ready.")
+NO_SUCH_QUEUE: Final = failure("not_found", "The queue does not exist.")
+NO_INTERVAL_SET: Final = failure("not_found", "No interval was set through the API.")
+NO_SUCH_JOB: Final = failure("not_found", "The job is not known.")
+
+_QUEUED: Final = Reply(201, b'{"status":"queued"}')
+_DUPLICATE: Final = Reply(201, b'{"status":"queued","duplicate":true}')
+_CONFLICT: Final = of_error(JobConflict())
+
+_NOT_ENDED: Final = {
+    results.NOT_ACTIVE: failure("not_active", "The job is not active."),
+    results.STALE_LEASE: failure("stale_lease", "The job is active under another lease."),
+    results.ALREADY_FINISHED: failure("already_finished", "The job is finished already."),
+}
+_FINISHED: Final = {results.SUCCESS: SUCCESS, **_NOT_ENDED}
+_RELEASED: Final = {
+    results.SUCCESS: Reply(200, b'{"status":"success","state":"queued"}'),
+    results.DEAD: Reply(200, b'{"status":"success","state":"dead"}'),
+    **_NOT_ENDED,
+}
+
+_NONE_CLEARED: Final = Reply(200, b'{"status":"Failure","message":"No queued calls found"}')
+_CLEARED: Final = Reply(
+    200, b'{"status":"Success","message":"Successfully removed all queued calls"}'
+)
+_PURGED: Final = Reply(
+    200,
+    b'{"status":"Success","message":'
+    b'"Successfully removed all queued calls and purged related resources"}',
+)
+
+
+def enqueued(result: results.Enqueued, bounded: bool) -> Reply:
+    """`bounded` tells that the job came with a bound on its queue's length."""
+    if result.outcome == results.QUEUED:
+        if not bounded:
+            return _QUEUED
+        return Reply(201, b'{"status":"queued","current_queue_length":%d}' % result.length)
+    if result.outcome == results.DUPLICATE:
+        return _DUPLICATE
+    if result.outcome == results.FULL:
+        return failure("queue_full", "Max queue length reached", current_queue_length=result.length)
+    return _CONFLICT
+
+
+def finished(result: results.Ended) -> Reply:
+    return _FINISHED[result.outcome]
+
+
+def released(result: results.Ended) -> Reply:
+    return _RELEASED[result.outcome]
+
+
+def extended(result: results.Extended) -> Reply:
+    if result.outcome == results.SUCCESS:
+        return Reply(200, b'{"status":"success","lease_expires_in":%d}' % result.lease_ms)
+    return _NOT_ENDED[result.outcome]
+
+
+def cleared(result: results.Cleared, purge_all: bool) -> Reply:
+    if not result.waiting and not result.leased:
+        return _NONE_CLEARED
+    return _PURGED if purge_all else _CLEARED
+
+
+def job_status(result: results.JobStatus) -> Reply:
+    if result.state == results.NOT_FOUND:
+        return NO_SUCH_JOB
+    body: dict[str, Any] = {"status": "success", "state": result.state}
+    if result.state == results.QUEUED:
+        body["position"] = result.position
+        body["ready_in"] = result.ready_in
+        if result.estimated:
+            body["estimated"] = True
+    elif result.state == results.ACTIVE:
+        body["lease_expires_in"] = result.lease_expires_in
+    return Reply(200, _json(body))
+
+
+def overview(result: results.Overview) -> Reply:
+    body = {
+        "status": "success",
+        "queue_types": result.queue_types,
+        "enqueue_counts": result.enqueue_counts,
+        "dequeue_counts": result.dequeue_counts,
+    }
+    return Reply(200, _json(body))
+
+
+def queue_ids(names: list[str]) -> Reply:
+    return Reply(200, _json({"status": "success", "queue_ids": names}))
+
+
+def queue_metrics(result: results.QueueMetrics) -> Reply:
+    body = {
+        "status": "success",
+        "queue_length": result.queue_length,
+        "enqueue_counts": result.enqueue_counts,
+        "dequeue_counts": result.dequeue_counts,
+        "interval": result.interval,
+        "interval_set_by": result.interval_set_by,
+        "active_count": result.active_count,
+        "next_ready_in": result.next_ready_in,
+    }
+    return Reply(200, _json(body))
+
+
+def bulk(each: Iterable[Reply]) -> Reply:
+    """One body for many jobs: what each would have been answered, in order."""
+    bodies = b",".join(reply.body for reply in each)
+    return Reply(200, b'{"status":"success","results":[%b]}' % bodies)

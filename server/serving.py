@@ -1,0 +1,106 @@
+"""One server process: the event loop, its signals, and a stop that loses no request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from sharq.config import Settings
+from sharq_server.accesslog import AccessLog
+from sharq_server.listener import Listener
+from sharq_server.service import SharQServer
+
+_log = logging.getLogger(__name__)
+
+GRACE: Final = 5.0
+"""Seconds that requests under way are waited for when the server stops."""
+
+_LOOK_EVERY: Final = 0.02
+
+
+class Process:
+    """Serves on `sockets`, which listen already, until it is told to stop.
+
+    With `upkeep` it sweeps and keeps the embedded store. `lifeline` is the reading end of a
+    pipe, closed at its other end when this process is not wanted any more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: Sequence[socket.socket],
+        access_log: AccessLog | None,
+        *,
+        upkeep: bool = True,
+        lifeline: int | None = None,
+    ) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._access_log = access_log
+        self._upkeep = upkeep
+        self._lifeline = lifeline
+        self._stops = 0
+        self._stop = asyncio.Event()
+        self._stop_at_once = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve; the exit code is 0 unless requests under way were given up on demand.
+
+        SIGTERM stops gracefully, a second one at once, and SIGHUP reopens the access log. So
+        does SIGINT, but for a worker (one with a `lifeline`): there the terminal's signal is
+        the parent's to handle. Raises `EmbeddedStoreError`.
+        """
+        self._listen_to_signals()
+        server = SharQServer(self._settings, self._access_log)
+        listener = Listener(server.app)
+        try:
+            await server.start(upkeep=self._upkeep)
+            listener.add_sockets(self._sockets)
+            await self._stop.wait()
+            server.app.draining = True
+            listener.stop()
+            await self._drain(server)
+        finally:
+            await listener.close_all_connections()
+            await server.stop()
+            if self._access_log is not None:
+                self._access_log.close()
+        return 1 if self._stop_at_once.is_set() else 0
+
+    async def _drain(self, server: SharQServer) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + GRACE
+        while server.app.under_way and not self._stop_at_once.is_set():
+            if loop.time() > deadline:
+                _log.warning("%d requests did not end in time", len(server.app.under_way))
+                return
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        if self._lifeline is None:
+            loop.add_signal_handler(signal.SIGINT, self._on_stop)
+        else:
+            loop.add_reader(self._lifeline, self._on_lifeline)
+
+    def _on_stop(self) -> None:
+        self._stops += 1
+        self._stop.set()
+        if self._stops > 1:
+            self._stop_at_once.set()
+
+    def _on_hangup(self) -> None:
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    def _on_lifeline(self) -> None:
+        assert self._lifeline is not None
+        asyncio.get_running_loop().remove_reader(self._lifeline)
+        _log.warning("The parent process is gone")
+        self._on_stop()

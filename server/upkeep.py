@@ -1,0 +1,106 @@
+"""What goes on beside the requests: the sweep, and the life of the embedded store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from sharq import AsyncSharQ, EmbeddedStore
+from sharq.errors import EmbeddedStoreError, StoreError
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY: Final = 0.25
+_LONGEST_PAUSE: Final = 5.0
+
+
+class Sweep:
+    """Takes the jobs whose leases have run out back to their queues, every `interval` seconds.
+
+    No error ends it: where the store is away the sweep says so once and goes on trying.
+    """
+
+    def __init__(self, sq: AsyncSharQ, interval: float) -> None:
+        self._sq = sq
+        self._interval = interval
+        self._failing = False
+
+    async def run(self) -> None:
+        """Sweep for ever. A sweep begins `interval` after the last one began, or ended late."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            await self._sweep()
+            due = max(due + self._interval, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    async def _sweep(self) -> None:
+        try:
+            await self._sq.sweep()
+        except StoreError as error:
+            if not self._failing:
+                _log.warning("Expired jobs are not taken back: %s", error)
+            self._failing = True
+        except Exception:
+            if not self._failing:
+                _log.exception("Expired jobs are not taken back: the sweep met a bug")
+            self._failing = True
+        else:
+            if self._failing:
+                _log.info("Expired jobs are taken back again")
+            self._failing = False
+
+
+class StoreKeeper:
+    """Holds the embedded store, and starts it again when it has died.
+
+    `join` gives a hold on the running store, or on a new one; it blocks.
+    """
+
+    def __init__(self, join: Callable[[], EmbeddedStore]) -> None:
+        self._join = join
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watch the store until `stop`, then leave it."""
+        held: list[EmbeddedStore] = []
+        while not self._stopped.is_set():
+            if not held or not held[-1].alive():
+                if held:
+                    _log.error("The embedded store has died; it is started again")
+                await self._join_again(held)
+            await self._pause(_LOOK_EVERY)
+        await self._leave(held)
+
+    def stop(self) -> None:
+        """Let `run` end."""
+        self._stopped.set()
+
+    async def _join_again(self, held: list[EmbeddedStore]) -> None:
+        pause = _LOOK_EVERY
+        while not self._stopped.is_set():
+            try:
+                store = await asyncio.to_thread(self._join)
+            except EmbeddedStoreError as error:
+                _log.error("The embedded store does not start: %s", error)
+                await self._pause(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                await self._leave(held)
+                held.append(store)
+                return
+
+    async def _leave(self, held: list[EmbeddedStore]) -> None:
+        while held:
+            try:
+                await asyncio.to_thread(held.pop().leave)
+            except EmbeddedStoreError as error:
+                _log.error("The embedded store was not left in good order: %s", error)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()

@@ -1,0 +1,126 @@
+"""The example worker does what its document says, as a process on a real server."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.server.command import Server
+from tests.support.stores import wait_for
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+PATIENCE = 15.0
+
+Lines = queue.Queue[tuple[str, float]]
+"""What a process writes, each line with the time (s, monotonic) at which it came."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path) as server:
+        yield server
+
+
+@contextmanager
+def worker(*arguments: str) -> Iterator[Lines]:
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "polling_worker.py"), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines: Lines = queue.Queue()
+    reader = threading.Thread(target=_read, args=(process, lines))
+    reader.start()
+    try:
+        yield lines
+    finally:
+        process.kill()
+        reader.join()
+        process.wait()
+
+
+def _read(process: subprocess.Popen[str], lines: Lines) -> None:
+    assert process.stdout is not None
+    with process.stdout as stream:
+        for line in stream:
+            lines.put((line.strip(), time.monotonic()))
+
+
+def enqueue(server: Server, queue_id: str, job_id: str, interval: int) -> None:
+    body = {"job_id": job_id, "interval": interval, "payload": {"text": job_id}}
+    assert server.call("POST", f"/enqueue/sms/{queue_id}/", body)[0] == 201
+
+
+def state(server: Server, queue_id: str, job_id: str) -> str:
+    return str(server.call("GET", f"/status/sms/{queue_id}/{job_id}/")[1]["state"])
+
+
+def test_jobs_are_processed_in_order_and_finished(server: Server) -> None:
+    for number in range(3):
+        enqueue(server, "fast", f"job-{number}", interval=0)
+    with worker(server.url) as lines:
+        got = [lines.get(timeout=PATIENCE)[0] for _ in range(3)]
+        wait_for("the last job is finished", lambda: state(server, "fast", "job-2") == "finished")
+    assert got == [f"fast {{'text': 'job-{number}'}}" for number in range(3)]
+
+
+def test_each_queue_is_processed_at_its_own_rate(server: Server) -> None:
+    interval = 1.2
+    began = time.monotonic()
+    for number in range(2):
+        enqueue(server, "slow", f"job-{number}", interval=round(interval * 1000))
+        enqueue(server, "fast", f"job-{number}", interval=0)
+    with worker(server.url, "sms") as lines:
+        came = [lines.get(timeout=PATIENCE) for _ in range(4)]
+    assert [line.split()[0] for line, _ in came[:3]].count("fast") == 2
+    last, at = came[3]
+    assert last.startswith("slow")
+    # The first one of the slow queue went after `began`.
+    assert at - began >= interval
+
+
+def test_jobs_of_another_type_are_left_alone(server: Server) -> None:
+    enqueue(server, "queue", "job", interval=0)
+    body = {"job_id": "mine", "interval": 0, "payload": 1}
+    assert server.call("POST", "/enqueue/mail/queue/", body)[0] == 201
+    with worker(server.url, "mail") as lines:
+        assert lines.get(timeout=PATIENCE)[0] == "queue 1"
+    assert state(server, "queue", "job") == "queued"
+
+
+def test_the_producer_s_messages_reach_the_worker(server: Server) -> None:
+    producer = subprocess.run(
+        [sys.executable, str(EXAMPLES / "enqueue.py"), server.url],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert len(set(producer.stdout.split())) == 5
+    with worker(server.url) as lines:
+        assert "Message 1" in lines.get(timeout=PATIENCE)[0]
+
+
+def test_a_server_that_is_away_does_not_end_the_worker(tmp_path: Path) -> None:
+    with Server(tmp_path) as gone:
+        url = gone.url
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "polling_worker.py"), url],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        try:
+            assert "Something went wrong" in process.stderr.readline()
+            assert process.poll() is None
+        finally:
+            process.kill()

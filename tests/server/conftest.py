@@ -1,0 +1,123 @@
+"""The server under test: on a port of its own, over a real store, by a real HTTP client."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import socket
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+from tornado.ioloop import IOLoop
+
+from sharq.config import Settings
+from sharq_server import SharQServer
+from sharq_server.app import SharQApplication
+from sharq_server.listener import Listener
+from tests.server.support import Raw, Rest
+from tests.support.stores import PrivateStore
+
+_numbers = itertools.count()
+
+
+class ExpectLog(Protocol):
+    """Declares a log message; one that is not `certain` may be missing."""
+
+    def __call__(self, pattern: str, *, certain: bool = True) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def expect_log(caplog: pytest.LogCaptureFixture) -> Iterator[ExpectLog]:
+    """Declares, by a regular expression, what a test has the server log; all else fails it."""
+    expected: dict[str, bool] = {}
+
+    def declare(pattern: str, *, certain: bool = True) -> None:
+        expected[pattern] = certain
+
+    yield declare
+    records = [
+        record
+        for phase in ("setup", "call")
+        for record in caplog.get_records(phase)
+        if record.levelno >= logging.WARNING
+    ]
+    messages = [record.getMessage() for record in records]
+    unexpected = [m for m in messages if not any(re.search(e, m) for e in expected)]
+    missing = [e for e in expected if expected[e] and not any(re.search(e, m) for m in messages)]
+    assert (unexpected, missing) == ([], []), "unexpected and missing log messages"
+
+
+@pytest.fixture
+def key_prefix() -> str:
+    """The keys of one test; none other meets them."""
+    return f"test{next(_numbers)}"
+
+
+@pytest.fixture
+def options() -> dict[str, dict[str, Any]]:
+    """Settings that a test wants otherwise, by section."""
+    return {}
+
+
+@pytest.fixture
+def settings(store: PrivateStore, key_prefix: str, options: dict[str, dict[str, Any]]) -> Settings:
+    """The server's settings: the shared store, and nobody who sweeps."""
+    redis = {
+        "conn_type": "unix_sock",
+        "unix_socket_path": store.socket_path,
+        "key_prefix": key_prefix,
+    }
+    return Settings.from_mapping(
+        {
+            "sharq": {"enable_requeue_script": False} | options.get("sharq", {}),
+            "redis": redis | options.get("redis", {}),
+        }
+    )
+
+
+@pytest.fixture
+def server(io_loop: IOLoop, settings: Settings) -> Iterator[SharQServer]:
+    server = SharQServer(settings)
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
+
+
+@pytest.fixture
+def app(server: SharQServer) -> SharQApplication:
+    return server.app
+
+
+@pytest.fixture
+def limits() -> dict[str, Any]:
+    """Arguments of the `Listener` that a test wants otherwise."""
+    return {}
+
+
+@pytest.fixture
+def http_server(
+    io_loop: IOLoop,
+    app: SharQApplication,
+    _unused_port: tuple[socket.socket, int],
+    limits: dict[str, Any],
+) -> Iterator[Listener]:
+    listener = Listener(app, **limits)
+    listener.add_sockets([_unused_port[0]])
+    yield listener
+    listener.stop()
+    io_loop.run_sync(listener.close_all_connections)
+
+
+@pytest.fixture
+def rest(http_client: AsyncHTTPClient, http_port: int) -> Rest:
+    """The REST API."""
+    return Rest(http_client, http_port)
+
+
+@pytest.fixture
+def raw(http_server: Listener, http_port: int) -> Raw:
+    """The server's port, for bytes that no HTTP client sends."""
+    return Raw(http_port)

@@ -1,0 +1,202 @@
+"""The sweep and the embedded store's keeper: nothing that fails ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sharq import EmbeddedStore
+from sharq.config import Settings
+from sharq.errors import EmbeddedStoreError
+from sharq_server import SharQServer
+from sharq_server.upkeep import StoreKeeper
+from tests.server.conftest import ExpectLog
+from tests.server.support import Rest
+from tests.support.stores import PrivateStore
+
+pytestmark = pytest.mark.gen_test(timeout=15)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask until it is so; the time-out of the test is the deadline."""
+    while not await condition():
+        await asyncio.sleep(0.01)
+
+
+async def lose(rest: Rest) -> Callable[[], Awaitable[bool]]:
+    """Take a job and forget it; the result tells whether it is back."""
+    assert (await rest.enqueue()).status == 201
+    assert (await rest.get("/dequeue/t/")).status == 200
+
+    async def is_back() -> bool:
+        return bool((await rest.get("/status/t/q/j/")).body.get("state") == "queued")
+
+    return is_back
+
+
+class TestSweep:
+    @pytest.fixture
+    def options(self) -> dict[str, dict[str, Any]]:
+        intervals = {"job_expire_interval": 50, "job_requeue_interval": 20}
+        return {"sharq": {"enable_requeue_script": True, **intervals}}
+
+    async def test_a_job_whose_lease_ran_out_is_delivered_again(self, rest: Rest) -> None:
+        await until(await lose(rest))
+        assert (await rest.get("/dequeue/t/")).body["job_id"] == "j"
+
+    async def test_an_error_does_not_end_it(
+        self,
+        rest: Rest,
+        server: SharQServer,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        expect_log: ExpectLog,
+    ) -> None:
+        expect_log("Expired jobs are not taken back")
+        failed = asyncio.Event()
+        failures = 0
+
+        async def sweep() -> int:
+            nonlocal failures
+            failures += 1
+            if failures == 3:
+                failed.set()
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(server.sq, "sweep", sweep)
+            await failed.wait()
+        await until(await lose(rest))
+        assert caplog.text.count("Expired jobs are not taken back") == 1
+
+    class TestWithoutStore:
+        @pytest.fixture
+        def store(self) -> Iterator[PrivateStore]:
+            with PrivateStore(appendonly=True, appendfsync="always") as store:
+                yield store
+
+        async def test_it_goes_on_when_the_store_is_back(
+            self, rest: Rest, store: PrivateStore, expect_log: ExpectLog
+        ) -> None:
+            expect_log("Lost the store")
+            expect_log("Expired jobs are not taken back", certain=False)
+            is_back = await lose(rest)
+            await until(is_back)
+            await asyncio.to_thread(store.kill)
+            while (await rest.get("/deepstatus/")).status != 503:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(store.start)
+            while (await rest.get("/deepstatus/")).status != 200:
+                await asyncio.sleep(0.01)
+            assert (await rest.get("/dequeue/t/")).status == 200
+            await until(is_back)
+
+
+class TestNoSweep:
+    @pytest.fixture
+    def options(self) -> dict[str, dict[str, Any]]:
+        intervals = {"job_expire_interval": 1, "job_requeue_interval": 1}
+        return {"sharq": {"enable_requeue_script": False, **intervals}}
+
+    async def test_a_server_can_be_told_not_to_sweep(self, rest: Rest) -> None:
+        is_back = await lose(rest)
+        await asyncio.sleep(0.2)
+        assert not await is_back()
+
+
+class TestWithoutUpkeep:
+    @pytest.fixture
+    def options(self) -> dict[str, dict[str, Any]]:
+        intervals = {"job_expire_interval": 1, "job_requeue_interval": 1}
+        return {"sharq": {"enable_requeue_script": True, **intervals}}
+
+    @pytest.fixture
+    def server(self, io_loop: Any, settings: Settings) -> Iterator[SharQServer]:
+        server = SharQServer(settings)
+        io_loop.run_sync(partial(server.start, upkeep=False))
+        yield server
+        io_loop.run_sync(server.stop)
+
+    async def test_one_of_several_servers_does_not_sweep_either(self, rest: Rest) -> None:
+        is_back = await lose(rest)
+        await asyncio.sleep(0.2)
+        assert not await is_back()
+
+
+# ---- the embedded store ----
+
+
+@asynccontextmanager
+async def kept(keeper: StoreKeeper) -> AsyncIterator[None]:
+    running = asyncio.ensure_future(keeper.run())
+    try:
+        yield
+    finally:
+        keeper.stop()
+        await running
+
+
+async def test_a_store_that_was_killed_is_started_again(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("The embedded store has died")
+    joined: list[EmbeddedStore] = []
+
+    def join() -> EmbeddedStore:
+        joined.append(EmbeddedStore.join(tmp_path / "data"))
+        return joined[-1]
+
+    async with kept(StoreKeeper(join)):
+        while not joined:
+            await asyncio.sleep(0.01)
+        os.kill(joined[0].pid, signal.SIGKILL)
+        async with asyncio.timeout(2):
+            while len(joined) < 2:
+                await asyncio.sleep(0.01)
+        assert joined[1].alive()
+    with EmbeddedStore.join(tmp_path / "data") as anew:
+        assert anew.pid != joined[1].pid, "the keeper was the last one and stopped the store"
+
+
+async def test_a_store_that_does_not_start_is_tried_again(
+    tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("The embedded store does not start: not yet")
+    attempts = 0
+    joined: list[EmbeddedStore] = []
+
+    def join() -> EmbeddedStore:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise EmbeddedStoreError("not yet")
+        joined.append(EmbeddedStore.join(tmp_path / "data"))
+        return joined[-1]
+
+    async with kept(StoreKeeper(join)):
+        while not joined:
+            await asyncio.sleep(0.01)
+        assert joined[0].alive()
+
+
+async def test_a_keeper_can_be_stopped_while_the_store_does_not_start(
+    expect_log: ExpectLog,
+) -> None:
+    expect_log("The embedded store does not start")
+    tried = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def join() -> EmbeddedStore:
+        loop.call_soon_threadsafe(tried.set)
+        raise EmbeddedStoreError("never")
+
+    async with asyncio.timeout(5), kept(StoreKeeper(join)):
+        await tried.wait()

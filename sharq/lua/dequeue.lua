@@ -12,8 +12,7 @@ if answer then
   return replay(out, answer, ARGV[2])
 end
 
--- A round gives a job at least, unless the schedule holds queues that have nothing to give: then
--- it removes them. This many such rounds, at most.
+-- A round gives a job at least, or removes queues that have nothing to give: so often, at most.
 local SPARE_ROUNDS = 10
 -- What a job adds to an answer beside its payload and twice its names, at most.
 local FRAME = 300

@@ -2,5 +2,5 @@
 -- KEYS: void queue
 -- ARGV:
 -- Returns: length
---@include queue
+--@include clock queue
 return load_queue(KEYS[2]).waiting

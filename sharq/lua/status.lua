@@ -4,19 +4,28 @@
 -- Returns: state; queued: jobs before it, ms until its turn, estimated (1 or 0);
 --   active: ms until its lease ends
 --@include status clock record queue bucket mark
-local ready, leases, key, active, returned = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local leases, key, active, returned, delayed = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+-- Delayed jobs that are due, but not moved yet, are looked at one by one, up to this many.
+local EXACT_TO = 1000
 local queue_id, job_id = ARGV[3], ARGV[4]
 local member = queue_id .. '/' .. job_id
 local q = load_queue(key, job_id)
 if q.job then
-  local due = tonumber(redis.call('ZSCORE', KEYS[7], job_id) or 0)
   local seq = unpack_waiting(q.job).seq
-  local before = q.back + seq - q.head
+  local due = tonumber(redis.call('ZSCORE', delayed, delayed_member(seq, job_id)) or 0)
+  local arrived = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, EXACT_TO)
+  local before = q.back + #arrived + seq - q.head
   if seq < q.head then
     before = redis.call('ZCOUNT', returned, '-inf', '(' .. seq)
+    for _, other in ipairs(arrived) do
+      if tonumber((split_delayed(other))) < seq then
+        before = before + 1
+      end
+    end
   end
-  local turn = math.max(due, q.tat + before * q.interval, now)
-  return {QUEUED, before, turn - now, due > now and 1 or 0}
+  local first = math.max(redis.call('ZSCORE', KEYS[2], queue_id) or 0, now)
+  local turn = math.max(due, first + before * q.interval)
+  return {QUEUED, before, turn - now, (due > now or #arrived == EXACT_TO) and 1 or 0}
 end
 if redis.call('HEXISTS', active, job_id) == 1 then
   return {ACTIVE, math.max(0, redis.call('ZSCORE', leases, member) - now)}

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
-
 from sharq._fastpath import Codec
-from sharq.call import Call
 from sharq.config import QueueSettings
-from sharq.operations import Operations
 from sharq.results import Swept
 from sharq.scripts import Scripts
-from tests.support.direct import CLOCK_KEY, STARTED_AT, DirectStore
-
-T = TypeVar("T")
+from tests.support.direct import CLOCK_KEY, STARTED_AT
+from tests.support.hands import PREFIX, Hands, PipelinedStore
 
 ENDS_KEY = "{clock}ends"
 
-# Fewer bytes than the buffers of a socket hold: neither side waits for the other to read.
-_CALLS_AT_ONCE = 100
-
 # The store's own expiry stays, far off, so that PERSIST, SET and DEL mean what they always do;
-# when a key ends by the test's clock is written down beside it.
+# when a key ends by the test's clock is written down beside it, and told instead.
 _CLOCK = f"""
 local now_us = tonumber(redis.call('GET', '{CLOCK_KEY}'))
 local now = math.floor(now_us / 1000)
 local function expire(key, ms)
   redis.call('PEXPIRE', key, ms + 3600000)
   redis.call('ZADD', '{ENDS_KEY}', now + ms, key)
+end
+
+local store = redis
+local redis = {{sha1hex = store.sha1hex}}
+function redis.call(name, key, ...)
+  local reply = store.call(name, key, ...)
+  if name == 'PTTL' and reply > 0 then
+    return store.call('ZSCORE', '{ENDS_KEY}', key) - now
+  end
+  return reply
 end
 """
 
@@ -42,7 +43,7 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])) do
 end
 """
 
-_KEYS = """
+_ENDS = """
 local out = {}
 for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
   out[#out + 1] = key
@@ -52,22 +53,8 @@ return out
 """
 
 
-class PipelinedStore(DirectStore):
-    """A connection that also runs many calls in one write."""
-
-    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Run calls in order; their results. The first error reply is raised."""
-        results: list[Any] = []
-        for at in range(0, len(calls), _CALLS_AT_ONCE):
-            chunk = calls[at : at + _CALLS_AT_ONCE]
-            self._socket.sendall(b"".join(call.packed for call in chunk))
-            replies = [self._reply_to(b"") for _ in chunk]
-            results += [call.parse(reply) for call, reply in zip(chunk, replies, strict=True)]
-        return results
-
-
-class ExpiringQueue:
-    """The operations of one deployment by an injected clock, which stands still between them.
+class ExpiringQueue(Hands):
+    """The operations by an injected clock, which stands still between them.
 
     What runs out by that clock is gone from the store when the clock reaches its end. With
     `linger` it stays there all the same, as on a store that is slow to expire, but for the
@@ -79,18 +66,13 @@ class ExpiringQueue:
         store: PipelinedStore,
         settings: QueueSettings | None = None,
         *,
-        prefix: str = "sharq",
         linger: bool = False,
     ) -> None:
         scripts = Scripts({"clock": _CLOCK})
-        store.load(scripts)
-        self.store = store
-        self.settings = settings or QueueSettings()
-        self.operations = Operations(prefix, self.settings, scripts)
-        self._codec = Codec(prefix, scripts.digests)
+        super().__init__(store, scripts, settings)
+        self._codec = Codec(PREFIX, scripts.digests)
         self._mortal = ":x:" if linger else ""
-        self._pattern = f"{{{prefix}*"
-        self._set_clock(STARTED_AT)
+        self.move_to(STARTED_AT)
 
     @property
     def now(self) -> int:
@@ -102,20 +84,15 @@ class ExpiringQueue:
 
     def advance(self, ms: float) -> None:
         """Move the clock; a negative step moves it back."""
-        self._set_clock(self._now_us + round(ms * 1000))
+        self.move_to(self._now_us + round(ms * 1000))
 
     def move_to(self, us: int) -> None:
         """Set the clock, to the microsecond."""
-        self._set_clock(us)
+        self._now_us = us
+        self.store.command("SET", CLOCK_KEY, us)
+        self.store.command("EVAL", _REAP, 1, ENDS_KEY, self.now, self._mortal)
 
-    def run(self, call: Call[T]) -> T:
-        return self.store.run(call)
-
-    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Run calls, many in one write; their results, in order."""
-        return self.store.run_many(calls)
-
-    def sweep(self, queue_type: str, batch: int) -> Swept:
+    def sweep_some(self, queue_type: str, batch: int) -> Swept:
         """One call of the sweep that takes back up to `batch` jobs."""
         packed = self._codec.requeue(
             queue_type,
@@ -125,16 +102,11 @@ class ExpiringQueue:
         )
         return self.run(self.operations.requeue(queue_type)._replace(packed=packed))
 
-    def keys(self) -> dict[str, int | None]:
+    def ends(self) -> dict[str, int | None]:
         """The deployment's keys and when they end (ms), None for one that does not."""
-        reply = self.store.command("EVAL", _KEYS, 1, ENDS_KEY, self._pattern)
+        reply = self.store.command("EVAL", _ENDS, 1, ENDS_KEY, f"{{{PREFIX}*")
         ends = [int(end) for end in reply[1::2]]
         return {
             key.decode(): end if end >= 0 else None
             for key, end in zip(reply[::2], ends, strict=True)
         }
-
-    def _set_clock(self, us: int) -> None:
-        self._now_us = us
-        self.store.command("SET", CLOCK_KEY, us)
-        self.store.command("EVAL", _REAP, 1, ENDS_KEY, self.now, self._mortal)

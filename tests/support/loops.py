@@ -14,7 +14,8 @@ P = ParamSpec("P")
 def on_loop(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
     """Make an ordinary test of a coroutine function.
 
-    It fails, too, when a task is left over, or when the loop met an error that nobody looked at.
+    It fails, too, when it takes longer than 20 s, when a task is left over, or when the loop met
+    an error that nobody looked at.
     """
 
     @functools.wraps(test)
@@ -42,7 +43,8 @@ async def _supervised(test: Awaitable[None]) -> None:
         complaints.append(f"{context['message']}: {context.get('exception')!r}")
 
     loop.set_exception_handler(complain)
-    await test
+    async with asyncio.timeout(20):
+        await test
     await asyncio.sleep(0)
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"tasks left over: {left}"

@@ -40,9 +40,7 @@ class Proxy:
     """Passes bytes on to `target` (a socket's path, or host and port) until it is told not to.
 
     `target` may be changed; connections that are open keep theirs. `delay` seconds pass before
-    a reply goes on. `lose_reply_to`, where it is set, names a command: when it has been carried
-    out, its reply vanishes and its connection with it. `accepted` counts connections,
-    `requests` holds what came from clients.
+    a reply goes on. `accepted` counts connections, `requests` holds what came from clients.
     """
 
     host = "127.0.0.1"
@@ -50,14 +48,15 @@ class Proxy:
     def __init__(self, target: Address, tls: ssl.SSLContext | None = None) -> None:
         self.target = target
         self.delay = 0.0
-        self.lose_reply_to: bytes | None = None
         self.accepted = 0
         self.requests = bytearray()
         self.port = 0
         self._tls = tls
         self._drop_replies = False
+        self._losses: list[bytes] = []
         self._connections: set[_Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -88,6 +87,10 @@ class Proxy:
     def drop_replies(self, drop: bool = True) -> None:
         """Let requests pass, and no replies; or let them pass again."""
         self._drop_replies = drop
+
+    def lose_replies_to(self, command: bytes, times: int) -> None:
+        """Once the store has carried `command` out, lose its reply and the connection with it."""
+        self._losses += [command] * times
 
     def inject(self, data: bytes) -> None:
         """Send `data` to all clients as if it came from the store."""
@@ -136,16 +139,27 @@ class Proxy:
         self._gate.clear()
 
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(
-                self._on_client, self.host, self.port, ssl=self._tls
-            )
-            self.port = self._server.sockets[0].getsockname()[1]
+        if self._listener is None:
+            self._listener = socket.create_server((self.host, self.port))
+            self._listener.setblocking(False)
+            self.port = self._listener.getsockname()[1]
+            self._loop.add_reader(self._listener, self._take_client, self._listener)
 
     async def _stop_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    def _take_client(self, listener: socket.socket) -> None:
+        end, _ = listener.accept()
+        end.setblocking(False)
+        self.accepted += 1
+        task = self._loop.create_task(self._serve(end))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before it began closes nothing.
+        task.add_done_callback(lambda done: end.close() if done.cancelled() else None)
 
     async def _cut(self) -> None:
         for connection in list(self._connections):
@@ -154,45 +168,64 @@ class Proxy:
             await asyncio.sleep(0)
 
     async def _end_tasks(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         # Transports close their sockets in the next turn of the loop.
         await asyncio.sleep(0)
-        await self._loop.shutdown_asyncgens()
 
-    async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        store: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    async def _serve(self, end: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            reader, client = await self._open_client(end)
+            try:
+                replies, store = await self._open_target()
+            except BaseException:
+                client.transport.abort()
+                raise
+            connection = _Connection(client, store)
+            self._connections.add(connection)
+            pumps = (
+                asyncio.create_task(self._pass_requests(reader, connection)),
+                asyncio.create_task(self._pass_replies(replies, connection)),
+            )
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+                connection.close()
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                if not connection.client.is_closing():
+                    connection.cut()
+                self._connections.discard(connection)
+
+    async def _open_client(
+        self, end: socket.socket
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
         try:
-            if isinstance(self.target, str):
-                store = await asyncio.open_unix_connection(self.target)
-            else:
-                store = await asyncio.open_connection(*self.target)
-        except OSError:
-            writer.transport.abort()
-            return
-        connection = _Connection(writer, store[1])
-        self._connections.add(connection)
-        pumps = (
-            asyncio.create_task(self._pass_requests(reader, connection)),
-            asyncio.create_task(self._pass_replies(store[0], connection)),
-        )
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            connection.close()
-            self._connections.discard(connection)
+            transport, _ = await self._loop.connect_accepted_socket(
+                lambda: protocol, end, ssl=self._tls
+            )
+        except BaseException:
+            end.close()
+            raise
+        return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
+
+    async def _open_target(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self.target, str):
+            return await asyncio.open_unix_connection(self.target)
+        return await asyncio.open_connection(*self.target)
 
     async def _pass_requests(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
                 self.requests += data
                 await self._gate.wait()
-                if self.lose_reply_to is not None and self.lose_reply_to in data:
+                lost = next((command for command in self._losses if command in data), None)
+                if lost is not None:
+                    self._losses.remove(lost)
                     connection.doomed = True
                 connection.store.write(data)
                 await connection.store.drain()

@@ -19,7 +19,7 @@ local function give_back(k, queue_id, job_id, job, counted, delay)
   if delay > 0 then
     q.late = q.late + 1
     redis.call('HSET', k.queue, ':l', q.late, job_id, pack_waiting(job))
-    redis.call('ZADD', k.delayed, now + delay, job_id)
+    redis.call('ZADD', k.delayed, now + delay, delayed_member(job.seq, job_id))
   else
     q.back = q.back + 1
     redis.call('HSET', k.queue, ':b', q.back, job_id, pack_waiting(job))

@@ -1,14 +1,13 @@
 -- The next job of a queue, not yet taken: job_id and record, or nil where none may go now.
 -- First come those given back, in the order of their enqueues, then the never delivered.
-local DUE_AT_ONCE = 100
+local DUE_AT_ONCE = 1000
 
 local function next_job(q, returned, delayed)
   if q.late > 0 then
     local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, DUE_AT_ONCE)
-    for _, job_id in ipairs(due) do
-      redis.call('ZREM', delayed, job_id)
-      local seq = unpack_waiting(redis.call('HGET', q.key, job_id)).seq
-      redis.call('ZADD', returned, seq, job_id)
+    for _, member in ipairs(due) do
+      redis.call('ZREM', delayed, member)
+      redis.call('ZADD', returned, split_delayed(member))
     end
     if #due > 0 then
       q.late, q.back = q.late - #due, q.back + #due

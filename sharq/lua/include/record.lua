@@ -1,7 +1,8 @@
 -- What is stored of a job: `seq:left:attempt payload` while it waits, and
 -- `seq:left:attempt:n:request payload` while it is leased. `seq` is its place in the order of
 -- enqueues, `left` the requeues that remain (-1: for ever), `attempt` the deliveries so far,
--- `n` its lease, `request` the request_id of the dequeue that took it.
+-- `n` its lease, `request` the request_id of the dequeue that took it. In the set of delayed jobs
+-- it is `seq/job_id`.
 local function payload_of(record)
   return string.sub(record, string.find(record, ' ', 1, true) + 1)
 end
@@ -27,4 +28,12 @@ local function unpack_leased(record)
     seq = tonumber(seq), left = left, attempt = tonumber(attempt),
     n = n, request = request, payload = payload,
   }
+end
+
+local function delayed_member(seq, job_id)
+  return seq .. '/' .. job_id
+end
+
+local function split_delayed(member)
+  return string.match(member, '^(%d+)/(.+)$')
 end

@@ -1,0 +1,112 @@
+"""What one dequeue gives when it is asked for several jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from sharq.operations import BATCH_BYTES
+from sharq.results import NewJob
+from tests.support.expiring import ExpiringQueue
+from tests.support.hands import new_job
+
+MakeQueue = Callable[..., ExpiringQueue]
+
+
+def test_a_queue_without_a_limit_gives_as_many_as_asked_for(queue: ExpiringQueue) -> None:
+    queue.put_many(new_job(str(i)) for i in range(150))
+    assert queue.take_ids(100) == [str(i) for i in range(100)]
+    assert queue.take_ids(100) == [str(i) for i in range(100, 150)]
+
+
+def test_a_queue_with_a_limit_gives_one(queue: ExpiringQueue) -> None:
+    queue.put_many(new_job(str(i), interval=1) for i in range(5))
+    queue.advance(1_000)
+    assert queue.take_ids(100) == ["0"]
+
+
+def test_jobs_come_from_the_queues_that_have_been_ready_longest(queue: ExpiringQueue) -> None:
+    for name in "dbca":
+        queue.put_many(new_job(f"{name}{i}", name, interval=5) for i in range(2))
+        queue.advance(1)
+    queue.advance(1)
+    assert queue.take_ids(3) == ["d0", "b0", "c0"]
+    queue.advance(1)
+    assert queue.take_ids(3) == ["a0"]
+    queue.advance(5)
+    assert sorted(queue.take_ids(3)) == ["b1", "c1", "d1"]
+
+
+def test_an_answer_stays_within_its_bound(queue: ExpiringQueue) -> None:
+    names = ["n" * 99 + digit for digit in "0123456789"]
+    payload = json.dumps("x" * 1_000).encode()
+    jobs = [
+        NewJob("t" * 100, queue_id, f"{i:0100}", payload, 0, 2**63 - 1)
+        for queue_id in names
+        for i in range(50)
+    ]
+    operations = queue.operations
+    for at in range(0, len(jobs), 100):
+        queue.run(operations.enqueue_many("t" * 100, jobs[at : at + 100]))
+    # More than the server lets anyone ask for, so that the bytes end it.
+    batch = queue.run(operations.dequeue("t" * 100, 1_000))
+    answer = batch.to_json_list()
+    assert BATCH_BYTES * 0.7 < len(answer) <= BATCH_BYTES
+    assert len(json.loads(answer)["jobs"]) == len(batch)
+
+
+def test_a_job_that_does_not_fit_stays_where_it_was(queue: ExpiringQueue) -> None:
+    large = json.dumps("x" * 100_000).encode()
+    queue.put_many(new_job(job_id, payload=large) for job_id in "abcde")
+    assert [queue.take_ids(5) for _ in range(3)] == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_a_job_beyond_the_bound_comes_alone(queue: ExpiringQueue) -> None:
+    huge = json.dumps("x" * 1_000_000).encode()
+    queue.put("small")
+    queue.put("huge", payload=huge)
+    assert queue.take_ids(5) == ["small"]
+    (job,) = queue.take(5)
+    assert job.payload == huge
+
+
+def test_all_that_was_asked_for_leaves_no_wait(queue: ExpiringQueue) -> None:
+    queue.put_many(new_job(job_id, interval=10) for job_id in "ab")
+    assert queue.batch(1).wait_us == 0
+    assert queue.batch(1).wait_us == 10_000
+
+
+def test_with_nothing_scheduled_there_is_no_wait(queue: ExpiringQueue) -> None:
+    assert queue.batch().wait_us is None
+    queue.put("a")
+    assert queue.batch(2).wait_us is None
+
+
+def test_a_repeated_request_gets_its_batch_again(queue: ExpiringQueue) -> None:
+    queue.put_many(new_job(str(i), payload=b'"%d"' % i) for i in range(6))
+    first = queue.batch(3, "r")
+    again = queue.batch(3, "r")
+    assert again.to_json_list() == first.to_json_list()
+    queue.finish(first.jobs[1])
+    assert [job.job_id for job in queue.take(3, "r")] == ["0", "2"]
+    assert queue.length() == 3
+
+
+def test_a_repeated_request_gets_no_job_of_a_later_lease(queue: ExpiringQueue) -> None:
+    queue.put("a")
+    (mine,) = queue.take(1, "r")
+    queue.release(mine)
+    (theirs,) = queue.take()
+    assert theirs.job_id == "a"
+    assert queue.take(1, "r") == []
+
+
+def test_an_extended_job_is_repeated_for_as_long_as_it_is_held(make_queue: MakeQueue) -> None:
+    queue = make_queue(job_expire_interval=1_000)
+    queue.put_many(new_job(job_id) for job_id in "abc")
+    a, b = queue.take(2, "r")
+    queue.extend(a, 10_000)
+    queue.extend(b, 2_000)
+    queue.advance(3_000)
+    queue.sweep()
+    assert [job.lease for job in queue.take(2, "r")] == [a.lease]

@@ -1,0 +1,464 @@
+"""What the head of each Lua file says, held against what is sent, what is answered, and the rest.
+
+The rules that can be read off a source are functions from it to complaints, so that they can be
+shown to complain.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hiredis
+import pytest
+
+import sharq
+from sharq import results
+from sharq._fastpath import Codec
+from sharq.call import Call
+from sharq.results import NewJob
+from sharq.scripts import Scripts, expand
+from tests.support.direct import DirectStore
+from tests.support.lua_source import declared_names, free_names, tokens, used_names
+from tests.support.stores import PrivateStore
+
+FOLDER = Path(sharq.__file__).parent
+SOURCES = {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.glob("lua/*.lua"))}
+INCLUDES = {path.stem: path.read_text("utf-8") for path in FOLDER.glob("lua/include/*.lua")}
+
+FILES = SOURCES | {f"include/{name}": source for name, source in INCLUDES.items()}
+
+MOST_LINES = 65
+
+# The key of each name after KEYS, and the beginning of keys of each name after ARGV.
+KEYS = {
+    "void": "{p:queue_type}:void",
+    "ready": "{p:queue_type}:ready",
+    "leases": "{p:queue_type}:leases",
+    "serial": "{p:queue_type}:serial",
+    "queue": "{p:queue_type}:q:queue_id",
+    "active": "{p:queue_type}:a:queue_id",
+    "returned": "{p:queue_type}:r:queue_id",
+    "delayed": "{p:queue_type}:d:queue_id",
+    "request": "{p:queue_type}:x:request_id",
+    "types": "{p}:types",
+}
+PREFIXES = {
+    "queues": "{p:queue_type}:q:",
+    "actives": "{p:queue_type}:a:",
+    "returned": "{p:queue_type}:r:",
+    "delayed": "{p:queue_type}:d:",
+    "counters": "{p:queue_type}:c:",
+    "marks": "{p:queue_type}:f:",
+    "requests": "{p:queue_type}:x:",
+}
+
+
+class Answer(NamedTuple):
+    """The part of a header after "Returns:".
+
+    `fields` are counted; `more` counts those of a group in braces that comes any number of times;
+    `by_state` counts the fields that follow where the first one is such a word.
+    """
+
+    fields: int
+    more: int
+    by_state: dict[str, int]
+    words: list[str]
+
+    def fits(self, reply: Any) -> bool:
+        if self.fields == 1 and not self.more and not self.by_state:
+            return not isinstance(reply, list)
+        if not isinstance(reply, list):
+            return False
+        fields = self.fields
+        if self.by_state:
+            fields += self.by_state.get(reply[0].decode(), 0)
+        rest = len(reply) - fields
+        return rest % self.more == 0 if self.more else rest == 0
+
+
+class Header(NamedTuple):
+    """The head of a Lua file; names with a question mark may be left out."""
+
+    about: str
+    keys: list[str]
+    arguments: list[str]
+    repeated: list[str]
+    answer: Answer
+
+
+_HEADER = re.compile(
+    r" (?!KEYS:)(.+?)KEYS: ?(.*?)ARGV: ?(.*?)(?:\{(.*)\}\s*)?Returns: (.+)", re.DOTALL
+)
+
+
+def read_header(source: str) -> Header:
+    comments = re.match(r"(?:-- .*\n|--\n)*", source)
+    text = re.sub(r"\n?^-- ?", " ", comments[0] if comments else "", flags=re.MULTILINE)
+    match = _HEADER.fullmatch(text)
+    if match is None:
+        raise ValueError("the file does not begin with what it does, KEYS, ARGV and Returns")
+    about, keys, arguments, repeated, answer = match.groups(default="")
+    return Header(
+        about.strip(), keys.split(), arguments.split(), repeated.split(), read_answer(answer)
+    )
+
+
+def read_answer(text: str) -> Answer:
+    words = re.search(r"^status \((.*?)\)", text)
+    plain, *states = re.sub(r"\([^()]*\)", "", text).split(";")
+    group = re.search(r"\{(.*?)\}", plain)
+    by_state = dict(state.split(":") for state in states)
+    fields = re.split(r",(?! else)", re.sub(r",?\s*\{.*?\}", "", plain))
+    return Answer(
+        len([field for field in fields if field.strip()]),
+        len(group[1].split(",")) if group else 0,
+        {state.strip(): len(rest.split(",")) for state, rest in by_state.items()},
+        words[1].split(", ") if words else [],
+    )
+
+
+HEADERS = {name: read_header(source) for name, source in SOURCES.items()}
+
+
+# ---- what is sent ----
+
+PARAMETERS = {
+    method.name: [argument.arg for argument in method.args.args[1:]]
+    for node in ast.parse((FOLDER / "_fastpath.pyi").read_text("utf-8")).body
+    if isinstance(node, ast.ClassDef) and node.name == "Codec"
+    for method in node.body
+    if isinstance(method, ast.FunctionDef)
+}
+NUMBERS = (
+    *("age", "batch", "by", "count", "delay", "interval", "interval_retention", "lease_ms"),
+    *("max_bytes", "max_length", "requeue_limit", "retention"),
+)
+# Arguments of the codec's methods with a value that tells which one it is; that of a text is its
+# name.
+NUMBER = {name: 1000 + at for at, name in enumerate(NUMBERS)}
+FLAGS = dict.fromkeys(("purge", "waiting", "counted"), True)
+VALUES = NUMBER | FLAGS | {"payload": b"payload"}
+
+
+def packed_words(name: str, *left_out: str, **values: Any) -> list[str]:
+    arguments = {p: VALUES.get(p, p) for p in PARAMETERS[name] if p not in left_out} | values
+    codec = Codec("p", {script: script for script in SOURCES})
+    reader = hiredis.Reader()
+    reader.feed(getattr(codec, name)(**arguments))
+    return [word.decode() for word in reader.gets()]
+
+
+def announced_words(name: str, *left_out: str, jobs: int = 0) -> list[str]:
+    header = HEADERS[name]
+    words = PREFIXES | {name: str(number) for name, number in NUMBER.items()}
+    words |= dict.fromkeys(FLAGS, "1") | {f"{name}_id": "" for name in left_out}
+    keys = [KEYS[key.rstrip("?")] for key in header.keys if key.rstrip("?") not in left_out]
+    arguments = [words.get(argument, argument) for argument in header.arguments]
+    for at in range(jobs):
+        arguments += [str(NUMBER[f] + at) if f in NUMBER else f"{f}{at}" for f in header.repeated]
+    return ["EVALSHA", name, str(len(keys)), *keys, *arguments]
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "enqueue_many"])
+def test_a_header_names_what_is_sent(name: str) -> None:
+    assert packed_words(name) == announced_words(name)
+
+
+def test_a_dequeue_without_a_request_leaves_its_key_out() -> None:
+    assert packed_words("dequeue", "request_id") == announced_words("dequeue", "request")
+
+
+def test_the_header_for_many_names_what_is_sent_for_each() -> None:
+    assert HEADERS["enqueue_many"].repeated == HEADERS["enqueue"].arguments[1:]
+    jobs = [
+        NewJob(
+            queue_type="queue_type",
+            queue_id=f"queue_id{at}",
+            job_id=f"job_id{at}",
+            payload=b"payload%d" % at,
+            interval=at + NUMBER["interval"],
+            requeue_limit=at + NUMBER["requeue_limit"],
+            max_queued_length=at + NUMBER["max_length"],
+        )
+        for at in range(3)
+    ]
+    assert packed_words("enqueue_many", jobs=jobs) == announced_words("enqueue_many", jobs=3)
+
+
+def test_every_script_of_a_type_declares_the_guard_first() -> None:
+    of_a_type = [header.keys for header in HEADERS.values() if header.keys not in ([], ["types"])]
+    assert {keys[0] for keys in of_a_type} == {"void"}
+
+
+def indices(source: str, name: str) -> set[int]:
+    found = tokens(source)
+    return {
+        int(found[at + 2].text)
+        for at in range(len(found) - 2)
+        if found[at].text == name and found[at + 1].text == "["
+        if found[at + 2].kind == "number"
+    }
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_script_reads_all_that_it_is_sent(name: str) -> None:
+    header = HEADERS[name]
+    guarded = 1 if "void" in header.keys else 0
+    expected = set(range(1 + guarded, len(header.keys) + 1))
+    assert indices(SOURCES[name], "KEYS") == expected
+    assert indices(SOURCES[name], "ARGV") == set(range(1, len(header.arguments) + 1))
+
+
+# ---- what is answered ----
+
+MAIL = "mail", "bob"
+
+
+def jobs_of(*job_ids: str) -> list[NewJob]:
+    return [NewJob(*MAIL, job_id, b"1", 0, 0) for job_id in job_ids]
+
+
+# Every script in the states that make a difference to its answer.
+LIFE: list[tuple[str, tuple[Any, ...]]] = [
+    ("ping", ()),
+    ("list_types", ("0", 10)),
+    ("register", ("mail",)),
+    ("register", ("post",)),
+    ("list_types", ("0", 10)),
+    ("dequeue", ("mail", 1, 60000, 1000)),
+    ("list_queues", ("mail", True, "0", 10)),
+    ("queue_metrics", MAIL),
+    ("enqueue", (*MAIL, "j1", b"1", 0, -1)),
+    ("enqueue", (*MAIL, "j1", b"1", 0, -1)),
+    ("enqueue", (*MAIL, "j1", b"2", 0, -1)),
+    ("enqueue", (*MAIL, "j2", b"2", 0, -1, 1)),
+    ("enqueue_many", ("mail", [])),
+    ("enqueue_many", ("mail", jobs_of("j2", "j3", "j4"))),
+    ("queue_length", MAIL),
+    ("queue_metrics", MAIL),
+    ("type_metrics", ("mail",)),
+    ("list_queues", ("mail", True, "0", 10)),
+    ("dequeue", ("mail", 1, 60000, 1000)),
+    ("dequeue", ("mail", 2, 60000, 1000, "r1")),
+    ("dequeue", ("mail", 2, 60000, 1000, "r1")),
+    ("list_queues", ("mail", False, "0", 10)),
+    ("status", (*MAIL, "j1", 60000)),
+    ("status", (*MAIL, "j4", 60000)),
+    ("status", (*MAIL, "j5", 60000)),
+    ("extend", (*MAIL, "j1", "", 70000, 60000)),
+    ("extend", (*MAIL, "j1", "1", 70000, 60000)),
+    ("extend", (*MAIL, "j5", "", 70000, 60000)),
+    ("finish", (*MAIL, "j1", "1", 60000, 0)),
+    ("finish", (*MAIL, "j1", "", 60000, 0)),
+    ("finish", (*MAIL, "j1", "", 60000, 0)),
+    ("finish", (*MAIL, "j5", "", 60000, 0)),
+    ("extend", (*MAIL, "j1", "", 70000, 60000)),
+    ("status", (*MAIL, "j1", 60000)),
+    ("release", (*MAIL, "j2", "1", 0, False, 60000, 0)),
+    ("release", (*MAIL, "j2", "", 0, False, 60000, 0)),
+    ("release", (*MAIL, "j3", "", 0, True, 60000, 0)),
+    ("release", (*MAIL, "j1", "", 0, True, 60000, 0)),
+    ("release", (*MAIL, "j5", "", 0, True, 60000, 0)),
+    ("status", (*MAIL, "j3", 60000)),
+    ("requeue", ("mail", 10, 60000, 0)),
+    ("requeue", ("post", 10, 60000, 0)),
+    ("interval", (*MAIL, 0, 60000)),
+    ("interval", ("mail", "eve", 0, 60000)),
+    ("interval_reset", (*MAIL, 60000)),
+    ("interval_reset", (*MAIL, 60000)),
+    ("clear", (*MAIL, 60000, True)),
+    ("clear", (*MAIL, 60000, False)),
+    ("unregister", ("mail", 60000)),
+    ("unregister", ("post", 0)),
+]
+
+
+@pytest.fixture
+def direct(clean_store: PrivateStore) -> Iterator[DirectStore]:
+    direct = DirectStore(clean_store.socket_path)
+    yield direct
+    direct.close()
+
+
+def as_it_is(reply: Any) -> Any:
+    return reply
+
+
+def test_a_header_names_what_is_answered(direct: DirectStore) -> None:
+    scripts = Scripts()
+    direct.load(scripts)
+    codec = Codec("p", scripts.digests)
+
+    words: dict[str, set[str]] = {}
+    for name, arguments in LIFE:
+        reply = direct.run(Call(getattr(codec, name)(*arguments), b"", as_it_is))
+        answer = HEADERS[name].answer
+        assert answer.fits(reply), (name, arguments, reply)
+        if answer.words:
+            given = words.setdefault(name, set())
+            given |= {reply.decode()} if isinstance(reply, bytes) else {reply[0].decode()}
+
+    assert {name for name, _ in LIFE} == set(SOURCES)
+    announced = {name: set(header.answer.words) for name, header in HEADERS.items()}
+    assert words == {name: some for name, some in announced.items() if some}
+
+
+# ---- the files ----
+
+STATUS_WORDS = dict(
+    zip(
+        (token.text for token in tokens(INCLUDES["status"]) if token.kind == "name"),
+        (token.text for token in tokens(INCLUDES["status"]) if token.kind == "string"),
+        strict=True,
+    )
+)
+
+
+def test_the_words_are_those_of_the_results() -> None:
+    named = {name: value for name, value in vars(results).items() if name.isupper()}
+    assert named == STATUS_WORDS
+
+
+def spelled_words(source: str) -> list[str]:
+    words = set(STATUS_WORDS.values())
+    return [token.text for token in tokens(source) if token.kind == "string" if token.text in words]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "include/status"])
+def test_no_file_spells_a_status_word(name: str) -> None:
+    assert spelled_words(FILES[name]) == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_short(name: str) -> None:
+    assert len(FILES[name].splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("name", INCLUDES)
+def test_an_include_begins_with_what_it_does(name: str) -> None:
+    assert re.match(r"-- \S", INCLUDES[name])
+
+
+def asked_for(source: str) -> list[str]:
+    match = re.search(r"^--@include (.*)$", source, re.MULTILINE)
+    return match[1].split() if match else []
+
+
+def needless(source: str, includes: dict[str, str]) -> Iterator[str]:
+    """The includes of which nothing is used, by the script or by another include."""
+    asked = asked_for(source)
+    for name in asked:
+        others = [includes[other] for other in asked if other != name]
+        used = set().union(*(used_names(text) for text in (source, *others)))
+        if used.isdisjoint(declared_names(includes[name])):
+            yield name
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_script_needs_what_it_includes(name: str) -> None:
+    assert list(needless(SOURCES[name], INCLUDES)) == []
+
+
+def test_every_include_is_used() -> None:
+    used = {name for source in SOURCES.values() for name in asked_for(source)}
+    assert set(INCLUDES) - used == set()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_name_is_declared_before_it_is_used(name: str) -> None:
+    assert free_names(expand(SOURCES[name], INCLUDES)) == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_store_knows_a_script_by_the_same_digest(name: str, direct: DirectStore) -> None:
+    scripts = Scripts()
+    digest = scripts.digests[name]
+    assert direct.command("SCRIPT", "LOAD", scripts.by_digest[digest]) == digest.encode()
+
+
+# ---- the rules can complain ----
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("return later()\nlocal function later() end", "later"),
+        ("local function a() return b() end\nlocal function b() end", "b"),
+        ("for i = 1, 2 do local x = i end\nreturn x", "x"),
+        ("for _, v in ipairs({}) do end\nreturn v", "v"),
+        ("if true then local x = 1 else return x end", "x"),
+        ("local t = {x = 1}\nreturn t.x + x", "x"),
+        ("local f = function(a, ...) return a end\nreturn a", "a"),
+        ("repeat local x = 1 until true\nx = 2", "x"),
+        ("while true do local x = 1 end\nreturn x", "x"),
+        ("return os.time()", "os"),
+    ],
+)
+def test_a_name_that_nobody_has_declared_is_seen(source: str, name: str) -> None:
+    assert [use.name for use in free_names(source)] == [name]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "local function f(a) return a and f(a.b) end return f(KEYS[1])",
+        "local a, b = 1, 2\nlocal t = {a = b, c = function() return a end}\nt.d, t.e = a, b",
+        "local s = 'x' .. \"y\" .. [[z]] -- x\n--[[ y\nz ]] return s:len()",
+        "for i = 1, 9 do if i > 8 then break elseif i < 0 then i = 1 else i = 2 end end",
+    ],
+)
+def test_names_that_are_declared_pass(source: str) -> None:
+    assert free_names(source) == []
+
+
+@pytest.mark.parametrize("source", ["local a = 'b", "if true then", "function f() end", "a = ?"])
+def test_what_is_no_lua_of_ours_is_refused(source: str) -> None:
+    with pytest.raises(ValueError, match=r"no Lua|not closed|local functions"):
+        free_names(source)
+
+
+def test_an_include_that_is_not_needed_is_seen() -> None:
+    includes = {"a": "local function a() end", "b": "local function b() a() end", "c": "local c"}
+    assert list(needless("--@include a b c\nb()", includes)) == ["c"]
+
+
+@pytest.mark.parametrize("text", ["return 'dead'", 'if state == "queued" then end'])
+def test_a_spelled_status_word_is_seen(text: str) -> None:
+    assert len(spelled_words(text)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "return 1\n",
+        "-- KEYS: a\n-- ARGV:\n-- Returns: 1\n",
+        "-- It does.\n-- ARGV:\n-- KEYS: a\n-- Returns: 1\n",
+        "-- It does.\n-- KEYS: a\nlocal a\n-- ARGV:\n-- Returns: 1\n",
+    ],
+)
+def test_a_head_that_is_not_in_order_is_refused(source: str) -> None:
+    with pytest.raises(ValueError, match="the file does not begin with"):
+        read_header(source)
+
+
+@pytest.mark.parametrize(
+    ("text", "fitting", "unfitting"),
+    [
+        ("length", 1, [1]),
+        ("status (a, b), left", [b"a", 1], [b"a"]),
+        ("status (a, b), left", [b"a", 1], [b"a", 1, 1]),
+        ("wait (0: now; -1: never), {a, b}", [1, 2, 3], [1, 2]),
+        ("wait (0: now; -1: never), {a, b}", [1], 1),
+        ("{a, b}", [1, 2, 3, 4], [1]),
+        ("state; queued: before, turn; active: left", [b"queued", 1, 2], [b"active", 1, 2]),
+        ("state; queued: before, turn; active: left", [b"dead"], [b"dead", 1]),
+    ],
+)
+def test_an_answer_of_another_shape_is_seen(text: str, fitting: Any, unfitting: Any) -> None:
+    answer = read_answer(text)
+    assert (answer.fits(fitting), answer.fits(unfitting)) == (True, False)

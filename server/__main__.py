@@ -59,12 +59,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         access_log = _open_access_log(settings)
         sockets = _listen(settings)
         held.callback(_close, sockets)
+        store = None
         if settings.redis.conn_type == EMBEDDED:
-            held.enter_context(_embedded_store(settings))
+            store = held.enter_context(_embedded_store(settings))
         _greet(settings, sockets)
         if settings.server.workers == 1:
             return asyncio.run(_serve(settings, sockets, access_log))
-        return _supervise(settings, sockets, access_log)
+        return _supervise(settings, sockets, access_log, store)
 
 
 async def _serve(
@@ -74,15 +75,27 @@ async def _serve(
 
 
 def _supervise(
-    settings: Settings, sockets: Sequence[socket.socket], access_log: AccessLog | None
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    access_log: AccessLog | None,
+    store: EmbeddedStore | None,
 ) -> int:
-    async def work(index: int, lifeline: int) -> int:
+    async def serve(index: int, lifeline: int) -> int:
         process = Process(settings, sockets, access_log, upkeep=index == 0, lifeline=lifeline)
         return await process.run()
 
+    def work(index: int, lifeline: int) -> int:
+        try:
+            return asyncio.run(serve(index, lifeline))
+        finally:
+            # The worker's share in the parent's hold: where the parent was killed, the last
+            # worker is the last user.
+            if store is not None:
+                store.leave()
+
     supervisor = Supervisor(
         settings.server.workers,
-        lambda index, lifeline: asyncio.run(work(index, lifeline)),
+        work,
         on_stop=lambda: _close(sockets),
         on_hangup=lambda: None if access_log is None else access_log.reopen(),
         patience=_PATIENCE,
@@ -91,12 +104,13 @@ def _supervise(
 
 
 @contextmanager
-def _embedded_store(settings: Settings) -> Iterator[None]:
+def _embedded_store(settings: Settings) -> Iterator[EmbeddedStore]:
     """The right to serve the data folder, and a hold on its store before there are workers."""
     lock = ServerLock.take(settings.redis.data_dir)
     try:
-        with EmbeddedStore.join(settings.redis.data_dir, appendfsync=settings.redis.appendfsync):
-            yield
+        folder, appendfsync = settings.redis.data_dir, settings.redis.appendfsync
+        with EmbeddedStore.join(folder, appendfsync=appendfsync) as store:
+            yield store
     finally:
         lock.release()
 
@@ -164,7 +178,7 @@ def _set_up_logging() -> None:
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
     )
     # Says of each request that is not HTTP that it is none; its sender has been told.
     logging.getLogger("tornado.general").setLevel(logging.WARNING)

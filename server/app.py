@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -64,7 +63,6 @@ class SharQApplication(Application):
         self.sq = sq
         self.access_log = access_log
         self.router = Router(ROUTES)
-        self.clock: Callable[[], float] = time.monotonic
         self.draining = False
         self.under_way: set[Exchange] = set()
         self.beginning: asyncio.Task[None] | None = None
@@ -144,6 +142,7 @@ class _UnknownRoute(RequestHandler):
         self.set_status(reply.status)
         self.set_header("Server", "SharQ")
         self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
         self.finish(reply.body)
 
     def log_exception(self, *error: Any) -> None:

@@ -8,6 +8,7 @@ handlers of the `Application`, as they are in any Tornado program.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from http.client import responses
@@ -48,7 +49,7 @@ class Exchange(HTTPMessageDelegate):
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
         self._start_line: RequestStartLine = start_line
         self._headers = headers
-        self._received = self._app.clock()
+        self._received = time.monotonic()
         reply = framing.problem(start_line, headers)
         if reply is None:
             path, _, self._query = start_line.path.partition("?")
@@ -176,5 +177,5 @@ class Exchange(HTTPMessageDelegate):
                 size=len(reply.body),
                 referrer=self._headers.get("Referer"),
                 agent=self._headers.get("User-Agent"),
-                seconds=self._app.clock() - self._received,
+                seconds=time.monotonic() - self._received,
             )

@@ -6,8 +6,9 @@ raises what the library raises. It knows neither Tornado nor a connection.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, Raw
 
@@ -18,6 +19,9 @@ from sharq.results import Enqueued, NewJob
 from sharq_server import bodies, incidents, replies
 from sharq_server.bodies import mandatory
 from sharq_server.replies import Reply
+
+_AT_A_TIME: Final = 100
+"""Jobs of a bulk that are looked at before other requests get their turn."""
 
 
 class Request(NamedTuple):
@@ -53,7 +57,11 @@ async def enqueue(sq: AsyncSharQ, request: Request) -> Reply:
 
 async def enqueue_many(sq: AsyncSharQ, request: Request) -> Reply:
     entries = bodies.entries_of(bodies.decode(bodies.Bulk, request.body))
-    jobs: list[NewJob | Reply] = [_entry(sq, entry) for entry in entries]
+    jobs: list[NewJob | Reply] = []
+    for entry in entries:
+        jobs.append(_entry(sq, entry))
+        if len(jobs) % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
     valid = [job for job in jobs if isinstance(job, NewJob)]
     outcomes = await sq.submit_many(valid) if valid else []
     failures = [outcome for outcome in outcomes if isinstance(outcome, StoreError)]

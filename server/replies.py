@@ -27,7 +27,7 @@ class Reply(NamedTuple):
     allow: str | None = None
 
 
-_STATUS_OF_CODE: Final = {
+STATUS_OF_CODE: Final = {
     # what a client sent
     "bad_request": 400,
     "invalid_argument": 400,
@@ -58,7 +58,7 @@ _STATUS_OF_CODE: Final = {
 def failure(code: str, message: str, **more: Any) -> Reply:
     """The answer for the error `code`; `more` are further fields of the body."""
     body = {"status": "failure", "message": message, "code": code, **more}
-    return Reply(_STATUS_OF_CODE[code], _json(body))
+    return Reply(STATUS_OF_CODE[code], _json(body))
 
 
 def is_internal(error: BaseException) -> bool:
@@ -66,7 +66,7 @@ def is_internal(error: BaseException) -> bool:
     return not isinstance(error, SharqException) or error.code not in _CLIENT_CODES
 
 
-_CLIENT_CODES: Final = _STATUS_OF_CODE.keys() - {"internal"}
+_CLIENT_CODES: Final = STATUS_OF_CODE.keys() - {"internal"}
 
 
 def internal(request_id: str) -> Reply:

@@ -84,6 +84,7 @@ class SharQServer:
             store = self.config.redis
             join = partial(EmbeddedStore.join, store.data_dir, appendfsync=store.appendfsync)
             self._keeper = StoreKeeper(join)
+            await self._keeper.begin()
             self._keeping = loop.create_task(self._keeper.run())
         if self.config.sharq.enable_requeue_script:
             sweep = Sweep(self.sq, self.config.sharq.job_requeue_interval / 1000)

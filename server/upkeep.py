@@ -64,43 +64,45 @@ class StoreKeeper:
         self._join = join
         self._stopped = asyncio.Event()
 
+    async def begin(self) -> None:
+        """Join the store. Raises `EmbeddedStoreError`."""
+        self._store = await asyncio.to_thread(self._join)
+
     async def run(self) -> None:
-        """Watch the store until `stop`, then leave it."""
-        held: list[EmbeddedStore] = []
-        while not self._stopped.is_set():
-            if not held or not held[-1].alive():
-                if held:
-                    _log.error("The embedded store has died; it is started again")
-                await self._join_again(held)
-            await self._pause(_LOOK_EVERY)
-        await self._leave(held)
+        """Watch the store from `begin` on until `stop`, then leave it."""
+        while not await self._stops_within(_LOOK_EVERY):
+            if not self._store.alive():
+                _log.error("The embedded store has died; it is started again")
+                await self._join_again()
+        await self._leave()
 
     def stop(self) -> None:
         """Let `run` end."""
         self._stopped.set()
 
-    async def _join_again(self, held: list[EmbeddedStore]) -> None:
+    async def _join_again(self) -> None:
         pause = _LOOK_EVERY
-        while not self._stopped.is_set():
+        while True:
             try:
                 store = await asyncio.to_thread(self._join)
             except EmbeddedStoreError as error:
                 _log.error("The embedded store does not start: %s", error)
-                await self._pause(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
             else:
-                await self._leave(held)
-                held.append(store)
+                await self._leave()
+                self._store = store
                 return
+            if await self._stops_within(pause):
+                return
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _leave(self, held: list[EmbeddedStore]) -> None:
-        while held:
-            try:
-                await asyncio.to_thread(held.pop().leave)
-            except EmbeddedStoreError as error:
-                _log.error("The embedded store was not left in good order: %s", error)
+    async def _leave(self) -> None:
+        try:
+            await asyncio.to_thread(self._store.leave)
+        except EmbeddedStoreError as error:
+            _log.error("The embedded store was not left in good order: %s", error)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _stops_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()
+        return self._stopped.is_set()

@@ -14,11 +14,19 @@ from sharq._fastpath import Batch
 from sharq.call import Call
 from sharq.classic import Classic
 from sharq.cluster import ClusterLink, open_link
+from sharq.config import Settings
 from sharq.embedded import EmbeddedStore
-from sharq.errors import StoreError, StoreUnavailable
+from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
 from sharq.flows import Flow, Flows
 from sharq.link import Link
-from sharq.opening import ConfigSource, at_socket, join_store, load_settings, redis_arguments
+from sharq.opening import (
+    ConfigSource,
+    at_socket,
+    join_store,
+    load_settings,
+    may_go_to_another_store,
+    redis_arguments,
+)
 from sharq.operations import Operations
 from sharq.results import (
     Cleared,
@@ -50,11 +58,12 @@ class AsyncSharQ:
         self._source = config_path
         self._scripts = scripts or Scripts()
         self.settings = load_settings(config_path)
-        self._flows = self._make_flows()
-        self._classic = Classic(self._flows)
+        self._make_flows()
+        # Held while the link and the store are replaced.
+        self._changing = asyncio.Lock()
         self._link: Link | ClusterLink | None = None
         self._store: EmbeddedStore | None = None
-        self._reviving = asyncio.Lock()
+        self._client: redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None
 
     async def start(self) -> None:
         """Join the embedded store where one is configured, and begin to connect.
@@ -62,18 +71,14 @@ class AsyncSharQ:
         A store that is not there yet does not fail the start: calls raise `StoreUnavailable`
         until it is. Raises `EmbeddedStoreError` where the embedded one cannot be started.
         """
-        if self._link is None:
-            self._store = await asyncio.to_thread(join_store, self.settings)
-            self._link = await self._open()
+        async with self._changing:
+            if self._link is None:
+                await self._change(self.settings)
 
     async def aclose(self) -> None:
-        """Close the connection and leave the embedded store."""
-        link, self._link = self._link, None
-        if link is not None:
-            await link.aclose()
-        store, self._store = self._store, None
-        if store is not None:
-            await asyncio.to_thread(store.leave)
+        """Close the connections, when the answers that are due have come, and leave the store."""
+        async with self._changing:
+            await self._leave_for(None, None)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -154,35 +159,40 @@ class AsyncSharQ:
         return True
 
     def redis_client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
-        """A redis-py client of the same store, with a pool of its own; the caller closes it."""
-        settings = at_socket(self.settings.redis, self._store)
-        if settings.clustered:
-            return redis.asyncio.RedisCluster(**redis_arguments(settings))
-        return redis.asyncio.Redis(**redis_arguments(settings))
+        """A redis-py client of the same store, with connections of its own.
+
+        It is the same one every time until this SharQ is closed, which closes it, too, or goes
+        over to another store.
+        """
+        if self._client is None:
+            self._connected()
+            settings = at_socket(self.settings.redis, self._store)
+            kind = redis.asyncio.RedisCluster if settings.clustered else redis.asyncio.Redis
+            self._client = kind(**redis_arguments(settings))
+        return self._client
 
     async def reload_config(self, config_path: ConfigSource = None) -> None:
         """Read the configuration again, or another one, and go on with it.
 
-        Raises `ConfigError`, and changes nothing, where it is not valid.
+        Raises, and changes nothing, where it is not valid (`ConfigError`) or asks for an embedded
+        store that cannot be started (`EmbeddedStoreError`).
         """
         source = self._source if config_path is None else config_path
         settings = load_settings(source)
-        reopen = settings.redis != self.settings.redis and self._link is not None
-        self._source, self.settings = source, settings
-        self._flows = self._make_flows()
-        self._classic = Classic(self._flows)
-        if reopen:
-            await self.aclose()
-            await self.start()
+        async with self._changing:
+            if self._link is not None and settings.redis != self.settings.redis:
+                await self._change(settings)
+            self._source, self.settings = source, settings
+            self._make_flows()
 
     async def reload_lua_scripts(self) -> None:
         """Read the Lua scripts again and load them into the store."""
-        self._scripts = Scripts()
-        self._flows = self._make_flows()
-        self._classic = Classic(self._flows)
-        if self._link is not None:
-            await self._link.aclose()
-            self._link = await self._open()
+        scripts = Scripts()
+        async with self._changing:
+            self._scripts = scripts
+            if self._link is not None:
+                await self._change(self.settings)
+            self._make_flows()
 
     # What is newer, with typed results
 
@@ -288,62 +298,107 @@ class AsyncSharQ:
 
     async def ping(self) -> None:
         """Run a script on every node of the store; raises where one does not answer."""
-        await self._connected().broadcast(self._flows.operations.ping())
+        call = self._flows.operations.ping()
+        link = self._connected()
+        try:
+            await link.broadcast(call)
+        except StoreUnavailable:
+            if not await self._revived(link):
+                raise
+            await self._connected().broadcast(call)
 
     # Inside
 
-    def _make_flows(self) -> Flows:
+    def _make_flows(self) -> None:
         settings = self.settings
         operations = Operations(settings.redis.key_prefix, settings.sharq, self._scripts)
-        return Flows(operations, settings.sharq, time.monotonic)
+        self._flows = Flows(operations, settings.sharq, time.monotonic)
+        self._classic = Classic(self._flows)
 
-    async def _open(self) -> Link | ClusterLink:
-        link = open_link(at_socket(self.settings.redis, self._store), self._scripts.by_digest)
+    async def _change(self, settings: Settings) -> None:
+        """Go over to a new hold on the embedded store, if any, and a new link."""
+        store = await _join(settings)
+        link = open_link(at_socket(settings.redis, store), self._scripts.by_digest)
         await link.start()
-        return link
+        await self._leave_for(link, store)
+
+    async def _leave_for(
+        self, link: Link | ClusterLink | None, store: EmbeddedStore | None
+    ) -> None:
+        former_link, former_store, client = self._link, self._store, self._client
+        self._link, self._store, self._client = link, store, None
+        try:
+            if client is not None:
+                await client.aclose()
+            if former_link is not None:
+                await former_link.aclose()
+        finally:
+            if former_store is not None:
+                await asyncio.to_thread(former_store.leave)
 
     def _connected(self) -> Link | ClusterLink:
-        if self._link is None:
+        link = self._link
+        if link is None:
             raise StoreUnavailable("AsyncSharQ has not been started, or is closed.")
-        return self._link
+        return link
 
     async def _run(self, flow: Flow[T]) -> T:
         try:
             request = flow.send(None)
             while True:
-                request = flow.send(await self._answer(request))
+                if isinstance(request, list):
+                    request = flow.send(await self._answers(request))
+                else:
+                    request = flow.send(await self._answer(request))
         except StopIteration as stop:
             result: T = stop.value
             return result
 
-    async def _answer(self, request: Call[Any] | list[Call[Any]]) -> Any:
+    async def _answer(self, call: Call[Any]) -> Any:
         link = self._connected()
         try:
-            return await _answer_over(link, request)
+            return await link.run(call)
         except StoreUnavailable as error:
-            # Not carried out, so that it may be sent to the store that takes the place.
-            if error.outcome_unknown or not await self._revived(link):
+            if not may_go_to_another_store(call, error) or not await self._revived(link):
                 raise
-        return await _answer_over(self._connected(), request)
+        return await self._connected().run(call)
+
+    async def _answers(self, calls: list[Call[Any]]) -> list[Any]:
+        link = self._connected()
+        answers = await link.run_many(calls)
+        lost = [at for at, call in enumerate(calls) if may_go_to_another_store(call, answers[at])]
+        if lost and await self._revived(link):
+            again = await self._connected().run_many([calls[at] for at in lost])
+            for at, answer in zip(lost, again, strict=True):
+                answers[at] = answer
+        return answers
 
     async def _revived(self, link: Link | ClusterLink) -> bool:
         """Start the embedded store again where it has died; whether there is a new link."""
-        if self._store is None:
-            return False
-        async with self._reviving:
+        async with self._changing:
             if self._link is not link:
                 return self._link is not None
-            dead = self._store
-            if await asyncio.to_thread(dead.alive):
+            if self._store is None or await asyncio.to_thread(self._store.alive):
                 return False
-            self._store = await asyncio.to_thread(join_store, self.settings)
-            self._link = await self._open()
-            await link.aclose()
-            await asyncio.to_thread(dead.leave)
+            try:
+                await self._change(self.settings)
+            except EmbeddedStoreError as error:
+                raise StoreUnavailable from error
         return True
 
 
-async def _answer_over(link: Link | ClusterLink, request: Call[Any] | list[Call[Any]]) -> Any:
-    if isinstance(request, list):
-        return await link.run_many(request)
-    return await link.run(request)
+async def _join(settings: Settings) -> EmbeddedStore | None:
+    joining = asyncio.create_task(asyncio.to_thread(join_store, settings))
+    try:
+        return await asyncio.shield(joining)
+    except asyncio.CancelledError:
+        # The thread goes on and joins the store, for nobody.
+        joining.add_done_callback(_leave_unused)
+        raise
+
+
+def _leave_unused(joining: asyncio.Task[EmbeddedStore | None]) -> None:
+    if not joining.cancelled() and joining.exception() is None:
+        store = joining.result()
+        if store is not None:
+            joining.get_loop().run_in_executor(None, store.leave)

@@ -23,8 +23,8 @@ _SLACK: Final = 0.1
 class BlockingWire:
     """A connection for one caller at a time; `process` is the id of the one that opened it.
 
-    `pending` holds what was sent and not answered; unless it is empty the connection must not
-    be used again.
+    `pending` holds what was sent and not answered. A connection whose exchange did not come to
+    its end is to be closed: the answers that are due would meet the next requests.
     """
 
     __slots__ = ("_limit", "_poll", "_replies", "_socket", "pending", "process")
@@ -58,7 +58,7 @@ class BlockingWire:
 
     def quiet(self) -> bool:
         """Tell whether the connection is as it was left: open, with nothing to be read."""
-        return not self.pending and not self._poll.poll(0)
+        return not self._poll.poll(0)
 
     def close(self) -> None:
         """Close this process's end."""

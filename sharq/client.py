@@ -13,11 +13,19 @@ import redis
 from sharq._fastpath import Batch
 from sharq.call import Call
 from sharq.classic import Classic
+from sharq.config import Settings
 from sharq.embedded import EmbeddedStore
-from sharq.errors import StoreError, StoreUnavailable
+from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
 from sharq.flows import Flow, Flows
 from sharq.link_sync import SyncClusterLink, SyncLink, open_sync_link
-from sharq.opening import ConfigSource, at_socket, join_store, load_settings, redis_arguments
+from sharq.opening import (
+    ConfigSource,
+    at_socket,
+    join_store,
+    load_settings,
+    may_go_to_another_store,
+    redis_arguments,
+)
 from sharq.operations import Operations
 from sharq.results import (
     Cleared,
@@ -49,21 +57,18 @@ class SharQ:
         self._source = config_path
         self._scripts = scripts or Scripts()
         self.settings = load_settings(config_path)
-        self._flows = self._make_flows()
-        self._classic = Classic(self._flows)
+        self._make_flows()
+        # Held while the link and the store are replaced.
+        self._changing = threading.Lock()
         self._link: SyncLink | SyncClusterLink | None = None
         self._store: EmbeddedStore | None = None
-        self._reviving = threading.Lock()
-        self._start()
+        self._client: redis.Redis | redis.RedisCluster | None = None
+        self._change(self.settings)
 
     def close(self) -> None:
-        """Close the connection and leave the embedded store."""
-        link, self._link = self._link, None
-        if link is not None:
-            link.close()
-        store, self._store = self._store, None
-        if store is not None:
-            store.leave()
+        """Close the connections and leave the embedded store."""
+        with self._changing:
+            self._leave_for(None, None)
 
     def __enter__(self) -> Self:
         return self
@@ -137,35 +142,41 @@ class SharQ:
         return True
 
     def redis_client(self) -> redis.Redis | redis.RedisCluster:
-        """A redis-py client of the same store, with a pool of its own; the caller closes it."""
-        settings = at_socket(self.settings.redis, self._store)
-        if settings.clustered:
-            return redis.RedisCluster(**redis_arguments(settings))
-        return redis.Redis(**redis_arguments(settings))
+        """A redis-py client of the same store, with connections of its own.
+
+        It is the same one every time until this SharQ is closed, which closes it, too, or goes
+        over to another store.
+        """
+        with self._changing:
+            if self._client is None:
+                self._connected()
+                settings = at_socket(self.settings.redis, self._store)
+                kind = redis.RedisCluster if settings.clustered else redis.Redis
+                self._client = kind(**redis_arguments(settings))
+            return self._client
 
     def reload_config(self, config_path: ConfigSource = None) -> None:
         """Read the configuration again, or another one, and go on with it.
 
-        Raises `ConfigError`, and changes nothing, where it is not valid.
+        Raises, and changes nothing, where it is not valid (`ConfigError`) or asks for an embedded
+        store that cannot be started (`EmbeddedStoreError`).
         """
         source = self._source if config_path is None else config_path
         settings = load_settings(source)
-        reopen = settings.redis != self.settings.redis and self._link is not None
-        self._source, self.settings = source, settings
-        self._flows = self._make_flows()
-        self._classic = Classic(self._flows)
-        if reopen:
-            self.close()
-            self._start()
+        with self._changing:
+            if self._link is not None and settings.redis != self.settings.redis:
+                self._change(settings)
+            self._source, self.settings = source, settings
+            self._make_flows()
 
     def reload_lua_scripts(self) -> None:
         """Read the Lua scripts again and load them into the store."""
-        self._scripts = Scripts()
-        self._flows = self._make_flows()
-        self._classic = Classic(self._flows)
-        if self._link is not None:
-            self._link.close()
-            self._link = self._open()
+        scripts = Scripts()
+        with self._changing:
+            self._scripts = scripts
+            if self._link is not None:
+                self._change(self.settings)
+            self._make_flows()
 
     # What is newer, with typed results
 
@@ -271,64 +282,89 @@ class SharQ:
 
     def ping(self) -> None:
         """Run a script on every node of the store; raises where one does not answer."""
-        self._connected().broadcast(self._flows.operations.ping())
+        call = self._flows.operations.ping()
+        link = self._connected()
+        try:
+            link.broadcast(call)
+        except StoreUnavailable:
+            if not self._revived(link):
+                raise
+            self._connected().broadcast(call)
 
     # Inside
 
-    def _make_flows(self) -> Flows:
+    def _make_flows(self) -> None:
         settings = self.settings
         operations = Operations(settings.redis.key_prefix, settings.sharq, self._scripts)
-        return Flows(operations, settings.sharq, time.monotonic)
+        self._flows = Flows(operations, settings.sharq, time.monotonic)
+        self._classic = Classic(self._flows)
 
-    def _start(self) -> None:
-        self._store = join_store(self.settings)
-        self._link = self._open()
+    def _change(self, settings: Settings) -> None:
+        """Go over to a new hold on the embedded store, if any, and a new link."""
+        store = join_store(settings)
+        link = open_sync_link(at_socket(settings.redis, store), self._scripts.by_digest)
+        self._leave_for(link, store)
 
-    def _open(self) -> SyncLink | SyncClusterLink:
-        return open_sync_link(at_socket(self.settings.redis, self._store), self._scripts.by_digest)
+    def _leave_for(
+        self, link: SyncLink | SyncClusterLink | None, store: EmbeddedStore | None
+    ) -> None:
+        former_link, former_store, client = self._link, self._store, self._client
+        self._link, self._store, self._client = link, store, None
+        try:
+            if client is not None:
+                client.close()
+            if former_link is not None:
+                former_link.close()
+        finally:
+            if former_store is not None:
+                former_store.leave()
 
     def _connected(self) -> SyncLink | SyncClusterLink:
-        if self._link is None:
+        link = self._link
+        if link is None:
             raise StoreUnavailable("This SharQ is closed.")
-        return self._link
+        return link
 
     def _run(self, flow: Flow[T]) -> T:
         try:
             request = flow.send(None)
             while True:
-                request = flow.send(self._answer(request))
+                if isinstance(request, list):
+                    request = flow.send(self._answers(request))
+                else:
+                    request = flow.send(self._answer(request))
         except StopIteration as stop:
             result: T = stop.value
             return result
 
-    def _answer(self, request: Call[Any] | list[Call[Any]]) -> Any:
+    def _answer(self, call: Call[Any]) -> Any:
         link = self._connected()
         try:
-            return _answer_over(link, request)
+            return link.run(call)
         except StoreUnavailable as error:
-            # Not carried out, so that it may be sent to the store that takes the place.
-            if error.outcome_unknown or not self._revived(link):
+            if not may_go_to_another_store(call, error) or not self._revived(link):
                 raise
-        return _answer_over(self._connected(), request)
+        return self._connected().run(call)
+
+    def _answers(self, calls: list[Call[Any]]) -> list[Any]:
+        link = self._connected()
+        answers = link.run_many(calls)
+        lost = [at for at, call in enumerate(calls) if may_go_to_another_store(call, answers[at])]
+        if lost and self._revived(link):
+            again = self._connected().run_many([calls[at] for at in lost])
+            for at, answer in zip(lost, again, strict=True):
+                answers[at] = answer
+        return answers
 
     def _revived(self, link: SyncLink | SyncClusterLink) -> bool:
         """Start the embedded store again where it has died; whether there is a new link."""
-        if self._store is None:
-            return False
-        with self._reviving:
+        with self._changing:
             if self._link is not link:
                 return self._link is not None
-            dead = self._store
-            if dead.alive():
+            if self._store is None or self._store.alive():
                 return False
-            self._store = join_store(self.settings)
-            self._link = self._open()
-            link.close()
-            dead.leave()
+            try:
+                self._change(self.settings)
+            except EmbeddedStoreError as error:
+                raise StoreUnavailable from error
         return True
-
-
-def _answer_over(link: SyncLink | SyncClusterLink, request: Call[Any] | list[Call[Any]]) -> Any:
-    if isinstance(request, list):
-        return link.run_many(request)
-    return link.run(request)

@@ -145,7 +145,10 @@ def _unfit(error: Exception) -> StoreBug:
     )
 
 
-def _connect_error(error: Exception) -> StoreError:
+def _connect_error(error: BaseException) -> StoreError:
+    # Over a unix socket redis-py wraps an error reply into a ConnectionError.
+    while isinstance(error.__cause__, RedisError):
+        error = error.__cause__
     if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
         return StoreDenied()
     if isinstance(error, ResponseError):

@@ -18,6 +18,7 @@ from sharq.errors import StoreError
 from sharq.identifiers import (
     MAX_COUNT,
     MAX_INTERVAL,
+    Lease,
     check_identifier,
     check_integer,
     check_interval,
@@ -136,17 +137,17 @@ class Flows:
 
     def take(self, queue_type: Any, count: Any, request_id: Any) -> Flow[Batch]:
         """Lease up to `count` jobs of a type."""
-        check_identifier("queue_type", queue_type)
+        queue_type = check_identifier("queue_type", queue_type)
         check_integer("count", count, 1, MAX_TAKE)
         if request_id is not None:
-            check_identifier("request_id", request_id)
+            request_id = check_identifier("request_id", request_id)
         batch: Batch = yield self.operations.dequeue(queue_type, count, request_id)
         return batch
 
     def finish_job(self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Flow[Ended]:
         """End a leased job for good."""
-        n = _lease_number(queue_type, queue_id, job_id, lease)
-        ended: Ended = yield self.operations.finish(queue_type, queue_id, job_id, n)
+        meant = _check_leased(queue_type, queue_id, job_id, lease)
+        ended: Ended = yield self.operations.finish(*meant)
         return ended
 
     def release_job(
@@ -159,61 +160,60 @@ class Flows:
         count_requeue: Any,
     ) -> Flow[Ended]:
         """Give a leased job back."""
-        n = _lease_number(queue_type, queue_id, job_id, lease)
+        meant = _check_leased(queue_type, queue_id, job_id, lease)
         check_interval("delay", delay)
         if not isinstance(count_requeue, bool):
             raise invalid("count_requeue")
-        ended: Ended = yield self.operations.release(
-            queue_type, queue_id, job_id, n, delay, count_requeue
-        )
+        ended: Ended = yield self.operations.release(*meant, delay, count_requeue)
         return ended
 
     def extend_job(
         self, queue_type: Any, queue_id: Any, job_id: Any, by: Any, lease: Any
     ) -> Flow[Extended]:
         """Let a lease end later."""
-        n = _lease_number(queue_type, queue_id, job_id, lease)
+        meant = _check_leased(queue_type, queue_id, job_id, lease)
         check_integer("by", by, 1, MAX_INTERVAL)
-        extended: Extended = yield self.operations.extend(queue_type, queue_id, job_id, n, by)
+        extended: Extended = yield self.operations.extend(*meant, by)
         return extended
 
     def job_status(self, queue_type: Any, queue_id: Any, job_id: Any) -> Flow[JobStatus]:
         """Where a job stands."""
-        _check_names(queue_type, queue_id, job_id)
-        status: JobStatus = yield self.operations.status(queue_type, queue_id, job_id)
+        job = _check_job(queue_type, queue_id, job_id)
+        status: JobStatus = yield self.operations.status(*job)
         return status
 
     def set_interval(self, queue_type: Any, queue_id: Any, interval: Any) -> Flow[bool]:
         """Set a queue's interval for good."""
         check_interval("interval", interval)
-        _check_queue(queue_type, queue_id)
-        known: bool = yield self.operations.set_interval(queue_type, queue_id, interval)
+        queue = _check_queue(queue_type, queue_id)
+        known: bool = yield self.operations.set_interval(*queue, interval)
         return known
 
     def reset_interval(self, queue_type: Any, queue_id: Any) -> Flow[bool]:
         """Give a queue's interval back to its producers."""
-        _check_queue(queue_type, queue_id)
-        known: bool = yield self.operations.reset_interval(queue_type, queue_id)
+        queue = _check_queue(queue_type, queue_id)
+        known: bool = yield self.operations.reset_interval(*queue)
         return known
 
     def clear(self, queue_type: Any, queue_id: Any, purge_all: Any) -> Flow[Cleared]:
         """Remove the waiting jobs of a queue, with `purge_all` its leases too."""
-        _check_queue(queue_type, queue_id)
+        queue = _check_queue(queue_type, queue_id)
         if not isinstance(purge_all, bool):
             raise invalid("purge_all")
-        cleared: Cleared = yield self.operations.clear(queue_type, queue_id, purge_all)
+        cleared: Cleared = yield self.operations.clear(*queue, purge_all)
         return cleared
 
     def queue_length(self, queue_type: Any, queue_id: Any) -> Flow[int]:
         """The number of waiting jobs of a queue."""
-        _check_queue(queue_type, queue_id)
+        queue_type = check_identifier("queue_type", queue_type)
+        queue_id = check_identifier("queue_id", queue_id)
         length: int = yield self.operations.queue_length(queue_type, queue_id)
         return length
 
     def queue_metrics(self, queue_type: Any, queue_id: Any) -> Flow[QueueMetrics]:
         """Lengths, rate and counts of a queue."""
-        _check_queue(queue_type, queue_id)
-        metrics: QueueMetrics = yield self.operations.queue_metrics(queue_type, queue_id)
+        queue = _check_queue(queue_type, queue_id)
+        metrics: QueueMetrics = yield self.operations.queue_metrics(*queue)
         return metrics
 
     def overview(self) -> Flow[Overview]:
@@ -241,7 +241,7 @@ class Flows:
 
     def queue_ids(self, queue_type: Any) -> Flow[list[str]]:
         """The queues of a type that have waiting or leased jobs, each once."""
-        check_identifier("queue_type", queue_type)
+        queue_type = check_identifier("queue_type", queue_type)
         names: dict[str, None] = {}
         for waiting in (True, False):
             cursor = ""
@@ -317,25 +317,28 @@ class Flows:
 _NEVER = _Registration(float("-inf"), float("-inf"))
 
 
-def _check_queue(queue_type: Any, queue_id: Any) -> None:
-    check_identifier("queue_id", queue_id)
-    check_identifier("queue_type", queue_type)
+# Names are checked in the original's order, since that decides which one is complained of.
 
 
-def _check_names(queue_type: Any, queue_id: Any, job_id: Any) -> None:
-    check_identifier("job_id", job_id)
-    _check_queue(queue_type, queue_id)
+def _check_queue(queue_type: Any, queue_id: Any) -> tuple[str, str]:
+    queue_id = check_identifier("queue_id", queue_id)
+    return check_identifier("queue_type", queue_type), queue_id
 
 
-def _lease_number(queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> str:
-    """The `n` of a lease token, which has to be of this job; empty where no token is given."""
-    _check_names(queue_type, queue_id, job_id)
+def _check_job(queue_type: Any, queue_id: Any, job_id: Any) -> tuple[str, str, str]:
+    job_id = check_identifier("job_id", job_id)
+    return *_check_queue(queue_type, queue_id), job_id
+
+
+def _check_leased(queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Lease:
+    """The lease that is meant; its `n` is empty, for whichever holds, where no token is given."""
+    job = _check_job(queue_type, queue_id, job_id)
     if lease is None:
-        return ""
-    parts = check_lease(lease)
-    if parts[:3] != (queue_type, queue_id, job_id):
+        return Lease(*job, n="")
+    meant = check_lease(lease)
+    if meant[:3] != job:
         raise invalid("lease")
-    return parts.n
+    return meant
 
 
 def _unfailed(answers: Iterable[Any]) -> list[Any]:

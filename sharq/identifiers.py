@@ -34,10 +34,14 @@ def is_integer(value: Any, low: int, high: int) -> bool:
 
 
 def check_identifier(field: str, value: Any) -> str:
-    """Return `value` where it is a valid name; raise `BadArgumentException` otherwise."""
+    """Return `value` as a plain `str` where it is a valid name.
+
+    Raises `BadArgumentException` otherwise.
+    """
     if not is_identifier(value):
         raise invalid(field)
-    return str(value)
+    # Not str(value): an enumeration's text shows its class.
+    return str.__str__(value)
 
 
 def check_integer(field: str, value: Any, low: int, high: int) -> int:

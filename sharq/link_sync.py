@@ -28,6 +28,8 @@ from sharq.slots import CLUSTER_SLOTS, Node, Topology
 
 T = TypeVar("T")
 
+_AGAIN: Final = object()
+
 _MOST_IDLE: Final = 64
 
 # How long one node may take to tell the map before the next one is asked, seconds.
@@ -126,7 +128,9 @@ class SyncLink:
         try:
             for request, reply in wire.exchange(due, deadline):
                 result = request.read(reply)
-                if isinstance(result, StoreError) and self._prepare(request, result, loads):
+                if isinstance(result, StoreError):
+                    result = self._final(request, result, loads)
+                if result is _AGAIN:
                     again.append(request)
                 else:
                     request.result = result
@@ -141,7 +145,6 @@ class SyncLink:
                 else:
                     request.result = request.failure(trouble)
         except BaseException:
-            # The answers that are due would meet the next call.
             wire.close()
             raise
         else:
@@ -153,20 +156,19 @@ class SyncLink:
                 self._give_back(wire)
         return [*loads.values(), *again]
 
-    def _prepare(
+    def _final(
         self, request: _Request[Any], error: StoreError, loads: dict[str, _Request[Any]]
-    ) -> bool:
-        """Tell whether `request`, refused with `error`, is to be sent again."""
+    ) -> StoreError | object:
+        """Return the error that `request`, refused with `error`, ends with, or _AGAIN."""
         again = request.again(error)
         if again is Again.LOAD:
             try:
                 digest = self._scripts.missing(request.call)
             except StoreBug as bug:
-                request.result = bug
-                return False
+                return bug
             loads.setdefault(digest, _Request(self._scripts.load(digest)))
-            return True
-        return again is Again.ELSEWHERE and self._replace
+            return _AGAIN
+        return _AGAIN if again is Again.ELSEWHERE and self._replace else error
 
     def _take(self, deadline: float) -> BlockingWire:
         if self._closed:

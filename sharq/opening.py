@@ -6,8 +6,10 @@ import dataclasses
 import os
 from typing import Any
 
+from sharq.call import Call
 from sharq.config import Settings, StoreSettings
 from sharq.embedded import EmbeddedStore
+from sharq.errors import StoreOverloaded, StoreUnavailable
 
 ConfigSource = str | os.PathLike[str] | Settings | None
 
@@ -32,6 +34,17 @@ def at_socket(settings: StoreSettings, store: EmbeddedStore | None) -> StoreSett
         return settings
     return dataclasses.replace(
         settings, conn_type="unix_sock", unix_socket_path=str(store.socket_path)
+    )
+
+
+def may_go_to_another_store(call: Call[Any], answer: object) -> bool:
+    """Whether `answer` tells that there may be no store any more, and that the call may be sent
+    to the one that takes the place: it was not carried out, or does no harm a second time.
+    """
+    return (
+        isinstance(answer, StoreUnavailable)
+        and not isinstance(answer, StoreOverloaded)
+        and (call.repeatable or not answer.outcome_unknown)
     )
 
 

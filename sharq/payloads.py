@@ -7,8 +7,7 @@ UTF-8, without lone surrogates) may come in, by whichever way.
 from __future__ import annotations
 
 import json
-from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +18,9 @@ MAX_DEPTH = 500
 """How deep arrays and objects of a payload may nest."""
 
 _raw_decoder = msgspec.json.Decoder(msgspec.Raw)
+
+# Python reads integers of up to 4,300 digits, in time that grows with the square of their number.
+_DIGITS_AT_ONCE: Final = 4000
 
 
 def check_payload(text: bytes, max_bytes: int) -> bytes:
@@ -45,10 +47,12 @@ def is_too_deep(text: bytes) -> bool:
 
 def encode_payload(value: Any, max_bytes: int) -> bytes:
     """Return a Python value as JSON text; raise for one that JSON cannot hold as it is."""
-    _check_value(value, 0)
     try:
+        _check_value(value, 0)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         encoded = text.encode()
+    except RecursionError:
+        raise BadArgumentException("`payload` nests too deep to be looked through.") from None
     except ValueError as error:
         raise BadArgumentException(f"`payload` has an invalid value: {error}.") from None
     if len(encoded) > max_bytes:
@@ -61,8 +65,18 @@ def decode_payload(text: bytes) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        # Python refuses to read integers of more than 4,300 digits; by way of Decimal it does.
-        return json.loads(text, parse_int=lambda digits: int(Decimal(digits)))
+        # It is JSON, so that what Python refuses to read is the length of an integer.
+        return json.loads(text, parse_int=_read_integer)
+
+
+def _read_integer(digits: str) -> int:
+    if digits.startswith("-"):
+        return -_read_integer(digits[1:])
+    if len(digits) <= _DIGITS_AT_ONCE:
+        return int(digits)
+    half = len(digits) // 2
+    power: int = 10**half
+    return _read_integer(digits[:-half]) * power + _read_integer(digits[-half:])
 
 
 def _check_value(value: Any, depth: int) -> None:

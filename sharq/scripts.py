@@ -17,7 +17,7 @@ _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
 class ScriptError(Exception):
-    """A script asks for an include that does not exist, or for one twice."""
+    """The scripts do not fit together: an include is missing, or is not where it may be."""
 
 
 class Scripts:
@@ -30,7 +30,11 @@ class Scripts:
 
     def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
         folder = files("sharq").joinpath("lua")
-        includes = _read(folder.joinpath("include")) | dict(overrides or {})
+        includes = _read(folder.joinpath("include"))
+        for name, text in (overrides or {}).items():
+            if name not in includes:
+                raise ScriptError(f"there is no include {name!r} to override")
+            includes[name] = text
         sources = {name: expand(text, includes) for name, text in _read(folder).items()}
         self.digests: Mapping[str, str] = {
             name: hashlib.sha1(text.encode()).hexdigest() for name, text in sources.items()
@@ -41,7 +45,11 @@ class Scripts:
 
 
 def expand(text: str, includes: Mapping[str, str]) -> str:
-    """Put the includes in the place of the ``--@include`` line and leave the comments out."""
+    """Put the includes in the place of the ``--@include`` line and leave the comments out.
+
+    Raises `ScriptError` for an include that does not exist or is named twice, for a second line
+    of that kind, and for one in an include: what a script is made of is told in one place.
+    """
     match = _INCLUDE.search(text)
     if match is not None:
         names = match[1].split()
@@ -52,6 +60,8 @@ def expand(text: str, includes: Mapping[str, str]) -> str:
                 raise ScriptError(f"the include {name!r} is named twice")
         parts = [includes[name] for name in names]
         text = text[: match.start()] + "\n".join(parts) + text[match.end() :]
+        if _INCLUDE.search(text) is not None:
+            raise ScriptError("there is a second line of includes, or one in an include")
     return _COMMENT.sub("", text)
 
 

@@ -104,7 +104,8 @@ class Server:
         return sorted(int(row[0]) for row in rows if row[1] == parent and row[2][0] != "Z")
 
     def store_pid(self, home: Path) -> int:
-        return int((home / "data" / "store.lock").read_text())
+        """The process of the embedded store, 0 while there is none."""
+        return int((home / "data" / "store.lock").read_text() or "0")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Ask the server to end, and return its exit code."""

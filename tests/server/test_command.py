@@ -150,6 +150,23 @@ def test_the_greeting_can_be_tried(tmp_path: Path) -> None:
     assert answers[1]["payload"] == {"message": "Hello"}
 
 
+def test_the_examples_of_the_reference_can_be_tried(tmp_path: Path) -> None:
+    reference = Path(__file__).parents[2] / "docs" / "rest-api.md"
+    examples = re.findall(r"^```sh\n(curl .*?)^```", reference.read_text(), re.M | re.S)
+    assert len(examples) > 10
+    with Server(tmp_path) as server:
+        for example in examples:
+            done = subprocess.run(
+                ["sh", "-c", example],
+                check=True,
+                env={**os.environ, "U": server.url},
+                capture_output=True,
+                text=True,
+            )
+            answer = json.loads(done.stdout)
+            assert answer.get("code") in {None, "stale_lease", "nothing_ready"}, (example, answer)
+
+
 def test_without_arguments_the_data_is_in_the_home_folder(tmp_path: Path) -> None:
     with Server(tmp_path, embedded=False) as server:
         folder = tmp_path / ".local" / "share" / "sharq"
@@ -229,6 +246,15 @@ def test_a_killed_store_is_back_within_five_seconds(tmp_path: Path, workers: str
         again = server.store_pid(tmp_path)
         assert server.stop() == 0
         assert gone(again)
+
+
+def test_a_killed_store_is_started_again_without_being_asked_for(tmp_path: Path) -> None:
+    with Server(tmp_path, SHARQ_SHARQ_ENABLE_REQUEUE_SCRIPT="false") as server:
+        assert server.call("GET", "/deepstatus/")[0] == 200
+        killed = server.store_pid(tmp_path)
+        os.kill(killed, signal.SIGKILL)
+        wait_for("another one runs", lambda: server.store_pid(tmp_path) not in (0, killed), 5)
+        wait_for("it is in the log", lambda: "has died; it is started again" in server.log)
 
 
 # ---- the end ----

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Any
 
 import pytest
 
+from sharq import Batch
+from sharq_server import SharQServer
 from tests.server.support import Raw, Rest
 
 pytestmark = pytest.mark.gen_test
@@ -113,6 +117,11 @@ async def test_a_request_that_asks_too_much_is_refused(
     assert (await raw.send(data)).error == expected
 
 
+async def test_a_transfer_encoding_that_is_not_known_is_named(raw: Raw) -> None:
+    answer = await raw.send(MALFORMED["encoding xchunked"])
+    assert answer.body["message"] == "The Transfer-Encoding is not supported."
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -191,3 +200,25 @@ async def test_an_expected_continue_is_sent_before_the_body_is_read(raw: Raw) ->
         assert (await connection.answer(head=True)).status == 100
         await connection.send(b"{}")
         assert (await connection.answer()).status == 404
+
+
+async def test_a_client_that_is_gone_by_then_is_no_trouble(
+    raw: Raw, rest: Rest, server: SharQServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+    take = server.sq.take
+
+    async def take_late(*arguments: Any) -> Batch:
+        asked.set()
+        await gone.wait()
+        return await take(*arguments)
+
+    monkeypatch.setattr(server.sq, "take", take_late)
+    await rest.enqueue()
+    async with raw.connect() as connection:
+        await connection.send(b"GET /dequeue/t/ HTTP/1.1\r\n" + HOST + b"\r\n")
+        await asked.wait()
+    gone.set()
+    while server.app.under_way:
+        await asyncio.sleep(0.01)
+    assert (await rest.get("/status/t/q/j/")).body["state"] == "active"

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from sharq_server import SharQServer
+from sharq_server.listener import Listener
 from tests.server.support import Connection, Raw, Rest
 
 pytestmark = pytest.mark.gen_test
@@ -197,6 +199,24 @@ class TestSlowClients:
             await connection.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
             assert (await connection.answer()).status == 200
             assert await connection.ended()
+
+    async def test_a_request_that_waits_for_the_store_is_not_late(
+        self, raw: Raw, server: SharQServer, http_server: Listener, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def take(*arguments: object) -> list[object]:
+            asked.set()
+            await answered.wait()
+            return []
+
+        monkeypatch.setattr(server.sq, "take", take)
+        async with raw.connect() as connection:
+            await connection.send(head(b"/dequeue/t/", 2) + b"{}")
+            await asked.wait()
+            await http_server.close_all_connections()
+            assert await connection.ended()
+        answered.set()
 
     @staticmethod
     async def _drip(connection: Connection) -> None:

@@ -136,6 +136,7 @@ class TestWithoutUpkeep:
 
 @asynccontextmanager
 async def kept(keeper: StoreKeeper) -> AsyncIterator[None]:
+    await keeper.begin()
     running = asyncio.ensure_future(keeper.run())
     try:
         yield
@@ -144,59 +145,72 @@ async def kept(keeper: StoreKeeper) -> AsyncIterator[None]:
         await running
 
 
+class Joins:
+    """Joins a store, and fails where it is told to; `made` are the holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.made: list[EmbeddedStore] = []
+        self.failures = 0
+        self.failing = 0
+        self._folder = folder
+
+    def __call__(self) -> EmbeddedStore:
+        if self.failing:
+            self.failing -= 1
+            self.failures += 1
+            raise EmbeddedStoreError("not yet")
+        self.made.append(EmbeddedStore.join(self._folder))
+        return self.made[-1]
+
+    async def reach(self, holds: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.made) < holds:
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def joins(tmp_path: Path) -> Joins:
+    return Joins(tmp_path / "data")
+
+
 async def test_a_store_that_was_killed_is_started_again(
-    tmp_path: Path, expect_log: ExpectLog
+    joins: Joins, tmp_path: Path, expect_log: ExpectLog
 ) -> None:
     expect_log("The embedded store has died")
-    joined: list[EmbeddedStore] = []
-
-    def join() -> EmbeddedStore:
-        joined.append(EmbeddedStore.join(tmp_path / "data"))
-        return joined[-1]
-
-    async with kept(StoreKeeper(join)):
-        while not joined:
-            await asyncio.sleep(0.01)
-        os.kill(joined[0].pid, signal.SIGKILL)
-        async with asyncio.timeout(2):
-            while len(joined) < 2:
-                await asyncio.sleep(0.01)
-        assert joined[1].alive()
+    async with kept(StoreKeeper(joins)):
+        os.kill(joins.made[0].pid, signal.SIGKILL)
+        await joins.reach(2)
+        assert joins.made[1].alive()
     with EmbeddedStore.join(tmp_path / "data") as anew:
-        assert anew.pid != joined[1].pid, "the keeper was the last one and stopped the store"
+        assert anew.pid != joins.made[1].pid, "the keeper was the last one and stopped the store"
 
 
-async def test_a_store_that_does_not_start_is_tried_again(
-    tmp_path: Path, expect_log: ExpectLog
+async def test_a_store_that_does_not_start_again_is_tried_again(
+    joins: Joins, expect_log: ExpectLog
 ) -> None:
+    expect_log("The embedded store has died")
     expect_log("The embedded store does not start: not yet")
-    attempts = 0
-    joined: list[EmbeddedStore] = []
-
-    def join() -> EmbeddedStore:
-        nonlocal attempts
-        attempts += 1
-        if attempts < 3:
-            raise EmbeddedStoreError("not yet")
-        joined.append(EmbeddedStore.join(tmp_path / "data"))
-        return joined[-1]
-
-    async with kept(StoreKeeper(join)):
-        while not joined:
-            await asyncio.sleep(0.01)
-        assert joined[0].alive()
+    async with kept(StoreKeeper(joins)):
+        joins.failing = 2
+        os.kill(joins.made[0].pid, signal.SIGKILL)
+        await joins.reach(2)
+        assert joins.failures == 2
+        assert joins.made[1].alive()
 
 
 async def test_a_keeper_can_be_stopped_while_the_store_does_not_start(
-    expect_log: ExpectLog,
+    joins: Joins, expect_log: ExpectLog
 ) -> None:
+    expect_log("The embedded store has died")
     expect_log("The embedded store does not start")
-    tried = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(5), kept(StoreKeeper(joins)):
+        joins.failing = 1000
+        os.kill(joins.made[0].pid, signal.SIGKILL)
+        while not joins.failures:
+            await asyncio.sleep(0.01)
 
-    def join() -> EmbeddedStore:
-        loop.call_soon_threadsafe(tried.set)
-        raise EmbeddedStoreError("never")
 
-    async with asyncio.timeout(5), kept(StoreKeeper(join)):
-        await tried.wait()
+async def test_a_store_that_cannot_be_joined_is_said_at_once(joins: Joins) -> None:
+    joins.failing = 1
+    with pytest.raises(EmbeddedStoreError, match="not yet"):
+        await StoreKeeper(joins).begin()

@@ -71,8 +71,10 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     with Server(tmp_path, "--workers", "2") as server:
         workers = two_workers(server)
         assert server.call("POST", "/enqueue/t/q/", JOB)[0] == 201
+        store = server.store_pid(tmp_path)
         os.kill(server.process.pid, signal.SIGKILL)
         wait_for("the workers end", lambda: all(map(gone, workers)))
+        wait_for("the store ends with them", lambda: gone(store))
         server.wait()
     with Server(tmp_path) as server:
         assert server.call("GET", "/dequeue/t/")[1]["job_id"] == "j"

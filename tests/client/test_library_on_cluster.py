@@ -1,0 +1,221 @@
+"""The library on a cluster of three primaries: types live on different nodes, answers are gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sharq import NewJob, Settings
+from sharq.errors import StoreError, StoreUnavailable
+from sharq.results import ACTIVE, FINISHED, QUEUED, SUCCESS, Cleared, Enqueued
+from tests.support.faces import FACES, Face, Opener, opener, run
+from tests.support.stores import PrivateCluster, wait_for
+
+FAILED = {"status": "failure"}
+SUCCEEDED = {"status": "success"}
+
+
+@pytest.fixture(params=FACES)
+def open_face(request: pytest.FixtureRequest) -> Iterator[Opener]:
+    with opener(FACES[request.param]) as open_one:
+        yield open_one
+
+
+def settings_for(cluster: PrivateCluster, prefix: str, **sharq: Any) -> Settings:
+    redis = {"port": cluster.ports[0], "clustered": True, "key_prefix": prefix}
+    return Settings.from_mapping({"redis": redis, "sharq": sharq})
+
+
+def types_by_node(cluster: PrivateCluster, prefix: str, each: int = 2) -> list[list[str]]:
+    """For each node some types whose keys it holds."""
+    types: list[list[str]] = [[] for _ in cluster.nodes]
+    at = 0
+    while min(map(len, types)) < each:
+        name, at = f"type-{at}", at + 1
+        owner = cluster.owner_of(cluster.slot_of(f"{{{prefix}:{name}}}"))
+        place = types[cluster.nodes.index(owner)]
+        if len(place) < each:
+            place.append(name)
+    return types
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest, cluster: PrivateCluster) -> Iterator[str]:
+    """A key prefix of the test's own; what it held is removed."""
+    name = f"library-{abs(hash(request.node.name))}"
+    yield name
+    for node in cluster.nodes:
+        for key in node.client.scan_iter(f"{{{name}*"):
+            node.client.delete(key)
+
+
+@pytest.fixture
+def queue(cluster: PrivateCluster, prefix: str, open_face: Opener) -> Face:
+    return open_face(settings_for(cluster, prefix))
+
+
+@pytest.fixture
+def types(cluster: PrivateCluster, prefix: str) -> list[str]:
+    return sum(types_by_node(cluster, prefix), [])
+
+
+def test_every_operation_reaches_the_node_of_its_type(queue: Face, types: list[str]) -> None:
+    for name in types:
+        job = (name, "bob", "j1")
+        assert queue.enqueue({"of": name}, 0, "j1", "bob", name) == {"status": "queued"}
+        assert queue.submit(queue.new_job(b"2", 0, "j2", "bob", name)) == Enqueued(QUEUED, 1)
+        assert queue.job_status(*job).state == QUEUED
+        assert queue.dequeue(name)["payload"] == {"of": name}
+        assert queue.job_status(*job).state == ACTIVE
+        assert queue.extend_job(*job, 100_000).outcome == SUCCESS
+        assert queue.release_job(*job).outcome == SUCCESS
+        lease = queue.take(name).jobs[0].lease
+        assert queue.finish_job(*job, lease).outcome == SUCCESS
+        assert queue.job_status(*job).state == FINISHED
+        assert queue.set_interval(name, "bob", 5) is True
+        assert queue.reset_interval(name, "bob") is True
+        assert queue.interval(7, "bob", name) == SUCCEEDED
+        assert queue.queue_metrics(name, "bob").interval == 7
+        assert queue.get_queue_length(name, "bob") == 1
+        assert queue.queue_ids(name) == ["bob"]
+        assert queue.metrics(name, "bob")["queue_length"] == 1
+        assert queue.clear(name, "bob") == Cleared(1, 0)
+        assert queue.clear_queue(name, "bob")["status"] == "Failure"
+        assert queue.finish("j1", "bob", name) == FAILED
+    assert queue.sweep() == 0
+    assert queue.deep_status() is True
+
+
+def test_keys_lie_where_the_types_do(
+    queue: Face, cluster: PrivateCluster, prefix: str, types: list[str]
+) -> None:
+    for name in types:
+        queue.enqueue(1, 0, "j1", "bob", name)
+    for node, names in zip(cluster.nodes, types_by_node(cluster, prefix), strict=True):
+        tags = {key.partition(b"}")[0] for key in node.client.scan_iter(f"{{{prefix}:*")}
+        assert tags == {f"{{{prefix}:{name}".encode() for name in names}
+
+
+def test_the_overview_adds_up_all_nodes(queue: Face, types: list[str]) -> None:
+    jobs = [queue.new_job(b"1", 0, f"j{at}", "bob", name) for at in range(3) for name in types]
+    assert {answer.outcome for answer in queue.submit_many(jobs)} == {QUEUED}
+    for name in types:
+        assert queue.dequeue(name)["job_id"] == "j0"
+    overview = queue.overview()
+    assert sorted(overview.queue_types) == sorted(types)
+    assert sum(overview.enqueue_counts.values()) == 3 * len(types)
+    assert sum(overview.dequeue_counts.values()) == len(types)
+    metrics = queue.metrics()
+    assert sorted(metrics["queue_types"]) == sorted(types)
+    assert sum(metrics["enqueue_counts"].values()) == 3 * len(types)
+
+
+def test_many_jobs_keep_their_order_on_every_node(queue: Face, types: list[str]) -> None:
+    jobs = [queue.new_job(b"1", 0, f"j{at}", "bob", name) for at in range(120) for name in types]
+    answers = queue.submit_many(jobs)
+    assert answers == [Enqueued(QUEUED, at) for at in range(120) for _ in types]
+    for name in types:
+        batches = [queue.take(name, 100), queue.take(name, 100)]
+        assert [job.job_id for batch in batches for job in batch.jobs] == [
+            f"j{at}" for at in range(120)
+        ]
+
+
+def test_the_sweep_reaches_all_nodes(
+    cluster: PrivateCluster, prefix: str, types: list[str], open_face: Opener
+) -> None:
+    queue = open_face(settings_for(cluster, prefix, job_expire_interval=1))
+    for name in types:
+        queue.enqueue(1, 0, "j1", "bob", name)
+        queue.dequeue(name)
+    taken_back = 0
+
+    def all_are_back() -> bool:
+        nonlocal taken_back
+        taken_back += queue.sweep()
+        return taken_back == len(types)
+
+    wait_for("all jobs are taken back", all_are_back)
+    assert [queue.get_queue_length(name, "bob") for name in types] == [1] * len(types)
+
+
+def test_the_redis_client_knows_the_cluster(queue: Face, prefix: str, types: list[str]) -> None:
+    for name in types:
+        queue.enqueue(1, 0, "j1", "bob", name)
+    client = queue.redis_client()
+    assert queue.redis_client() is client
+    for name in types:
+        assert run(queue, client.hlen(f"{{{prefix}:{name}}}:q:bob")) > 0
+
+
+# ---- a node that is lost ----
+
+
+@pytest.fixture
+def fragile() -> Iterator[PrivateCluster]:
+    """A cluster that goes on where a node is lost, on append-only files."""
+    with PrivateCluster(
+        cluster_require_full_coverage=False, appendonly=True, appendfsync="always"
+    ) as cluster:
+        yield cluster
+
+
+def outcome(act: Any) -> Any:
+    try:
+        return act()
+    except StoreError as error:
+        return type(error)
+
+
+def test_a_lost_node_takes_only_its_own_types_with_it(
+    fragile: PrivateCluster, open_face: Opener
+) -> None:
+    prefix = "library"
+    lost = next(
+        node
+        for node in fragile.nodes
+        if node is not fragile.owner_of(fragile.slot_of(f"{{{prefix}}}:types"))
+    )
+    by_node = types_by_node(fragile, prefix, each=1)
+    gone = by_node.pop(fragile.nodes.index(lost))[0]
+    left = [names[0] for names in by_node]
+
+    queue = open_face(settings_for(fragile, prefix))
+    for name in (gone, *left):
+        queue.enqueue(1, 0, "j1", "bob", name)
+    lost.kill()
+
+    for name in left:
+        assert queue.enqueue(2, 0, "j2", "bob", name) == {"status": "queued"}
+        assert queue.dequeue(name)["job_id"] == "j1"
+    with pytest.raises(StoreUnavailable):
+        queue.enqueue(2, 0, "j2", "bob", gone)
+    with pytest.raises(StoreUnavailable):
+        queue.dequeue(gone)
+    answers = queue.submit_many([NewJob(n, "bob", "j3", b"3", 0, -1) for n in (*left, gone)])
+    assert [answer.outcome for answer in answers[:-1]] == [QUEUED, QUEUED]
+    assert isinstance(answers[-1], StoreUnavailable)
+    for act in (queue.deep_status, queue.ping, queue.overview, queue.metrics, queue.requeue):
+        with pytest.raises(StoreUnavailable):
+            act()
+    assert queue.finish("j1", "bob", left[0]) == SUCCEEDED
+
+    lost.start()
+    wait_for("the node is back", lambda: outcome(queue.deep_status) is True)
+    wait_for(
+        "its types are back", lambda: outcome(lambda: queue.get_queue_length(gone, "bob")) == 1
+    )
+    assert queue.dequeue(gone)["job_id"] == "j1"
+    assert sorted(queue.metrics()["queue_types"]) == sorted([gone, *left])
+
+
+def test_one_node_of_the_cluster_is_enough_to_find_it(
+    cluster: PrivateCluster, prefix: str, open_face: Opener
+) -> None:
+    for port in cluster.ports:
+        redis = {"port": port, "clustered": True, "key_prefix": prefix}
+        queue = open_face(Settings.from_mapping({"redis": redis}))
+        assert queue.deep_status() is True
+        assert queue.enqueue(1, 0, f"j{port}", "bob", f"type-{port}") == {"status": "queued"}

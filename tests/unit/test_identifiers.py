@@ -1,0 +1,184 @@
+"""What is a valid name, number and lease token."""
+
+from __future__ import annotations
+
+import enum
+import string
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sharq.errors import BadArgumentException
+from sharq.identifiers import (
+    MAX_COUNT,
+    MAX_INTERVAL,
+    Lease,
+    check_identifier,
+    check_integer,
+    check_interval,
+    check_lease,
+    check_requeue_limit,
+    is_identifier,
+    is_integer,
+)
+
+ALLOWED = string.ascii_letters + string.digits + "_-"
+
+
+class Word(str, enum.Enum):  # noqa: UP042 (what it is before StrEnum)
+    MAIL = "mail"
+    BAD = "no name"
+
+
+class Number(enum.IntEnum):
+    FIVE = 5
+
+
+class Text(str):
+    __slots__ = ()
+
+
+def refuses(check: Callable[..., Any], *arguments: Any) -> str:
+    with pytest.raises(BadArgumentException) as caught:
+        check(*arguments)
+    return str(caught.value)
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a", "Z", "0", "_", "-", "--", "active", "payload", "interval", "ready", "time", "void"),
+        *(ALLOWED, "a" * 100, "96c82500-9f88-11e3-bb98-22000ac6964a", "None", "true"),
+    ],
+)
+def test_a_name_is_taken(name: str) -> None:
+    assert check_identifier("job_id", name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "a" * 101, "a b", " a", "a ", "a\n", "\na", "a\r", "a\t", "a\x00", "\x00"),
+        *(
+            "a:b",
+            "a/b",
+            "{a}",
+            "a}",
+            "a.b",
+            "..",
+            "a%2Fb",
+            "a*b",
+            "a?",
+            "#",
+            "$",
+            "@a",
+            "a+b",
+            "a,b",
+        ),
+        # what looks like letters, digits and hyphens
+        *(
+            "é",
+            "\u0430",
+            "\uff41",
+            "\u0661",
+            "²",
+            "a\u2010b",
+            "a\u2013b",
+            "a\u200b",
+            "\ud800",
+            "😀",
+        ),
+        *(None, 5, 1.5, True, b"a", bytearray(b"a"), ["a"], ("a",), {"a": 1}, object()),
+    ],
+)
+def test_what_is_no_name_is_refused(name: Any) -> None:
+    assert not is_identifier(name)
+    assert refuses(check_identifier, "queue_id", name) == "`queue_id` has an invalid value."
+
+
+def test_every_other_character_is_refused() -> None:
+    others = [chr(code) for code in range(0x3000) if chr(code) not in ALLOWED]
+    assert [other for other in others if is_identifier(f"a{other}")] == []
+
+
+@pytest.mark.parametrize("name", [Word.MAIL, Text("mail")])
+def test_a_name_of_a_derived_type_becomes_plain_text(name: str) -> None:
+    checked = check_identifier("queue_type", name)
+    assert (type(checked), checked) == (str, "mail")
+
+
+def test_an_enumeration_with_a_bad_value_is_refused() -> None:
+    refuses(check_identifier, "queue_type", Word.BAD)
+
+
+# ---- numbers ----
+
+
+@pytest.mark.parametrize("value", [0, 1, 1000, MAX_INTERVAL])
+def test_an_interval_is_taken(value: int) -> None:
+    assert check_interval("interval", value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [-1, MAX_INTERVAL + 1, 2**63, 10**30, True, False, 1.0, 1.5, "5", "", b"5", None, [5], 5j],
+)
+def test_what_is_no_interval_is_refused(value: Any) -> None:
+    assert refuses(check_interval, "delay", value) == "`delay` has an invalid value."
+
+
+def test_the_longest_interval_is_a_year() -> None:
+    assert MAX_INTERVAL == 365 * 24 * 60 * 60 * 1000
+
+
+@pytest.mark.parametrize("value", [-1, 0, 1, 2**63 - 1])
+def test_a_requeue_limit_is_taken(value: int) -> None:
+    assert check_requeue_limit(value) == value
+
+
+@pytest.mark.parametrize("value", [-2, 2**63, True, False, 1.0, "1", "", None, "-1"])
+def test_what_is_no_requeue_limit_is_refused(value: Any) -> None:
+    assert refuses(check_requeue_limit, value) == "`requeue_limit` has an invalid value."
+
+
+@pytest.mark.parametrize(("value", "fits"), [(2, False), (3, True), (5, True), (6, False)])
+def test_the_bounds_of_an_integer_are_part_of_it(value: int, fits: bool) -> None:
+    assert is_integer(value, 3, 5) is fits
+
+
+def test_an_integer_of_a_derived_type_becomes_a_plain_one() -> None:
+    checked = check_integer("count", Number.FIVE, 1, MAX_COUNT)
+    assert (type(checked), checked) == (int, 5)
+
+
+# ---- leases ----
+
+
+def test_a_lease_has_four_parts() -> None:
+    assert check_lease("mail/bob/j-1/1800000000000000") == Lease(
+        queue_type="mail", queue_id="bob", job_id="j-1", n="1800000000000000"
+    )
+
+
+@pytest.mark.parametrize(
+    "token", ["a/b/c/1", f"{'a' * 100}/b/c/{'9' * 19}", "1/2/3/0", Text("a/b/c/1")]
+)
+def test_a_lease_token_is_taken(token: str) -> None:
+    assert "/".join(check_lease(token)) == token
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("", "/", "///", "a/b/c", "a/b/c/", "a/b/c/1/2", "/b/c/1", "a//c/1", "a/b//1"),
+        *("a/b/c/x", "a/b/c/-1", "a/b/c/+1", "a/b/c/1.0", "a/b/c/\u0661", "a/b/c/1 ", " a/b/c/1"),
+        *("a/b/c/1\n", "a/b/c/" + "1" * 20, "a b/b/c/1", f"{'a' * 101}/b/c/1", "a/b/c:d/1"),
+        *(None, 5, True, b"a/b/c/1", ["a", "b", "c", "1"], ("a", "b", "c", "1")),
+    ],
+)
+def test_what_is_no_lease_token_is_refused(token: Any) -> None:
+    assert refuses(check_lease, token) == "`lease` has an invalid value."

@@ -1,0 +1,294 @@
+"""What may be a payload, and that it comes back as it was."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import json
+import math
+import sys
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sharq.errors import BadArgumentException, PayloadTooLarge
+from sharq.payloads import check_payload, decode_payload, encode_payload, is_too_deep
+
+ROOM = 1_048_576
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Word(str, enum.Enum):  # noqa: UP042 (what it is before StrEnum)
+    ONE = "one"
+
+
+def refusal(act: Any, *arguments: Any) -> str:
+    with pytest.raises(BadArgumentException) as caught:
+        act(*arguments)
+    return str(caught.value)
+
+
+# ---- JSON text ----
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"null", b"true", b"false", b'""', b"[]", b"{}"),
+        *(b"0", b"-0", b"7", b"-12", b"0.5", b"1e5", b"1E+2", b"0.1e-5", b"1e400"),
+        *(b"1234567890" * 4, b"-" + b"1234567890" * 4, b"9" * 5000),
+        *('"é😀"'.encode(), b'"\\ud83d\\ude00"', b'"\x7f"', b'"\xef\xbf\xbf"'),
+        b'"\\/\\b\\f\\n\\r\\t\\"\\\\\\u0000"',
+        *(b'{"a":1,"a":2}', b'{"":null}', b'{"b":1,"a":[{}, [ ] ]}', b"[1 , 2]"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_strict_json_is_taken_as_it_is(text: bytes) -> None:
+    assert check_payload(text, ROOM) == text
+
+
+def test_white_space_around_the_text_is_left_out() -> None:
+    assert check_payload(b' \t\r\n{"a": [1 ]} \n', ROOM) == b'{"a": [1 ]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # nothing, half of something, more than one thing
+        *(b"", b" ", b"[", b"{", b'"a', b'{"a":', b"tru", b"1 2", b"{} x", b"[1]]", b"{}\x00"),
+        # what looks like JSON
+        *(b"NaN", b"[NaN]", b"nan", b"Infinity", b"-Infinity", b"True", b"None", b"undefined"),
+        *(b"[1,]", b'{"a":1,}', b"{a:1}", b"{'a':1}", b"{1:2}", b"[1 2]", b'{"a" 1}', b"(1)"),
+        *(b"/**/1", b"[1]//", b"#", b"\x0b1", b"1;"),
+        # numbers
+        *(b"01", b"-", b"+1", b"--1", b"1.", b".5", b"1e", b"1e+", b"0x1", b"1_0", b"\xd9\xa1"),
+        # strings
+        *(b'"\x00"', b'"\n"', b'"\t"', b'"\x1f"', b'"\\x"', b'"\\u12"', b'"\\u12g4"', b'"\\'),
+        # lone halves of surrogate pairs
+        *(
+            b'"\\ud800"',
+            b'"\\udc00"',
+            b'"\\ud800\\u0041"',
+            b'"\\ud800\\ud800"',
+            b'"\\udc00\\ud800"',
+        ),
+        *(b'{"\\ud800":1}', b'"\\ud83d \\ude00"'),
+        # bytes that are no UTF-8, and what is not to be guessed
+        *(
+            b'"\xff"',
+            b'"\xc0\x80"',
+            b'"\xed\xa0\x80"',
+            b'"\xf5\x80\x80\x80"',
+            b'"\xf0\x9f"',
+            b"\xa0",
+        ),
+        *(
+            b"\xef\xbb\xbf{}",
+            "{}".encode("utf-16"),
+            "{}".encode("utf-16-be"),
+            "{}".encode("utf-32"),
+        ),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_strict_json_is_refused(text: bytes) -> None:
+    assert refusal(check_payload, text, ROOM).startswith("`payload` is not valid JSON: ")
+
+
+@pytest.mark.parametrize("act", [check_payload, lambda text, room: encode_payload("x" * 8, room)])
+def test_a_payload_over_the_bound_is_refused(act: Any) -> None:
+    text = b'"xxxxxxxx"'
+    assert act(text, 10) == text
+    with pytest.raises(PayloadTooLarge, match=r"^`payload` is larger than 9 bytes\.$"):
+        act(text, 9)
+
+
+def test_the_bound_is_in_bytes_and_counts_the_white_space() -> None:
+    assert encode_payload("éé", 6) == '"éé"'.encode()
+    with pytest.raises(PayloadTooLarge):
+        encode_payload("éé", 5)
+    with pytest.raises(PayloadTooLarge):
+        check_payload(b" 1 ", 2)
+
+
+# ---- depth ----
+
+DEEPEST = 500
+TOO_DEEP = "`payload` nests deeper than 500 levels."
+
+
+def nested(depth: int, inner: bytes = b"") -> bytes:
+    opening, closing = b'{"a":[' * (depth // 2), b"]}" * (depth // 2)
+    return opening + b"[" * (depth % 2) + inner + b"]" * (depth % 2) + closing
+
+
+@pytest.mark.parametrize("inner", [b"", b"1", b'"[[[[{{{{"', b'"\\"[{"', b'"\\\\"'])
+def test_text_may_nest_to_the_bound(inner: bytes) -> None:
+    assert check_payload(nested(DEEPEST, inner), ROOM) == nested(DEEPEST, inner)
+    assert refusal(check_payload, nested(DEEPEST + 1, inner), ROOM) == TOO_DEEP
+
+
+def test_brackets_side_by_side_and_in_strings_do_not_nest() -> None:
+    wide = b"[" + b",".join([b"[]"] * 2000) + b"]"
+    assert not is_too_deep(wide)
+    assert not is_too_deep(b'["' + b"[{" * 2000 + b'"]')
+    assert check_payload(wide, ROOM) == wide
+
+
+def test_a_megabyte_of_brackets_is_refused() -> None:
+    assert refusal(check_payload, b"[" * ROOM, ROOM) == TOO_DEEP
+    assert refusal(check_payload, b'{"a":' * 200_000, ROOM) == TOO_DEEP
+
+
+def value_of_depth(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def test_values_may_nest_to_the_bound() -> None:
+    assert decode_payload(encode_payload(value_of_depth(DEEPEST), ROOM)) == value_of_depth(DEEPEST)
+    assert refusal(encode_payload, value_of_depth(DEEPEST + 1), ROOM) == TOO_DEEP
+    assert refusal(encode_payload, {"a": value_of_depth(DEEPEST)}, ROOM) == TOO_DEEP
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_a_value_that_holds_itself_is_refused(kind: type) -> None:
+    value: Any = kind()
+    if isinstance(value, list):
+        value.append(value)
+    else:
+        value["a"] = value
+    assert refusal(encode_payload, value, ROOM) == TOO_DEEP
+
+
+def test_a_caller_deep_in_its_own_recursion_gets_an_answer() -> None:
+    def down(levels: int) -> str:
+        return down(levels - 1) if levels else refusal(encode_payload, value_of_depth(400), ROOM)
+
+    levels = sys.getrecursionlimit() - len(inspect.stack()) - 200
+    assert down(levels) == "`payload` nests too deep to be looked through."
+
+
+# ---- Python's values ----
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, b"null"),
+        (True, b"true"),
+        (1, b"1"),
+        (1.5, b"1.5"),
+        (1e300, b"1e+300"),
+        (10**40, b"1" + b"0" * 40),
+        ("é😀\x00\n", '"é😀\\u0000\\n"'.encode()),
+        ({"b": 1, "a": [1, "2", {}]}, b'{"b":1,"a":[1,"2",{}]}'),
+        ((1, (2,)), b"[1,[2]]"),
+        (Number.ONE, b"1"),
+        ({Word.ONE: Word.ONE}, b'{"one":"one"}'),
+    ],
+)
+def test_a_value_is_written_as(value: Any, text: bytes) -> None:
+    assert encode_payload(value, ROOM) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"bytes", "JSON has no bytes"),
+        (bytearray(b"x"), "JSON has no bytearray"),
+        (date(2014, 1, 1), "JSON has no date"),
+        ({1, 2}, "JSON has no set"),
+        (Decimal("1.5"), "JSON has no Decimal"),
+        (1j, "JSON has no complex"),
+        (object(), "JSON has no object"),
+        (iter([]), "JSON has no list_iterator"),
+        ([{"a": b""}], "JSON has no bytes"),
+        (({"a": (b"",)},), "JSON has no bytes"),
+        ({1: 2}, "a key is no string"),
+        ({None: 2}, "a key is no string"),
+        ([{True: 2}], "a key is no string"),
+        ({b"a": 2}, "a key is no string"),
+    ],
+)
+def test_what_json_does_not_have_is_refused(value: Any, reason: str) -> None:
+    assert refusal(encode_payload, value, ROOM) == f"`payload` has an invalid value: {reason}."
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(math.nan, math.inf, [-math.inf], {"a": math.nan}, "\ud800", {"\udc00": 1}),
+        pytest.param(10**5000, id="5,000 digits"),
+    ],
+)
+def test_what_json_text_cannot_hold_is_refused(value: Any) -> None:
+    assert refusal(encode_payload, value, ROOM).startswith("`payload` has an invalid value: ")
+
+
+@pytest.mark.parametrize("digits", [1, 40, 4000, 4001, 5000, 9001, 100_000])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_an_integer_of_any_length_is_read(digits: int, sign: str) -> None:
+    number = 10**digits // 7
+    text = f"{sign}{'142857' * (digits // 6 + 1)}"[: digits + len(sign)].encode()
+    assert decode_payload(b"[" + text + b"]") == [-number if sign else number]
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(10**60), 10**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+def with_order(value: Any) -> Any:
+    """The value with what Python's comparison leaves out: the order, and 1 is not 1.0 or True."""
+    if isinstance(value, dict):
+        return [(key, with_order(item)) for key, item in value.items()]
+    if isinstance(value, list):
+        return [with_order(item) for item in value]
+    return type(value), value, str(value)
+
+
+@given(json_values)
+@settings(deadline=None)
+def test_a_value_comes_back_as_it_was(value: Any) -> None:
+    text = encode_payload(value, ROOM)
+    assert check_payload(text, ROOM) == text
+    assert with_order(decode_payload(text)) == with_order(value)
+
+
+@given(json_values, st.sampled_from([None, 1]), st.booleans())
+@settings(deadline=None)
+def test_text_of_any_writing_comes_back_as_it_was(value: Any, indent: Any, ascii: bool) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii).encode()
+    assert check_payload(text, ROOM) == text
+    assert with_order(decode_payload(text)) == with_order(value)
+
+
+@given(st.binary(max_size=40) | st.text('[]{}",:0129.eE+-\\ud8 ntrf', max_size=40).map(str.encode))
+@settings(deadline=None, max_examples=300)
+def test_nothing_is_taken_that_a_strict_reader_refuses(text: bytes) -> None:
+    def refuse(_: str) -> None:
+        raise ValueError
+
+    try:
+        taken = check_payload(text, ROOM)
+    except BadArgumentException:
+        return
+    value = json.loads(taken.decode(), parse_constant=refuse)
+    assert json.dumps(value, ensure_ascii=False).encode()

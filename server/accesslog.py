@@ -33,16 +33,17 @@ class AccessLog:
         remote: str,
         request: str,
         status: int,
-        size: int,
+        size: int | None,
         referrer: str | None,
         agent: str | None,
         seconds: float,
     ) -> None:
-        """Add the line of a request that has been answered with `size` bytes of body."""
+        """Add the line of a request that was answered with `size` bytes of body (None: unknown)."""
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)
+        length = "-" if size is None else size
         self._lines.append(
-            f'{remote} - - [{_moment(int(time.time()))}] "{_quoted(request)}" {status} {size}'
+            f'{remote} - - [{_moment(int(time.time()))}] "{_quoted(request)}" {status} {length}'
             f' "{_quoted(referrer)}" "{_quoted(agent)}" {seconds:.6f}\n'
         )
 

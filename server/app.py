@@ -124,7 +124,7 @@ class SharQApplication(Application):
                 remote=request.remote_ip or "-",
                 request=f"{request.method} {request.uri} {request.version}",
                 status=handler.get_status(),
-                size=int(handler._headers.get("Content-Length", "0")),
+                size=None,
                 referrer=request.headers.get("Referer"),
                 agent=request.headers.get("User-Agent"),
                 seconds=request.request_time(),

@@ -182,7 +182,7 @@ _TOO_LONG: Final = {
 
 
 class Listener(HTTPServer):
-    """An `HTTPServer` with SharQ's limits, whose connections are `HTTPStream`s."""
+    """An `HTTPServer` with SharQ's limits, whose connections are `HTTPStream`s (but with TLS)."""
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_header_size", MAX_HEADER_BYTES)
@@ -194,6 +194,10 @@ class Listener(HTTPServer):
         self._listening: dict[socket.socket, Callable[[], None]] = {}
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        if self.ssl_options is not None:
+            # With TLS the streams are Tornado's own.
+            super().add_sockets(sockets)
+            return
         for listening in sockets:
             self._listening[listening] = add_accept_handler(listening, self._accept)
 
@@ -215,7 +219,11 @@ class Listener(HTTPServer):
             listening.close()
 
     def _accept(self, connection: socket.socket, address: Any) -> None:
-        self.handle_stream(HTTPStream(connection), address)
+        limits = {
+            "max_buffer_size": self.max_buffer_size,
+            "read_chunk_size": self.read_chunk_size,
+        }
+        self.handle_stream(HTTPStream(connection, **limits), address)
 
 
 def _is_http_1(line: bytes) -> bool:
@@ -232,7 +240,7 @@ def _linger(connection: socket.socket) -> None:
         return
     try:
         rest = connection.dup()
-    except OSError:
+    except (OSError, NotImplementedError):  # no descriptor left; a TLS connection
         return
     task = asyncio.get_running_loop().create_task(_drain(rest))
     _lingering.add(task)

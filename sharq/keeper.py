@@ -139,7 +139,8 @@ class Keeper:
             else:
                 since = self._loop.time()
                 self._on_connected(wire)
-                await wire.lost
+                # To cancel this task must not cancel what others wait for.
+                await asyncio.wait({wire.lost})
                 if self._loop.time() - since >= _STABLE:
                     backoff.reset()
                 delay = backoff.next()

@@ -61,7 +61,7 @@ class SyncLink:
     `scripts` maps the SHA-1 of each script to its text. A call may take `timeout` seconds, and
     an attempt to connect `connect_timeout` of them. With `replace` a server that takes no
     writes, since it is a replica now, is left for whatever its address leads to by then, and
-    the call is sent once again.
+    the call is sent once again. `connected` tells how the last use of a connection went.
     """
 
     def __init__(

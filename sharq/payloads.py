@@ -94,4 +94,7 @@ def _check_value(value: Any, depth: int) -> None:
             _check_value(item, depth + 1)
     else:
         kind = type(value).__name__
-        raise BadArgumentException(f"`payload` has an invalid value: JSON has no {kind}.")
+        # The original's words (they are MessagePack's).
+        raise BadArgumentException(
+            f"`payload` has an invalid value: can not serialize '{kind}' object."
+        )

@@ -1,4 +1,4 @@
-"""The library on a cluster of three primaries: types live on different nodes, answers are gathered."""
+"""The library on a cluster: types live on different nodes, and answers are gathered."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def queue(cluster: PrivateCluster, prefix: str, open_face: Opener) -> Face:
 
 @pytest.fixture
 def types(cluster: PrivateCluster, prefix: str) -> list[str]:
-    return sum(types_by_node(cluster, prefix), [])
+    return [name for names in types_by_node(cluster, prefix) for name in names]
 
 
 def test_every_operation_reaches_the_node_of_its_type(queue: Face, types: list[str]) -> None:
@@ -134,7 +134,7 @@ def test_the_sweep_reaches_all_nodes(
 
     def all_are_back() -> bool:
         nonlocal taken_back
-        taken_back += queue.sweep()
+        taken_back += int(queue.sweep())
         return taken_back == len(types)
 
     wait_for("all jobs are taken back", all_are_back)

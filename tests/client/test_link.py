@@ -970,6 +970,21 @@ async def test_closing_does_not_wait_for_ever(proxy: Proxy) -> None:
 
 
 @on_loop
+async def test_closing_that_is_cut_short_leaves_nobody_waiting(proxy: Proxy) -> None:
+    link = Link(at_port(proxy), {}, timeout=10)
+    await link.run(PING)
+    proxy.stall()
+    task = asyncio.create_task(link.run(PING))
+    await asyncio.sleep(0.02)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await link.aclose()
+    with pytest.raises(StoreOutcomeUnknown):
+        await task
+    proxy.resume()
+
+
+@on_loop
 async def test_a_closed_link_takes_no_calls(clean_store: PrivateStore) -> None:
     async with open_link(at_socket(clean_store)) as link:
         await link.run(PING)

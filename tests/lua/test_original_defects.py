@@ -190,13 +190,11 @@ def test_8_a_clear_that_races_enqueues_leaves_no_queue_without_jobs(
     thread.join()
     other.close()
 
-    ready = [key for key in live.key_names() if key.endswith(":ready")]
-    assert bool(ready) == (live.length() > 0)
     live.put("last", "another")
     left = live.length() + 1
     taken = [job for _ in range(left // 100 + 1) for job in live.take(100)]
     assert len(taken) == left
-    assert taken[-1].job_id == "last" or left > 1
+    assert [key for key in live.key_names() if key.endswith(":ready")] == []
 
 
 def test_9_a_finish_with_a_lost_lease_leaves_the_job_to_its_next_holder(

@@ -106,6 +106,13 @@ class QueueMachine(RuleBasedStateMachine):
     def enqueue_many(self, jobs: list[NewJob], queue_type: str) -> None:
         self._enqueue_many(queue_type, [job._replace(queue_type=queue_type) for job in jobs])
 
+    @rule(pick=picks, name=queue_names, limit=limits)
+    def enqueue_one_more(self, pick: int, name: QueueName, limit: int) -> None:
+        name = self._known_queue(pick, name)
+        queue = self.model.queues[name]
+        new = next((job_id for job_id in JOBS if queue.find(job_id) is None), JOBS[0])
+        self.enqueue(NewJob(*name, new, b"1", queue.interval or 0, limit))
+
     @rule(name=queue_names, interval=intervals, limit=limits)
     def enqueue_to_one(self, name: QueueName, interval: int, limit: int) -> None:
         self._fill(name, interval, limit)
@@ -248,10 +255,7 @@ class QueueMachine(RuleBasedStateMachine):
             model.check_status(job, next(replies))
         for queue_type in TYPES:
             model.check_type(queue_type, next(replies), next(replies), next(replies))
-        ends = self.queue.ends()
-        for name in names:
-            key = state_key(name)
-            model.check_end(name, key in ends, ends.get(key))
+        self._check_keys()
         self.sound = True
 
     def teardown(self) -> None:
@@ -275,6 +279,23 @@ class QueueMachine(RuleBasedStateMachine):
                 self._move_to(max(min(turns) * 1000, self.model.now_us))
         self.all_is_as_in_the_model()
 
+    def _check_keys(self) -> None:
+        """Check that every key is there for something, and has an end unless that is jobs."""
+        ends = {key_parts(key): end for key, end in self.queue.ends().items()}
+        waiting, leased = set(), set()
+        for name, queue in self.model.queues.items():
+            state = (name.queue_type, "q", name.queue_id)
+            self.model.check_end(name, state in ends, ends.get(state))
+            if queue.length:
+                waiting |= {(name.queue_type, "ready", ""), state}
+                waiting |= {(name.queue_type, kind, name.queue_id) for kind in "rd"}
+            if queue.leased:
+                leased |= {(name.queue_type, "leases", ""), state}
+                leased.add((name.queue_type, "a", name.queue_id))
+        for key, end in ends.items():
+            if end is None:
+                expect(f"{key} is there for jobs", key in waiting | leased)
+
     def _check_that_nothing_is_left(self) -> None:
         """Check that what is left is of a kind that may be, and ends in time."""
         settings = self.model.settings
@@ -286,7 +307,7 @@ class QueueMachine(RuleBasedStateMachine):
             "serial": SERIAL_KEPT,
         }
         for key, ends in self.queue.ends().items():
-            kind = key.partition("}:")[2].partition(":")[0]
+            kind = key_parts(key)[1]
             expect(f"{key} may be left", kind in longest)
             if ends is None:
                 raise AssertionError(f"{key} never ends")
@@ -307,7 +328,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.enqueue(job, got)
 
     def _fill(self, name: QueueName, interval: int, limit: int) -> None:
-        jobs = [NewJob(*name, job_id, b"1", interval, limit) for job_id in JOBS]
+        jobs = [NewJob(*name, job_id, b"1", interval, limit) for job_id in JOBS[:3]]
         self._enqueue_many(name.queue_type, jobs)
 
     def _dequeue(self, queue_type: str, limit: int, request: str | None) -> None:
@@ -354,5 +375,8 @@ class QueueMachine(RuleBasedStateMachine):
         return old[pick % len(old)].removeprefix(prefix) if old else "1"
 
 
-def state_key(name: QueueName) -> str:
-    return f"{{sharq:{name.queue_type}}}:q:{name.queue_id}"
+def key_parts(key: str) -> tuple[str, str, str]:
+    """The type, the kind and what follows it, of a key of a type."""
+    tag, _, rest = key.partition("}:")
+    kind, _, name = rest.partition(":")
+    return tag.removeprefix("{sharq:"), kind, name

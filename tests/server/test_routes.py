@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from sharq_server import SharQServer
+from sharq.results import Enqueued, NewJob
+from sharq_server import SharQServer, handlers
+from sharq_server.handlers import Request
 from tests.server.support import Rest
 from tests.support.stores import PrivateStore
 
@@ -415,6 +420,30 @@ async def test_a_bulk_keeps_the_order_of_a_queue(rest: Rest) -> None:
     while (taken := await rest.get("/dequeue/t/?count=100")).status == 200:
         out += [job["payload"] for job in taken.body["jobs"]]
     assert out == list(range(1000))
+
+
+async def test_other_requests_get_their_turn_while_a_bulk_is_looked_at(
+    server: SharQServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = 0
+    turns_before = -1
+
+    async def others() -> None:
+        nonlocal turns
+        while turns_before < 0:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def submit_many(jobs: Sequence[NewJob]) -> list[Enqueued]:
+        nonlocal turns_before
+        turns_before = turns
+        return [Enqueued("queued", 0)] * len(jobs)
+
+    monkeypatch.setattr(server.sq, "submit_many", submit_many)
+    job = {"queue_type": "t", "queue_id": "q", "interval": 0, "job_id": "j", "payload": 1}
+    body = json.dumps({"jobs": [job] * 1000}).encode()
+    await asyncio.gather(handlers.enqueue_many(server.sq, Request((), "", body)), others())
+    assert turns_before >= 9
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from sharq.config import Settings
-from sharq.errors import ConfigError
+from sharq.errors import ConfigError, StoreUnavailable
 from sharq_server import SharQServer, __version__, setup_server
+from sharq_server.listener import Listener
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest
 from tests.support.stores import PrivateStore
@@ -158,6 +166,99 @@ async def test_handlers_of_a_program_serve_other_paths(
     query = b"&".join([b"a=1"] * 2000)
     answer = await raw.send(b"GET /greeting/Ada?%b HTTP/1.1\r\nHost: a\r\n\r\n" % query)
     assert answer.error == (400, "bad_request")
+
+
+@pytest.mark.gen_test
+async def test_to_listen_is_to_begin(settings: Settings) -> None:
+    server = SharQServer(settings)
+    listener = server.app.listen(0, "127.0.0.1")
+    try:
+        async with asyncio.timeout(5):
+            while True:
+                with suppress(StoreUnavailable):
+                    await server.sq.ping()
+                    break
+                await asyncio.sleep(0.01)
+    finally:
+        listener.stop()
+        await server.stop()
+
+
+async def refused_for_its_size(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Send a request whose body is too large on a connection, and close it."""
+    writer.write(b"POST /enqueue/t/q/ HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+    answer = await reader.read(-1)
+    writer.close()
+    return answer.startswith(b"HTTP/1.1 413 ") and b'"code":"payload_too_large"' in answer
+
+
+@pytest.mark.gen_test
+async def test_a_server_of_tornados_own_serves_it_too(
+    server: SharQServer,
+) -> None:
+    sockets = bind_sockets(0, "127.0.0.1")
+    port = sockets[0].getsockname()[1]
+    listener = HTTPServer(server.app)
+    listener.add_sockets(sockets)
+    client = AsyncHTTPClient()
+    try:
+        assert (await Rest(client, port).enqueue()).status == 201
+        connection = await asyncio.open_connection("127.0.0.1", port)
+        assert await refused_for_its_size(*connection)
+    finally:
+        client.close()
+        listener.stop()
+        await listener.close_all_connections()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
+@pytest.mark.gen_test
+async def test_it_can_be_served_by_tls(server: SharQServer, tmp_path: Path) -> None:
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+        " -keyout key.pem -out cert.pem -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    sockets = bind_sockets(0, "127.0.0.1")
+    port = sockets[0].getsockname()[1]
+    listener = Listener(server.app, ssl_options=context)
+    listener.add_sockets(sockets)
+    client = AsyncHTTPClient()
+    try:
+        url = f"https://127.0.0.1:{port}/deepstatus/"
+        answer = await client.fetch(url, ca_certs=str(tmp_path / "cert.pem"))
+        assert answer.body == b'{"status":"success"}'
+        connection = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
+        assert await refused_for_its_size(*connection)
+    finally:
+        client.close()
+        listener.stop()
+        await listener.close_all_connections()
+
+
+class TestBeforeTheStart:
+    @pytest.fixture
+    def server(
+        self, io_loop: IOLoop, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[SharQServer]:
+        """A server that takes its time to start, and has not begun to."""
+        server = SharQServer(settings)
+        start = server.sq.start
+
+        async def start_late() -> None:
+            await asyncio.sleep(0.2)
+            await start()
+
+        monkeypatch.setattr(server.sq, "start", start_late)
+        yield server
+        io_loop.run_sync(server.stop)
+
+    @pytest.mark.gen_test
+    async def test_the_first_request_waits_for_the_start(self, rest: Rest) -> None:
+        assert (await rest.enqueue()).status == 201
 
 
 class TestAStoreThatCannotBe:

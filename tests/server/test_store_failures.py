@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from sharq.config import Settings
+from sharq.errors import EmbeddedStoreError
 from sharq_server import SharQServer
 from tests.server.conftest import ExpectLog
 from tests.server.support import Answer, Rest
@@ -166,8 +167,6 @@ class TestAtTheStart:
         with PrivateStore() as store:
             store.stop()
             yield store
-            if store._process is None:
-                store.start()
 
     async def test_a_server_waits_for_its_store(
         self, rest: Rest, store: PrivateStore, expect_log: ExpectLog
@@ -276,6 +275,19 @@ async def test_a_bug_in_the_server_shows_in_the_log_alone(
     expect_log(f"failed, request id {answer.body['request_id']}")
     assert "ZeroDivisionError: secret" in caplog.text
     assert (await rest.get("/")).status == 200
+
+
+async def test_an_embedded_store_that_does_not_start_is_a_store_that_is_away(
+    rest: Rest, server: SharQServer, monkeypatch: pytest.MonkeyPatch, expect_log: ExpectLog
+) -> None:
+    async def take(*arguments: object) -> None:
+        raise EmbeddedStoreError("The data folder /secret cannot be used.")
+
+    monkeypatch.setattr(server.sq, "take", take)
+    answer = await rest.get("/dequeue/t/")
+    assert answer.error == UNAVAILABLE
+    assert b"secret" not in answer.text
+    expect_log("The embedded store does not start: The data folder /secret")
 
 
 async def test_a_server_that_was_not_started_says_that_the_store_is_away(

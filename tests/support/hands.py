@@ -111,11 +111,12 @@ class Hands:
     def sweep_all(self) -> int:
         """Sweep until no more is due; the number of jobs taken back."""
         total = 0
-        while True:
+        for _ in range(1_000):
             swept = self.sweep()
             total += swept.returned + swept.discarded
             if not swept.more:
                 return total
+        raise AssertionError("the sweep does not come to an end")
 
     def clear(self, queue_id: str = "q", *, purge: bool = False) -> Cleared:
         return self.run(self.operations.clear(TYPE, queue_id, purge))

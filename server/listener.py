@@ -60,9 +60,10 @@ def last_answer(reply: Reply) -> bytes:
         "Content-Type: application/json\r\n"
         f"Content-Length: {len(reply.body)}\r\n"
         "Connection: close\r\n"
-        "\r\n"
     )
-    return head.encode("latin-1") + reply.body
+    if reply.retry_after is not None:
+        head += f"Retry-After: {reply.retry_after}\r\n"
+    return head.encode("latin-1") + b"\r\n" + reply.body
 
 
 def refuse(stream: IOStream, reply: Reply) -> None:
@@ -78,9 +79,15 @@ def refuse(stream: IOStream, reply: Reply) -> None:
 
 
 class HTTPStream(IOStream):
-    """A connection that knows how far the request on it has come."""
+    """A connection that knows how far the request on it has come.
 
-    def __init__(self, connection: socket.socket, **limits: Any) -> None:
+    `stopping` tells whether the server closes its connections because it ends.
+    """
+
+    def __init__(
+        self, connection: socket.socket, stopping: Callable[[], bool], **limits: Any
+    ) -> None:
+        self._stopping = stopping
         self._stage = _FIRST_LINE
         self._first_line = b""
         self._begun = False
@@ -158,7 +165,7 @@ class HTTPStream(IOStream):
         if isinstance(reason, UnsatisfiableReadError):
             return _TOO_LONG.get(stage)
         if not reason and (stage is _BODY or (stage in (_FIRST_LINE, _HEAD) and self._begun)):
-            return framing.TIMED_OUT
+            return framing.STOPPING if self._stopping() else framing.TIMED_OUT
         return None
 
     def _say(self, data: bytes) -> None:
@@ -192,6 +199,7 @@ class Listener(HTTPServer):
         kwargs.setdefault("max_body_size", 2**62)
         super().initialize(*args, **kwargs)
         self._listening: dict[socket.socket, Callable[[], None]] = {}
+        self._stops = False
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         if self.ssl_options is not None:
@@ -213,6 +221,7 @@ class Listener(HTTPServer):
 
     def stop(self) -> None:
         super().stop()
+        self._stops = True
         while self._listening:
             listening, remove_handler = self._listening.popitem()
             remove_handler()
@@ -223,7 +232,7 @@ class Listener(HTTPServer):
             "max_buffer_size": self.max_buffer_size,
             "read_chunk_size": self.read_chunk_size,
         }
-        self.handle_stream(HTTPStream(connection, **limits), address)
+        self.handle_stream(HTTPStream(connection, lambda: self._stops, **limits), address)
 
 
 def _is_http_1(line: bytes) -> bool:

@@ -49,6 +49,7 @@ STATUS_OF_CODE: Final = {
     # what the server or its store could not do
     "internal": 500,
     "overloaded": 503,
+    "stopping": 503,
     "store_auth": 503,
     "store_full": 503,
     "store_unavailable": 503,

@@ -33,10 +33,7 @@ if purge then
 end
 if q.interval then
   redis.call('HSET', key, ':i', q.interval, ':t', q.tat, ':h', q.next, ':n', q.next,
-    ':c', q.next)
-  if q.api then
-    redis.call('HSET', key, ':s', 1)
-  end
+    ':c', q.next, ':s', q.api and 1 or 0)
   settle_if_idle(key, active, tonumber(ARGV[1]))
 end
 return {q.waiting, purge and leased or 0}

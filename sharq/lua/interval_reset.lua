@@ -11,6 +11,6 @@ end
 if not q.api then
   return NOT_FOUND
 end
-redis.call('HDEL', key, ':s', ':x')
+redis.call('HDEL', key, ':s')
 settle_if_idle(key, active, tonumber(ARGV[1]))
 return SUCCESS

@@ -152,6 +152,26 @@ async def test_a_long_url_is_no_problem_of_its_own(rest: Rest) -> None:
     assert answer.error == (400, "invalid_argument")
 
 
+@pytest.mark.parametrize(
+    "data", [b"GET / HT", b"GET / HTTP/1.1\r\n" + HOST, head(b"/finish/t/q/j/", 2) + b"{"]
+)
+async def test_a_request_that_comes_too_late_for_a_server_that_ends_is_told_so(
+    raw: Raw, http_server: Listener, data: bytes
+) -> None:
+    async with raw.connect() as connection:
+        await connection.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await connection.answer()).status == 200
+        await connection.send(data)
+        await asyncio.sleep(0.05)
+        http_server.stop()
+        closing = asyncio.ensure_future(http_server.close_all_connections())
+        answer = await connection.answer()
+        assert answer.error == (503, "stopping")
+        assert (answer.headers["Connection"], answer.headers["Retry-After"]) == ("close", "1")
+        assert await connection.ended()
+        await closing
+
+
 class TestSlowClients:
     @pytest.fixture
     def limits(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ local function put(k, queue_id, job_id, payload, interval, requeue_limit, max_le
     return FULL, q.waiting
   end
 
-  local empty, by_api = q.waiting == 0, q.api
+  local empty = q.waiting == 0
   if empty and q.interval and redis.call('EXISTS', k.active) == 0 then
     begin_anew(q)
   end
@@ -21,20 +21,20 @@ local function put(k, queue_id, job_id, payload, interval, requeue_limit, max_le
   local seq = q.next
   local record = seq .. ':' .. requeue_limit .. ':0 ' .. payload
   q.next, q.waiting = seq + 1, q.waiting + 1
-  if empty or changed then
-    redis.call('HSET', q.key, ':i', q.interval, ':t', q.tat, ':h', q.head, ':n', q.next,
-      ':' .. seq, job_id, job_id, record)
-  else
-    redis.call('HSET', q.key, ':n', q.next, ':' .. seq, job_id, job_id, record)
-  end
   if empty then
+    -- All of the state, and before the jobs: a field that a listpack does not have, or has at its
+    -- end, is looked for past all others.
+    redis.call('HSET', q.key, ':i', q.interval, ':t', q.tat, ':h', q.head, ':n', q.next,
+      ':b', 0, ':l', 0, ':c', q.cleared, ':s', q.api and 1 or 0, ':x', 0,
+      ':' .. seq, job_id, job_id, record)
     redis.call('PERSIST', q.key)
     redis.call('ZADD', k.ready, math.max(q.tat, now), queue_id)
-  elseif changed or q.waiting - 1 == q.late then
-    reschedule(k.ready, queue_id, q, k.delayed)
-  end
-  if by_api and not q.api then
-    redis.call('HDEL', q.key, ':s', ':x')
+  else
+    redis.call('HSET', q.key, ':i', q.interval, ':t', q.tat, ':n', q.next, ':' .. seq, job_id,
+      job_id, record)
+    if changed or q.waiting - 1 == q.late then
+      reschedule(k.ready, queue_id, q, k.delayed)
+    end
   end
   count(k.counters, 'e', queue_id)
   return QUEUED, q.waiting - 1

@@ -1,6 +1,6 @@
 -- A queue's state, in the hash that also holds its waiting jobs (sequence number -> job_id,
 -- job_id -> record):
---   :i interval   :t theoretical arrival time (TAT) of GCRA   :s '1': the API set the interval
+--   :i interval   :t theoretical arrival time (TAT) of GCRA   :s 1: the API set the interval, or 0
 --   :h sequence number of the next first delivery   :n of the next job   :c below it: cleared
 --   :b jobs given back   :l jobs delayed   :x end of the API interval's retention while idle
 local function load_queue(key, job_id)
@@ -10,7 +10,7 @@ local function load_queue(key, job_id)
     key = key, interval = tonumber(f[1]), tat = tonumber(f[2] or 0),
     head = tonumber(f[3] or 1), next = tonumber(f[4] or 1),
     back = tonumber(f[5] or 0), late = tonumber(f[6] or 0), cleared = tonumber(f[7] or 0),
-    api = f[8], retained = tonumber(f[9] or 0), job = f[10],
+    api = f[8] == '1', retained = tonumber(f[9] or 0), job = f[10],
   }
   q.waiting = q.next - q.head + q.back + q.late
   return q

@@ -39,6 +39,7 @@ _LAUNCH: Final = (
 
 _ANSWER_TIMEOUT: Final = 1.0
 _LOG_LINES: Final = 8
+_FREE_PIECES: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,18 @@ class _State:
     appendfsync: str
     ready: bool
     loaded: int
+
+
+def store_environment() -> dict[str, str]:
+    """The environment for a store: this process's, and glibc's allocator set up for its load.
+
+    A store's memory comes and goes in small pieces. glibc keeps 7 free ones of each size at hand
+    for a thread, and searches its bins when these are used up: with 100,000 queues that is a
+    third of the time of a dequeue. See tcache_count in glibc's manual, "Memory Allocation
+    Tunables"; other allocators overlook it.
+    """
+    tunables = [os.environ.get("GLIBC_TUNABLES", ""), f"glibc.malloc.tcache_count={_FREE_PIECES}"]
+    return {**os.environ, "GLIBC_TUNABLES": ":".join(filter(None, tunables))}
 
 
 def find_binary() -> Path:
@@ -122,6 +135,7 @@ def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launc
         shell = subprocess.run(
             ["/bin/sh", "-c", _LAUNCH, str(binary), *arguments],
             cwd=folder,
+            env=store_environment(),
             pass_fds=(store_lock,),
             start_new_session=True,  # Ctrl-C in the user's terminal is not for the store
             umask=0o077,

@@ -172,6 +172,17 @@ def test_the_first_user_starts_a_store_that_answers(folder: Path) -> None:
         assert store.data_dir == folder
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc, and /proc, are Linux's")
+def test_the_store_is_told_to_keep_free_memory_beside_what_its_user_asks_of_glibc(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
+    with EmbeddedStore.join(folder) as store:
+        environment = Path(f"/proc/{store.pid}/environ").read_bytes().split(b"\0")
+    tunables = b"GLIBC_TUNABLES=glibc.malloc.arena_max=1:glibc.malloc.tcache_count=8192"
+    assert tunables in environment
+
+
 def test_a_second_user_joins_the_store_of_the_first(
     folder: Path, user: Callable[[Path], tuple[Script, int]]
 ) -> None:

@@ -22,6 +22,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from sharq.store_process import store_environment
+
 Option = str | int | bool | Sequence[str]
 
 _START_TIMEOUT = 20.0
@@ -137,6 +139,7 @@ class PrivateStore:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.folder,
+                env=store_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

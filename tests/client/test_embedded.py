@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from sharq.embedded import EmbeddedStore, ServerLock
 from sharq.errors import EmbeddedStoreError
+from sharq.store_process import store_environment
 from tests.support.stores import wait_for
 
 _USER = """
@@ -172,15 +173,14 @@ def test_the_first_user_starts_a_store_that_answers(folder: Path) -> None:
         assert store.data_dir == folder
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc, and /proc, are Linux's")
-def test_the_store_is_told_to_keep_free_memory_beside_what_its_user_asks_of_glibc(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_glibc_is_told_to_keep_free_memory_beside_what_a_user_asks_of_it(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    ours = "glibc.malloc.tcache_count=8192"
+    assert store_environment()["GLIBC_TUNABLES"] == ours
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
-    with EmbeddedStore.join(folder) as store:
-        environment = Path(f"/proc/{store.pid}/environ").read_bytes().split(b"\0")
-    tunables = b"GLIBC_TUNABLES=glibc.malloc.arena_max=1:glibc.malloc.tcache_count=8192"
-    assert tunables in environment
+    assert store_environment()["GLIBC_TUNABLES"] == f"glibc.malloc.arena_max=1:{ours}"
 
 
 def test_a_second_user_joins_the_store_of_the_first(

@@ -28,7 +28,8 @@ cdef class Codec:
 
     cdef int _key(self, str queue_type, bytes suffix, str name) except -1
     cdef int _begin(self, str script, Py_ssize_t keys, Py_ssize_t arguments) except -1
-    cdef int _queue_prefixes(self, str queue_type) except -1
+    cdef int _type_keys(self, str queue_type) except -1
+    cdef int _queue_keys(self, str queue_type, str queue_id) except -1
 
 
 cdef class Job:

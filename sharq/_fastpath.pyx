@@ -184,22 +184,23 @@ cdef class Codec:
         out.blob(digest)
         return out.integer(keys)
 
-    cdef int _queue_prefixes(self, str queue_type) except -1:
-        self._key(queue_type, QUEUE, "")
-        self._key(queue_type, ACTIVE, "")
-        self._key(queue_type, RETURNED, "")
-        return self._key(queue_type, DELAYED, "")
+    cdef int _type_keys(self, str queue_type) except -1:
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
+        return self._key(queue_type, LEASES, "")
+
+    # The keys of a queue, or with "" their prefixes.
+    cdef int _queue_keys(self, str queue_type, str queue_id) except -1:
+        self._key(queue_type, QUEUE, queue_id)
+        self._key(queue_type, ACTIVE, queue_id)
+        self._key(queue_type, RETURNED, queue_id)
+        return self._key(queue_type, DELAYED, queue_id)
 
     def clear(self, str queue_type, str queue_id, int64_t interval_retention, bint purge):
         cdef Writer out = self._out
         self._begin("clear", 7, 3)
-        self._key(queue_type, VOID, "")
-        self._key(queue_type, READY, "")
-        self._key(queue_type, LEASES, "")
-        self._key(queue_type, QUEUE, queue_id)
-        self._key(queue_type, ACTIVE, queue_id)
-        self._key(queue_type, RETURNED, queue_id)
-        self._key(queue_type, DELAYED, queue_id)
+        self._type_keys(queue_type)
+        self._queue_keys(queue_type, queue_id)
         out.integer(interval_retention)
         out.word(queue_id)
         out.integer(1 if purge else 0)
@@ -209,13 +210,11 @@ cdef class Codec:
                 str request_id=None):
         cdef Writer out = self._out
         self._begin("dequeue", 4 if request_id is None else 5, 9)
-        self._key(queue_type, VOID, "")
-        self._key(queue_type, READY, "")
-        self._key(queue_type, LEASES, "")
+        self._type_keys(queue_type)
         self._key(queue_type, SERIAL, "")
         if request_id is not None:
             self._key(queue_type, REQUEST, request_id)
-        self._queue_prefixes(queue_type)
+        self._queue_keys(queue_type, "")
         self._key(queue_type, COUNTERS, "")
         out.integer(count)
         out.integer(lease_ms)
@@ -325,9 +324,7 @@ cdef class Codec:
     def list_queues(self, str queue_type, bint waiting, str cursor, int64_t count):
         cdef Writer out = self._out
         self._begin("list_queues", 3, 4)
-        self._key(queue_type, VOID, "")
-        self._key(queue_type, READY, "")
-        self._key(queue_type, LEASES, "")
+        self._type_keys(queue_type)
         self._key(queue_type, ACTIVE, "")
         out.integer(1 if waiting else 0)
         out.word(cursor)
@@ -374,13 +371,8 @@ cdef class Codec:
                 bint counted, int64_t retention, int64_t interval_retention):
         cdef Writer out = self._out
         self._begin("release", 7, 8)
-        self._key(queue_type, VOID, "")
-        self._key(queue_type, READY, "")
-        self._key(queue_type, LEASES, "")
-        self._key(queue_type, QUEUE, queue_id)
-        self._key(queue_type, ACTIVE, queue_id)
-        self._key(queue_type, RETURNED, queue_id)
-        self._key(queue_type, DELAYED, queue_id)
+        self._type_keys(queue_type)
+        self._queue_keys(queue_type, queue_id)
         self._key(queue_type, MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
@@ -395,10 +387,8 @@ cdef class Codec:
                 int64_t interval_retention):
         cdef Writer out = self._out
         self._begin("requeue", 3, 9)
-        self._key(queue_type, VOID, "")
-        self._key(queue_type, READY, "")
-        self._key(queue_type, LEASES, "")
-        self._queue_prefixes(queue_type)
+        self._type_keys(queue_type)
+        self._queue_keys(queue_type, "")
         self._key(queue_type, COUNTERS, "")
         self._key(queue_type, MARKS, "")
         out.integer(retention)
@@ -409,13 +399,8 @@ cdef class Codec:
     def status(self, str queue_type, str queue_id, str job_id, int64_t retention):
         cdef Writer out = self._out
         self._begin("status", 7, 4)
-        self._key(queue_type, VOID, "")
-        self._key(queue_type, READY, "")
-        self._key(queue_type, LEASES, "")
-        self._key(queue_type, QUEUE, queue_id)
-        self._key(queue_type, ACTIVE, queue_id)
-        self._key(queue_type, RETURNED, queue_id)
-        self._key(queue_type, DELAYED, queue_id)
+        self._type_keys(queue_type)
+        self._queue_keys(queue_type, queue_id)
         self._key(queue_type, MARKS, "")
         out.integer(retention)
         out.word(queue_id)
@@ -424,9 +409,7 @@ cdef class Codec:
 
     def type_metrics(self, str queue_type):
         self._begin("type_metrics", 3, 1)
-        self._key(queue_type, VOID, "")
-        self._key(queue_type, READY, "")
-        self._key(queue_type, LEASES, "")
+        self._type_keys(queue_type)
         self._key(queue_type, COUNTERS, "")
         return self._out.take()
 

@@ -180,6 +180,17 @@ def test_after_a_step_back_of_the_clock_nothing_is_early(queue: ExpiringQueue) -
     assert queue.take_ids() == ["b"]
 
 
+def test_after_a_step_back_a_longer_interval_still_counts(queue: ExpiringQueue) -> None:
+    queue.put_many(new_job(job_id) for job_id in "ab")
+    queue.take()
+    queue.advance(100)
+    queue.set_interval(50)
+    assert queue.metrics().next_ready_in == 0
+    queue.advance(-100)
+    assert queue.metrics().next_ready_in == 50
+    assert queue.batch().wait_us == 50_000
+
+
 def test_a_queue_keeps_its_turn_when_its_interval_changes(queue: ExpiringQueue) -> None:
     queue.put("a", "first", interval=10)
     queue.advance(1)

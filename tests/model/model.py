@@ -127,8 +127,8 @@ class ModelQueue:
 
     def reschedule(self, now: int) -> None:
         """As `schedule`, but a queue that was ready and still is keeps its turn."""
-        if self.turn is None or self.turn > now or self.ready_at() > now:
-            self.schedule(now)
+        since = now if self.turn is None else min(self.turn, now)
+        self.turn = max(self.ready_at(), since)
 
     def take(self, now: int) -> ModelJob:
         self.back = [*self.back, *(job for job in self.late if job.due <= now)]

@@ -15,10 +15,8 @@ local function schedule(ready, queue_id, q, delayed)
   end
 end
 
--- As `schedule`, but a queue that was ready and still is keeps its turn.
+-- As `schedule`, for a queue with a waiting job: a turn that it had and still has is kept.
 local function reschedule(ready, queue_id, q, delayed)
-  local at = redis.call('ZSCORE', ready, queue_id)
-  if not at or tonumber(at) > now or due_at(q, delayed) > now then
-    schedule(ready, queue_id, q, delayed)
-  end
+  local at = math.min(redis.call('ZSCORE', ready, queue_id) or now, now)
+  redis.call('ZADD', ready, math.max(due_at(q, delayed), at), queue_id)
 end

@@ -1,6 +1,6 @@
 """What the original got wrong does not come back: a test for each line of its list of defects.
 
-The numbers are those of the list; what concerns the server is tested there.
+The numbers are those of the list; those of the server (20 to 23) are in tests/server.
 """
 
 from __future__ import annotations

@@ -7,9 +7,10 @@ local function due_at(q, delayed)
   return math.max(q.tat, tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or 0))
 end
 
+-- For a queue right after a dispatch: its TAT, and so its turn, is not in the past.
 local function schedule(ready, queue_id, q, delayed)
   if q.waiting > 0 then
-    redis.call('ZADD', ready, math.max(due_at(q, delayed), now), queue_id)
+    redis.call('ZADD', ready, due_at(q, delayed), queue_id)
   else
     redis.call('ZREM', ready, queue_id)
   end

@@ -17,7 +17,9 @@ from sharq_server import handlers, replies
 from sharq_server.accesslog import AccessLog
 from sharq_server.exchange import Exchange
 from sharq_server.listener import Listener
+from sharq_server.push import Push
 from sharq_server.routing import Match, Route, Router
+from sharq_server.websocket import PATH, PushHandler
 
 ROUTES: Final = (
     Route("/", {"GET": handlers.index}),
@@ -56,11 +58,17 @@ class SharQApplication(Application):
     def __init__(
         self,
         sq: AsyncSharQ,
+        push: Push,
         access_log: AccessLog | None = None,
         begin: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(default_handler_class=_UnknownRoute, log_function=self._log_other)
+        super().__init__(
+            [(PATH, PushHandler, {"push": push, "begun": self.begun})],
+            default_handler_class=_UnknownRoute,
+            log_function=self._log_other,
+        )
         self.sq = sq
+        self.push = push
         self.access_log = access_log
         self.router = Router(ROUTES)
         self.draining = False
@@ -103,6 +111,11 @@ class SharQApplication(Application):
     ) -> HTTPMessageDelegate:
         """A request that is for none of the routes."""
         return super().start_request(server_conn, request_conn)
+
+    async def begun(self) -> None:
+        """Wait for the beginning, where it is under way."""
+        if self.beginning is not None:
+            await asyncio.wait({self.beginning})
 
     def body_limit(self, match: Match | None) -> int:
         """Bytes that the body of a request may have."""

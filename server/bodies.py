@@ -7,14 +7,17 @@ insists on, and JSON that is none. A payload is cut out of its body as it is and
 from __future__ import annotations
 
 import re
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from sharq.errors import BadArgumentException, NotJson
+from sharq.errors import BadArgumentException
 from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer
+from sharq_server import json_forms
+from sharq_server.json_forms import Form
 
 MAX_JOBS: Final = 1000
 """Jobs in one request of the bulk route, at most."""
@@ -22,6 +25,10 @@ MAX_JOBS: Final = 1000
 MAX_DEQUEUED: Final = 100
 """Jobs in one answer of the dequeue route, at most."""
 
+MAX_WAIT: Final = 30
+"""Seconds for which a dequeue waits, at most."""
+
+_SECONDS = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,3}", re.ASCII)
 _BOUND: Final = b"max_queued_length"
 
@@ -71,39 +78,20 @@ class Extend(msgspec.Struct, forbid_unknown_fields=True):
     lease: Any = None
 
 
-_Body = TypeVar("_Body", bound=msgspec.Struct)
-
-_decoders: Final[dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]] = {
-    form: msgspec.json.Decoder(form)
-    for form in (Job, Bulk, Nothing, Finish, Interval, Clear, Release, Extend)
-}
-_object_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
-
-
-def decode(form: type[_Body], body: bytes) -> _Body:
+def decode(form: type[Form], body: bytes) -> Form:
     """The body as a `form`. Raises `NotJson` and `BadArgumentException`."""
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        raise NotJson(f"The body is not UTF-8: byte {error.start}.") from None
-    return _decode(form, body, "The body")
+    json_forms.check_utf8(body, "The body")
+    return json_forms.decode(form, body, "The body")
 
 
-def decode_optional(form: type[_Body], body: bytes) -> _Body:
+def decode_optional(form: type[Form], body: bytes) -> Form:
     """The same, where no body at all means one without fields."""
     return decode(form, body) if body else form()
 
 
 def decode_entry(entry: Raw) -> Job:
     """One of the jobs of a decoded `Bulk`."""
-    return _decode(Job, bytes(entry), "A job")
-
-
-def mandatory(field: str, value: Any) -> Any:
-    """Return `value`; raise where the body did not have it."""
-    if value is UNSET:
-        raise BadArgumentException(f"`{field}` is a mandatory parameter")
-    return value
+    return json_forms.decode(Job, bytes(entry), "A job")
 
 
 def payload_of(job: Job) -> bytes:
@@ -123,7 +111,7 @@ def bound_of(job: Job, payload: bytes) -> Any:
     if job.max_queued_length is not None or _BOUND not in payload:
         return job.max_queued_length
     try:
-        value = msgspec.json.decode(_object_decoder.decode(payload)[_BOUND.decode()])
+        value = msgspec.json.decode(json_forms.fields_of(payload)[_BOUND.decode()])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         return None
     return value if is_integer(value, 0, MAX_COUNT) else None
@@ -147,15 +135,25 @@ def flag(field: str, value: Any, default: bool) -> bool:
     return value
 
 
-def dequeue_parameters(query: str) -> tuple[int | None, str | None]:
-    """`count` and `request_id` of a dequeue's query string, None where it has none."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The query of a dequeue. `wait` is in seconds, 0 for none."""
+
+    count: int | None
+    request_id: str | None
+    wait: float
+
+
+def dequeue_parameters(query: str) -> Wanted:
+    """What a dequeue's query string asks for. Raises `BadArgumentException`."""
     count: int | None = None
     request_id: str | None = None
+    wait = 0.0
     if query:
         seen = set()
         for name, value in parse_qsl(query, keep_blank_values=True):
             if name in seen:
-                raise BadArgumentException(f"`{_shown(name)}` is given twice.")
+                raise BadArgumentException(f"`{name[:100]}` is given twice.")
             seen.add(name)
             if name == "count":
                 count = int(value) if _COUNT.fullmatch(value) else 0
@@ -163,43 +161,10 @@ def dequeue_parameters(query: str) -> tuple[int | None, str | None]:
                     raise invalid("count")
             elif name == "request_id":
                 request_id = check_identifier("request_id", value)
+            elif name == "wait":
+                wait = float(value) if _SECONDS.fullmatch(value) else -1.0
+                if not 0 <= wait <= MAX_WAIT:
+                    raise invalid("wait")
             else:
-                raise BadArgumentException(f"`{_shown(name)}` is not a known parameter.")
-    return count, request_id
-
-
-def _decode(form: type[_Body], body: bytes, noun: str) -> _Body:
-    try:
-        try:
-            decoded = _decoders[form].decode(body)
-        except msgspec.ValidationError:
-            raise _explained(form, body, noun) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NotJson(f"{noun} is not valid JSON: {error}.") from None
-    except RecursionError:
-        raise BadArgumentException(f"{noun} nests too deep.") from None
-    assert isinstance(decoded, form)
-    return decoded
-
-
-def _explained(form: type[_Body], body: bytes, noun: str) -> BadArgumentException:
-    """Why `body` is no `form`. What is no JSON at all raises on."""
-    try:
-        values = _object_decoder.decode(body)
-    except msgspec.ValidationError:
-        return BadArgumentException(f"{noun} has to be a JSON object.")
-    known = {field.encode_name: field.type for field in msgspec.structs.fields(form)}
-    for name in values:
-        if name not in known:
-            return BadArgumentException(f"`{_shown(name)}` is not a known parameter.")
-    for name, value in values.items():
-        try:
-            msgspec.json.decode(value, type=known[name])
-        except msgspec.ValidationError:
-            return invalid(name)
-    return BadArgumentException(f"{noun} has an invalid value.")
-
-
-def _shown(name: str) -> str:
-    """A name that a client chose, for a message."""
-    return name if len(name) <= 100 else f"{name[:100]}…"
+                raise json_forms.unknown(name)
+    return Wanted(count, request_id, wait)

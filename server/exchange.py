@@ -7,7 +7,6 @@ handlers of the `Application`, as they are in any Tornado program.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -23,10 +22,13 @@ from tornado.httputil import (
 )
 from tornado.iostream import StreamClosedError
 
+from sharq import Batch
 from sharq.identifiers import invalid, is_identifier
 from sharq_server import framing, incidents, replies
 from sharq_server.handlers import Request
 from sharq_server.listener import HTTPStream, http_date, refuse
+from sharq_server.longpoll import LongPoll
+from sharq_server.refusals import Stopping
 from sharq_server.replies import Reply
 from sharq_server.routing import Match
 
@@ -45,6 +47,7 @@ class Exchange(HTTPMessageDelegate):
         self._refused = False
         self._size = 0
         self._chunks: list[bytes] = []
+        self._poll: LongPoll | None = None
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
         self._start_line: RequestStartLine = start_line
@@ -95,8 +98,35 @@ class Exchange(HTTPMessageDelegate):
 
     def on_connection_close(self) -> None:
         self._app.under_way.discard(self)
+        if self._poll is not None:
+            self._poll.stop()
         if self._other is not None:
             self._other.on_connection_close()
+
+    # What a handler may ask of the connection
+
+    async def wait_for(
+        self, queue_type: str, count: int, request_id: str | None, seconds: float
+    ) -> Batch | None:
+        if self._gone:
+            return None
+        push = self._app.push
+        async with push.polling(queue_type, count, request_id) as self._poll:
+            parcel = await self._poll.wait(seconds)
+        self._poll = None
+        if parcel is not None:
+            return parcel.batch.part(parcel.start, parcel.stop)
+        if push.draining:
+            raise Stopping
+        return None
+
+    def bring_back(self, queue_type: str, batch: Batch) -> None:
+        self._app.push.bring_back(queue_type, batch)
+
+    @property
+    def _gone(self) -> bool:
+        stream = self._connection.stream
+        return stream is None or stream.closed()
 
     def _pass_on(
         self, start_line: RequestStartLine, headers: HTTPHeaders
@@ -118,7 +148,11 @@ class Exchange(HTTPMessageDelegate):
     async def _respond(self) -> None:
         try:
             reply = await self._answer()
-            await self._send(reply)
+            if self._gone:
+                if reply.unsent is not None:
+                    reply.unsent()
+            else:
+                await self._send(reply)
             self._log(reply)
         finally:
             self._app.under_way.discard(self)
@@ -131,11 +165,10 @@ class Exchange(HTTPMessageDelegate):
         for name, value in zip(route.names, values, strict=True):
             if not is_identifier(value):
                 return replies.of_error(invalid(name))
-        if self._app.beginning is not None:
-            await asyncio.wait({self._app.beginning})
+        await self._app.begun()
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         try:
-            return await handler(self._app.sq, Request(values, self._query, body))
+            return await handler(self._app.sq, Request(values, self._query, body, self))
         except Exception as error:
             return incidents.reply_to(error, f"{self._start_line.method} {self._start_line.path}")
 

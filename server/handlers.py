@@ -7,21 +7,36 @@ raises what the library raises. It knows neither Tornado nor a connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from msgspec import UNSET, Raw
 
-from sharq import AsyncSharQ
+from sharq import AsyncSharQ, Batch
 from sharq.errors import SharqException, StoreError
 from sharq.identifiers import invalid
 from sharq.results import Enqueued, NewJob
 from sharq_server import bodies, incidents, replies
-from sharq_server.bodies import mandatory
+from sharq_server.json_forms import mandatory
 from sharq_server.replies import Reply
 
 _AT_A_TIME: Final = 100
 """Jobs of a bulk that are looked at before other requests get their turn."""
+
+
+class Exchange(Protocol):
+    """What a handler may ask of the connection that its request came on."""
+
+    async def wait_for(
+        self, queue_type: str, count: int, request_id: str | None, seconds: float
+    ) -> Batch | None:
+        """Jobs of a type the moment they are ready; None where none was, or the client has gone.
+
+        Raises `Stopping`.
+        """
+
+    def bring_back(self, queue_type: str, batch: Batch) -> None:
+        """Give leased jobs to others, since the client has gone."""
 
 
 class Request(NamedTuple):
@@ -30,6 +45,7 @@ class Request(NamedTuple):
     names: tuple[str, ...]
     query: str
     body: bytes
+    exchange: Exchange
 
 
 Handler = Callable[[AsyncSharQ, Request], Awaitable[Reply]]
@@ -57,6 +73,14 @@ async def enqueue(sq: AsyncSharQ, request: Request) -> Reply:
 
 async def enqueue_many(sq: AsyncSharQ, request: Request) -> Reply:
     entries = bodies.entries_of(bodies.decode(bodies.Bulk, request.body))
+    return replies.bulk(await enqueue_entries(sq, entries))
+
+
+async def enqueue_entries(sq: AsyncSharQ, entries: Sequence[Raw]) -> list[Reply]:
+    """Enqueue the jobs of a bulk: for each, in order, what the single route would answer.
+
+    Raises the store's failure where not one job came to it.
+    """
     jobs: list[NewJob | Reply] = []
     for entry in entries:
         jobs.append(_entry(sq, entry))
@@ -66,22 +90,30 @@ async def enqueue_many(sq: AsyncSharQ, request: Request) -> Reply:
     outcomes = await sq.submit_many(valid) if valid else []
     failures = [outcome for outcome in outcomes if isinstance(outcome, StoreError)]
     if len(failures) == len(entries):
-        # Not one job came to the store: that is the request's failure, not each job's own.
+        # That is the request's failure, not each job's own.
         raise next((each for each in failures if each.outcome_unknown), failures[0])
     answers = iter(outcomes)
-    return replies.bulk(
-        _enqueued(job, next(answers)) if isinstance(job, NewJob) else job for job in jobs
-    )
+    return [_enqueued(job, next(answers)) if isinstance(job, NewJob) else job for job in jobs]
 
 
 async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
     bodies.decode_optional(bodies.Nothing, request.body)
-    count, request_id = bodies.dequeue_parameters(request.query)
+    wanted = bodies.dequeue_parameters(request.query)
     queue_type = request.names[0] if request.names else "default"
-    batch = await sq.take(queue_type, count or 1, request_id)
+    count = wanted.count or 1
+    batch = await sq.take(queue_type, count, wanted.request_id)
+    # Nothing and no wait: all jobs of the request_id have ended.
+    over = wanted.request_id is not None and batch.wait_us == 0
+    if not batch and wanted.wait and not over:
+        waited = await request.exchange.wait_for(queue_type, count, wanted.request_id, wanted.wait)
+        batch = waited or batch
     if not batch:
         return replies.NOTHING_READY
-    return Reply(200, batch.to_json() if count is None else batch.to_json_list())
+    body = batch.to_json() if wanted.count is None else batch.to_json_list()
+    if wanted.request_id is not None:
+        # The client can ask again, and is answered the same.
+        return Reply(200, body)
+    return Reply(200, body, unsent=lambda: request.exchange.bring_back(queue_type, batch))
 
 
 async def finish(sq: AsyncSharQ, request: Request) -> Reply:

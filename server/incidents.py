@@ -12,17 +12,27 @@ from sharq_server.replies import Reply
 _log = logging.getLogger(__name__)
 
 
-def reply_to(error: Exception, request: str) -> Reply:
-    """The answer for what went wrong with `request`, a few words for the log.
+class _Bug(SharqException):
+    """Something went wrong inside the server."""
 
-    A bug is logged with its traceback under an id, and the client learns the id alone.
+
+def told(error: Exception, what: str) -> tuple[SharqException, dict[str, str]]:
+    """The error that a client is told of, and further fields of its answer.
+
+    A bug is logged with its traceback under an id, and the client learns the id alone. `what` is
+    a few words for the log: what went wrong.
     """
     if isinstance(error, SharqException) and not replies.is_internal(error):
-        return replies.of_error(error)
+        return error, replies.more_about(error)
     if isinstance(error, EmbeddedStoreError):
         # It names folders and processes, which are not a client's business.
         _log.error("The embedded store does not start: %s", error)
-        return replies.of_error(StoreUnavailable())
+        return StoreUnavailable(), {}
     request_id = secrets.token_hex(8)
-    _log.error("%s failed, request id %s", request, request_id, exc_info=error)
-    return replies.internal(request_id)
+    _log.error("%s failed, request id %s", what, request_id, exc_info=error)
+    return _Bug(), {"request_id": request_id}
+
+
+def reply_to(error: Exception, request: str) -> Reply:
+    """The answer for what went wrong with `request`, a few words for the log."""
+    return replies.of_error(*told(error, request))

@@ -81,7 +81,9 @@ def refuse(stream: IOStream, reply: Reply) -> None:
 class HTTPStream(IOStream):
     """A connection that knows how far the request on it has come.
 
-    `stopping` tells whether the server closes its connections because it ends.
+    `stopping` tells whether the server closes its connections because it ends. `accepted` counts
+    the bytes that were given to it to send, `taken` those of them that the kernel has taken. With
+    `lingers` it goes on reading for a moment after it was closed.
     """
 
     def __init__(
@@ -91,7 +93,9 @@ class HTTPStream(IOStream):
         self._stage = _FIRST_LINE
         self._first_line = b""
         self._begun = False
-        self._lingers = False
+        self.lingers = False
+        self.accepted = 0
+        self.taken = 0
         super().__init__(connection, **limits)
 
     def settle(self) -> None:
@@ -126,16 +130,22 @@ class HTTPStream(IOStream):
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
         if data == _TORNADO_BAD_REQUEST:
             self._stage = _SETTLED
-            self._lingers = True
+            self.lingers = True
             data = last_answer(framing.MALFORMED)
+        self.accepted += len(data)
         return super().write(data)
+
+    def write_to_fd(self, data: memoryview) -> int:
+        count = super().write_to_fd(data)
+        self.taken += count
+        return count
 
     def close(self, exc_info: Any = False) -> None:
         if not self.closed():
             reply = self._last_word(exc_info)
             if reply is not None and not self.writing():
                 self._say(last_answer(reply))
-            if self._lingers:
+            if self.lingers:
                 _linger(self.socket)
         super().close(exc_info)
 
@@ -173,7 +183,7 @@ class HTTPStream(IOStream):
             self.write_to_fd(memoryview(data))
         except OSError:
             return
-        self._lingers = True
+        self.lingers = True
 
 
 _FIRST_LINE: Final = "first line"

@@ -10,7 +10,7 @@ from sharq import results
 from sharq.errors import JobConflict, SharqException, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 _json = msgspec.json.Encoder().encode
 
@@ -18,13 +18,15 @@ _json = msgspec.json.Encoder().encode
 class Reply(NamedTuple):
     """An answer: status, JSON text, and the two headers that depend on the case.
 
-    `retry_after` is in seconds. `allow` names the methods of a route.
+    `retry_after` is in seconds. `allow` names the methods of a route. `unsent` is called where
+    the client has gone before the answer could be sent.
     """
 
     status: int
     body: bytes
     retry_after: int | None = None
     allow: str | None = None
+    unsent: Callable[[], None] | None = None
 
 
 STATUS_OF_CODE: Final = {
@@ -32,6 +34,7 @@ STATUS_OF_CODE: Final = {
     "bad_request": 400,
     "invalid_argument": 400,
     "not_json": 400,
+    "forbidden": 403,
     "not_found": 404,
     "nothing_ready": 404,
     "not_active": 404,
@@ -44,6 +47,7 @@ STATUS_OF_CODE: Final = {
     "uri_too_long": 414,
     "unsupported_media_type": 415,
     "expectation_failed": 417,
+    "upgrade_required": 426,
     "queue_full": 429,
     "headers_too_large": 431,
     # what the server or its store could not do
@@ -70,17 +74,17 @@ def is_internal(error: BaseException) -> bool:
 _CLIENT_CODES: Final = STATUS_OF_CODE.keys() - {"internal"}
 
 
-def internal(request_id: str) -> Reply:
-    """The answer for a bug; the log has the rest under `request_id`."""
-    return failure("internal", "Something went wrong inside the server.", request_id=request_id)
+def more_about(error: SharqException) -> dict[str, str]:
+    """What an answer says of an error beside its code and message."""
+    unknown = isinstance(error, StoreError) and error.outcome_unknown
+    return {"outcome": "unknown"} if unknown else {}
 
 
-def of_error(error: SharqException) -> Reply:
-    """The answer for an error that is not internal."""
-    if not isinstance(error, StoreError):
-        return failure(error.code, error.message)
-    more = {"outcome": "unknown"} if error.outcome_unknown else {}
-    return failure(error.code, error.message, **more)._replace(retry_after=error.retry_after)
+def of_error(error: SharqException, more: Mapping[str, str] | None = None) -> Reply:
+    """The answer for an error; `more` are further fields, by default those of the error."""
+    fields = more_about(error) if more is None else more
+    retry_after = getattr(error, "retry_after", None)
+    return failure(error.code, error.message, **fields)._replace(retry_after=retry_after)
 
 
 def method_not_allowed(allow: str) -> Reply:

@@ -11,6 +11,7 @@ from sharq import AsyncSharQ, EmbeddedStore
 from sharq.config import EMBEDDED, Settings
 from sharq_server.accesslog import AccessLog
 from sharq_server.app import SharQApplication
+from sharq_server.push import Push
 from sharq_server.upkeep import StoreKeeper, Sweep
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ class SharQServer:
     ) -> None:
         self.sq = AsyncSharQ(config)
         self.config: Settings = self.sq.settings
-        self.app = SharQApplication(self.sq, access_log, self.begin)
+        self.push = Push(self.sq)
+        self.app = SharQApplication(self.sq, self.push, access_log, self.begin)
         self._begun = False
         self._starting: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
@@ -64,6 +66,7 @@ class SharQServer:
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
+        await self.push.close()
         await self.sq.aclose()
         if self._keeper is not None and self._keeping is not None:
             self._keeper.stop()
@@ -76,6 +79,7 @@ class SharQServer:
         return self._starting
 
     async def _start(self, upkeep: bool) -> None:
+        self.push.start()
         await self.sq.start()
         if not upkeep:
             return

@@ -63,7 +63,9 @@ class Process:
             await self._stop.wait()
             server.app.draining = True
             listener.stop()
-            await self._drain(server)
+            async with asyncio.TaskGroup() as ends:
+                ends.create_task(server.push.drain(GRACE, self._stop_at_once))
+                ends.create_task(self._drain(server))
         finally:
             await listener.close_all_connections()
             await server.stop()

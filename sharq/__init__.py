@@ -8,17 +8,25 @@ from sharq.client import SharQ
 from sharq.config import Settings
 from sharq.embedded import EmbeddedStore, ServerLock
 from sharq.results import NewJob
+from sharq.wakeups import Watcher
+from sharq.worker import Worker
+from sharq.worker_job import Discard, LeasedJob, Retry
 
 __version__ = version("sharq")
 
 __all__ = [
     "AsyncSharQ",
     "Batch",
+    "Discard",
     "EmbeddedStore",
     "Job",
+    "LeasedJob",
     "NewJob",
+    "Retry",
     "ServerLock",
     "Settings",
     "SharQ",
+    "Watcher",
+    "Worker",
     "__version__",
 ]

@@ -29,6 +29,8 @@ cdef class Codec:
     cdef int _key(self, str queue_type, bytes suffix, str name) except -1
     cdef int _begin(self, str script, Py_ssize_t keys, Py_ssize_t arguments) except -1
     cdef int _type_keys(self, str queue_type) except -1
+    cdef int _waiting_keys(self, str queue_type) except -1
+    cdef int _leased(self, list leases) except -1
     cdef int _queue_keys(self, str queue_type, str queue_id) except -1
 
 
@@ -49,4 +51,6 @@ cdef class Batch:
     cdef list _jobs
     cdef Py_ssize_t _count
 
+    cdef int _check(self, Py_ssize_t start, Py_ssize_t stop) except -1
     cdef int _write_job(self, Writer out, Py_ssize_t at) except -1
+    cdef int _write_lease(self, Writer out, Py_ssize_t at) except -1

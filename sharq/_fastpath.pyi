@@ -9,6 +9,7 @@ are in milliseconds unless a name says otherwise.
 from collections.abc import Mapping, Sequence
 from typing import final
 
+from sharq.identifiers import Lease
 from sharq.results import NewJob
 
 @final
@@ -35,6 +36,15 @@ class Codec:
     def registry(self) -> bytes:
         """The key of the registry of types, ``{prefix}:types``."""
 
+    def channel(self, server_id: str) -> bytes:
+        """The pub/sub channel through which a server is woken, ``{prefix}:wake:server_id``."""
+
+    def woken_type(self, message: bytes) -> str | None:
+        """The type that a message on such a channel is about; None for a foreign message."""
+
+    def claim_sweep(self, hold: int) -> bytes:
+        """Pack the claim to be the one that sweeps for the next `hold` ms."""
+
     def clear(self, queue_type: str, queue_id: str, interval_retention: int, purge: bool) -> bytes:
         """Pack the removal of a queue's waiting jobs, with `purge` of its leases too.
 
@@ -48,11 +58,14 @@ class Codec:
         lease_ms: int,
         max_bytes: int,
         request_id: str | None = None,
+        server_id: str | None = None,
+        seq: int = 0,
     ) -> bytes:
         """Pack the lease of up to `count` jobs for `lease_ms` each.
 
-        The answer stays under `max_bytes`, or has one job. Without `request_id` it cannot be had
-        again.
+        The answer stays under `max_bytes`, or has one job. With `server_id` that server waits for
+        what it does not get. The answer can be had again under its `request_id`, and by a server
+        under the number `seq` of its last call; otherwise it cannot.
         """
 
     def enqueue(
@@ -84,6 +97,9 @@ class Codec:
         `retention`: ms for which ended jobs are remembered.
         """
 
+    def extend_many(self, queue_type: str, leases: list[Lease], by: int, retention: int) -> bytes:
+        """Pack the extension of up to a hundred leases of one type by `by` ms (0: of none)."""
+
     def finish(
         self,
         queue_type: str,
@@ -97,6 +113,14 @@ class Codec:
 
         Both retentions are in ms: of ended jobs, and of an interval of the API in an idle queue.
         """
+
+    def finish_many(
+        self, queue_type: str, leases: list[Lease], retention: int, interval_retention: int
+    ) -> bytes:
+        """Pack the end of up to a hundred leased jobs of one type, as `finish` does."""
+
+    def hand_on(self, queue_type: str, server_id: str) -> bytes:
+        """Pack that a server does not wait for jobs of a type, and that another may be told."""
 
     def interval(
         self, queue_type: str, queue_id: str, interval: int, interval_retention: int
@@ -117,6 +141,14 @@ class Codec:
 
     def list_types(self, cursor: str, count: int) -> bytes:
         """Pack one page, of about `count`, of the registry; `cursor` as for `list_queues`."""
+
+    def offer(
+        self, queue_type: str, server_id: str, wanted: int, offered: int, offer_ms: int
+    ) -> bytes:
+        """Pack the question how many jobs, up to `wanted`, are ready and offered by no server.
+
+        `offered`: what this one offers already. All of it stands for `offer_ms`.
+        """
 
     def ping(self) -> bytes:
         """Pack a script call that touches no key, for any node."""
@@ -145,6 +177,17 @@ class Codec:
 
         `counted` takes one requeue off the limit. The retentions, in ms, are as for `finish`.
         """
+
+    def release_many(
+        self,
+        queue_type: str,
+        leases: list[Lease],
+        delay: int,
+        counted: bool,
+        retention: int,
+        interval_retention: int,
+    ) -> bytes:
+        """Pack the return of up to a hundred leased jobs of one type, as `release` does."""
 
     def requeue(
         self, queue_type: str, batch: int, retention: int, interval_retention: int
@@ -203,7 +246,7 @@ class Job:
 class Batch:
     """The answer of a dequeue: leased jobs, in the order in which they were taken.
 
-    `reply` is the script's: the wait, then queue_id, job_id, n, requeues_remaining, attempt,
+    `reply` is the script's: wait and rank, then queue_id, job_id, n, requeues_remaining, attempt,
     length and payload of each job. It is turned into objects or into JSON only when asked for.
     Raises ValueError for a list that is not such a reply.
     """
@@ -223,6 +266,21 @@ class Batch:
         """Microseconds until the next queue of the type is ready; None: none is scheduled.
 
         0 where the dequeue got all that it asked for: the next one may come at once.
+        """
+
+    @property
+    def rank(self) -> int:
+        """How many servers that wait for the next queue have waited longer than this one."""
+
+    def part(self, start: int, stop: int) -> Batch:
+        """The jobs from `start` up to `stop` as a batch. IndexError where there are none such."""
+
+    def leases(self, start: int, stop: int) -> list[str]:
+        """The lease tokens of the jobs from `start` up to `stop`; IndexError as above."""
+
+    def jobs_json(self, start: int, stop: int, lease_ms: int) -> bytes:
+        """The jobs from `start` up to `stop` as a JSON array, with `lease_ms` as what is left of
+        their leases; IndexError as above.
         """
 
     def to_json(self) -> bytes:

@@ -32,8 +32,11 @@ cdef bytes DELAYED = b":d:"
 cdef bytes COUNTERS = b":c:"
 cdef bytes MARKS = b":f:"
 cdef bytes REQUEST = b":x:"
+cdef bytes WAITING = b":waiting"
 # and what follows the tag of the deployment.
 cdef bytes TYPES = b":types"
+cdef bytes SWEEP = b":sweep"
+cdef bytes WAKE = b":wake:"
 
 
 cdef class Writer:
@@ -173,6 +176,16 @@ cdef class Codec:
     def registry(self):
         return self._prefix + b"}" + TYPES
 
+    def channel(self, str server_id):
+        return self._prefix + b"}" + WAKE + server_id.encode()
+
+    def woken_type(self, bytes message not None):
+        cdef bytes head = self._prefix + b":"
+        cdef bytes tail = b"}" + WAITING
+        if not (message.startswith(head) and message.endswith(tail)):
+            return None
+        return message[len(head):-len(tail)].decode("ascii", "replace")
+
     # Script calls, in the order of the files in lua/
 
     cdef int _begin(self, str script, Py_ssize_t keys, Py_ssize_t arguments) except -1:
@@ -189,12 +202,35 @@ cdef class Codec:
         self._key(queue_type, READY, "")
         return self._key(queue_type, LEASES, "")
 
+    cdef int _waiting_keys(self, str queue_type) except -1:
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, READY, "")
+        return self._key(queue_type, WAITING, "")
+
+    # Leases of one type, without it.
+    cdef int _leased(self, list leases) except -1:
+        cdef Writer out = self._out
+        cdef str queue_id, job_id, n
+        for lease in leases:
+            _, queue_id, job_id, n = lease
+            out.word(queue_id)
+            out.word(job_id)
+            out.word(n)
+        return 0
+
     # The keys of a queue, or with "" their prefixes.
     cdef int _queue_keys(self, str queue_type, str queue_id) except -1:
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, RETURNED, queue_id)
         return self._key(queue_type, DELAYED, queue_id)
+
+    def claim_sweep(self, int64_t hold):
+        cdef Writer out = self._out
+        self._begin("claim_sweep", 1, 1)
+        out.blob(self._prefix + b"}" + SWEEP)
+        out.integer(hold)
+        return out.take()
 
     def clear(self, str queue_type, str queue_id, int64_t interval_retention, bint purge):
         cdef Writer out = self._out
@@ -207,27 +243,39 @@ cdef class Codec:
         return out.take()
 
     def dequeue(self, str queue_type, int64_t count, int64_t lease_ms, int64_t max_bytes,
-                str request_id=None):
+                str request_id=None, str server_id=None, int64_t seq=0):
         cdef Writer out = self._out
-        self._begin("dequeue", 4 if request_id is None else 5, 9)
+        # A server's call that is for no request of a client leaves a mark of its own.
+        cdef str mark = server_id if request_id is None else request_id
+        self._begin("dequeue", 5 if mark is None else 6, 11)
         self._type_keys(queue_type)
         self._key(queue_type, SERIAL, "")
-        if request_id is not None:
-            self._key(queue_type, REQUEST, request_id)
+        self._key(queue_type, WAITING, "")
+        if mark is not None:
+            self._key(queue_type, REQUEST, mark)
         self._queue_keys(queue_type, "")
         self._key(queue_type, COUNTERS, "")
         out.integer(count)
         out.integer(lease_ms)
         out.integer(max_bytes)
         out.word("" if request_id is None else request_id)
+        if server_id is None:
+            out.text(b"$0\r\n\r\n")
+        else:
+            out.blob(self.channel(server_id))
+        if request_id is None and server_id is not None:
+            out.integer(seq)
+        else:
+            out.text(b"$0\r\n\r\n")
         return out.take()
 
     def enqueue(self, str queue_type, str queue_id, str job_id, bytes payload,
                 int64_t interval, int64_t requeue_limit, max_length=None):
         cdef Writer out = self._out
-        self._begin("enqueue", 5, 7)
+        self._begin("enqueue", 6, 7)
         self._key(queue_type, VOID, "")
         self._key(queue_type, READY, "")
+        self._key(queue_type, WAITING, "")
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, DELAYED, queue_id)
@@ -247,9 +295,10 @@ cdef class Codec:
         cdef Writer out = self._out
         # A sequence may run code of its own, and that must not meet a call half packed.
         cdef list rows = list(jobs)
-        self._begin("enqueue_many", 2, 4 + 6 * len(rows))
+        self._begin("enqueue_many", 3, 4 + 6 * len(rows))
         self._key(queue_type, VOID, "")
         self._key(queue_type, READY, "")
+        self._key(queue_type, WAITING, "")
         self._key(queue_type, QUEUE, "")
         self._key(queue_type, ACTIVE, "")
         self._key(queue_type, DELAYED, "")
@@ -282,6 +331,19 @@ cdef class Codec:
         out.integer(by)
         return out.take()
 
+    def extend_many(self, str queue_type, list leases not None, int64_t by, int64_t retention):
+        cdef Writer out = self._out
+        self._begin("extend_many", 2, 5 + 3 * len(leases))
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, LEASES, "")
+        self._key(queue_type, ACTIVE, "")
+        self._key(queue_type, MARKS, "")
+        out.integer(retention)
+        self._key(queue_type, REQUEST, "")
+        out.integer(by)
+        self._leased(leases)
+        return out.take()
+
     def finish(self, str queue_type, str queue_id, str job_id, str n, int64_t retention,
                int64_t interval_retention):
         cdef Writer out = self._out
@@ -298,12 +360,31 @@ cdef class Codec:
         out.word(n)
         return out.take()
 
+    def finish_many(self, str queue_type, list leases not None, int64_t retention,
+                    int64_t interval_retention):
+        cdef Writer out = self._out
+        self._begin("finish_many", 2, 5 + 3 * len(leases))
+        self._key(queue_type, VOID, "")
+        self._key(queue_type, LEASES, "")
+        self._key(queue_type, QUEUE, "")
+        self._key(queue_type, ACTIVE, "")
+        self._key(queue_type, MARKS, "")
+        out.integer(retention)
+        out.integer(interval_retention)
+        self._leased(leases)
+        return out.take()
+
+    def hand_on(self, str queue_type, str server_id not None):
+        self._begin("hand_on", 3, 1)
+        self._waiting_keys(queue_type)
+        self._out.blob(self.channel(server_id))
+        return self._out.take()
+
     def interval(self, str queue_type, str queue_id, int64_t interval,
                  int64_t interval_retention):
         cdef Writer out = self._out
-        self._begin("interval", 5, 3)
-        self._key(queue_type, VOID, "")
-        self._key(queue_type, READY, "")
+        self._begin("interval", 6, 3)
+        self._waiting_keys(queue_type)
         self._key(queue_type, QUEUE, queue_id)
         self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, DELAYED, queue_id)
@@ -339,6 +420,18 @@ cdef class Codec:
         out.integer(count)
         return out.take()
 
+    def offer(self, str queue_type, str server_id not None, int64_t wanted, int64_t offered,
+              int64_t offer_ms):
+        cdef Writer out = self._out
+        self._begin("offer", 3, 5)
+        self._waiting_keys(queue_type)
+        self._key(queue_type, QUEUE, "")
+        out.blob(self.channel(server_id))
+        out.integer(wanted)
+        out.integer(offered)
+        out.integer(offer_ms)
+        return out.take()
+
     def ping(self):
         self._begin("ping", 0, 0)
         return self._out.take()
@@ -370,8 +463,9 @@ cdef class Codec:
     def release(self, str queue_type, str queue_id, str job_id, str n, int64_t delay,
                 bint counted, int64_t retention, int64_t interval_retention):
         cdef Writer out = self._out
-        self._begin("release", 7, 8)
+        self._begin("release", 8, 8)
         self._type_keys(queue_type)
+        self._key(queue_type, WAITING, "")
         self._queue_keys(queue_type, queue_id)
         self._key(queue_type, MARKS, "")
         out.integer(retention)
@@ -383,11 +477,27 @@ cdef class Codec:
         out.integer(1 if counted else 0)
         return out.take()
 
+    def release_many(self, str queue_type, list leases not None, int64_t delay, bint counted,
+                     int64_t retention, int64_t interval_retention):
+        cdef Writer out = self._out
+        self._begin("release_many", 4, 9 + 3 * len(leases))
+        self._type_keys(queue_type)
+        self._key(queue_type, WAITING, "")
+        self._queue_keys(queue_type, "")
+        self._key(queue_type, MARKS, "")
+        out.integer(retention)
+        out.integer(interval_retention)
+        out.integer(delay)
+        out.integer(1 if counted else 0)
+        self._leased(leases)
+        return out.take()
+
     def requeue(self, str queue_type, int64_t batch, int64_t retention,
                 int64_t interval_retention):
         cdef Writer out = self._out
-        self._begin("requeue", 3, 9)
+        self._begin("requeue", 4, 9)
         self._type_keys(queue_type)
+        self._key(queue_type, WAITING, "")
         self._queue_keys(queue_type, "")
         self._key(queue_type, COUNTERS, "")
         self._key(queue_type, MARKS, "")
@@ -424,7 +534,9 @@ cdef class Codec:
 
 # Replies
 
-# What the answer of a dequeue has of each job: queue_id job_id n left attempt length payload.
+# The answer of a dequeue begins with wait and rank; then it has of each job: queue_id job_id n left
+# attempt length payload.
+cdef Py_ssize_t HEAD = 2
 cdef Py_ssize_t FIELDS = 7
 
 
@@ -441,11 +553,11 @@ cdef class Batch:
     def __cinit__(self, str queue_type not None, list reply not None):
         cdef Py_ssize_t size = PyList_GET_SIZE(reply)
         cdef Py_ssize_t at
-        cdef bint fits = size % FIELDS == 1
+        cdef bint fits = size % FIELDS == HEAD
         # Whatever reads the values later takes their types for granted.
         for at in range(size):
             value = <object>PyList_GET_ITEM(reply, at)
-            if at == 0 or at % FIELDS == 5 or at % FIELDS == 6:
+            if at < HEAD or (at - HEAD) % FIELDS == 4 or (at - HEAD) % FIELDS == 5:
                 fits = fits and PyLong_CheckExact(value)
             else:
                 fits = fits and PyBytes_CheckExact(value)
@@ -465,6 +577,32 @@ cdef class Batch:
         return None if wait < 0 else wait
 
     @property
+    def rank(self):
+        return self._reply[1]
+
+    def part(self, Py_ssize_t start, Py_ssize_t stop):
+        cdef list reply = self._reply
+        self._check(start, stop)
+        return Batch(self.queue_type, reply[:HEAD]
+                     + reply[HEAD + start * FIELDS:HEAD + stop * FIELDS])
+
+    def leases(self, Py_ssize_t start, Py_ssize_t stop):
+        cdef Writer out = Writer()
+        cdef list leases = []
+        cdef Py_ssize_t at
+        self._check(start, stop)
+        for at in range(start, stop):
+            out.used = 0
+            self._write_lease(out, HEAD + at * FIELDS)
+            leases.append(PyUnicode_DecodeASCII(out.data, out.used, NULL))
+        return leases
+
+    cdef int _check(self, Py_ssize_t start, Py_ssize_t stop) except -1:
+        if not 0 <= start <= stop <= self._count:
+            raise IndexError("the batch has no such jobs")
+        return 0
+
+    @property
     def jobs(self):
         cdef Job job
         cdef list reply = self._reply
@@ -472,7 +610,7 @@ cdef class Batch:
         cdef Py_ssize_t at
         if self._jobs is None:
             jobs = []
-            for at in range(1, PyList_GET_SIZE(reply), FIELDS):
+            for at in range(HEAD, PyList_GET_SIZE(reply), FIELDS):
                 job = Job.__new__(Job)
                 job.queue_type = self.queue_type
                 job.queue_id = text_of(reply[at])
@@ -491,12 +629,9 @@ cdef class Batch:
         cdef list reply = self._reply
         cdef bytes queue_id = <bytes>PyList_GET_ITEM(reply, at)
         cdef bytes job_id = <bytes>PyList_GET_ITEM(reply, at + 1)
-        cdef bytes n = <bytes>PyList_GET_ITEM(reply, at + 2)
         cdef bytes left = <bytes>PyList_GET_ITEM(reply, at + 3)
         cdef bytes payload = <bytes>PyList_GET_ITEM(reply, at + 6)
         cdef int64_t length = <object>PyList_GET_ITEM(reply, at + 5)
-        cdef Py_ssize_t type_size = 0
-        cdef const char* type_text = PyUnicode_AsUTF8AndSize(self.queue_type, &type_size)
         out.text(b'"queue_id":"')
         out.raw(PyBytes_AS_STRING(queue_id), PyBytes_GET_SIZE(queue_id))
         out.text(b'","job_id":"')
@@ -508,21 +643,27 @@ cdef class Batch:
         out.text(b',"current_queue_length":')
         out.digits(length)
         out.text(b',"lease":"')
-        out.raw(type_text, type_size)
-        out.text(b"/")
-        out.raw(PyBytes_AS_STRING(queue_id), PyBytes_GET_SIZE(queue_id))
-        out.text(b"/")
-        out.raw(PyBytes_AS_STRING(job_id), PyBytes_GET_SIZE(job_id))
-        out.text(b"/")
-        out.raw(PyBytes_AS_STRING(n), PyBytes_GET_SIZE(n))
+        self._write_lease(out, at)
         return out.text(b'"')
+
+    cdef int _write_lease(self, Writer out, Py_ssize_t at) except -1:
+        cdef Py_ssize_t field
+        cdef Py_ssize_t type_size = 0
+        cdef const char* type_text = PyUnicode_AsUTF8AndSize(self.queue_type, &type_size)
+        cdef bytes part
+        out.raw(type_text, type_size)
+        for field in range(3):
+            part = <bytes>PyList_GET_ITEM(self._reply, at + field)
+            out.text(b"/")
+            out.text(part)
+        return 0
 
     def to_json(self):
         cdef Writer out = Writer()
         if self._count == 0:
             raise ValueError("the batch is empty")
         out.text(b'{"status":"success",')
-        self._write_job(out, 1)
+        self._write_job(out, HEAD)
         out.text(b"}")
         return out.take()
 
@@ -530,11 +671,29 @@ cdef class Batch:
         cdef Writer out = Writer()
         cdef Py_ssize_t at
         out.text(b'{"status":"success","jobs":[')
-        for at in range(1, PyList_GET_SIZE(self._reply), FIELDS):
-            out.text(b",{" if at > 1 else b"{")
+        for at in range(HEAD, PyList_GET_SIZE(self._reply), FIELDS):
+            out.text(b",{" if at > HEAD else b"{")
             self._write_job(out, at)
             out.text(b"}")
         out.text(b"]}")
+        return out.take()
+
+    def jobs_json(self, Py_ssize_t start, Py_ssize_t stop, int64_t lease_ms):
+        cdef Writer out = Writer()
+        cdef Py_ssize_t at
+        cdef int64_t attempt
+        self._check(start, stop)
+        out.text(b"[")
+        for at in range(HEAD + start * FIELDS, HEAD + stop * FIELDS, FIELDS):
+            out.text(b",{" if at > HEAD + start * FIELDS else b"{")
+            self._write_job(out, at)
+            attempt = <object>PyList_GET_ITEM(self._reply, at + 4)
+            out.text(b',"attempt":')
+            out.digits(attempt)
+            out.text(b',"lease_ms":')
+            out.digits(lease_ms)
+            out.text(b"}")
+        out.text(b"]")
         return out.take()
 
 

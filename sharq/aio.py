@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -14,7 +15,7 @@ from sharq._fastpath import Batch
 from sharq.call import Call
 from sharq.classic import Classic
 from sharq.cluster import ClusterLink, open_link
-from sharq.config import Settings
+from sharq.config import Settings, StoreSettings
 from sharq.embedded import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
 from sharq.flows import Flow, Flows
@@ -35,10 +36,12 @@ from sharq.results import (
     Extended,
     JobStatus,
     NewJob,
+    Offer,
     Overview,
     QueueMetrics,
 )
 from sharq.scripts import Scripts
+from sharq.wakeups import Wakeups, Watcher
 
 T = TypeVar("T")
 
@@ -64,6 +67,11 @@ class AsyncSharQ:
         self._link: Link | ClusterLink | None = None
         self._store: EmbeddedStore | None = None
         self._client: redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None
+        # A `*` tells the scripts of a cluster; see lua/include/wake.lua.
+        mark = "*" if self.settings.redis.clustered else "."
+        self.server_id = mark + secrets.token_hex(8)
+        self._watcher: Watcher | None = None
+        self._wakeups: Wakeups | None = None
 
     async def start(self) -> None:
         """Join the embedded store where one is configured, and begin to connect.
@@ -260,6 +268,20 @@ class AsyncSharQ:
         """Let a lease end at the later of its end and `by` ms from now."""
         return await self._run(self._flows.extend_job(queue_type, queue_id, job_id, by, lease))
 
+    async def finish_many(self, leases: Sequence[str]) -> list[Ended | StoreError]:
+        """End leased jobs for good by their tokens; each succeeds or fails alone, in order."""
+        return await self._run(self._flows.finish_many(leases))
+
+    async def release_many(
+        self, leases: Sequence[str], delay: int = 0, count_requeue: bool = True
+    ) -> list[Ended | StoreError]:
+        """Give leased jobs back by their tokens, as `release_job` does each."""
+        return await self._run(self._flows.release_many(leases, delay, count_requeue))
+
+    async def extend_many(self, leases: Sequence[str], by: int) -> list[Extended | StoreError]:
+        """Extend leases by their tokens, as `extend_job` does each; with 0, see what is left."""
+        return await self._run(self._flows.extend_many(leases, by))
+
     async def job_status(self, queue_type: str, queue_id: str, job_id: str) -> JobStatus:
         """Where a job stands."""
         return await self._run(self._flows.job_status(queue_type, queue_id, job_id))
@@ -296,6 +318,37 @@ class AsyncSharQ:
         """Take back all jobs whose leases have run out; how many there were."""
         return await self._run(self._flows.sweep())
 
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` what the store publishes for this server; to be called before `start`."""
+        self._watcher = watcher
+
+    # For servers, which hand jobs on to subscribers of theirs
+
+    async def dispatch(
+        self, queue_type: str, count: int, seq: int, request_id: str | None = None
+    ) -> Batch:
+        """Lease up to `count` jobs; this server waits from now on for what it did not get.
+
+        It is not waiting where the answer's `wait_us` is 0. The call may be repeated with the
+        same `seq`, as long as there was none with a later one, and under the `request_id` of a
+        client: it is answered with the same jobs.
+        """
+        flow = self._flows.dispatch(queue_type, count, self.server_id, seq, request_id)
+        return await self._run(flow)
+
+    async def offer(self, queue_type: str, wanted: int, offered: int, offer_ms: int) -> Offer:
+        """How many jobs are ready, up to `wanted`, that no server has offered to subscribers.
+
+        `offered` is what this server offers already. Its offers stand for `offer_ms`; for what
+        it lacks it waits from now on.
+        """
+        flow = self._flows.offer(queue_type, self.server_id, wanted, offered, offer_ms)
+        return await self._run(flow)
+
+    async def hand_on(self, queue_types: Sequence[str]) -> None:
+        """Wait for jobs of these types no longer, and let other servers know what is next."""
+        await self._run(self._flows.hand_on(queue_types, self.server_id))
+
     async def ping(self) -> None:
         """Run a script on every node of the store; raises where one does not answer."""
         call = self._flows.operations.ping()
@@ -310,24 +363,50 @@ class AsyncSharQ:
     # Inside
 
     def _make_flows(self) -> None:
-        settings = self.settings
-        operations = Operations(settings.redis.key_prefix, settings.sharq, self._scripts)
-        self._flows = Flows(operations, settings.sharq, time.monotonic)
+        operations = self._operations(self.settings)
+        self._flows = Flows(operations, self.settings.sharq, time.monotonic)
         self._classic = Classic(self._flows)
+
+    def _operations(self, settings: Settings) -> Operations:
+        return Operations(settings.redis.key_prefix, settings.sharq, self._scripts)
 
     async def _change(self, settings: Settings) -> None:
         """Go over to a new hold on the embedded store, if any, and a new link."""
         store = await _join(settings)
-        link = open_link(at_socket(settings.redis, store), self._scripts.by_digest)
+        address = at_socket(settings.redis, store)
+        link = open_link(address, self._scripts.by_digest)
         await link.start()
         await self._leave_for(link, store)
+        if self._watcher is not None:
+            operations = self._operations(settings)
+            self._wakeups = self._listen(address, operations, link, self._watcher)
+
+    def _listen(
+        self,
+        address: StoreSettings,
+        operations: Operations,
+        link: Link | ClusterLink,
+        watcher: Watcher,
+    ) -> Wakeups:
+        wakeups = Wakeups(
+            address,
+            operations.channel(self.server_id),
+            operations.woken_type,
+            watcher,
+            others=(lambda: link.nodes) if isinstance(link, ClusterLink) else tuple,
+        )
+        wakeups.start()
+        return wakeups
 
     async def _leave_for(
         self, link: Link | ClusterLink | None, store: EmbeddedStore | None
     ) -> None:
         former_link, former_store, client = self._link, self._store, self._client
+        wakeups, self._wakeups = self._wakeups, None
         self._link, self._store, self._client = link, store, None
         try:
+            if wakeups is not None:
+                await wakeups.aclose()
             if client is not None:
                 await client.aclose()
             if former_link is not None:

@@ -244,6 +244,20 @@ class SharQ:
         """Let a lease end at the later of its end and `by` ms from now."""
         return self._run(self._flows.extend_job(queue_type, queue_id, job_id, by, lease))
 
+    def finish_many(self, leases: Sequence[str]) -> list[Ended | StoreError]:
+        """End leased jobs for good by their tokens; each succeeds or fails alone, in order."""
+        return self._run(self._flows.finish_many(leases))
+
+    def release_many(
+        self, leases: Sequence[str], delay: int = 0, count_requeue: bool = True
+    ) -> list[Ended | StoreError]:
+        """Give leased jobs back by their tokens, as `release_job` does each."""
+        return self._run(self._flows.release_many(leases, delay, count_requeue))
+
+    def extend_many(self, leases: Sequence[str], by: int) -> list[Extended | StoreError]:
+        """Extend leases by their tokens, as `extend_job` does each; with 0, see what is left."""
+        return self._run(self._flows.extend_many(leases, by))
+
     def job_status(self, queue_type: str, queue_id: str, job_id: str) -> JobStatus:
         """Where a job stands."""
         return self._run(self._flows.job_status(queue_type, queue_id, job_id))

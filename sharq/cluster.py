@@ -60,6 +60,11 @@ class ClusterLink:
         """Whether the map is known and no node that is in use is away."""
         return self._topology.version > 0 and all(link.connected for link in self._links.values())
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The primaries that are known."""
+        return tuple(self._topology.primaries)
+
     async def start(self) -> None:
         """Begin to connect. Does not wait, and does not fail because the store is away."""
         if self._beginning is None:

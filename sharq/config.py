@@ -132,6 +132,13 @@ class ServerSettings:
     workers: int = field(
         default=1, metadata=_option(kinds.integer(1, 256), "Number of server processes.")
     )
+    heartbeat: int = field(
+        default=20_000,
+        metadata=_option(
+            kinds.milliseconds(100),
+            "Time between two pings of a websocket; one that is silent for two of them is closed.",
+        ),
+    )
     accesslog: str | None = field(
         default=None,
         metadata=_option(

@@ -24,17 +24,20 @@ from sharq.identifiers import (
     check_interval,
     check_lease,
     check_requeue_limit,
+    find_lease,
     invalid,
 )
 from sharq.operations import BULK_SIZE, REGISTRATION_AGE, Operations
 from sharq.payloads import check_payload
 from sharq.results import (
+    INVALID,
     Cleared,
     Ended,
     Enqueued,
     Extended,
     JobStatus,
     NewJob,
+    Offer,
     Overview,
     QueueMetrics,
 )
@@ -176,6 +179,81 @@ class Flows:
         extended: Extended = yield self.operations.extend(*meant, by)
         return extended
 
+    def finish_many(self, leases: Sequence[Any]) -> Flow[list[Ended | StoreError]]:
+        """End leased jobs for good; the outcome or the failure of each, in order."""
+        return (yield from self._with_leases(leases, self.operations.finish_many, _NOT_ENDED))
+
+    def release_many(
+        self, leases: Sequence[Any], delay: Any, count_requeue: Any
+    ) -> Flow[list[Ended | StoreError]]:
+        """Give leased jobs back; the outcome or the failure of each, in order."""
+        check_interval("delay", delay)
+        if not isinstance(count_requeue, bool):
+            raise invalid("count_requeue")
+
+        def release(queue_type: str, chunk: list[Lease]) -> Call[list[Ended]]:
+            return self.operations.release_many(queue_type, chunk, delay, count_requeue)
+
+        return (yield from self._with_leases(leases, release, _NOT_ENDED))
+
+    def extend_many(self, leases: Sequence[Any], by: Any) -> Flow[list[Extended | StoreError]]:
+        """Let leases end later; the outcome or the failure of each, in order."""
+        check_integer("by", by, 0, MAX_INTERVAL)
+
+        def extend(queue_type: str, chunk: list[Lease]) -> Call[list[Extended]]:
+            return self.operations.extend_many(queue_type, chunk, by)
+
+        return (yield from self._with_leases(leases, extend, _NOT_EXTENDED))
+
+    def _with_leases(
+        self,
+        tokens: Sequence[Any],
+        make_call: Callable[[str, list[Lease]], Call[list[T]]],
+        not_valid: T,
+    ) -> Flow[list[T | StoreError]]:
+        """Calls for leases of any types, those of a type together, `BULK_SIZE` in each."""
+        results: list[T | StoreError] = [not_valid] * len(tokens)
+        by_type: dict[str, list[tuple[int, Lease]]] = {}
+        for index, token in enumerate(tokens):
+            lease = find_lease(token)
+            if lease is not None:
+                by_type.setdefault(lease.queue_type, []).append((index, lease))
+        chunks = [
+            (queue_type, meant[at : at + BULK_SIZE])
+            for queue_type, meant in by_type.items()
+            for at in range(0, len(meant), BULK_SIZE)
+        ]
+        calls = [make_call(name, [lease for _, lease in chunk]) for name, chunk in chunks]
+        answers = (yield calls) if calls else []
+        for (_, chunk), answer in zip(chunks, answers, strict=True):
+            failed = isinstance(answer, StoreError)
+            for at, (index, _) in enumerate(chunk):
+                results[index] = answer if failed else answer[at]
+        return results
+
+    # What servers do
+
+    def dispatch(
+        self, queue_type: str, count: int, server_id: str, seq: int, request_id: str | None
+    ) -> Flow[Batch]:
+        """Lease up to `count` jobs, and wait for what is lacking."""
+        batch: Batch = yield self.operations.dispatch(queue_type, count, server_id, seq, request_id)
+        return batch
+
+    def offer(
+        self, queue_type: str, server_id: str, wanted: int, offered: int, offer_ms: int
+    ) -> Flow[Offer]:
+        """How many jobs may be offered, and wait for what is lacking."""
+        answer: Offer = yield self.operations.offer(
+            queue_type, server_id, wanted, offered, offer_ms
+        )
+        return answer
+
+    def hand_on(self, queue_types: Sequence[str], server_id: str) -> Flow[None]:
+        """Wait for jobs of these types no longer."""
+        if queue_types:
+            _unfailed((yield [self.operations.hand_on(name, server_id) for name in queue_types]))
+
     def job_status(self, queue_type: Any, queue_id: Any, job_id: Any) -> Flow[JobStatus]:
         """Where a job stands."""
         job = _check_job(queue_type, queue_id, job_id)
@@ -313,6 +391,9 @@ class Flows:
             self._registered.clear()
         self._registered[queue_type] = registration
 
+
+_NOT_ENDED = Ended(INVALID)
+_NOT_EXTENDED = Extended(INVALID, 0)
 
 _NEVER = _Registration(float("-inf"), float("-inf"))
 

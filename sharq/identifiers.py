@@ -70,9 +70,15 @@ class Lease(NamedTuple):
     n: str
 
 
+def find_lease(token: Any) -> Lease | None:
+    """Return the parts of a well-formed lease token, or None."""
+    match = _LEASE.fullmatch(token) if isinstance(token, str) else None
+    return None if match is None else Lease._make(match.groups())
+
+
 def check_lease(token: Any) -> Lease:
     """Return the parts of a well-formed lease token; raise `BadArgumentException` otherwise."""
-    match = _LEASE.fullmatch(token) if isinstance(token, str) else None
-    if match is None:
+    lease = find_lease(token)
+    if lease is None:
         raise invalid("lease")
-    return Lease(*match.groups())
+    return lease

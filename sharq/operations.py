@@ -9,6 +9,7 @@ from sharq import results
 from sharq._fastpath import Batch, Codec
 from sharq.call import Call
 from sharq.config import QueueSettings
+from sharq.identifiers import Lease, is_identifier
 from sharq.results import (
     Cleared,
     Ended,
@@ -16,6 +17,7 @@ from sharq.results import (
     Extended,
     JobStatus,
     NewJob,
+    Offer,
     QueueMetrics,
     Swept,
 )
@@ -94,6 +96,62 @@ class Operations:
         packed = self._codec.dequeue(queue_type, count, self._lease_ms, BATCH_BYTES, request_id)
         key = self._codec.tag(queue_type)
         return Call(packed, key, lambda reply: Batch(queue_type, reply), request_id is not None)
+
+    def dispatch(
+        self, queue_type: str, count: int, server_id: str, seq: int, request_id: str | None
+    ) -> Call[Batch]:
+        """Lease up to `count` jobs for a server, which waits from now on for what it lacks."""
+        packed = self._codec.dequeue(
+            queue_type, count, self._lease_ms, BATCH_BYTES, request_id, server_id, seq
+        )
+        key = self._codec.tag(queue_type)
+        return Call(packed, key, lambda reply: Batch(queue_type, reply), True)
+
+    def offer(
+        self, queue_type: str, server_id: str, wanted: int, offered: int, offer_ms: int
+    ) -> Call[Offer]:
+        """How many jobs a server may offer; it waits from now on for what it lacks."""
+        packed = self._codec.offer(queue_type, server_id, wanted, offered, offer_ms)
+        return Call(packed, self._codec.tag(queue_type), _offer, True)
+
+    def hand_on(self, queue_type: str, server_id: str) -> Call[bool]:
+        """Wait no longer, and let another server know what is next."""
+        packed = self._codec.hand_on(queue_type, server_id)
+        return Call(packed, self._codec.tag(queue_type), bool, True)
+
+    def channel(self, server_id: str) -> bytes:
+        """The pub/sub channel through which a server is woken."""
+        return self._codec.channel(server_id)
+
+    def woken_type(self, message: bytes) -> str | None:
+        """The type that a message on such a channel is about; None for a foreign message."""
+        queue_type = self._codec.woken_type(message)
+        return queue_type if is_identifier(queue_type) else None
+
+    def finish_many(self, queue_type: str, leases: list[Lease]) -> Call[list[Ended]]:
+        """End up to `BULK_SIZE` leased jobs of one type."""
+        packed = self._codec.finish_many(
+            queue_type, leases, self._retention, self._interval_retention
+        )
+        return Call(packed, self._codec.tag(queue_type), _ended_many)
+
+    def release_many(
+        self, queue_type: str, leases: list[Lease], delay: int, counted: bool
+    ) -> Call[list[Ended]]:
+        """Give up to `BULK_SIZE` leased jobs of one type back, `delay` ms from now."""
+        packed = self._codec.release_many(
+            queue_type, leases, delay, counted, self._retention, self._interval_retention
+        )
+        return Call(packed, self._codec.tag(queue_type), _ended_many)
+
+    def extend_many(self, queue_type: str, leases: list[Lease], by: int) -> Call[list[Extended]]:
+        """Extend up to `BULK_SIZE` leases of one type by `by` ms."""
+        packed = self._codec.extend_many(queue_type, leases, by, self._retention)
+        return Call(packed, self._codec.tag(queue_type), _extended_many, True)
+
+    def claim_sweep(self, hold: int) -> Call[bool]:
+        """Claim to be the one that sweeps for the next `hold` ms; False where another one is."""
+        return Call(self._codec.claim_sweep(hold), self._codec.registry(), bool)
 
     def finish(self, queue_type: str, queue_id: str, job_id: str, n: str) -> Call[Ended]:
         """End a leased job for good; an empty `n` means whichever lease holds it."""
@@ -200,8 +258,33 @@ def _enqueued_many(reply: list[Any]) -> list[Enqueued]:
 
 
 def _ended(reply: bytes) -> Ended:
-    outcome = reply.decode()
-    return Ended(results.SUCCESS if outcome == results.QUEUED else outcome)
+    return _ENDED[reply]
+
+
+def _ended_many(reply: list[bytes]) -> list[Ended]:
+    return [_ENDED[outcome] for outcome in reply]
+
+
+_ENDED = {
+    word.encode(): Ended(results.SUCCESS if word == results.QUEUED else word)
+    for word in (
+        results.QUEUED,
+        results.SUCCESS,
+        results.DEAD,
+        results.NOT_ACTIVE,
+        results.STALE_LEASE,
+        results.ALREADY_FINISHED,
+    )
+}
+
+
+def _extended_many(reply: list[Any]) -> list[Extended]:
+    return [Extended(reply[i].decode(), reply[i + 1]) for i in range(0, len(reply), 2)]
+
+
+def _offer(reply: list[int]) -> Offer:
+    granted, wait, rank = reply
+    return Offer(granted, None if wait < 0 else wait, rank)
 
 
 def _extended(reply: list[Any]) -> Extended:
@@ -222,8 +305,9 @@ def _job_status(reply: list[Any]) -> JobStatus:
 
 
 def _swept(reply: list[int]) -> Swept:
-    returned, discarded, more, wait, vacant = reply
-    return Swept(returned, discarded, bool(more), None if wait < 0 else wait, bool(vacant))
+    returned, discarded, more, wait, idle, vacant = reply
+    wait_us = None if wait < 0 else wait
+    return Swept(returned, discarded, bool(more), wait_us, bool(idle), bool(vacant))
 
 
 def _counts(reply: list[int]) -> tuple[dict[int, int], dict[int, int]]:

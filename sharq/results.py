@@ -21,6 +21,7 @@ NOT_ACTIVE: Final = "not_active"
 STALE_LEASE: Final = "stale_lease"
 ALREADY_FINISHED: Final = "already_finished"
 NOT_FOUND: Final = "not_found"
+INVALID: Final = "invalid_argument"
 
 
 class NewJob(NamedTuple):
@@ -50,17 +51,30 @@ class Ended(NamedTuple):
     """How a finish or a release went.
 
     `outcome`: SUCCESS (finished, or queued again), DEAD (released with no requeue left),
-    NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED.
+    NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED; of many also INVALID, for what is no lease token.
     """
 
     outcome: str
 
 
 class Extended(NamedTuple):
-    """`outcome`: SUCCESS, NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED. `lease_ms`: what is left."""
+    """`outcome`: SUCCESS, or as in `Ended`. `lease_ms`: what is left of the lease."""
 
     outcome: str
     lease_ms: int
+
+
+class Offer(NamedTuple):
+    """How many jobs a server may offer to its subscribers.
+
+    `wait_us`: microseconds until there may be more, None where none is scheduled, 0 where the
+    server got all that it wanted and does not wait. `rank`: how many servers wait for the same
+    and have waited longer.
+    """
+
+    granted: int
+    wait_us: int | None
+    rank: int
 
 
 class Cleared(NamedTuple):
@@ -118,11 +132,12 @@ class Swept:
     """One call of the sweep: jobs taken back, whether more are due, and what is left.
 
     `next_expiry_us` is the time until the next lease of the type runs out, None where there
-    is none; `vacant` tells that the type has neither jobs nor counters.
+    is none. `idle` tells that the type has no jobs, `vacant` that it has no counters either.
     """
 
     returned: int
     discarded: int
     more: bool
     next_expiry_us: int | None
+    idle: bool
     vacant: bool

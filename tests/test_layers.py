@@ -29,15 +29,23 @@ FLOORS = (
     # transport
     (
         "sharq",
-        "connection wire keeper link blocking link_sync slots routing cluster opening"
+        "connection wire keeper link wakeups blocking link_sync slots routing cluster opening"
         " data_folder store_process embedded",
     ),
     # faces
-    ("sharq", "client aio __init__"),
+    ("sharq", "client aio"),
+    ("sharq", "worker_frames worker_job worker_log worker_outbox"),
+    ("sharq", "worker_protocol worker"),
+    ("sharq", "worker_cli __init__ __main__"),
     # the server: what goes over the wire, what a route does, the application, the process
-    ("sharq_server", "replies bodies framing incidents accesslog options"),
+    (
+        "sharq_server",
+        "replies refusals json_forms push_frames bodies framing incidents accesslog options",
+    ),
     ("sharq_server", "handlers routing listener"),
-    ("sharq_server", "exchange app"),
+    ("sharq_server", "timer schedule credit returns leases"),
+    ("sharq_server", "dispatch longpoll session subscription push_operations push"),
+    ("sharq_server", "websocket exchange app"),
     ("sharq_server", "upkeep service"),
     ("sharq_server", "serving processes demo_tenants demo_screen demo __init__ __main__"),
 )
@@ -65,7 +73,9 @@ MAY_USE_ANYWAY = {"sharq.config": {"os"}, "sharq.option_kinds": {"os"}}
 
 PUBLIC = {"sharq", "sharq.errors", "sharq.results", "sharq.config", "sharq.identifiers"}
 
-KEY_SPELLING = re.compile(r"[{}]|:[acdfqrx]:|:(?:leases|ready|serial|types|void)\b")
+KEY_SPELLING = re.compile(
+    r"[{}]|:[acdfqrx]:|:(?:leases|ready|serial|sweep|types|void|waiting|wake)\b"
+)
 
 
 def sources() -> Iterator[tuple[str, Path]]:

@@ -2,15 +2,9 @@
 -- KEYS: void leases queue active
 -- ARGV: marks retention interval_retention queue_id job_id n
 -- Returns: status (success, not_active, stale_lease, already_finished)
---@include status clock record queue bucket mark lease
-local member = ARGV[4] .. '/' .. ARGV[5]
-local retention = tonumber(ARGV[2])
-local job, refusal = held(KEYS[4], ARGV[5], ARGV[6], ARGV[1], retention, member)
-if not job then
-  return refusal
-end
-redis.call('HDEL', KEYS[4], ARGV[5])
-redis.call('ZREM', KEYS[2], member)
-write_mark(ARGV[1], retention, member, job.n, FINISHED)
-settle_if_idle(KEYS[3], KEYS[4], tonumber(ARGV[3]))
-return SUCCESS
+--@include status clock record queue bucket mark lease finish_job
+local k = {
+  leases = KEYS[2], queue = KEYS[3], active = KEYS[4], marks = ARGV[1],
+  retention = tonumber(ARGV[2]), interval_retention = tonumber(ARGV[3]),
+}
+return finish_job(k, ARGV[4], ARGV[5], ARGV[6])

@@ -1,11 +1,11 @@
 -- Gives a leased job back before its lease ends.
--- KEYS: void ready leases queue active returned delayed
+-- KEYS: void ready leases waiting queue active returned delayed
 -- ARGV: marks retention interval_retention queue_id job_id n delay counted
 -- Returns: status (queued, dead, not_active, stale_lease, already_finished)
---@include status clock record spend queue schedule bucket mark lease give_back
+--@include status clock record spend queue schedule bucket mark lease give_back waiting wake
 local k = {
-  ready = KEYS[2], leases = KEYS[3], queue = KEYS[4], active = KEYS[5], returned = KEYS[6],
-  delayed = KEYS[7], marks = ARGV[1], retention = tonumber(ARGV[2]),
+  ready = KEYS[2], leases = KEYS[3], queue = KEYS[5], active = KEYS[6], returned = KEYS[7],
+  delayed = KEYS[8], marks = ARGV[1], retention = tonumber(ARGV[2]),
   interval_retention = tonumber(ARGV[3]),
 }
 local queue_id, job_id = ARGV[4], ARGV[5]
@@ -14,4 +14,6 @@ local job, refusal =
 if not job then
   return refusal
 end
-return give_back(k, queue_id, job_id, job, ARGV[8] == '1', tonumber(ARGV[7]))
+local status, at = give_back(k, queue_id, job_id, job, ARGV[8] == '1', tonumber(ARGV[7]))
+wake(KEYS[4], at)
+return status

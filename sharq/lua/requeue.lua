@@ -1,11 +1,12 @@
 -- Takes back up to `batch` jobs whose leases have run out.
--- KEYS: void ready leases
+-- KEYS: void ready leases waiting
 -- ARGV: queues actives returned delayed counters marks retention interval_retention batch
 -- Returns: jobs queued again, jobs discarded, more are due (1 or 0), µs until the next lease
---   runs out (-1: none is held), the type has neither jobs nor counters (1 or 0)
---@include status clock record spend queue schedule bucket count mark give_back
+--   runs out (-1: none is held), the type has no jobs (1 or 0), and no counters either (1 or 0)
+--@include status clock record spend queue schedule bucket count mark give_back waiting wake
 local ready, leases, batch = KEYS[2], KEYS[3], tonumber(ARGV[9])
 local queued, discarded = 0, 0
+local earliest
 local expired = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, batch)
 for _, member in ipairs(expired) do
   local queue_id, job_id = string.match(member, '^([^/]+)/(.+)$')
@@ -17,22 +18,27 @@ for _, member in ipairs(expired) do
   local record = redis.call('HGET', k.active, job_id)
   if not record then
     redis.call('ZREM', leases, member)
-  elseif give_back(k, queue_id, job_id, unpack_leased(record), true, 0) == DEAD then
-    discarded = discarded + 1
   else
-    queued = queued + 1
+    local status, at = give_back(k, queue_id, job_id, unpack_leased(record), true, 0)
+    if status == DEAD then
+      discarded = discarded + 1
+    else
+      queued = queued + 1
+      earliest = math.min(at, earliest or at)
+    end
   end
 end
+wake(KEYS[4], earliest)
 
 local next_expiry = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2]
 local wait = next_expiry and math.max(0, next_expiry * 1000 - now_us) or -1
-local vacant = 0
+local idle, vacant = 0, 0
 if not next_expiry and redis.call('EXISTS', ready) == 0 then
-  vacant = 1
+  idle, vacant = 1, 1
   for ago = 0, COUNTERS_TTL / 60000 do
     if redis.call('EXISTS', counter_bucket(ARGV[5], ago)) == 1 then
       vacant = 0
     end
   end
 end
-return {queued, discarded, #expired == batch and 1 or 0, wait, vacant}
+return {queued, discarded, #expired == batch and 1 or 0, wait, idle, vacant}

@@ -19,6 +19,7 @@ import sharq
 from sharq import results
 from sharq._fastpath import Codec
 from sharq.call import Call
+from sharq.identifiers import Lease
 from sharq.results import NewJob
 from sharq.scripts import Scripts, expand
 from tests.support.direct import DirectStore
@@ -44,7 +45,9 @@ KEYS = {
     "returned": "{p:queue_type}:r:queue_id",
     "delayed": "{p:queue_type}:d:queue_id",
     "request": "{p:queue_type}:x:request_id",
+    "waiting": "{p:queue_type}:waiting",
     "types": "{p}:types",
+    "sweep": "{p}:sweep",
 }
 PREFIXES = {
     "queues": "{p:queue_type}:q:",
@@ -54,6 +57,7 @@ PREFIXES = {
     "counters": "{p:queue_type}:c:",
     "marks": "{p:queue_type}:f:",
     "requests": "{p:queue_type}:x:",
+    "channel": "{p}:wake:server_id",
 }
 
 
@@ -137,6 +141,7 @@ PARAMETERS = {
 NUMBERS = (
     *("age", "batch", "by", "count", "delay", "interval", "interval_retention", "lease_ms"),
     *("max_bytes", "max_length", "requeue_limit", "retention"),
+    *("hold", "seq", "wanted", "offered", "offer_ms"),
 )
 # Arguments of the codec's methods with a value that tells which one it is; that of a text is its
 # name.
@@ -153,10 +158,10 @@ def packed_words(name: str, *left_out: str, **values: Any) -> list[str]:
     return [word.decode() for word in reader.gets()]
 
 
-def announced_words(name: str, *left_out: str, jobs: int = 0) -> list[str]:
+def announced_words(name: str, *left_out: str, jobs: int = 0, **values: str) -> list[str]:
     header = HEADERS[name]
     words = PREFIXES | {name: str(number) for name, number in NUMBER.items()}
-    words |= dict.fromkeys(FLAGS, "1") | {f"{name}_id": "" for name in left_out}
+    words |= dict.fromkeys(FLAGS, "1") | values
     keys = [KEYS[key.rstrip("?")] for key in header.keys if key.rstrip("?") not in left_out]
     arguments = [words.get(argument, argument) for argument in header.arguments]
     for at in range(jobs):
@@ -164,13 +169,34 @@ def announced_words(name: str, *left_out: str, jobs: int = 0) -> list[str]:
     return ["EVALSHA", name, str(len(keys)), *keys, *arguments]
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if name != "enqueue_many"])
+MANY = ("enqueue_many", "finish_many", "release_many", "extend_many")
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name not in (*MANY, "dequeue")])
 def test_a_header_names_what_is_sent(name: str) -> None:
     assert packed_words(name) == announced_words(name)
 
 
-def test_a_dequeue_without_a_request_leaves_its_key_out() -> None:
-    assert packed_words("dequeue", "request_id") == announced_words("dequeue", "request")
+def test_a_dequeue_of_a_client_has_no_channel() -> None:
+    nothing = {"channel": "", "seq": ""}
+    assert packed_words("dequeue", "server_id") == announced_words("dequeue", **nothing)
+    assert packed_words("dequeue", "server_id", "request_id") == announced_words(
+        "dequeue", "request", request_id="", **nothing
+    )
+
+
+def test_a_dequeue_of_a_server_leaves_a_mark_of_its_own() -> None:
+    words = announced_words("dequeue", request_id="")
+    mark = words.index("{p:queue_type}:x:request_id")
+    words[mark] = "{p:queue_type}:x:server_id"
+    assert packed_words("dequeue", "request_id") == words
+    assert packed_words("dequeue") == announced_words("dequeue", seq="")
+
+
+@pytest.mark.parametrize("name", MANY[1:])
+def test_the_header_for_many_leases_names_what_is_sent_for_each(name: str) -> None:
+    leases = [Lease("queue_type", f"queue_id{at}", f"job_id{at}", f"n{at}") for at in range(3)]
+    assert packed_words(name, leases=leases) == announced_words(name, jobs=3)
 
 
 def test_the_header_for_many_names_what_is_sent_for_each() -> None:
@@ -190,8 +216,11 @@ def test_the_header_for_many_names_what_is_sent_for_each() -> None:
     assert packed_words("enqueue_many", jobs=jobs) == announced_words("enqueue_many", jobs=3)
 
 
+OF_NO_TYPE = ([], ["types"], ["sweep"])
+
+
 def test_every_script_of_a_type_declares_the_guard_first() -> None:
-    of_a_type = [header.keys for header in HEADERS.values() if header.keys not in ([], ["types"])]
+    of_a_type = [header.keys for header in HEADERS.values() if header.keys not in OF_NO_TYPE]
     assert {keys[0] for keys in of_a_type} == {"void"}
 
 
@@ -246,6 +275,12 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("dequeue", ("mail", 1, 60000, 1000)),
     ("dequeue", ("mail", 2, 60000, 1000, "r1")),
     ("dequeue", ("mail", 2, 60000, 1000, "r1")),
+    ("dequeue", ("mail", 2, 60000, 1000, None, ".s1", 1)),
+    ("dequeue", ("mail", 2, 60000, 1000, "r2", ".s1", 1)),
+    ("offer", ("mail", ".s1", 2, 0, 250)),
+    ("hand_on", ("mail", ".s1")),
+    ("claim_sweep", (900,)),
+    ("claim_sweep", (900,)),
     ("list_queues", ("mail", False, "0", 10)),
     ("status", (*MAIL, "j1", 60000)),
     ("status", (*MAIL, "j4", 60000)),
@@ -271,6 +306,10 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("interval", ("mail", "eve", 0, 60000)),
     ("interval_reset", (*MAIL, 60000)),
     ("interval_reset", (*MAIL, 60000)),
+    ("finish_many", ("mail", [], 60000, 0)),
+    ("finish_many", ("mail", [Lease(*MAIL, "j1", "1"), Lease(*MAIL, "j2", "1")], 60000, 0)),
+    ("release_many", ("mail", [Lease(*MAIL, "j1", "1")], 0, True, 60000, 0)),
+    ("extend_many", ("mail", [Lease(*MAIL, "j1", "1")], 0, 60000)),
     ("clear", (*MAIL, 60000, True)),
     ("clear", (*MAIL, 60000, False)),
     ("unregister", ("mail", 60000)),
@@ -321,6 +360,7 @@ STATUS_WORDS = dict(
 
 def test_the_words_are_those_of_the_results() -> None:
     named = {name: value for name, value in vars(results).items() if name.isupper()}
+    assert named.pop("INVALID") == "invalid_argument", "what is no lease never gets to a script"
     assert named == STATUS_WORDS
 
 

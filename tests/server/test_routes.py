@@ -343,7 +343,8 @@ async def test_a_request_id_makes_a_dequeue_safe_to_repeat(rest: Rest) -> None:
         ("request_id=" + "x" * 101, "request_id"),
         ("request_id=%ff", "request_id"),
         ("request_id=a%0a", "request_id"),
-        ("wait=1", "wait"),
+        *((f"wait={text}", "wait") for text in ("-1", "31", "30.1", "x", "", "1e1", "nan", "001")),
+        ("wait=1&wait=1", "wait"),
         ("Count=1", "Count"),
         ("lease=1", "lease"),
     ],
@@ -422,6 +423,9 @@ async def test_a_bulk_keeps_the_order_of_a_queue(rest: Rest) -> None:
     assert out == list(range(1000))
 
 
+NO_EXCHANGE: Any = None
+
+
 async def test_other_requests_get_their_turn_while_a_bulk_is_looked_at(
     server: SharQServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -442,7 +446,9 @@ async def test_other_requests_get_their_turn_while_a_bulk_is_looked_at(
     monkeypatch.setattr(server.sq, "submit_many", submit_many)
     job = {"queue_type": "t", "queue_id": "q", "interval": 0, "job_id": "j", "payload": 1}
     body = json.dumps({"jobs": [job] * 1000}).encode()
-    await asyncio.gather(handlers.enqueue_many(server.sq, Request((), "", body)), others())
+    await asyncio.gather(
+        handlers.enqueue_many(server.sq, Request((), "", body, NO_EXCHANGE)), others()
+    )
     assert turns_before >= 9
 
 

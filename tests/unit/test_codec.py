@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import sharq
 from sharq._fastpath import Batch, Codec, Job, json_depth
+from sharq.identifiers import Lease
 from sharq.results import NewJob
 from sharq.scripts import Scripts
 
@@ -28,7 +29,10 @@ CODEC = Codec("p", DIGESTS)
 # T stands for the tag of the type "mail", '' for an empty word.
 QUEUE_KEYS = "T:q:bob T:a:bob T:r:bob T:d:bob"
 QUEUE_PREFIXES = "T:q: T:a: T:r: T:d:"
+DEQUEUE_KEYS = "T:void T:ready T:leases T:serial T:waiting"
+LEASES = [Lease("mail", "bob", "j1", "17"), Lease("mail", "eve", "j2", "18")]
 CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
+    "claim_sweep": [((900,), "1 {p}:sweep 900")],
     "clear": [
         (("mail", "bob", 7, False), f"7 T:void T:ready T:leases {QUEUE_KEYS} 7 bob 0"),
         (("mail", "bob", 7, True), f"7 T:void T:ready T:leases {QUEUE_KEYS} 7 bob 1"),
@@ -36,29 +40,37 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "dequeue": [
         (
             ("mail", 3, 60000, 262144),
-            f"4 T:void T:ready T:leases T:serial {QUEUE_PREFIXES} T:c: 3 60000 262144 ''",
+            f"5 {DEQUEUE_KEYS} {QUEUE_PREFIXES} T:c: 3 60000 262144 '' '' ''",
         ),
         (
             ("mail", 3, 60000, 262144, "r-1"),
-            f"5 T:void T:ready T:leases T:serial T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1",
+            f"6 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 '' ''",
+        ),
+        (
+            ("mail", 3, 60000, 262144, None, ".ab", 7),
+            f"6 {DEQUEUE_KEYS} T:x:.ab {QUEUE_PREFIXES} T:c: 3 60000 262144 '' {{p}}:wake:.ab 7",
+        ),
+        (
+            ("mail", 3, 60000, 262144, "r-1", ".ab", 7),
+            f"6 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 {{p}}:wake:.ab ''",
         ),
     ],
     "enqueue": [
         (
             ("mail", "bob", "j1", b'{"a":1}', 1000, -1),
-            """5 T:void T:ready T:q:bob T:a:bob T:d:bob T:c: bob j1 {"a":1} 1000 -1 ''""",
+            """6 T:void T:ready T:waiting T:q:bob T:a:bob T:d:bob T:c: bob j1 {"a":1} 1000 -1 ''""",
         ),
         (
             ("mail", "bob", "j1", b"null", 0, 2, 50),
-            "5 T:void T:ready T:q:bob T:a:bob T:d:bob T:c: bob j1 null 0 2 50",
+            "6 T:void T:ready T:waiting T:q:bob T:a:bob T:d:bob T:c: bob j1 null 0 2 50",
         ),
         (
             ("mail", "bob", "j1", b"null", 0, 2, 0),
-            "5 T:void T:ready T:q:bob T:a:bob T:d:bob T:c: bob j1 null 0 2 0",
+            "6 T:void T:ready T:waiting T:q:bob T:a:bob T:d:bob T:c: bob j1 null 0 2 0",
         ),
     ],
     "enqueue_many": [
-        (("mail", []), "2 T:void T:ready T:q: T:a: T:d: T:c:"),
+        (("mail", []), "3 T:void T:ready T:waiting T:q: T:a: T:d: T:c:"),
         (
             (
                 "mail",
@@ -67,13 +79,40 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
                     NewJob("mail", "eve", "j2", b"2", 0, 3, 9),
                 ],
             ),
-            "2 T:void T:ready T:q: T:a: T:d: T:c: bob j1 [] 1000 -1 '' eve j2 2 0 3 9",
+            "3 T:void T:ready T:waiting T:q: T:a: T:d: T:c: bob j1 [] 1000 -1 '' eve j2 2 0 3 9",
         ),
     ],
     "extend": [
         (
             ("mail", "bob", "j1", "17", 500, 60000),
             "3 T:void T:leases T:a:bob T:f: 60000 T:x: bob j1 17 500",
+        ),
+    ],
+    "extend_many": [
+        (("mail", [], 0, 60000), "2 T:void T:leases T:a: T:f: 60000 T:x: 0"),
+        (
+            ("mail", LEASES, 500, 60000),
+            "2 T:void T:leases T:a: T:f: 60000 T:x: 500 bob j1 17 eve j2 18",
+        ),
+    ],
+    "finish_many": [
+        (
+            ("mail", LEASES, 60000, 7),
+            "2 T:void T:leases T:q: T:a: T:f: 60000 7 bob j1 17 eve j2 18",
+        ),
+    ],
+    "hand_on": [(("mail", ".ab"), "3 T:void T:ready T:waiting {p}:wake:.ab")],
+    "offer": [
+        (
+            ("mail", "*ab", 5, 2, 250),
+            "3 T:void T:ready T:waiting T:q: {p}:wake:*ab 5 2 250",
+        ),
+    ],
+    "release_many": [
+        (
+            ("mail", LEASES, 250, True, 60000, 7),
+            f"4 T:void T:ready T:leases T:waiting {QUEUE_PREFIXES} T:f: 60000 7 250 1"
+            " bob j1 17 eve j2 18",
         ),
     ],
     "finish": [
@@ -87,7 +126,7 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
         ),
     ],
     "interval": [
-        (("mail", "bob", 250, 7), "5 T:void T:ready T:q:bob T:a:bob T:d:bob 7 bob 250"),
+        (("mail", "bob", 250, 7), "6 T:void T:ready T:waiting T:q:bob T:a:bob T:d:bob 7 bob 250"),
     ],
     "interval_reset": [(("mail", "bob", 7), "3 T:void T:q:bob T:a:bob 7")],
     "list_queues": [
@@ -102,17 +141,17 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "release": [
         (
             ("mail", "bob", "j1", "17", 250, True, 60000, 7),
-            f"7 T:void T:ready T:leases {QUEUE_KEYS} T:f: 60000 7 bob j1 17 250 1",
+            f"8 T:void T:ready T:leases T:waiting {QUEUE_KEYS} T:f: 60000 7 bob j1 17 250 1",
         ),
         (
             ("mail", "bob", "j1", "", 0, False, 60000, 7),
-            f"7 T:void T:ready T:leases {QUEUE_KEYS} T:f: 60000 7 bob j1 '' 0 0",
+            f"8 T:void T:ready T:leases T:waiting {QUEUE_KEYS} T:f: 60000 7 bob j1 '' 0 0",
         ),
     ],
     "requeue": [
         (
             ("mail", 100, 60000, 7),
-            f"3 T:void T:ready T:leases {QUEUE_PREFIXES} T:c: T:f: 60000 7 100",
+            f"4 T:void T:ready T:leases T:waiting {QUEUE_PREFIXES} T:c: T:f: 60000 7 100",
         ),
     ],
     "status": [
@@ -125,10 +164,11 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "unregister": [(("mail", 900000), "1 {p}:types mail 900000")],
 }
 
-ONE: list[int | bytes] = [0, b"bob", b"j1", b"1800000000000000", b"-1", 1, 4, b'{"a": [1,\t2]}']
+ONE: list[int | bytes] = [0, 3, b"bob", b"j1", b"1800000000000000", b"-1", 1, 4, b'{"a": [1,\t2]}']
 TWO: list[int | bytes] = [
     0,
-    *ONE[1:],
+    3,
+    *ONE[2:],
     b"eve",
     b"j-2",
     b"1800000000000001",
@@ -156,6 +196,14 @@ def job() -> Job:
 VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
     "Codec.prefix": [(lambda: CODEC.prefix, "p")],
     "Codec.tag": [(lambda: CODEC.tag("mail"), b"{p:mail}")],
+    "Codec.channel": [(lambda: CODEC.channel(".ab"), b"{p}:wake:.ab")],
+    "Codec.woken_type": [
+        (lambda: CODEC.woken_type(b"{p:mail}:waiting"), "mail"),
+        (lambda: CODEC.woken_type(b"{q:mail}:waiting"), None),
+        (lambda: CODEC.woken_type(b"{p:mail}:ready"), None),
+        (lambda: CODEC.woken_type(b"{p:"), None),
+        (lambda: CODEC.woken_type(b""), None),
+    ],
     "Codec.registry": [(CODEC.registry, b"{p}:types")],
     "Job.queue_type": [(lambda: job().queue_type, "mail")],
     "Job.queue_id": [(lambda: job().queue_id, "eve")],
@@ -165,23 +213,52 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
     "Job.attempt": [(lambda: job().attempt, 3)],
     "Job.current_queue_length": [(lambda: job().current_queue_length, 0)],
     "Job.lease": [(lambda: job().lease, "mail/eve/j-2/1800000000000001")],
-    "Batch.queue_type": [(lambda: Batch("mail", [0]).queue_type, "mail")],
+    "Batch.queue_type": [(lambda: Batch("mail", [0, 0]).queue_type, "mail")],
     "Batch.jobs": [
-        (lambda: [job.job_id for job in Batch("mail", [-1]).jobs], []),
+        (lambda: [job.job_id for job in Batch("mail", [-1, 0]).jobs], []),
         (lambda: [job.job_id for job in Batch("mail", ONE).jobs], ["j1"]),
         (lambda: [job.job_id for job in Batch("mail", TWO).jobs], ["j1", "j-2"]),
     ],
     "Batch.wait_us": [
-        (lambda: Batch("mail", [-1]).wait_us, None),
-        (lambda: Batch("mail", [0]).wait_us, 0),
-        (lambda: Batch("mail", [31_536_000_000_000]).wait_us, 31_536_000_000_000),
+        (lambda: Batch("mail", [-1, 0]).wait_us, None),
+        (lambda: Batch("mail", [0, 0]).wait_us, 0),
+        (lambda: Batch("mail", [31_536_000_000_000, 1]).wait_us, 31_536_000_000_000),
+    ],
+    "Batch.rank": [(lambda: Batch("mail", ONE).rank, 3)],
+    "Batch.part": [
+        (lambda: [job.job_id for job in Batch("mail", TWO).part(1, 2).jobs], ["j-2"]),
+        (lambda: len(Batch("mail", TWO).part(1, 1)), 0),
+        (lambda: Batch("mail", TWO).part(0, 1).to_json(), b'{"status":"success",' + ONE_TEXT),
+    ],
+    "Batch.leases": [
+        (
+            lambda: Batch("mail", TWO).leases(0, 2),
+            ["mail/bob/j1/1800000000000000", "mail/eve/j-2/1800000000000001"],
+        ),
+        (lambda: Batch("mail", TWO).leases(1, 2), ["mail/eve/j-2/1800000000000001"]),
+        (lambda: Batch("mail", TWO).leases(2, 2), []),
+    ],
+    "Batch.jobs_json": [
+        (lambda: Batch("mail", TWO).jobs_json(0, 0, 5), b"[]"),
+        (
+            lambda: Batch("mail", TWO).jobs_json(0, 2, 59_000),
+            b"[{"
+            + ONE_TEXT[:-1]
+            + b',"attempt":1,"lease_ms":59000},{'
+            + TWO_TEXT[:-1]
+            + b',"attempt":3,"lease_ms":59000}]',
+        ),
+        (
+            lambda: Batch("mail", TWO).jobs_json(1, 2, 0),
+            b"[{" + TWO_TEXT[:-1] + b',"attempt":3,"lease_ms":0}]',
+        ),
     ],
     "Batch.to_json": [
         (lambda: Batch("mail", ONE).to_json(), b'{"status":"success",' + ONE_TEXT),
         (lambda: Batch("mail", TWO).to_json(), b'{"status":"success",' + ONE_TEXT),
     ],
     "Batch.to_json_list": [
-        (lambda: Batch("mail", [-1]).to_json_list(), b'{"status":"success","jobs":[]}'),
+        (lambda: Batch("mail", [-1, 0]).to_json_list(), b'{"status":"success","jobs":[]}'),
         (
             lambda: Batch("mail", ONE).to_json_list(),
             b'{"status":"success","jobs":[{' + ONE_TEXT + b"]}",
@@ -266,10 +343,11 @@ def test_a_value_is(name: str, value: Callable[[], object], expected: object) ->
 def test_a_call_to_the_last_byte() -> None:
     codec = Codec("p", {"enqueue": 40 * "5"})
     assert codec.enqueue("mail", "bob", "j1", b"[1]", 1000, -1, 50) == (
-        b"*15\r\n$7\r\nEVALSHA\r\n$40\r\n5555555555555555555555555555555555555555\r\n"
-        b"$1\r\n5\r\n"
+        b"*16\r\n$7\r\nEVALSHA\r\n$40\r\n5555555555555555555555555555555555555555\r\n"
+        b"$1\r\n6\r\n"
         b"$13\r\n{p:mail}:void\r\n"
         b"$14\r\n{p:mail}:ready\r\n"
+        b"$16\r\n{p:mail}:waiting\r\n"
         b"$14\r\n{p:mail}:q:bob\r\n"
         b"$14\r\n{p:mail}:a:bob\r\n"
         b"$14\r\n{p:mail}:d:bob\r\n"
@@ -300,7 +378,7 @@ def test_a_number_of_more_than_64_bits_is_refused(number: int) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 9, 10, 2**63 - 1])
 def test_a_length_in_an_answer_is_written_in_digits(length: int) -> None:
-    reply = [*ONE[:6], length, ONE[7]]
+    reply = [*ONE[:7], length, ONE[8]]
     assert json.loads(Batch("mail", reply).to_json())["current_queue_length"] == length
 
 
@@ -455,7 +533,7 @@ def test_an_enqueue_can_be_read_back(arguments: tuple[Any, ...]) -> None:
 @at_any_speed
 def test_many_enqueues_can_be_read_back(jobs: list[NewJob]) -> None:
     words = words_of(CODEC.enqueue_many("mail", jobs))
-    assert words[9:] == [word(field) for job in jobs for field in job[1:]]
+    assert words[10:] == [word(field) for job in jobs for field in job[1:]]
 
 
 @given(st.tuples(names, names, names, names, numbers, st.booleans(), numbers, numbers))
@@ -463,8 +541,8 @@ def test_many_enqueues_can_be_read_back(jobs: list[NewJob]) -> None:
 def test_a_release_can_be_read_back(arguments: tuple[Any, ...]) -> None:
     queue_type, queue_id, job_id, n, delay, counted, retention, interval_retention = arguments
     words = words_of(CODEC.release(*arguments))
-    assert words[6] == word(f"{{p:{queue_type}}}:q:{queue_id}")
-    assert words[11:] == [
+    assert words[7] == word(f"{{p:{queue_type}}}:q:{queue_id}")
+    assert words[12:] == [
         word(value)
         for value in (retention, interval_retention, queue_id, job_id, n, delay, int(counted))
     ]
@@ -494,7 +572,7 @@ json_values = st.recursive(
 )
 @at_any_speed
 def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: list[Any]) -> None:
-    reply: list[int | bytes] = [0]
+    reply: list[int | bytes] = [0, 0]
     for queue_id, job_id, n, left, attempt, length, payload in rows:
         reply += [word(queue_id), word(job_id), word(n), word(left), attempt, length, payload]
     batch = Batch(queue_type, reply)
@@ -528,16 +606,16 @@ def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: lis
 
 def test_a_large_payload_is_spliced_untouched() -> None:
     payload = b'"' + bytes(range(32, 34)) + b"\xf0\x9f\x98\x80" * 300_000 + b'"'
-    text = Batch("mail", [*ONE[:7], payload]).to_json()
+    text = Batch("mail", [*ONE[:8], payload]).to_json()
     assert text.count(payload) == 1
 
 
 def test_an_empty_batch_has_no_first_job() -> None:
     with pytest.raises(ValueError, match="empty"):
-        Batch("mail", [-1]).to_json()
+        Batch("mail", [-1, 0]).to_json()
 
 
-@pytest.mark.parametrize(("reply", "truth"), [([-1], False), ([0], False), (ONE, True)])
+@pytest.mark.parametrize(("reply", "truth"), [([-1, 0], False), ([0, 0], False), (ONE, True)])
 def test_a_batch_is_true_where_it_has_jobs(reply: list[int | bytes], truth: bool) -> None:
     assert bool(Batch("mail", reply)) is truth
 
@@ -555,14 +633,15 @@ def test_a_job_shows_its_lease() -> None:
     "reply",
     [
         [],
+        [0],
         [0, b"bob"],
         ONE[:-1],
         [*ONE, None],
         [b"0", *ONE[1:]],
         [None],
-        *[[*ONE[:at], None, *ONE[at + 1 :]] for at in range(8)],
-        *[[*ONE[:at], 5, *ONE[at + 1 :]] for at in (1, 2, 3, 4, 7)],
-        *[[*ONE[:at], b"5", *ONE[at + 1 :]] for at in (5, 6)],
+        *[[*ONE[:at], None, *ONE[at + 1 :]] for at in range(9)],
+        *[[*ONE[:at], 5, *ONE[at + 1 :]] for at in (2, 3, 4, 5, 8)],
+        *[[*ONE[:at], b"5", *ONE[at + 1 :]] for at in (1, 6, 7)],
         [*TWO[:-1], 5],
     ],
 )
@@ -577,8 +656,16 @@ def test_what_is_no_list_is_refused(reply: Any) -> None:
         Batch("mail", reply)
 
 
+@pytest.mark.parametrize(("start", "stop"), [(-1, 1), (0, 3), (2, 1)])
+def test_jobs_that_a_batch_does_not_have_are_refused(start: int, stop: int) -> None:
+    batch = Batch("mail", TWO)
+    for method in (batch.part, batch.leases, lambda a, b: batch.jobs_json(a, b, 1)):
+        with pytest.raises(IndexError):
+            method(start, stop)
+
+
 def test_a_name_that_no_store_should_send_gives_no_part_of_a_batch() -> None:
-    batch = Batch("mail", [*TWO[:8], b"\xff", *TWO[9:]])
+    batch = Batch("mail", [*TWO[:9], b"\xff", *TWO[10:]])
     for _ in range(2):
         with pytest.raises(UnicodeDecodeError):
             _ = batch.jobs

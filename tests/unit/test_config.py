@@ -36,6 +36,7 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq-server", "host"): "127.0.0.1",
     ("sharq-server", "port"): 8080,
     ("sharq-server", "workers"): 1,
+    ("sharq-server", "heartbeat"): 20_000,
     ("sharq-server", "accesslog"): None,
     ("redis", "conn_type"): "embedded",
     ("redis", "host"): "127.0.0.1",
@@ -120,6 +121,8 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("sharq-server", "port", "0", 0),
     ("sharq-server", "port", "65535", 65_535),
     ("sharq-server", "workers", "256", 256),
+    ("sharq-server", "heartbeat", "100", 100),
+    ("sharq-server", "heartbeat", "31536000000", 31_536_000_000),
     ("sharq-server", "accesslog", "", None),
     ("sharq-server", "accesslog", "-", "-"),
     ("sharq-server", "accesslog", "/var/log/sharq #1.log", "/var/log/sharq #1.log"),
@@ -206,6 +209,8 @@ BAD: list[tuple[str, str, str]] = [
     ("sharq-server", "port", "65536"),
     ("sharq-server", "workers", "0"),
     ("sharq-server", "workers", "257"),
+    ("sharq-server", "heartbeat", "99"),
+    ("sharq-server", "heartbeat", "31536000001"),
     ("sharq-server", "accesslog", '"/tmp/log"'),
     ("redis", "conn_type", ""),
     ("redis", "conn_type", "tcp"),
@@ -446,6 +451,7 @@ PRECEDENCE: dict[Key, tuple[str, str, str]] = {
 } | {
     ("sharq-server", "host"): ("first", "second", "third"),
     ("redis", "host"): ("first", "second", "third"),
+    ("sharq-server", "heartbeat"): ("500", "600", "700"),
     ("redis", "conn_type"): ("embedded", "tcp_sock", "unix_sock"),
     ("redis", "appendfsync"): ("no", "everysec", "always"),
 }

@@ -431,7 +431,12 @@ def test_the_settings_give_the_requeue_limit_and_the_bound_of_payloads() -> None
 @pytest.mark.parametrize(
     ("flow", "words"),
     [
-        (make().take("mail", 100, "r1"), "dequeue 100 60000 262144 r1"),
+        (make().take("mail", 100, "r1"), "dequeue 100 60000 262144 r1 '' ''"),
+        (
+            make().dispatch("mail", 64, ".s", 3, None),
+            "dequeue 64 60000 262144 '' 3",
+        ),
+        (make().offer("mail", ".s", 5, 2, 250), "offer 5 2 250"),
         (make().finish_job("mail", "bob", "j1", LEASE), "finish 60000 3600000 bob j1 7"),
         (
             make().release_job("mail", "bob", "j1", LEASE, 5, False),
@@ -448,8 +453,9 @@ def test_the_settings_give_the_requeue_limit_and_the_bound_of_payloads() -> None
 )
 def test_a_flow_of_one_call(flow: Flow[Any], words: str) -> None:
     drive = Drive(lambda said: said)
-    assert drive(flow) == words.split()
-    assert drive.requests == [words.split()]
+    expected = ["" if word == "''" else word for word in words.split()]
+    assert drive(flow) == expected
+    assert drive.requests == [expected]
 
 
 @pytest.mark.parametrize("name", ["finish", "extend", "release"])
@@ -577,16 +583,20 @@ def test_an_overview_that_would_not_be_whole_fails() -> None:
 # ---- the sweep ----
 
 OLD = 900_000
-NOTHING = Swept(0, 0, False, None, False)
-VACANT = Swept(0, 0, False, None, True)
+NOTHING = Swept(0, 0, False, None, False, False)
+VACANT = Swept(0, 0, False, None, True, True)
 
 
 def test_a_sweep_goes_on_where_more_is_due() -> None:
     types = Types([("mail", 0), ("post", 0)], [("news", 0)])
     types.swept = {
-        "mail": [Swept(98, 2, True, 0, False), Swept(100, 0, True, 0, False), NOTHING],
-        "post": [Swept(1, 0, False, 5, False)],
-        "news": [Swept(0, 3, False, 5, False)],
+        "mail": [
+            Swept(98, 2, True, 0, False, False),
+            Swept(100, 0, True, 0, False, False),
+            NOTHING,
+        ],
+        "post": [Swept(1, 0, False, 5, False, False)],
+        "news": [Swept(0, 3, False, 5, False, False)],
     }
     drive = Drive(types)
     assert drive(make().sweep()) == 204
@@ -608,7 +618,7 @@ def test_a_sweep_unregisters_old_vacant_types_and_no_others() -> None:
         "new": [VACANT],
         "old": [VACANT],
         "used": [NOTHING],
-        "emptied": [Swept(100, 0, True, 0, False), VACANT],
+        "emptied": [Swept(100, 0, True, 0, False, False), VACANT],
     }
     drive = Drive(types)
     assert drive(make().sweep()) == 100
@@ -625,7 +635,7 @@ def test_a_sweep_that_meets_an_error_goes_on_and_tells_the_first() -> None:
         "mail": [StoreUnavailable("first")],
         "post": [VACANT],
         "news": [StoreFull("second")],
-        "pets": [Swept(1, 0, True, 0, False), NOTHING],
+        "pets": [Swept(1, 0, True, 0, False, False), NOTHING],
     }
     drive = Drive(types)
     with pytest.raises(StoreUnavailable, match="first"):

@@ -1,6 +1,6 @@
 -- Ends a lease without a finish: the job takes its old place again, before all that were never
 -- delivered (after `delay` ms, if any), or is discarded where its queue was cleared or, with
--- `counted`, no requeue is left.
+-- `counted`, no requeue is left. Returns the status and the time (ms) of its queue's turn.
 -- k: ready leases queue active returned delayed marks retention interval_retention
 local function give_back(k, queue_id, job_id, job, counted, delay)
   local member = queue_id .. '/' .. job_id
@@ -25,6 +25,5 @@ local function give_back(k, queue_id, job_id, job, counted, delay)
     redis.call('HSET', k.queue, ':b', q.back, job_id, pack_waiting(job))
     redis.call('ZADD', k.returned, job.seq, job_id)
   end
-  reschedule(k.ready, queue_id, q, k.delayed)
-  return QUEUED
+  return QUEUED, reschedule(k.ready, queue_id, q, k.delayed)
 end

@@ -16,8 +16,11 @@ local function schedule(ready, queue_id, q, delayed)
   end
 end
 
--- As `schedule`, for a queue with a waiting job: a turn that it had and still has is kept.
+-- As `schedule`, for a queue with a waiting job: a turn that it had and still has is kept. Returns
+-- the time.
 local function reschedule(ready, queue_id, q, delayed)
   local at = math.min(redis.call('ZSCORE', ready, queue_id) or now, now)
-  redis.call('ZADD', ready, math.max(due_at(q, delayed), at), queue_id)
+  at = math.max(due_at(q, delayed), at)
+  redis.call('ZADD', ready, at, queue_id)
+  return at
 end

@@ -1,0 +1,113 @@
+"""Credit: how many leases a connection may hold, and which it holds. Pure.
+
+A lease takes a place from the moment at which the store is asked for it. The answer turns the
+reservation into the leases that came, and each of those leaves once: when it has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+UNLIMITED: Final = 1 << 30
+
+
+class _Allowance:
+    __slots__ = ("held", "limit", "reserved")
+
+    def __init__(self) -> None:
+        self.limit = UNLIMITED
+        self.held = 0
+        self.reserved = 0
+
+    @property
+    def room(self) -> int:
+        return max(0, self.limit - self.held - self.reserved)
+
+    @property
+    def idle(self) -> bool:
+        return self.limit == UNLIMITED and not self.held and not self.reserved
+
+
+class Credit:
+    """The credit of one connection: for each type, and for all of them together."""
+
+    def __init__(self) -> None:
+        self._all = _Allowance()
+        self._types: dict[str, _Allowance] = {}
+        self._held: dict[str, float] = {}
+
+    @property
+    def held(self) -> Mapping[str, float]:
+        """The leases that the connection holds, each with the time at which it ends."""
+        return self._held
+
+    def limit(self, queue_type: str | None, limit: int | None) -> None:
+        """Set the limit of a type, or of the whole connection; None means no limit."""
+        allowance = self._all if queue_type is None else self._of(queue_type)
+        allowance.limit = UNLIMITED if limit is None else limit
+        if queue_type is not None and allowance.idle:
+            del self._types[queue_type]
+
+    def limit_of(self, queue_type: str | None) -> int:
+        """The limit of a type, or of the whole connection."""
+        allowance = self._all if queue_type is None else self._types.get(queue_type)
+        return UNLIMITED if allowance is None else allowance.limit
+
+    def room(self, queue_type: str) -> int:
+        """How many more leases of a type there is room for."""
+        allowance = self._types.get(queue_type)
+        if allowance is None:
+            return self._all.room
+        return min(allowance.room, self._all.room)
+
+    def reserve(self, queue_type: str, wanted: int) -> int:
+        """Take up to `wanted` places for leases that are asked for; how many there were."""
+        count = min(wanted, self.room(queue_type))
+        if count > 0:
+            self._of(queue_type).reserved += count
+            self._all.reserved += count
+        return count
+
+    def unreserve(self, queue_type: str, count: int) -> None:
+        """Give places back that were reserved."""
+        if count:
+            allowance = self._of(queue_type)
+            allowance.reserved -= count
+            self._all.reserved -= count
+            if allowance.idle:
+                del self._types[queue_type]
+
+    def hold(self, queue_type: str, leases: Iterable[str], until: float) -> None:
+        """Count leases, whatever the limits are; one that is held already only changes its end."""
+        held = self._held
+        before = len(held)
+        for lease in leases:
+            held[lease] = until
+        added = len(held) - before
+        if added:
+            self._of(queue_type).held += added
+            self._all.held += added
+
+    def extend(self, lease: str, until: float) -> None:
+        """Note that a lease ends at another time, if it is held."""
+        if lease in self._held:
+            self._held[lease] = until
+
+    def free(self, lease: str) -> bool:
+        """Note that a lease has ended; whether it was held."""
+        if self._held.pop(lease, None) is None:
+            return False
+        queue_type = lease.partition("/")[0]
+        allowance = self._of(queue_type)
+        allowance.held -= 1
+        self._all.held -= 1
+        if allowance.idle:
+            del self._types[queue_type]
+        return True
+
+    def _of(self, queue_type: str) -> _Allowance:
+        allowance = self._types.get(queue_type)
+        if allowance is None:
+            allowance = self._types[queue_type] = _Allowance()
+        return allowance

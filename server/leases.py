@@ -1,0 +1,131 @@
+"""The ends of the leases that connections hold: at its deadline, the store is asked about a lease.
+
+A lease may have been extended by another way, or ended; only the store knows. What is left of it
+keeps its place in the credit; what has gone frees it, and its holder is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from sharq import AsyncSharQ
+from sharq.errors import StoreError
+from sharq.results import SUCCESS
+
+_log = logging.getLogger(__name__)
+
+# A lease that has run out stays in force until the sweep takes the job.
+_ASK_AGAIN: Final = 0.1
+_AFTER_FAILURE: Final = 1.0
+_TOGETHER: Final = 0.01
+
+
+class Holder(Protocol):
+    """Who holds leases. Hashed by identity."""
+
+    def leases(self) -> Mapping[str, float]:
+        """The leases held, each with its end by the monotonic clock."""
+
+    def extended(self, lease: str, until: float) -> None:
+        """A lease ends later than was known."""
+
+    def lost(self, leases: Sequence[str]) -> None:
+        """Leases that have ended."""
+
+
+class LeaseWatch:
+    """Watches the leases of all holders with one timer; belongs to the running event loop."""
+
+    def __init__(self, sq: AsyncSharQ, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sq = sq
+        self._clock = clock
+        self._heap: list[tuple[float, int, Holder]] = []
+        self._due_at: dict[Holder, float] = {}
+        self._serial = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def watch(self, holder: Holder, until: float) -> None:
+        """Look after `holder`, one of whose leases ends at `until`."""
+        if self._due_at.get(holder, float("inf")) <= until:
+            return
+        self._due_at[holder] = until
+        self._serial += 1
+        heapq.heappush(self._heap, (until, self._serial, holder))
+        self._arm()
+
+    def forget(self, holder: Holder) -> None:
+        """`holder` holds nothing any more."""
+        self._due_at.pop(holder, None)
+
+    async def close(self) -> None:
+        """Watch no longer."""
+        self._due_at.clear()
+        self._heap.clear()
+        self._disarm()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def _arm(self) -> None:
+        self._disarm()
+        if self._heap and self._task is None:
+            delay = max(_TOGETHER, self._heap[0][0] + _TOGETHER - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_time)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_time(self) -> None:
+        self._timer = None
+        now = self._clock()
+        doubtful: list[tuple[Holder, list[str]]] = []
+        while self._heap and self._heap[0][0] <= now:
+            at, _, holder = heapq.heappop(self._heap)
+            if self._due_at.get(holder) != at:
+                continue
+            del self._due_at[holder]
+            over = [lease for lease, until in holder.leases().items() if until <= now]
+            if over:
+                doubtful.append((holder, over))
+            else:
+                self._watch_next(holder)
+        if doubtful:
+            self._task = asyncio.get_running_loop().create_task(self._ask(doubtful))
+        else:
+            self._arm()
+
+    async def _ask(self, doubtful: list[tuple[Holder, list[str]]]) -> None:
+        try:
+            asked = self._clock()
+            answers = await self._sq.extend_many([each for _, over in doubtful for each in over], 0)
+            at = 0
+            for holder, over in doubtful:
+                gone: list[str] = []
+                for lease, answer in zip(over, answers[at : at + len(over)], strict=True):
+                    if isinstance(answer, StoreError):
+                        holder.extended(lease, asked + _AFTER_FAILURE)
+                    elif answer.outcome == SUCCESS:
+                        left = answer.lease_ms / 1000
+                        holder.extended(lease, asked + (left or _ASK_AGAIN))
+                    else:
+                        gone.append(lease)
+                at += len(over)
+                if gone:
+                    holder.lost(gone)
+                self._watch_next(holder)
+        finally:
+            self._task = None
+            self._arm()
+
+    def _watch_next(self, holder: Holder) -> None:
+        leases = holder.leases()
+        if leases:
+            self.watch(holder, min(leases.values()))

@@ -1,0 +1,191 @@
+"""What each frame of a client does: one coroutine for each, from the frame to its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from sharq.errors import BadArgumentException, StoreError
+from sharq.results import SUCCESS, Extended
+from sharq_server import handlers, push_frames
+from sharq_server.dispatch import Parcel
+from sharq_server.refusals import NotSubscribed, Stopping
+from sharq_server.session import MAX_SUBSCRIPTIONS, Answer, Session, Slot
+from sharq_server.subscription import Subscription
+
+T = TypeVar("T")
+
+
+async def carry_out(session: Session, frame: Any, slot: Slot) -> Answer:
+    """Carry a decoded frame out; raises what the answer to a refused one is made of."""
+    return await _OPERATIONS[type(frame)](session, frame, slot)
+
+
+# What changes the subscriptions is done in turn, so that a frame means what the ones before it
+# have left.
+
+
+async def _subscribe(session: Session, frame: push_frames.Subscribe, slot: Slot) -> Answer:
+    queue_type, push = frame.queue_type, session.push
+    asked = time.monotonic()
+    carried: Sequence[Extended | StoreError] = []
+    if frame.leases:
+        carried = _carried_out(await push.sq.extend_many(frame.leases, 0))
+    await session.turn(slot)
+    if push.draining:
+        raise Stopping
+    former = session.subscriptions.get(queue_type)
+    if former is None and len(session.subscriptions) >= MAX_SUBSCRIPTIONS:
+        raise BadArgumentException(f"There are {MAX_SUBSCRIPTIONS} subscriptions already.")
+    if former is not None:
+        del session.subscriptions[queue_type]
+        push.dispatcher.leave(queue_type, former)
+        await push.dispatcher.settled(queue_type)
+    subscription = Subscription(
+        session,
+        queue_type,
+        notify=frame.mode == "notify",
+        release_on_disconnect=frame.on_disconnect == "release",
+    )
+
+    def begin() -> None:
+        for lease, outcome in zip(frame.leases, carried, strict=True):
+            if not isinstance(outcome, StoreError) and outcome.outcome == SUCCESS:
+                until = asked + outcome.lease_ms / 1000
+                session.hold(lease.partition("/")[0], [lease], until)
+        session.credit.limit(queue_type, frame.credit)
+        session.subscriptions[queue_type] = subscription
+        push.dispatcher.join(queue_type, subscription)
+
+    results = push_frames.extended(carried) if frame.leases else None
+    return Answer(push_frames.reply(frame.id, results), begin)
+
+
+async def _set_credit(session: Session, frame: push_frames.Credit, slot: Slot) -> Answer:
+    await session.turn(slot)
+    queue_type, dispatcher = frame.queue_type, session.push.dispatcher
+    if queue_type is not None and queue_type not in session.subscriptions:
+        raise NotSubscribed
+    lower = frame.credit < session.credit.limit_of(queue_type)
+    concerned = [
+        each
+        for each in session.subscriptions.values()
+        if queue_type is None or each.queue_type == queue_type
+    ]
+    if lower:
+        session.credit.limit(queue_type, frame.credit)
+        for each in concerned:
+            if frame.credit == 0:
+                dispatcher.leave(each.queue_type, each)
+            await dispatcher.settled(each.queue_type)
+
+    def begin() -> None:
+        session.credit.limit(queue_type, frame.credit)
+        if frame.credit:
+            for each in concerned:
+                dispatcher.join(each.queue_type, each)
+
+    return Answer(push_frames.reply(frame.id), begin)
+
+
+async def _unsubscribe(session: Session, frame: push_frames.Unsubscribe, slot: Slot) -> Answer:
+    await session.turn(slot)
+    subscription = session.subscriptions.pop(frame.queue_type, None)
+    if subscription is not None:
+        dispatcher = session.push.dispatcher
+        dispatcher.leave(frame.queue_type, subscription)
+        await dispatcher.settled(frame.queue_type)
+        session.credit.limit(frame.queue_type, None)
+    return Answer(push_frames.reply(frame.id))
+
+
+async def _finish(session: Session, frame: push_frames.Finish, _slot: Slot) -> Answer:
+    outcomes = await session.push.sq.finish_many(frame.leases)
+    return _ended(session, frame, outcomes)
+
+
+async def _release(session: Session, frame: push_frames.Release, _slot: Slot) -> Answer:
+    outcomes = await session.push.sq.release_many(frame.leases, frame.delay, frame.count_requeue)
+    return _ended(session, frame, outcomes)
+
+
+def _ended(
+    session: Session, frame: push_frames.Finish | push_frames.Release, outcomes: Sequence[Any]
+) -> Answer:
+    _carried_out(outcomes)
+    final = frame.leases
+    if any(isinstance(outcome, StoreError) for outcome in outcomes):
+        final = [
+            lease
+            for lease, outcome in zip(frame.leases, outcomes, strict=True)
+            if not isinstance(outcome, StoreError)
+        ]
+    text = push_frames.reply(frame.id, push_frames.ended(outcomes))
+    return Answer(text, lambda: session.free(final))
+
+
+async def _extend(session: Session, frame: push_frames.Extend, _slot: Slot) -> Answer:
+    asked = time.monotonic()
+    outcomes = _carried_out(await session.push.sq.extend_many(frame.leases, frame.by))
+    for lease, outcome in zip(frame.leases, outcomes, strict=True):
+        if not isinstance(outcome, StoreError) and outcome.outcome == SUCCESS:
+            session.extended(lease, asked + outcome.lease_ms / 1000)
+    return Answer(push_frames.reply(frame.id, push_frames.extended(outcomes)))
+
+
+async def _enqueue(session: Session, frame: push_frames.Enqueue, _slot: Slot) -> Answer:
+    answers = await handlers.enqueue_entries(session.push.sq, frame.jobs)
+    results = b"[%b]" % b",".join([answer.body for answer in answers])
+    return Answer(push_frames.reply(frame.id, results))
+
+
+async def _dequeue(session: Session, frame: push_frames.Dequeue, _slot: Slot) -> Answer:
+    queue_type, push, credit = frame.queue_type, session.push, session.credit
+    if push.draining:
+        raise Stopping
+    wanted = credit.reserve(queue_type, frame.count)
+    if not wanted:
+        return Answer(push_frames.reply(frame.id, jobs=b"[]"))
+    asked = time.monotonic()
+    try:
+        batch = await push.sq.take(queue_type, wanted, frame.request_id)
+    finally:
+        credit.unreserve(queue_type, wanted)
+    parcel = Parcel(batch, 0, len(batch), asked + push.lease_seconds)
+    if batch:
+        session.hold(queue_type, parcel.leases, parcel.until)
+    subscription = session.subscriptions.get(queue_type)
+
+    def look_again() -> None:
+        if subscription is not None and subscription.notify:
+            push.dispatcher.used(queue_type, subscription)
+        session.refill()
+
+    lease_ms = round(push.lease_seconds * 1000)
+    text = push_frames.reply(frame.id, jobs=batch.jobs_json(0, len(batch), lease_ms))
+    # Under a request_id the client asks again, and is answered the same.
+    lost = (queue_type, parcel) if batch and frame.request_id is None else None
+    return Answer(text, look_again, lost)
+
+
+def _carried_out(outcomes: Sequence[T]) -> Sequence[T]:
+    """The outcomes; where the store failed for all of them, its failure is raised."""
+    if outcomes and all(isinstance(outcome, StoreError) for outcome in outcomes):
+        failures: list[Any] = list(outcomes)
+        raise next((each for each in failures if each.outcome_unknown), failures[0])
+    return outcomes
+
+
+_Operation = Callable[[Session, Any, Slot], Awaitable[Answer]]
+
+_OPERATIONS: Final[dict[type[Any], _Operation]] = {
+    push_frames.Subscribe: _subscribe,
+    push_frames.Credit: _set_credit,
+    push_frames.Unsubscribe: _unsubscribe,
+    push_frames.Finish: _finish,
+    push_frames.Release: _release,
+    push_frames.Extend: _extend,
+    push_frames.Enqueue: _enqueue,
+    push_frames.Dequeue: _dequeue,
+}

@@ -1,0 +1,20 @@
+"""What the server itself refuses; each has the stable `code` of its answers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sharq.errors import SharqException
+
+
+class NotSubscribed(SharqException):
+    """There is no subscription to this type."""
+
+    code = "not_found"
+
+
+class Stopping(SharqException):
+    """The server is stopping."""
+
+    code = "stopping"
+    retry_after: Final = 1

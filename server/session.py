@@ -1,0 +1,350 @@
+"""One subscriber's connection: frames in, replies in their order, jobs within the credit.
+
+A session knows no socket. It is handed the text of frames, and it writes through a `Transport`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from sharq_server import incidents, push_frames
+from sharq_server.credit import Credit
+from sharq_server.dispatch import Parcel
+from sharq_server.push_frames import BadFrame
+from sharq_server.subscription import Subscription
+
+if TYPE_CHECKING:
+    from sharq_server.push import Push
+
+MAX_SUBSCRIPTIONS: Final = 1000
+"""Types that one connection subscribes to, at most."""
+
+_MOST_FRAMES: Final = 64
+_MOST_BYTES: Final = 1024 * 1024
+_MOST_UNREAD: Final = 1024 * 1024
+_BAD_FRAMES: Final = 100
+_BAD_FRAMES_WITHIN: Final = 60.0
+
+POLICY_VIOLATION: Final = 1008
+UNSUPPORTED_DATA: Final = 1003
+RESTART: Final = 1012
+TRY_AGAIN_LATER: Final = 1013
+
+
+class Transport(Protocol):
+    """What a session writes to."""
+
+    def write(self, frame: bytes) -> Awaitable[None] | None:
+        """Send a text frame; None where the kernel has taken it, else what waits until it has.
+
+        Raises ConnectionError where the connection takes no more.
+        """
+
+    @property
+    def position(self) -> int:
+        """Bytes that were written so far; the next `taken` from which on they have gone."""
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the kernel has taken."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection, in good order."""
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+
+
+class Answer(NamedTuple):
+    """The frame that answers a frame; `after` is done when it has been sent.
+
+    `parcel`: jobs of a queue type that it brings, and that go elsewhere if it cannot be sent.
+    """
+
+    text: bytes
+    after: Callable[[], None] | None = None
+    parcel: tuple[str, Parcel] | None = None
+
+
+class Slot:
+    """The place of an answer among the others, from the moment its frame has come."""
+
+    __slots__ = ("answer", "size", "turn")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.answer: Answer | None = None
+        self.turn: asyncio.Future[None] | None = None
+
+
+class Session:
+    """The state of one connection. `clock` is monotonic, in seconds."""
+
+    def __init__(
+        self, push: Push, transport: Transport, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.push = push
+        self.credit = Credit()
+        self.subscriptions: dict[str, Subscription] = {}
+        self.closed = False
+        self.ending = False
+        self._transport = transport
+        self._clock = clock
+        self._closed_by_server = False
+        self._slots: deque[Slot] = deque()
+        self._frames_at_work = 0
+        self._bytes_at_work = 0
+        self._readable: asyncio.Future[None] | None = None
+        self._bad_frames: deque[float] = deque(maxlen=_BAD_FRAMES)
+        self._unwritten: deque[tuple[int, str, Parcel]] = deque()
+        self._starved: dict[Subscription, None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Frames that come in
+
+    def on_frame(self, text: str | bytes) -> Awaitable[None] | None:
+        """Take a frame; None, or what to wait for before more is read."""
+        if self.closed:
+            return None
+        slot = Slot(len(text))
+        try:
+            frame = push_frames.decode(text)
+        except BadFrame as bad:
+            self._slots.append(slot)
+            self._settle(slot, Answer(push_frames.error(bad.id, bad.code, bad.message)))
+            self._count_bad_frame()
+            return None
+        if isinstance(frame, push_frames.Ping):
+            self._write(push_frames.pong(self.push.server_time(), frame.id))
+            return None
+        self._slots.append(slot)
+        self._frames_at_work += 1
+        self._bytes_at_work += slot.size
+        self._run(self._work(frame, slot))
+        return self._until_readable()
+
+    async def _work(self, frame: push_frames.Frame, slot: Slot) -> None:
+        try:
+            answer = await self.push.carry_out(self, frame, slot)
+        except Exception as error:
+            answer = Answer(_refusal(frame.id, error, f"A frame {type(frame).__name__}"))
+        self._frames_at_work -= 1
+        self._bytes_at_work -= slot.size
+        self._settle(slot, answer)
+        self._look_if_readable()
+
+    def _count_bad_frame(self) -> None:
+        now = self._clock()
+        self._bad_frames.append(now)
+        if len(self._bad_frames) == _BAD_FRAMES and self._bad_frames[0] > now - _BAD_FRAMES_WITHIN:
+            self.close(POLICY_VIOLATION, "too many bad frames")
+
+    # Reading stops where too much is at work, or unread by the client.
+
+    @property
+    def reading(self) -> bool:
+        """Whether frames are read; they are not while too much is under way."""
+        return self._readable is None
+
+    @property
+    def unread(self) -> int:
+        """Bytes written that the kernel has not taken."""
+        return self._transport.position - self._transport.taken
+
+    def _is_full(self) -> bool:
+        return not self.closed and (
+            self._frames_at_work >= _MOST_FRAMES
+            or self._bytes_at_work >= _MOST_BYTES
+            or self.unread >= _MOST_UNREAD
+        )
+
+    def _until_readable(self) -> Awaitable[None] | None:
+        if not self._is_full():
+            return None
+        if self._readable is None:
+            self._readable = asyncio.get_running_loop().create_future()
+        return self._readable
+
+    def _look_if_readable(self) -> None:
+        if self._readable is not None and not self._is_full():
+            readable, self._readable = self._readable, None
+            if not readable.done():
+                readable.set_result(None)
+
+    # What goes out
+
+    def send(self, text: bytes) -> None:
+        """Send a frame that answers nothing."""
+        self._write(text)
+
+    async def turn(self, slot: Slot) -> None:
+        """Wait until every frame before that of `slot` has been answered."""
+        if self._slots and self._slots[0] is not slot and not self.closed:
+            slot.turn = asyncio.get_running_loop().create_future()
+            await slot.turn
+
+    def _settle(self, slot: Slot, answer: Answer) -> None:
+        slot.answer = answer
+        while self._slots and (ready := self._slots[0].answer) is not None:
+            self._slots.popleft()
+            self._write(ready.text, ready.parcel)
+            if ready.after is not None and not self.closed:
+                ready.after()
+        if self._slots and (turn := self._slots[0].turn) is not None and not turn.done():
+            turn.set_result(None)
+
+    def _write(self, text: bytes, parcel: tuple[str, Parcel] | None = None) -> None:
+        pending: Awaitable[None] | None = None
+        try:
+            if not self.closed:
+                pending = self._transport.write(text)
+        except ConnectionError:
+            self.ending = True
+        if self.ending:
+            if parcel is not None:
+                self._bring_back(*parcel)
+        elif pending is not None:
+            if parcel is not None:
+                self._unwritten.append((self._transport.position, *parcel))
+            asyncio.ensure_future(pending).add_done_callback(self._on_written)
+
+    def _on_written(self, written: asyncio.Future[None]) -> None:
+        if written.cancelled() or written.exception() is not None:
+            return
+        self._forget_written()
+        self._look_if_readable()
+        self.refill()
+
+    def _forget_written(self) -> None:
+        taken = self._transport.taken
+        while self._unwritten and self._unwritten[0][0] <= taken:
+            self._unwritten.popleft()
+
+    # Jobs
+
+    def reserve(self, subscription: Subscription, wanted: int) -> int:
+        """Reserve places for jobs of a subscription; none while its last jobs are not written."""
+        places = 0
+        current = self.subscriptions.get(subscription.queue_type) is subscription
+        if current and not (self.ending or self._unwritten or self.push.draining):
+            places = subscription.take_places(wanted)
+        if not places:
+            self._starved[subscription] = None
+        return places
+
+    def deliver(self, subscription: Subscription, parcel: Parcel) -> bool:
+        """Send jobs, which are held from now on; False where the connection has ended."""
+        if self.closed:
+            return False
+        queue_type = subscription.queue_type
+        self.hold(queue_type, parcel.leases, parcel.until)
+        lease_ms = max(0, round((parcel.until - self._clock()) * 1000))
+        jobs = parcel.batch.jobs_json(parcel.start, parcel.stop, lease_ms)
+        text = push_frames.jobs(queue_type, self.push.server_time(), jobs)
+        self._write(text, (queue_type, parcel))
+        return True
+
+    def refill(self) -> None:
+        """There may be room again: whoever had none joins the others that have."""
+        if not self._starved or self.closed:
+            return
+        starved, self._starved = self._starved, {}
+        for subscription in starved:
+            if self.subscriptions.get(subscription.queue_type) is subscription:
+                self.push.dispatcher.join(subscription.queue_type, subscription)
+
+    def hold(self, queue_type: str, leases: Sequence[str], until: float) -> None:
+        """Count leases as this connection's, until they end."""
+        self.credit.hold(queue_type, leases, until)
+        self.push.leases.watch(self, until)
+
+    def free(self, leases: Sequence[str]) -> None:
+        """Leases have ended; what is not held makes no difference."""
+        freed = [self.credit.free(lease) for lease in leases]
+        if any(freed):
+            self.refill()
+
+    # As the holder of leases
+
+    def leases(self) -> Mapping[str, float]:
+        return self.credit.held
+
+    def extended(self, lease: str, until: float) -> None:
+        self.credit.extend(lease, until)
+
+    def lost(self, leases: Sequence[str]) -> None:
+        over = [lease for lease in leases if self.credit.free(lease)]
+        if over and not self.closed:
+            self._write(push_frames.expired(over))
+            self.refill()
+
+    # The end
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection from this side."""
+        if not self.ending:
+            self.ending = self._closed_by_server = True
+            self._transport.close(code, reason)
+
+    def abort(self) -> None:
+        """End the connection from this side, at once."""
+        self.ending = self._closed_by_server = True
+        self._transport.abort()
+
+    @property
+    def busy(self) -> bool:
+        """Whether frames are at work, replies on their way or leases held."""
+        return bool(self._slots or self.credit.held or self.unread)
+
+    def on_close(self) -> None:
+        """The connection has ended: what it was not given goes to others."""
+        if self.closed:
+            return
+        self.closed = self.ending = True
+        self._look_if_readable()
+        for slot in self._slots:
+            if slot.turn is not None and not slot.turn.done():
+                slot.turn.set_result(None)
+        dispatcher = self.push.dispatcher
+        for subscription in self.subscriptions.values():
+            dispatcher.leave(subscription.queue_type, subscription)
+        self._forget_written()
+        for _, queue_type, parcel in self._unwritten:
+            self._bring_back(queue_type, parcel)
+        self._unwritten.clear()
+        if not self._closed_by_server:
+            self._give_up_leases()
+        self.push.leases.forget(self)
+
+    def _bring_back(self, queue_type: str, parcel: Parcel) -> None:
+        for lease in parcel.leases:
+            self.credit.free(lease)
+        self.push.dispatcher.place(queue_type, parcel)
+
+    def _give_up_leases(self) -> None:
+        """Release what is held of the types that were subscribed to with that wish."""
+        types = {
+            each.queue_type for each in self.subscriptions.values() if each.release_on_disconnect
+        }
+        leases = [lease for lease in self.credit.held if lease.partition("/")[0] in types]
+        if leases:
+            self.push.dispatcher.returns.add(leases, count_requeue=True)
+
+    async def finished(self) -> None:
+        """Wait until no frame is at work any more."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _refusal(frame_id: bytes | None, error: Exception, what: str) -> bytes:
+    told, more = incidents.told(error, what)
+    return push_frames.error(frame_id, told.code, told.message, **more)

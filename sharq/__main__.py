@@ -1,0 +1,28 @@
+"""The command `sharq`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from sharq import __version__, worker_cli
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    parser = argparse.ArgumentParser(prog="sharq", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"SharQ {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    worker = commands.add_parser(
+        "worker", help="run a handler for jobs", description="Runs a handler for jobs."
+    )
+    worker_cli.add_arguments(worker)
+    worker.set_defaults(run=worker_cli.run)
+    given = parser.parse_args(arguments)
+    code: int = given.run(given)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

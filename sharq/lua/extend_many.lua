@@ -1,0 +1,18 @@
+-- Extends up to a hundred leases of one type, in order, each as `extend` would. With `by` 0 they end
+-- when they did, and one that has run out, now.
+-- KEYS: void leases
+-- ARGV: actives marks retention requests by {queue_id job_id n}
+-- Returns: {status, ms that are left}
+--@include status clock record bucket mark lease extend_lease
+local k = {
+  leases = KEYS[2], marks = ARGV[2], retention = tonumber(ARGV[3]), requests = ARGV[4],
+}
+local by = tonumber(ARGV[5])
+local out = {}
+for i = 6, #ARGV, 3 do
+  k.active = ARGV[1] .. ARGV[i]
+  local status, left = extend_lease(k, ARGV[i], ARGV[i + 1], ARGV[i + 2], by)
+  out[#out + 1] = status
+  out[#out + 1] = left
+end
+return out

@@ -1,0 +1,54 @@
+-- The servers that wait for jobs of the type, a hash: channel -> `since:known:seen:offered:until`.
+--   since: its place in the line, the ms of its first call or of the last one that gave it a job
+--   known: the time (ms) of the schedule's next job as it was told, `inf` for none; `-`: it does
+--     not wait   seen: its last call (ms)
+--   offered: jobs that it has offered to subscribers, until `until` (ms)
+-- One that has not called for long, or not at the time that it was told, is gone.
+local GONE, OVERDUE, WAITING_TTL = 120000, 1000, 150000
+
+local function line_of(waiting)
+  local fields = redis.call('HGETALL', waiting)
+  local line = {}
+  for i = 1, #fields, 2 do
+    local since, known, seen, offered, till =
+      string.match(fields[i + 1], '^(%d+):([%d%-inf]+):(%d+):(%d+):(%d+)$')
+    local server = {
+      channel = fields[i], since = tonumber(since), offered = tonumber(offered),
+      till = tonumber(till), waits = known ~= '-',
+      known = known == 'inf' and math.huge or tonumber(known),
+    }
+    if server.till <= now then
+      server.offered, server.till = 0, 0
+    end
+    local late = server.waits and server.known < now - OVERDUE and server.offered == 0
+    if tonumber(seen) < now - GONE or late then
+      redis.call('HDEL', waiting, server.channel)
+    else
+      line[#line + 1] = server
+    end
+  end
+  return line
+end
+
+local function find_server(line, channel)
+  for _, server in ipairs(line) do
+    if server.channel == channel then
+      return server
+    end
+  end
+  return {channel = channel, since = now, offered = 0, till = 0, waits = false}
+end
+
+-- Removes before it adds, so that it works in a full store.
+local function write_server(waiting, server)
+  redis.call('HDEL', waiting, server.channel)
+  if server.waits or server.offered > 0 then
+    local known = '-'
+    if server.waits then
+      known = server.known == math.huge and 'inf' or string.format('%.0f', server.known)
+    end
+    redis.call('HSET', waiting, server.channel, string.format('%.0f:%s:%.0f:%d:%.0f',
+      server.since, known, now, server.offered, server.till))
+    expire(waiting, WAITING_TTL)
+  end
+end

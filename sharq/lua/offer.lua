@@ -1,0 +1,45 @@
+-- Finds out how many jobs are ready that no server has offered to its subscribers. A server that
+-- finds fewer than it wants waits from now on.
+-- KEYS: void ready waiting
+-- ARGV: queues channel wanted offered offer_ms
+-- Returns: jobs to be offered, wait (µs until there may be more; 0: it does not wait, -1: none is
+--   scheduled), rank among the servers that wait for them
+--@include clock queue waiting line_up wake
+local ready, waiting = KEYS[2], KEYS[3]
+local wanted, offered = tonumber(ARGV[3]), tonumber(ARGV[4])
+local line = line_of(waiting)
+local server = find_server(line, ARGV[2])
+local by_others, free_at = 0, math.huge
+for _, other in ipairs(line) do
+  if other.channel ~= server.channel and other.offered > 0 then
+    by_others = by_others + other.offered
+    free_at = math.min(free_at, other.till)
+  end
+end
+
+-- A queue with a limit has one job ready, one without has all that wait.
+local count, enough = -by_others - offered, wanted + 1
+local first = redis.call('ZRANGE', ready, 0, wanted + offered + by_others, 'WITHSCORES')
+for i = 1, #first, 2 do
+  if tonumber(first[i + 1]) > now or count >= enough then
+    break
+  end
+  local q = load_queue(ARGV[1] .. first[i])
+  if q.tat <= now then
+    count = count + (q.interval == 0 and math.max(1, q.waiting - q.late) or 1)
+  end
+end
+local granted = math.max(0, math.min(wanted, count))
+local later = redis.call('ZRANGEBYSCORE', ready, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local next_at = tonumber(later[2]) or math.huge
+server.offered = offered + granted
+server.till = server.offered > 0 and now + tonumber(ARGV[5]) or 0
+if granted == wanted then
+  server.waits = false
+  write_server(waiting, server)
+  wake(waiting, count > granted and now or tonumber(later[2]), line)
+  return {granted, 0, 0}
+end
+next_at = math.min(next_at, free_at)
+local rank = line_up(waiting, line, server, next_at, granted > 0)
+return {granted, next_at == math.huge and -1 or next_at * 1000 - now_us, rank}

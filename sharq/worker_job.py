@@ -1,0 +1,105 @@
+"""What a handler gets, and what it may raise."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+_UNREAD: Final = object()
+
+FIRST_RETRY: Final = 1.0
+LONGEST_RETRY: Final = 300.0
+"""Seconds that a failed job waits at least after its first, and at most after any attempt."""
+
+
+class Retry(Exception):
+    """Raise it in a handler to have the job again after `delay` seconds."""
+
+    def __init__(self, delay: float = 0.0) -> None:
+        super().__init__(f"again in {delay:g} s")
+        self.delay = delay
+
+
+class Discard(Exception):
+    """Raise it in a handler to have done with a job that cannot succeed; it is logged."""
+
+
+class LeasedJob:
+    """A job in a worker's hands.
+
+    `attempt` counts its deliveries, from 1. `requeues_remaining` tells how often it may come back
+    (-1: for ever). `lease` is the token of this delivery.
+    """
+
+    __slots__ = (
+        "_extend",
+        "_payload",
+        "_raw",
+        "attempt",
+        "extended_at",
+        "job_id",
+        "lease",
+        "lease_lost",
+        "lease_seconds",
+        "queue_id",
+        "queue_type",
+        "requeues_remaining",
+        "started_at",
+        "until",
+    )
+
+    def __init__(
+        self,
+        queue_type: str,
+        queue_id: str,
+        job_id: str,
+        attempt: int,
+        requeues_remaining: int,
+        lease: str,
+        payload: msgspec.Raw,
+        lease_seconds: float,
+        until: float,
+        extend: Callable[[LeasedJob, float], None],
+    ) -> None:
+        self.queue_type = queue_type
+        self.queue_id = queue_id
+        self.job_id = job_id
+        self.attempt = attempt
+        self.requeues_remaining = requeues_remaining
+        self.lease = lease
+        self.lease_seconds = lease_seconds
+        self.until = until
+        """The end of the lease, by this process' monotonic clock, as far as it is known."""
+        self.lease_lost = False
+        """Whether the lease has ended: another worker may have the job by now."""
+        self.started_at: float | None = None
+        self.extended_at = 0.0
+        self._raw = payload
+        self._payload: Any = _UNREAD
+        self._extend = extend
+
+    @property
+    def payload(self) -> Any:
+        """The payload, as Python's values for JSON."""
+        if self._payload is _UNREAD:
+            self._payload = msgspec.json.decode(self._raw)
+        return self._payload
+
+    def extend(self, seconds: float) -> None:
+        """Ask for the lease to last `seconds` from now at least; does not wait for the answer.
+
+        A running handler's lease is extended anyway, until its time-out.
+        """
+        self._extend(self, seconds)
+
+    def __repr__(self) -> str:
+        return f"<LeasedJob {self.lease} attempt={self.attempt}>"
+
+
+def retry_delay(attempt: int, uniform: Callable[[], float] = random.random) -> float:
+    """Seconds before a job that failed comes back: doubling with each attempt, with jitter."""
+    bound = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(attempt - 1, 60))
+    return bound * (0.5 + uniform() / 2)

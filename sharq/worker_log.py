@@ -1,0 +1,61 @@
+"""The worker's log: an event and its fields, as text or as JSON."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Final
+
+import msgspec
+
+log: Final = logging.getLogger("sharq.worker")
+
+TEXT: Final = "text"
+JSON: Final = "json"
+
+
+class Event:
+    """A message of `event` and `key=value` pairs."""
+
+    def __init__(self, event: str, fields: dict[str, Any]) -> None:
+        self.event = event
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return " ".join([self.event, *(f"{name}={value}" for name, value in self.fields.items())])
+
+
+def note(level: int, event: str, fault: BaseException | None = None, /, **fields: Any) -> None:
+    """Log an event; with `fault`, its traceback too."""
+    if log.isEnabledFor(level):
+        log.log(level, "%s", Event(event, fields), exc_info=fault)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, event and its fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+        }
+        told = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        if isinstance(told, Event):
+            line |= {"event": told.event, **told.fields}
+        else:
+            line["event"] = record.getMessage()
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def set_up(form: str) -> None:
+    """Send the log to the standard error, as `TEXT` or as `JSON`."""
+    handler = logging.StreamHandler()
+    if form == JSON:
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -9,6 +9,7 @@ to ask again; where it has a use for them no longer, it hands on to another serv
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -107,7 +108,6 @@ class Line:
         self.call: asyncio.Task[None] | None = None
         self.registered = False
         self.again = False
-        self.seq = 0
         self.lost: _Request | None = None
         self.failing = False
         self._on_due = on_due
@@ -142,6 +142,8 @@ class Dispatcher:
         self._on_trouble = on_trouble
         self._clock = clock
         self._lease_seconds = sq.settings.sharq.job_expire_interval / 1000
+        # A number is never used again: under it the store would repeat the former answer.
+        self._seqs = itertools.count(1)
         self._lines: dict[str, Line] = {}
         self._handing_on: set[str] = set()
         self._handing: set[asyncio.Task[None]] = set()
@@ -274,8 +276,7 @@ class Dispatcher:
         if first.notify:
             self._start(line, self._offer(line, grants, wanted))
         else:
-            line.seq += 1
-            request = _Request(wanted, line.seq, first.request_id, self._clock())
+            request = _Request(wanted, next(self._seqs), first.request_id, self._clock())
             self._start(line, self._fetch(line, grants, request))
 
     def _start(self, line: Line, work: Coroutine[Any, Any, None]) -> None:

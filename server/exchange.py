@@ -27,7 +27,6 @@ from sharq.identifiers import invalid, is_identifier
 from sharq_server import framing, incidents, replies
 from sharq_server.handlers import Request
 from sharq_server.listener import HTTPStream, http_date, refuse
-from sharq_server.longpoll import LongPoll
 from sharq_server.refusals import Stopping
 from sharq_server.replies import Reply
 from sharq_server.routing import Match
@@ -47,7 +46,6 @@ class Exchange(HTTPMessageDelegate):
         self._refused = False
         self._size = 0
         self._chunks: list[bytes] = []
-        self._poll: LongPoll | None = None
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
         self._start_line: RequestStartLine = start_line
@@ -98,8 +96,6 @@ class Exchange(HTTPMessageDelegate):
 
     def on_connection_close(self) -> None:
         self._app.under_way.discard(self)
-        if self._poll is not None:
-            self._poll.stop()
         if self._other is not None:
             self._other.on_connection_close()
 
@@ -111,9 +107,10 @@ class Exchange(HTTPMessageDelegate):
         if self._gone:
             return None
         push = self._app.push
-        async with push.polling(queue_type, count, request_id) as self._poll:
-            parcel = await self._poll.wait(seconds)
-        self._poll = None
+        async with push.polling(queue_type, count, request_id) as poll:
+            self._connection.set_close_callback(poll.stop)
+            parcel = await poll.wait(seconds)
+            self._connection.set_close_callback(None)
         if parcel is not None:
             return parcel.batch.part(parcel.start, parcel.stop)
         if push.draining:

@@ -46,6 +46,7 @@ class Push:
         self.draining = False
         self._polls: set[LongPoll] = set()
         self._probing: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._schedule: Schedule | None = None
         sq.watch(self)
 
@@ -120,6 +121,19 @@ class Push:
         if self._schedule is not None:
             self.dispatcher.resync()
 
+    def on_deaf(self) -> None:
+        if self._schedule is not None and self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
+        """Find out whether the store is away, so that subscribers learn of it at once."""
+        try:
+            await self.sq.ping()
+        except StoreError as error:
+            self._on_trouble(error)
+        finally:
+            self._looking = None
+
     def _on_trouble(self, error: StoreError) -> None:
         if self._probing is not None or self.draining:
             return
@@ -179,9 +193,10 @@ class Push:
         if self._schedule is None:
             return
         self.draining = True
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.wait({self._probing})
+        for task in (self._looking, self._probing):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
         for session in tuple(self.sessions):
             session.abort()
             self.leave(session)

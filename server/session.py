@@ -232,6 +232,8 @@ class Session:
         current = self.subscriptions.get(subscription.queue_type) is subscription
         if current and not (self.ending or self._unwritten or self.push.draining):
             places = subscription.take_places(wanted)
+        # Whoever got some, or asked last, waits behind the others.
+        self._starved.pop(subscription, None)
         if not places:
             self._starved[subscription] = None
         return places

@@ -38,13 +38,16 @@ class Watcher(Protocol):
     def on_listening(self) -> None:
         """Wake-ups arrive from now on; those of the time before may have been lost."""
 
+    def on_deaf(self) -> None:
+        """Wake-ups do not arrive any more: the store may be away."""
+
 
 class Wakeups:
     """Listens on `channel` and tells `watcher`; belongs to the event loop it is started in.
 
     `read` finds the queue type in a message, or gives None for a foreign one. `others` names the
     nodes of a cluster, any of which will do. The connection is pinged every `beat` seconds, and
-    given up when nothing was heard for three of them.
+    given up when nothing was heard for three of them. `stands` tells whether messages arrive.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Wakeups:
         self._attempts = 0
         self._state = ""
         self._task: asyncio.Task[None] | None = None
+        self.stands = False
 
     def start(self) -> None:
         """Begin to connect, in the running event loop."""
@@ -91,6 +95,7 @@ class Wakeups:
                 lasting = not isinstance(error.__cause__, StoreUnavailable)
                 await asyncio.sleep(self._backoff.slow() if lasting else self._backoff.next())
             except StoreError as error:
+                self._tell(self._watcher.on_deaf)
                 self._note_trouble(settings, error)
                 lasting = not isinstance(error, StoreUnavailable)
                 await asyncio.sleep(self._backoff.slow() if lasting else self._backoff.next())
@@ -121,11 +126,13 @@ class Wakeups:
             if self._state:
                 _log.info("Wake-ups arrive again from %s", address(settings))
             self._state = ""
+            self.stands = True
             self._tell(self._watcher.on_listening)
             await self._watch(subscription)
         except TimeoutError as error:
             raise StoreUnavailable("The store does not confirm the subscription.") from error
         finally:
+            self.stands = False
             subscription.abort()
 
     async def _watch(self, subscription: _Subscription) -> None:

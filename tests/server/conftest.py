@@ -73,6 +73,7 @@ def settings(store: PrivateStore, key_prefix: str, options: dict[str, dict[str, 
     return Settings.from_mapping(
         {
             "sharq": {"enable_requeue_script": False} | options.get("sharq", {}),
+            "sharq-server": options.get("sharq-server", {}),
             "redis": redis | options.get("redis", {}),
         }
     )

@@ -66,6 +66,15 @@ def last_answer(reply: Reply) -> bytes:
     return head.encode("latin-1") + b"\r\n" + reply.body
 
 
+async def stop_lingering() -> None:
+    """Read no more from connections that are closed already."""
+    loop = asyncio.get_running_loop()
+    tasks = [task for task in _lingering if task.get_loop() is loop]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def refuse(stream: IOStream, reply: Reply) -> None:
     """Answer a request whose rest will not be read, and close its connection."""
     if stream.closed():
@@ -225,9 +234,7 @@ class Listener(HTTPServer):
 
     async def close_all_connections(self) -> None:
         await super().close_all_connections()
-        for task in tuple(_lingering):
-            task.cancel()
-        await asyncio.gather(*_lingering, return_exceptions=True)
+        await stop_lingering()
 
     def stop(self) -> None:
         super().stop()

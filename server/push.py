@@ -137,7 +137,7 @@ class Push:
     def _on_trouble(self, error: StoreError) -> None:
         if self._probing is not None or self.draining:
             return
-        _log.warning("Dispatching pauses: %s", error)
+        _log.info("Dispatching pauses: %s", error)
         self._trouble = error
         self._probing = asyncio.get_running_loop().create_task(self._probe())
         self._tell_all(push_frames.paused(error.code))

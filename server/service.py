@@ -11,6 +11,7 @@ from sharq import AsyncSharQ, EmbeddedStore
 from sharq.config import EMBEDDED, Settings
 from sharq_server.accesslog import AccessLog
 from sharq_server.app import SharQApplication
+from sharq_server.listener import stop_lingering
 from sharq_server.push import Push
 from sharq_server.upkeep import StoreKeeper, Sweep
 
@@ -67,6 +68,7 @@ class SharQServer:
                 task.cancel()
                 await asyncio.wait({task})
         await self.push.close()
+        await stop_lingering()
         await self.sq.aclose()
         if self._keeper is not None and self._keeping is not None:
             self._keeper.stop()

@@ -18,9 +18,10 @@ _LONGEST_PAUSE: Final = 5.0
 
 
 class Sweep:
-    """Takes the jobs whose leases have run out back to their queues, every `interval` seconds.
+    """Takes the jobs whose leases have run out back to their queues.
 
-    No error ends it: where the store is away the sweep says so once and goes on trying.
+    Of several servers on a store one does it, every `interval` seconds. No error ends it: where
+    the store is away the sweep says so once and goes on trying, every `interval` seconds.
     """
 
     def __init__(self, sq: AsyncSharQ, interval: float) -> None:
@@ -29,17 +30,16 @@ class Sweep:
         self._failing = False
 
     async def run(self) -> None:
-        """Sweep for ever. A sweep begins `interval` after the last one began, or ended late."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
+        """Sweep for ever."""
         while True:
-            await self._sweep()
-            due = max(due + self._interval, loop.time())
-            await asyncio.sleep(due - loop.time())
+            pause = await self._sweep()
+            await asyncio.sleep(pause)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self) -> float:
+        """Sweep what is due; the seconds until something is due again."""
+        pause = self._interval
         try:
-            await self._sq.sweep()
+            pause = await self._sq.sweep_when_due()
         except StoreError as error:
             if not self._failing:
                 _log.warning("Expired jobs are not taken back: %s", error)
@@ -52,6 +52,7 @@ class Sweep:
             if self._failing:
                 _log.info("Expired jobs are taken back again")
             self._failing = False
+        return pause
 
 
 class StoreKeeper:

@@ -68,6 +68,8 @@ class _Socket:
         self._handler.close(code, reason)
 
     def abort(self) -> None:
+        if isinstance(self._stream, HTTPStream):
+            self._stream.lingers = False
         self._stream.close()
 
 

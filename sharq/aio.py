@@ -41,6 +41,7 @@ from sharq.results import (
     QueueMetrics,
 )
 from sharq.scripts import Scripts
+from sharq.sweeping import Sweeping
 from sharq.wakeups import Wakeups, Watcher
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class AsyncSharQ:
         self._source = config_path
         self._scripts = scripts or Scripts()
         self.settings = load_settings(config_path)
+        self._sweeping: Sweeping | None = None
         self._make_flows()
         # Held while the link and the store are replaced.
         self._changing = asyncio.Lock()
@@ -322,6 +324,23 @@ class AsyncSharQ:
         """Tell `watcher` what the store publishes for this server; to be called before `start`."""
         self._watcher = watcher
 
+    async def sweep_when_due(self) -> float:
+        """Take back what has run out where that is due; the seconds until it is due again.
+
+        For servers, of which one at a time sweeps: see `sharq.sweeping`. To be called again after
+        that time, by one task of one AsyncSharQ.
+        """
+        if self._sweeping is None:
+            settings = self.settings.sharq
+            self._sweeping = Sweeping(
+                self._flows.operations,
+                settings.job_requeue_interval / 1000,
+                settings.job_expire_interval / 1000,
+                time.monotonic,
+            )
+        await self._run(self._sweeping.sweep())
+        return max(0.0, self._sweeping.due_at - time.monotonic())
+
     # For servers, which hand jobs on to subscribers of theirs
 
     async def dispatch(
@@ -365,6 +384,7 @@ class AsyncSharQ:
     def _make_flows(self) -> None:
         operations = self._operations(self.settings)
         self._flows = Flows(operations, self.settings.sharq, time.monotonic)
+        self._sweeping = None
         self._classic = Classic(self._flows)
 
     def _operations(self, settings: Settings) -> Operations:

@@ -27,7 +27,7 @@ from sharq.identifiers import (
     find_lease,
     invalid,
 )
-from sharq.operations import BULK_SIZE, REGISTRATION_AGE, Operations
+from sharq.operations import BULK_SIZE, Operations
 from sharq.payloads import check_payload
 from sharq.results import (
     INVALID,
@@ -41,6 +41,7 @@ from sharq.results import (
     Overview,
     QueueMetrics,
 )
+from sharq.sweeping import sweep_types
 
 T = TypeVar("T")
 Flow = Generator[Call[Any] | list[Call[Any]], Any, T]
@@ -341,25 +342,10 @@ class Flows:
         while cursor != "0":
             page = yield self.operations.list_types(cursor or "0")
             cursor = page.cursor
-            ages = dict(page.types)
-            types = list(ages)
-            vacant: list[str] = []
-            while types:
-                answers = yield [self.operations.requeue(queue_type) for queue_type in types]
-                again: list[str] = []
-                for queue_type, swept in zip(types, answers, strict=True):
-                    if isinstance(swept, StoreError):
-                        failure = failure or swept
-                        continue
-                    total += swept.returned + swept.discarded
-                    if swept.more:
-                        again.append(queue_type)
-                    if swept.vacant and ages[queue_type] >= REGISTRATION_AGE:
-                        vacant.append(queue_type)
-                types = again
-            if vacant:
-                answers = yield [self.operations.unregister(t) for t in vacant]
-                failure = failure or next((a for a in answers if isinstance(a, StoreError)), None)
+            try:
+                total += yield from sweep_types(self.operations, dict(page.types))
+            except StoreError as error:
+                failure = failure or error
         if failure is not None:
             raise failure
         return total

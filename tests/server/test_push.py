@@ -554,7 +554,6 @@ class TestStore:
     ) -> None:
         expect_log("Lost the store")
         expect_log("No connection to the store", certain=False)
-        expect_log("Dispatching pauses", certain=False)
         async with await connect() as subscriber:
             await subscriber.subscribe()
             await rest.enqueue("t/q", "a", interval=50)

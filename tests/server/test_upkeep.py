@@ -64,7 +64,7 @@ class TestSweep:
         failed = asyncio.Event()
         failures = 0
 
-        async def sweep() -> int:
+        async def sweep() -> float:
             nonlocal failures
             failures += 1
             if failures == 3:
@@ -72,7 +72,7 @@ class TestSweep:
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch:
-            patch.setattr(server.sq, "sweep", sweep)
+            patch.setattr(server.sq, "sweep_when_due", sweep)
             await failed.wait()
         await until(await lose(rest))
         assert caplog.text.count("Expired jobs are not taken back") == 1

@@ -1,0 +1,411 @@
+"""Who waits is woken: each source of a wake-up, one server at a time, and nobody in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+
+from sharq._fastpath import Batch
+from sharq.config import QueueSettings
+from sharq.identifiers import Lease, check_lease
+from sharq.results import NewJob, Offer
+from tests.support.direct import ClockedQueue, DirectStore
+from tests.support.stores import PrivateStore
+
+HOUR = 3_600_000
+
+
+class Servers:
+    """Servers that wait for the type `t`, by a clock in the test's hand."""
+
+    def __init__(self, store: PrivateStore) -> None:
+        store.client.flushall()
+        self.direct = DirectStore(store.socket_path)
+        self.queue = ClockedQueue(self.direct, settings=QueueSettings(job_expire_interval=60_000))
+        self.operations = self.queue.operations
+        self.listener = redis.Redis(unix_socket_path=store.socket_path).pubsub()
+        self.seq = 0
+        self.jobs = 0
+
+    def listen(self, *names: str) -> None:
+        for name in names:
+            self.listener.subscribe(self.operations.channel(name))
+            while self.listener.get_message(timeout=2)["type"] != "subscribe":
+                pass
+
+    def woken(self) -> list[str]:
+        """The servers that were woken since the last look."""
+        # A message of our own comes behind all that were published before.
+        self.listener.subscribe("mark")
+        names = []
+        while True:
+            message = self.listener.get_message(timeout=2)
+            assert message is not None
+            if message["type"] == "message":
+                assert self.operations.woken_type(message["data"]) == "t"
+                names.append(message["channel"].decode().rpartition(":")[2])
+            elif message["channel"] == b"mark" and message["type"] == "subscribe":
+                break
+        self.listener.unsubscribe("mark")
+        while self.listener.get_message(timeout=2)["type"] != "unsubscribe":
+            pass
+        return names
+
+    def ask(self, name: str, count: int = 1) -> Batch:
+        self.seq += 1
+        return self.queue.run(self.operations.dispatch("t", count, name, self.seq, None))
+
+    def offer(self, name: str, wanted: int = 1, offered: int = 0) -> Offer:
+        return self.queue.run(self.operations.offer("t", name, wanted, offered, 250))
+
+    def put(self, queue_id: str = "q", interval: int = 0, job_id: str | None = None) -> None:
+        self.jobs += 1
+        job = NewJob("t", queue_id, job_id or f"j{self.jobs}", b"1", interval, -1)
+        self.queue.run(self.operations.enqueue(job))
+
+    def take(self, count: int = 1) -> list[Lease]:
+        batch = self.queue.run(self.operations.dequeue("t", count))
+        return [check_lease(lease) for lease in batch.leases(0, len(batch))]
+
+    def close(self) -> None:
+        self.listener.close()
+        self.direct.close()
+
+
+@pytest.fixture
+def servers(store: PrivateStore) -> Iterator[Servers]:
+    servers = Servers(store)
+    servers.listen(".a", ".b")
+    yield servers
+    servers.close()
+
+
+def test_who_finds_less_than_it_asked_for_waits(servers: Servers) -> None:
+    assert (servers.ask(".a").wait_us, servers.woken()) == (None, [])
+    servers.put()
+    assert servers.woken() == [".a"]
+    servers.put("other")
+    assert servers.woken() == [], "nobody waits any more"
+
+
+def test_who_gets_all_that_it_asked_for_does_not_wait(servers: Servers) -> None:
+    servers.put()
+    servers.put("other")
+    assert (len(servers.ask(".a", 1)), servers.woken()) == (1, [])
+    servers.put("third")
+    assert servers.woken() == []
+
+
+def test_a_plain_dequeue_waits_for_nothing(servers: Servers) -> None:
+    assert servers.take() == []
+    servers.put()
+    assert servers.woken() == []
+
+
+def releases(servers: Servers) -> Callable[[], Any]:
+    servers.put()
+    (lease,) = servers.take()
+    return lambda: servers.queue.run(servers.operations.release(*lease, 0, True))
+
+
+def releases_many(servers: Servers) -> Callable[[], Any]:
+    servers.put()
+    servers.put("other")
+    leases = servers.take(2)
+    return lambda: servers.queue.run(servers.operations.release_many("t", leases, 0, False))
+
+
+def releases_late(servers: Servers) -> Callable[[], Any]:
+    servers.put()
+    (lease,) = servers.take()
+    return lambda: servers.queue.run(servers.operations.release(*lease, 500, True))
+
+
+def expires(servers: Servers) -> Callable[[], Any]:
+    servers.put()
+    servers.take()
+    servers.queue.advance(60_000)
+    return lambda: servers.queue.run(servers.operations.requeue("t"))
+
+
+def sets_an_interval(servers: Servers) -> Callable[[], Any]:
+    servers.put(interval=HOUR)
+    servers.put(interval=HOUR)
+    servers.take()
+    return lambda: servers.queue.run(servers.operations.set_interval("t", "q", 10))
+
+
+def enqueues_with_an_interval(servers: Servers) -> Callable[[], Any]:
+    servers.put(interval=HOUR)
+    servers.put(interval=HOUR)
+    servers.take()
+    return lambda: servers.put(interval=10)
+
+
+def enqueues_many(servers: Servers) -> Callable[[], Any]:
+    jobs = [NewJob("t", f"q{at}", "j", b"1", 0, -1) for at in range(5)]
+    return lambda: servers.queue.run(servers.operations.enqueue_many("t", jobs))
+
+
+def enqueues(servers: Servers) -> Callable[[], Any]:
+    return servers.put
+
+
+SOURCES = [
+    enqueues,
+    enqueues_many,
+    enqueues_with_an_interval,
+    expires,
+    releases,
+    releases_late,
+    releases_many,
+    sets_an_interval,
+]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
+def test_each_source_wakes_the_one_that_has_waited_longest(
+    servers: Servers, source: Callable[[Servers], Callable[[], Any]]
+) -> None:
+    happen = source(servers)
+    for name in (".b", ".a"):
+        servers.ask(name)
+        servers.queue.advance(1)
+    assert servers.woken() == []
+    happen()
+    assert servers.woken() == [".b"]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
+def test_nothing_is_published_where_nobody_waits(
+    servers: Servers, source: Callable[[Servers], Callable[[], Any]]
+) -> None:
+    source(servers)()
+    assert servers.woken() == []
+
+
+def test_what_is_ready_later_than_is_known_wakes_nobody(servers: Servers) -> None:
+    servers.put(interval=100)
+    servers.put(interval=100)
+    servers.take()
+    assert servers.ask(".a").wait_us == 100_000
+    servers.put("slow", interval=HOUR)
+    assert servers.woken() == [".a"]
+    servers.ask(".a", 2)
+    servers.put("slow", interval=HOUR)
+    assert servers.woken() == []
+
+
+@pytest.mark.parametrize("interval", [0, 100])
+def test_a_satisfied_server_lets_the_next_one_know_what_it_leaves(
+    servers: Servers, interval: int
+) -> None:
+    for name in (".a", ".b"):
+        servers.ask(name)
+        servers.queue.advance(1)
+    servers.put(interval=interval)
+    servers.put(interval=interval)
+    assert servers.woken() == [".a"]
+    batch = servers.ask(".a", 1)
+    assert (len(batch), batch.wait_us) == (1, 0)
+    assert servers.woken() == [".b"], "b knew of nothing"
+    assert servers.ask(".b").wait_us == (0 if interval == 0 else interval * 1000)
+
+
+def test_who_asks_again_in_vain_keeps_its_place(servers: Servers) -> None:
+    for name in (".b", ".a", ".b"):
+        servers.ask(name)
+        servers.queue.advance(1)
+    servers.put()
+    assert servers.woken() == [".b"]
+
+
+def test_a_hand_on_wakes_the_next_one(servers: Servers) -> None:
+    for name in (".a", ".b"):
+        servers.ask(name)
+        servers.queue.advance(1)
+    servers.put()
+    assert servers.woken() == [".a"]
+    assert servers.queue.run(servers.operations.hand_on("t", ".a"))
+    assert servers.woken() == [".b"]
+    assert not servers.queue.run(servers.operations.hand_on("t", ".b"))
+
+
+def test_a_server_that_does_not_listen_is_passed_over(servers: Servers) -> None:
+    for name in (".dead", ".a"):
+        servers.ask(name)
+        servers.queue.advance(1)
+    servers.put()
+    assert servers.woken() == [".a"]
+
+
+def test_on_a_cluster_who_listens_elsewhere_is_not_passed_over(servers: Servers) -> None:
+    for name in ("*elsewhere", ".a"):
+        servers.ask(name)
+        servers.queue.advance(1)
+    servers.put()
+    assert servers.woken() == []
+
+
+@pytest.mark.parametrize(("silence", "woken"), [(119_000, [".gone"]), (121_000, [".a"])])
+def test_a_server_that_was_not_heard_of_for_long_is_gone(
+    servers: Servers, silence: int, woken: list[str]
+) -> None:
+    servers.listen(".gone")
+    servers.ask(".gone")
+    servers.queue.advance(silence)
+    servers.ask(".a")
+    servers.put()
+    assert servers.woken() == woken
+
+
+def test_a_server_that_missed_its_time_holds_nobody_up(servers: Servers) -> None:
+    servers.ask(".a")
+    servers.put("q", interval=100)
+    servers.put("q", interval=100)
+    servers.put("q", interval=100)
+    servers.take()
+    servers.woken()
+    servers.ask(".dead")
+    servers.queue.advance(50)
+    servers.ask(".a")
+    servers.queue.advance(1_100)
+    servers.put("new")
+    assert servers.woken() == []
+    servers.ask(".b", 1)
+    servers.queue.advance(1_100)
+    servers.ask(".b", 9)
+    servers.put("newer")
+    assert servers.woken() == [".b"]
+
+
+def test_ranks_follow_the_order_of_waiting(servers: Servers) -> None:
+    for at in range(4):
+        servers.put(f"q{at}", interval=100)
+        servers.put(f"q{at}", interval=100)
+    servers.take(4)
+    ranks = []
+    for name in (".a", ".b", ".c"):
+        ranks.append(servers.ask(name).rank)
+        servers.queue.advance(1)
+    assert ranks == [0, 1, 2]
+    servers.queue.advance(97)
+    assert len(servers.ask(".a", 9)) == 4
+    assert servers.ask(".a").rank == 2, "who got something goes to the end"
+    assert servers.ask(".b").rank == 0
+
+
+def test_a_repeated_call_is_answered_the_same(servers: Servers) -> None:
+    servers.put("q")
+    servers.put("r")
+    call = servers.operations.dispatch("t", 1, ".a", 7, None)
+    first, again = servers.queue.run(call), servers.queue.run(call)
+    assert first.leases(0, 1) == again.leases(0, 1)
+    assert again.wait_us == 0
+    other = servers.queue.run(servers.operations.dispatch("t", 1, ".a", 8, None))
+    assert other.leases(0, 1) != first.leases(0, 1)
+
+
+def test_offers_are_made_once_for_a_ready_job(servers: Servers) -> None:
+    servers.put("q", interval=100)
+    servers.put("r")
+    servers.put("r")
+    assert servers.offer(".a", 2) == Offer(2, 0, 0)
+    assert servers.offer(".b", 5) == Offer(1, 250_000, 0)
+    servers.queue.advance(250)
+    assert servers.offer(".b", 5, 1).granted == 2
+
+
+def test_an_offer_that_was_used_is_not_made_again(servers: Servers) -> None:
+    servers.put()
+    assert servers.offer(".a").granted == 1
+    servers.take()
+    assert servers.offer(".a") == Offer(0, None, 0)
+    servers.put()
+    assert servers.woken() == [".a"]
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.integers(0, 3), st.sampled_from([0, 20, 100])),
+        st.tuples(st.just("ask"), st.integers(0, 2), st.integers(1, 3)),
+        st.tuples(st.just("take"), st.integers(1, 2), st.just(0)),
+        st.tuples(st.just("release"), st.integers(0, 5), st.sampled_from([0, 30])),
+        st.tuples(st.just("finish"), st.integers(0, 5), st.just(0)),
+        st.tuples(st.just("interval"), st.integers(0, 3), st.sampled_from([0, 5, 50])),
+        st.tuples(st.just("hand_on"), st.integers(0, 2), st.just(0)),
+        st.tuples(st.just("clear"), st.integers(0, 3), st.just(0)),
+        st.tuples(st.just("sweep"), st.just(0), st.just(0)),
+        st.tuples(st.just("advance"), st.integers(1, 150), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_wake_up_falls_between_a_check_and_a_wait(store: PrivateStore, steps: Any) -> None:
+    """Where a server waits, one of them knows of what is next, or was told of it."""
+    servers = Servers(store)
+    names = [".a", ".b", ".c"]
+    servers.listen(*names)
+    leases: list[Lease] = []
+    knows: dict[str, float] = {}
+    told: set[str] = set()
+    operations, run = servers.operations, servers.queue.run
+    try:
+        for step, first, second in steps:
+            now = servers.queue.now
+            if step == "put":
+                servers.put(f"q{first}", second)
+            elif step == "ask":
+                name = names[first]
+                batch = servers.ask(name, second)
+                leases += map(check_lease, batch.leases(0, len(batch)))
+                told.discard(name)
+                knows.pop(name, None)
+                if batch.wait_us != 0:
+                    wait = batch.wait_us
+                    knows[name] = float("inf") if wait is None else now + wait / 1000
+            elif step == "take":
+                leases += servers.take(first)
+            elif step in ("release", "finish") and leases:
+                lease = leases.pop(first % len(leases))
+                call: Any = operations.finish(*lease)
+                if step == "release":
+                    call = operations.release(*lease, second, True)
+                run(call)
+            elif step == "interval":
+                run(operations.set_interval("t", f"q{first}", second))
+            elif step == "hand_on":
+                run(operations.hand_on("t", names[first]))
+                told.discard(names[first])
+                knows.pop(names[first], None)
+            elif step == "clear":
+                run(operations.clear("t", f"q{first}", False))
+            elif step == "sweep":
+                run(operations.requeue("t"))
+            elif step == "advance":
+                # Whoever has a timer asks when it is due, and so is told again.
+                servers.queue.advance(first)
+            for name in servers.woken():
+                told.add(name)
+                knows.pop(name, None)
+            late = {name for name, at in knows.items() if at <= servers.queue.now - 900}
+            for name in late:
+                knows.pop(name)
+                told.add(name)
+            schedule = servers.direct.command(
+                "ZRANGE", operations.requeue("t").key + b":ready", 0, 0, "WITHSCORES"
+            )
+            if schedule and knows and not told:
+                assert min(knows.values()) <= float(schedule[1]), step
+    finally:
+        servers.close()

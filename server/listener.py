@@ -271,6 +271,8 @@ def _linger(connection: socket.socket) -> None:
     task = asyncio.get_running_loop().create_task(_drain(rest))
     _lingering.add(task)
     task.add_done_callback(_lingering.discard)
+    # Not in the task: one that is cancelled before its first step does nothing at all.
+    task.add_done_callback(lambda _: rest.close())
 
 
 async def _drain(rest: socket.socket) -> None:
@@ -282,5 +284,3 @@ async def _drain(rest: socket.socket) -> None:
                 pass
     except (OSError, TimeoutError):
         pass
-    finally:
-        rest.close()

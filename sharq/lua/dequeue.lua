@@ -32,6 +32,10 @@ local line = line_of(waiting)
 local server = find_server(line, channel)
 if next_at then
   out[2] = line_up(waiting, line, server, next_at, #taken > 0)
+  -- Whose turn is next has to know of it.
+  if #taken > 0 and next_at < math.huge and out[2] == 0 then
+    tell_first(waiting, others_of(line, channel))
+  end
 else
   if server.waits then
     server.waits = false

@@ -217,6 +217,20 @@ def test_a_satisfied_server_lets_the_next_one_know_what_it_leaves(
     assert servers.ask(".b").wait_us == (0 if interval == 0 else interval * 1000)
 
 
+def test_whose_turn_is_next_is_told_of_it(servers: Servers) -> None:
+    for name in (".a", ".b"):
+        servers.ask(name)
+        servers.queue.advance(1)
+    servers.put(interval=100)
+    assert servers.woken() == [".a"]
+    servers.put(interval=100)
+    servers.put(interval=100)
+    assert (servers.ask(".a", 5).rank, servers.woken()) == (0, [".b"])
+    assert servers.ask(".b", 5).wait_us == 100_000
+    servers.queue.advance(100)
+    assert (len(servers.ask(".a", 5)), servers.woken()) == (1, []), "b knows the time"
+
+
 def test_who_asks_again_in_vain_keeps_its_place(servers: Servers) -> None:
     for name in (".b", ".a", ".b"):
         servers.ask(name)

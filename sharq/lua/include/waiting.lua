@@ -39,6 +39,16 @@ local function find_server(line, channel)
   return {channel = channel, since = now, offered = 0, till = 0, waits = false}
 end
 
+local function others_of(line, channel)
+  local others = {}
+  for _, server in ipairs(line) do
+    if server.channel ~= channel then
+      others[#others + 1] = server
+    end
+  end
+  return others
+end
+
 -- Removes before it adds, so that it works in a full store.
 local function write_server(waiting, server)
   redis.call('HDEL', waiting, server.channel)

@@ -1,16 +1,6 @@
--- Something is ready at the time `at` (ms; nil: there is no news). Where servers wait, and none of
--- them knows of so early a time, the one that has waited longest is told through its channel. On a
--- cluster (channels with a `*`) PUBLISH counts the listeners of one node alone.
-local function wake(waiting, at, line)
-  if not at then
-    return false
-  end
-  line = line or line_of(waiting)
-  for _, server in ipairs(line) do
-    if server.waits and server.known <= at then
-      return false
-    end
-  end
+-- Tells the server that has waited longest, through its channel, that there is news; on a cluster
+-- (channels with a `*`) PUBLISH counts the listeners of one node alone. Whether there was one.
+local function tell_first(waiting, line)
   while true do
     local first
     for _, server in ipairs(line) do
@@ -28,4 +18,19 @@ local function wake(waiting, at, line)
       return true
     end
   end
+end
+
+-- Something is ready at the time `at` (ms; nil: there is no news): where servers wait, and none of
+-- them knows of so early a time, one is told. Whether it was.
+local function wake(waiting, at, line)
+  if not at then
+    return false
+  end
+  line = line or line_of(waiting)
+  for _, server in ipairs(line) do
+    if server.waits and server.known <= at then
+      return false
+    end
+  end
+  return tell_first(waiting, line)
 end

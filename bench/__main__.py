@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import cycle, dequeue, machine, memory, rest
+from bench import cycle, dequeue, machine, memory, push, rest
 from bench.report import Options, Progress
 
-SUBJECTS = {each.name: each for each in (m.SUBJECT for m in (rest, dequeue, cycle, memory))}
+SUBJECTS = {each.name: each for each in (m.SUBJECT for m in (rest, push, dequeue, cycle, memory))}
 RESULTS = Path(__file__).parent / "results"
 
 

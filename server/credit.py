@@ -61,6 +61,11 @@ class Credit:
             return self._all.room
         return min(allowance.room, self._all.room)
 
+    def has_plenty(self, queue_type: str) -> bool:
+        """Whether there is room for a quarter of what a type may have."""
+        room = self.room(queue_type)
+        return room > 0 and 4 * room >= min(self.limit_of(queue_type), self._all.limit)
+
     def reserve(self, queue_type: str, wanted: int) -> int:
         """Take up to `wanted` places for leases that are asked for; how many there were."""
         count = min(wanted, self.room(queue_type))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_SUBSCRIPTIONS: Final = 1000
 """Types that one connection subscribes to, at most."""
 
+_REFILL_AFTER: Final = 0.002
 _MOST_FRAMES: Final = 64
 _MOST_BYTES: Final = 1024 * 1024
 _MOST_UNREAD: Final = 1024 * 1024
@@ -102,6 +103,7 @@ class Session:
         self._bad_frames: deque[float] = deque(maxlen=_BAD_FRAMES)
         self._unwritten: deque[tuple[int, str, Parcel]] = deque()
         self._starved: dict[Subscription, None] = {}
+        self._refilling: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Frames that come in
@@ -251,13 +253,37 @@ class Session:
         return True
 
     def refill(self) -> None:
-        """There may be room again: whoever had none joins the others that have."""
+        """There may be room again: whoever had none joins the others that have.
+
+        With a little room only, it does so a moment later: jobs that come one by one, as each
+        makes place for the next, cost many times what they cost together.
+        """
         if not self._starved or self.closed:
             return
         starved, self._starved = self._starved, {}
         for subscription in starved:
-            if self.subscriptions.get(subscription.queue_type) is subscription:
+            if self.subscriptions.get(subscription.queue_type) is not subscription:
+                continue
+            if self.credit.has_plenty(subscription.queue_type):
                 self.push.dispatcher.join(subscription.queue_type, subscription)
+            else:
+                self._starved[subscription] = None
+        if self._starved and self._refilling is None:
+            loop = asyncio.get_running_loop()
+            self._refilling = loop.call_later(_REFILL_AFTER, self._refill_all)
+
+    def _refill_all(self) -> None:
+        self._refilling = None
+        if self.closed:
+            return
+        starved, self._starved = self._starved, {}
+        for subscription in starved:
+            if self.subscriptions.get(subscription.queue_type) is not subscription:
+                continue
+            if self.credit.room(subscription.queue_type):
+                self.push.dispatcher.join(subscription.queue_type, subscription)
+            else:
+                self._starved[subscription] = None
 
     def hold(self, queue_type: str, leases: Sequence[str], until: float) -> None:
         """Count leases as this connection's, until they end."""
@@ -308,6 +334,8 @@ class Session:
             return
         self.closed = self.ending = True
         self._look_if_readable()
+        if self._refilling is not None:
+            self._refilling.cancel()
         for slot in self._slots:
             if slot.turn is not None and not slot.turn.done():
                 slot.turn.set_result(None)

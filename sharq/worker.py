@@ -74,6 +74,7 @@ class Worker:
         self._handler: Handler | None = None
         self._waiting: deque[LeasedJob] = deque()
         self._running: dict[asyncio.Task[None], LeasedJob] = {}
+        self._ended: list[tuple[str, End | None]] = []
         self._stop: asyncio.Event | None = None
         self._at_once = False
         self._counts = {"done": 0, "retried": 0, "discarded": 0, "lost": 0}
@@ -152,8 +153,7 @@ class Worker:
     def _take(self, jobs: list[LeasedJob]) -> None:
         assert self._stop is not None
         if self._stop.is_set():
-            for job in jobs:
-                self._protocol.report(job.lease, _GIVE_BACK)
+            self._protocol.report([(job.lease, _GIVE_BACK) for job in jobs])
             return
         self._waiting.extend(jobs)
         self._start_some()
@@ -215,14 +215,18 @@ class Worker:
     _winding_up = False
 
     def _end(self, job: LeasedJob, end: End) -> None:
-        if job.lease_lost:
-            self._protocol.report(job.lease, None)
-        else:
-            self._protocol.report(job.lease, end)
+        # Those of one loop turn leave together: another thread is a long way.
+        if not self._ended:
+            self._loop.call_soon(self._report)
+        self._ended.append((job.lease, None if job.lease_lost else end))
+
+    def _report(self) -> None:
+        ended, self._ended = self._ended, []
+        self._protocol.report(ended)
 
     def _lose(self, job: LeasedJob) -> None:
         job.lease_lost = True
-        self._protocol.report(job.lease, None)
+        self._protocol.report([(job.lease, None)])
         with self._lock:
             self._counts["lost"] += 1
 
@@ -255,14 +259,15 @@ class Worker:
         self._stop.set()
         self._winding_up = True
         self._protocol.stop_jobs()
-        while self._waiting:
-            self._protocol.report(self._waiting.popleft().lease, _GIVE_BACK)
+        self._protocol.report([(job.lease, _GIVE_BACK) for job in self._waiting])
+        self._waiting.clear()
         if self._running and not self._at_once:
             await asyncio.wait(tuple(self._running), timeout=self._grace)
         for task in tuple(self._running):
             task.cancel()
         if self._running:
             await asyncio.wait(tuple(self._running), timeout=1)
+        self._report()
         patience = 0.0 if self._at_once else 5.0
         await asyncio.to_thread(self._protocol.finish, patience)
 

@@ -126,9 +126,9 @@ class Protocol:
         self._thread.start()
         self._started.wait()
 
-    def report(self, lease: str, end: End | None) -> None:
-        """A job is through; None where its lease is lost, and nothing is to be told."""
-        self._reports.append((lease, end))
+    def report(self, ends: Iterable[tuple[str, End | None]]) -> None:
+        """Jobs are through; None where a lease is lost, and nothing is to be told."""
+        self._reports.extend(ends)
         self._wake()
 
     def extend(self, job: LeasedJob, seconds: float) -> None:

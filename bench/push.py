@@ -144,7 +144,7 @@ async def _read_all(socket: WebSocketClientConnection) -> None:
 
 
 async def cycles(here: Stand, queue_type: str) -> float:
-    """Enqueue jobs over a websocket, frame by frame, until all have been finished: jobs a second."""
+    """Enqueue jobs in frames, and wait until all have been finished: jobs a second."""
     payload = json.loads(PAYLOAD)
     frames = []
     for _ in range(_JOBS // _FRAME):

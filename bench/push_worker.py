@@ -19,14 +19,14 @@ from sharq import Worker
 from sharq.worker_job import LeasedJob
 
 _latencies: list[float] = []
-_done = 0
+_others: list[None] = []
 
 
 def _note(payload: Any) -> None:
-    global _done
-    _done += 1
     if isinstance(payload, int):
         _latencies.append(time.time() - payload / 1e6)
+    else:
+        _others.append(None)
 
 
 async def _handle(job: LeasedJob) -> None:
@@ -72,7 +72,7 @@ def main() -> int:
         _poll(given.port, given.queue_type, given.poll)
     else:
         _push(given.port, given.queue_type)
-    print(json.dumps({"done": _done, "latencies": sorted(_latencies)}))
+    print(json.dumps({"done": len(_latencies) + len(_others), "latencies": sorted(_latencies)}))
     return 0
 
 

@@ -13,13 +13,14 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from sharq import AsyncSharQ
-from sharq_server import handlers, replies
+from sharq_server import handlers, live, replies, websocket
 from sharq_server.accesslog import AccessLog
 from sharq_server.exchange import Exchange
 from sharq_server.listener import Listener
+from sharq_server.live import LivePage
 from sharq_server.push import Push
 from sharq_server.routing import Match, Route, Router
-from sharq_server.websocket import PATH, PushHandler
+from sharq_server.websocket import PushHandler
 
 ROUTES: Final = (
     Route("/", {"GET": handlers.index}),
@@ -63,7 +64,10 @@ class SharQApplication(Application):
         begin: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(
-            [(PATH, PushHandler, {"push": push, "begun": self.begun})],
+            [
+                (websocket.PATH, PushHandler, {"push": push, "begun": self.begun}),
+                (live.PATH, LivePage),
+            ],
             default_handler_class=_UnknownRoute,
             log_function=self._log_other,
         )

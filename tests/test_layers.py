@@ -45,7 +45,7 @@ FLOORS = (
     ("sharq_server", "handlers routing listener"),
     ("sharq_server", "timer schedule credit returns leases"),
     ("sharq_server", "dispatch longpoll session subscription push_operations push"),
-    ("sharq_server", "websocket exchange app"),
+    ("sharq_server", "live websocket exchange app"),
     ("sharq_server", "upkeep service"),
     ("sharq_server", "serving processes demo_tenants demo_screen demo __init__ __main__"),
 )

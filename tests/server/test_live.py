@@ -1,0 +1,114 @@
+"""The live page: as a file, and in a real browser where there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+from tornado.websocket import websocket_connect
+
+from tests.server.support import Raw, Rest
+
+pytestmark = pytest.mark.gen_test(timeout=60)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+async def test_the_page_is_one_file_that_may_load_no_other(raw: Raw) -> None:
+    async with raw.connect() as connection:
+        await connection.send(b"GET /live/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        text = await connection._reader.read(-1)
+    head, _, page = text.partition(b"\r\n\r\n")
+    assert b"200 OK" in head
+    assert b"text/html; charset=utf-8" in head
+    assert b"default-src 'none'" in head
+    assert b"<title>SharQ live</title>" in page
+    assert not re.search(rb'(src|href)="', page)
+
+
+async def test_other_methods_are_refused(rest: Rest) -> None:
+    answer = await rest.post("/live/")
+    assert answer.error == (405, "method_not_allowed")
+    assert answer.headers["Allow"] == "GET, HEAD"
+
+
+class Browser:
+    """A headless Chromium that shows a page, spoken to by the DevTools protocol."""
+
+    def __init__(self, profile: Path, url: str) -> None:
+        assert CHROMIUM is not None
+        self._profile = profile
+        options = ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=900,560")
+        self._process = subprocess.Popen(
+            [CHROMIUM, *options, "--remote-debugging-port=0", f"--user-data-dir={profile}", url],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    async def connect(self) -> None:
+        place = self._profile / "DevToolsActivePort"
+        while not place.exists() or "\n" not in place.read_text():
+            await asyncio.sleep(0.05)
+        port = place.read_text().splitlines()[0]
+        pages: list[dict[str, str]] = []
+        while not pages:
+            answer = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}/json")
+            pages = [page for page in json.loads(answer.body) if page["type"] == "page"]
+        self._socket = await websocket_connect(
+            pages[0]["webSocketDebuggerUrl"], max_message_size=1 << 26
+        )
+
+    async def call(self, method: str, **parameters: object) -> Any:
+        await self._socket.write_message(
+            json.dumps({"id": 1, "method": method, "params": parameters})
+        )
+        while True:
+            answer = json.loads(await self._socket.read_message() or "")
+            if answer.get("id") == 1:
+                return answer["result"]
+
+    async def text(self) -> str:
+        result = await self.call("Runtime.evaluate", expression="document.body.innerText")
+        return str(result["result"]["value"])
+
+    async def picture(self) -> bytes:
+        return base64.b64decode((await self.call("Page.captureScreenshot"))["data"])
+
+    async def close(self) -> None:
+        self._socket.close()
+        while await self._socket.read_message() is not None:
+            pass
+        self._process.terminate()
+        await asyncio.to_thread(self._process.wait, 20)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+async def test_a_browser_shows_the_queues(rest: Rest, http_port: int, tmp_path: Path) -> None:
+    for at in range(3):
+        for queue, interval in (("tenant-1", 0), ("tenant-2", 3_600_000)):
+            await rest.enqueue(f"sms/{queue}", f"j{at}", interval=interval)
+    browser = Browser(tmp_path / "profile", f"http://127.0.0.1:{http_port}/live/")
+    try:
+        await browser.connect()
+        while not re.search(r"sms\s*\d+ ready", text := await browser.text()):
+            await asyncio.sleep(0.05)
+        assert "live" in text
+        assert re.search(r"tenant-1\s+3\s+0\s+0\s+ready", text)
+        while not re.search(r"tenant-2\s+2\s+1\s+3,600,000\s+in ", text):
+            await rest.get("/dequeue/sms/")
+            text = await browser.text()
+        while not re.search(r"[1-9]\d*\.\d jobs / s", text):
+            await rest.enqueue("sms/tenant-3", f"k{len(text)}")
+            await rest.get("/dequeue/sms/")
+            text = await browser.text()
+        (tmp_path / "live.png").write_bytes(await browser.picture())
+    finally:
+        await browser.close()

@@ -34,6 +34,7 @@ _LARGEST_FRAME: Final = 512 * 1024 * 1024
 _TICK: Final = 0.1
 _AGAIN_AFTER: Final = 0.5
 _LAST_WORDS: Final = 5.0
+_GOODBYE: Final = 1.0
 
 
 class Settings:
@@ -74,6 +75,12 @@ class _Connection:
         except WebSocketClosedError:
             return
         written.add_done_callback(_forget)
+
+    def abort(self) -> None:
+        """Close at once, without a word."""
+        protocol = self.socket.protocol
+        if protocol is not None and protocol.stream is not None:
+            protocol.stream.close()
 
     @property
     def silent(self) -> bool:
@@ -170,6 +177,8 @@ class Protocol:
         self._answered = asyncio.Event()
         self._patience = _LAST_WORDS
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: set[asyncio.Task[None]] = set()
+        self._connections: set[_Connection] = set()
         self._started.set()
         connecting = self._spawn(self._keep_connected())
         ticking = self._spawn(self._tick())
@@ -183,11 +192,15 @@ class Protocol:
             note(logging.WARNING, "ends unanswered", count=len(self._outbox))
         connecting.cancel()
         ticking.cancel()
-        if self._connection is not None:
-            self._connection.socket.close()
+        for connection in tuple(self._connections):
+            connection.socket.close()
+        if self._reading:
+            await asyncio.wait(tuple(self._reading), timeout=_GOODBYE)
+        for connection in tuple(self._connections):
+            connection.abort()
         for task in tuple(self._tasks):
             task.cancel()
-        await asyncio.wait(tuple(self._tasks))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = self._loop.create_task(work)
@@ -208,6 +221,8 @@ class Protocol:
                 note(logging.WARNING, "no connection", url=self._settings.url, error=error)
                 continue
             reading = self._spawn(self._read(connection))
+            self._reading.add(reading)
+            reading.add_done_callback(self._reading.discard)
             self._take_over(connection)
             note(logging.INFO, "connected", url=self._settings.url)
             began = time.monotonic()
@@ -268,14 +283,16 @@ class Protocol:
 
     async def _read(self, connection: _Connection) -> None:
         """Take what comes, until the connection ends."""
-        while True:
-            text = await connection.socket.read_message()
-            if text is None:
-                break
-            connection.heard_at = time.monotonic()
-            event = frames.decode(text) if isinstance(text, str) else None
-            if event is not None:
-                self._on_event(connection, event)
+        self._connections.add(connection)
+        try:
+            while (text := await connection.socket.read_message()) is not None:
+                connection.heard_at = time.monotonic()
+                event = frames.decode(text) if isinstance(text, str) else None
+                if event is not None:
+                    self._on_event(connection, event)
+        finally:
+            self._connections.discard(connection)
+            connection.socket.close()
         if connection is self._connection:
             self._connection = None
             if not self._end.is_set():
@@ -393,11 +410,8 @@ class Protocol:
                 continue
             if connection.silent:
                 note(logging.WARNING, "server silent", url=self._settings.url)
-                connection.socket.close()
                 self._connection = None
-                stream = getattr(connection.socket.protocol, "stream", None)
-                if stream is not None:
-                    stream.close()
+                connection.abort()
                 continue
             if time.monotonic() - connection.pinged_at > connection.heartbeat / 2:
                 self._ping(connection)

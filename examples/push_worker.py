@@ -1,0 +1,24 @@
+"""A worker over the push channel: prints each job, and takes its time over it.
+
+push_worker.py [URL [TYPE]]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from sharq import LeasedJob, Worker
+
+url, queue_type, *_ = [*sys.argv[1:], *("ws://127.0.0.1:8080/ws/", "sms")[len(sys.argv) - 1 :]]
+worker = Worker(url, queue_type, concurrency=32)
+
+
+@worker.handler
+async def handle(job: LeasedJob) -> None:
+    print(f"{job.queue_id} {job.job_id}: {job.payload}", flush=True)
+    await asyncio.sleep(0.1)
+
+
+if __name__ == "__main__":
+    sys.exit(worker.run())

@@ -501,6 +501,17 @@ async def test_a_finish_may_come_over_another_connection(connect: Any, rest: Res
         assert await second.finish(held) == ["success"]
 
 
+async def test_a_finish_of_a_client_that_vanishes_counts(connect: Any, rest: Rest) -> None:
+    subscriber = await connect()
+    await subscriber.subscribe()
+    await rest.enqueue()
+    (held,) = await subscriber.jobs(1)
+    subscriber.send(op="finish", leases=[held["lease"]])
+    subscriber.socket.protocol.stream.close()
+    while (await rest.get("/status/t/q/j/")).body["state"] != "finished":
+        await asyncio.sleep(0.005)
+
+
 class TestHeartbeat:
     @pytest.fixture
     def options(self) -> dict[str, dict[str, Any]]:

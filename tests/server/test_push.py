@@ -468,6 +468,7 @@ async def test_a_job_that_was_not_written_goes_to_the_next_unspent(
     session = next(iter(server.push.sessions))
     assert len(session._unwritten) == 1
     deaf.socket.protocol.stream.close()
+    deaf.socket.close()
     async with await connect() as subscriber:
         await subscriber.subscribe(credit=100)
         got = await subscriber.jobs(40 - leased + 1)
@@ -508,6 +509,7 @@ async def test_a_finish_of_a_client_that_vanishes_counts(connect: Any, rest: Res
     (held,) = await subscriber.jobs(1)
     subscriber.send(op="finish", leases=[held["lease"]])
     subscriber.socket.protocol.stream.close()
+    subscriber.socket.close()
     while (await rest.get("/status/t/q/j/")).body["state"] != "finished":
         await asyncio.sleep(0.005)
 

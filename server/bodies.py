@@ -117,13 +117,13 @@ def bound_of(job: Job, payload: bytes) -> Any:
     return value if is_integer(value, 0, MAX_COUNT) else None
 
 
-def entries_of(bulk: Bulk) -> list[Raw]:
-    """The jobs of a bulk request."""
-    if not bulk.jobs:
+def entries_of(jobs: list[Raw]) -> list[Raw]:
+    """Return the jobs of one request; raise where they are none or too many."""
+    if not jobs:
         raise BadArgumentException("`jobs` is a mandatory parameter, with one job or more")
-    if len(bulk.jobs) > MAX_JOBS:
+    if len(jobs) > MAX_JOBS:
         raise BadArgumentException(f"`jobs` has more than {MAX_JOBS} entries.")
-    return bulk.jobs
+    return jobs
 
 
 def flag(field: str, value: Any, default: bool) -> bool:

@@ -72,7 +72,7 @@ async def enqueue(sq: AsyncSharQ, request: Request) -> Reply:
 
 
 async def enqueue_many(sq: AsyncSharQ, request: Request) -> Reply:
-    entries = bodies.entries_of(bodies.decode(bodies.Bulk, request.body))
+    entries = bodies.entries_of(bodies.decode(bodies.Bulk, request.body).jobs)
     return replies.bulk(await enqueue_entries(sq, entries))
 
 

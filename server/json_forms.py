@@ -17,7 +17,7 @@ _object_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
 def decode(form: type[Form], text: bytes, noun: str) -> Form:
-    """The text as a `form`; `noun` is what an error calls it.
+    """The text as a `form`, whose fields all have defaults; `noun` is what an error calls it.
 
     Raises `NotJson`, and `BadArgumentException` that names the field.
     """
@@ -28,7 +28,7 @@ def decode(form: type[Form], text: bytes, noun: str) -> Form:
         try:
             decoded = decoder.decode(text)
         except msgspec.ValidationError:
-            raise _explained(form, text, noun) from None
+            decoded = decoder.decode(_last_fields(form, text, noun))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotJson(f"{noun} is not valid JSON: {error}.") from None
     except RecursionError:
@@ -67,19 +67,23 @@ def unknown(name: str) -> BadArgumentException:
     return BadArgumentException(f"`{shown}` is not a known parameter.")
 
 
-def _explained(form: type[Form], text: bytes, noun: str) -> BadArgumentException:
-    """Why `text` is no `form`. What is no JSON at all raises on."""
+def _last_fields(form: type[Form], text: bytes, noun: str) -> bytes:
+    """The text of an object with the last field of each name only, since no other one counts.
+
+    Raises `BadArgumentException` that tells why it is no `form`. What is no JSON at all raises on.
+    """
     try:
         values = fields_of(text)
     except msgspec.ValidationError:
-        return BadArgumentException(f"{noun} has to be a JSON object.")
+        raise BadArgumentException(f"{noun} has to be a JSON object.") from None
     known = {field.encode_name: field.type for field in msgspec.structs.fields(form)}
     for name in values:
         if name not in known:
-            return unknown(name)
+            # A form that overlooks what it does not know has fields of any type.
+            raise unknown(name)
     for name, value in values.items():
         try:
             msgspec.json.decode(value, type=known[name])
         except msgspec.ValidationError:
-            return invalid(name)
-    return BadArgumentException(f"{noun} has an invalid value.")
+            raise invalid(name) from None
+    return msgspec.json.encode(values)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from sharq import results
-from sharq.errors import BadArgumentException, SharqException, StoreError
+from sharq.errors import BadArgumentException, NotJson, SharqException, StoreError
 from sharq.identifiers import (
     MAX_INTERVAL,
     check_identifier,
@@ -21,13 +21,13 @@ from sharq.identifiers import (
     check_interval,
     invalid,
 )
-from sharq_server import json_forms
+from sharq_server import bodies, json_forms
 from sharq_server.json_forms import mandatory
 
 PROTOCOL: Final = "sharq.v1.json"
 
 LIMITS: Final = {
-    "max_jobs": 1000,
+    "max_jobs": bodies.MAX_JOBS,
     "max_leases": 1000,
     "max_subscriptions": 1000,
     "max_credit": 10_000,
@@ -35,13 +35,12 @@ LIMITS: Final = {
 """What a frame or a connection may have, at most."""
 
 _MAX_ID_BYTES: Final = 128
-_MAX_DEQUEUED: Final = 100
 
 _json = msgspec.json.Encoder().encode
 
 
 class BadFrame(Exception):
-    """The frame cannot be taken. `id`: that of the frame as it came, where it has one."""
+    """The frame cannot be taken. `id`: that of the frame as it came, where it has a valid one."""
 
     def __init__(self, error: SharqException, frame_id: bytes | None) -> None:
         super().__init__(error.message)
@@ -51,7 +50,7 @@ class BadFrame(Exception):
 
 
 class _Frame(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    op: str
+    op: Any = UNSET
     raw_id: Raw = msgspec.field(default=Raw(), name="id")
 
     @property
@@ -65,17 +64,17 @@ class _Frame(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 class Subscribe(_Frame):
     queue_type: Any = UNSET
-    mode: Any = "deliver"
+    mode: Any = None
     credit: Any = UNSET
-    leases: Any = ()
-    on_disconnect: Any = "keep"
+    leases: Any = None
+    on_disconnect: Any = None
 
     def check(self) -> None:
         check_identifier("queue_type", mandatory("queue_type", self.queue_type))
         check_integer("credit", mandatory("credit", self.credit), 0, LIMITS["max_credit"])
-        _check_word("mode", self.mode, ("deliver", "notify"))
-        _check_word("on_disconnect", self.on_disconnect, ("keep", "release"))
-        self.leases = _leases(self.leases, 0)
+        self.mode = _word("mode", self.mode, ("deliver", "notify"))
+        self.on_disconnect = _word("on_disconnect", self.on_disconnect, ("keep", "release"))
+        self.leases = [] if self.leases is None else _leases(self.leases, 0)
 
 
 class Credit(_Frame):
@@ -104,14 +103,13 @@ class Finish(_Frame):
 
 class Release(_Frame):
     leases: Any = UNSET
-    delay: Any = 0
-    count_requeue: Any = True
+    delay: Any = None
+    count_requeue: Any = None
 
     def check(self) -> None:
         self.leases = _leases(mandatory("leases", self.leases), 1)
-        check_interval("delay", self.delay)
-        if not isinstance(self.count_requeue, bool):
-            raise invalid("count_requeue")
+        self.delay = 0 if self.delay is None else check_interval("delay", self.delay)
+        self.count_requeue = bodies.flag("count_requeue", self.count_requeue, True)
 
 
 class Extend(_Frame):
@@ -127,20 +125,18 @@ class Enqueue(_Frame):
     jobs: list[Raw] = []
 
     def check(self) -> None:
-        if not self.jobs:
-            raise BadArgumentException("`jobs` is a mandatory parameter, with one job or more")
-        if len(self.jobs) > LIMITS["max_jobs"]:
-            raise BadArgumentException(f"`jobs` has more than {LIMITS['max_jobs']} entries.")
+        bodies.entries_of(self.jobs)
 
 
 class Dequeue(_Frame):
     queue_type: Any = UNSET
-    count: Any = 1
+    count: Any = None
     request_id: Any = None
 
     def check(self) -> None:
         check_identifier("queue_type", mandatory("queue_type", self.queue_type))
-        check_integer("count", self.count, 1, _MAX_DEQUEUED)
+        count = 1 if self.count is None else self.count
+        self.count = check_integer("count", count, 1, bodies.MAX_DEQUEUED)
         if self.request_id is not None:
             check_identifier("request_id", self.request_id)
 
@@ -166,11 +162,7 @@ def decode(text: str | bytes) -> Frame:
     """The frame that `text` is. Raises `BadFrame`."""
     frame_id: bytes | None = None
     try:
-        try:
-            data = text.encode() if isinstance(text, str) else text
-        except UnicodeEncodeError:
-            raise BadArgumentException("The frame is not UTF-8.") from None
-        json_forms.check_utf8(data, "The frame")
+        data = _utf8(text)
         head = json_forms.decode(_Op, data, "The frame")
         frame_id = _id_of(head.raw_id)
         op = mandatory("op", head.op)
@@ -182,6 +174,16 @@ def decode(text: str | bytes) -> Frame:
     except SharqException as error:
         raise BadFrame(error, frame_id) from None
     return frame
+
+
+def _utf8(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        json_forms.check_utf8(text, "The frame")
+        return text
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise NotJson("The frame is not UTF-8.") from None
 
 
 def _id_of(raw: Raw) -> bytes | None:
@@ -203,9 +205,13 @@ def _leases(values: Any, fewest: int) -> list[str]:
     return [value if isinstance(value, str) else "" for value in values]
 
 
-def _check_word(field: str, value: Any, words: tuple[str, ...]) -> None:
+def _word(field: str, value: Any, words: tuple[str, ...]) -> str:
+    """Return one of `words`; the first where the field is absent or null."""
+    if value is None:
+        return words[0]
     if not isinstance(value, str) or value not in words:
         raise invalid(field)
+    return value
 
 
 # What the server says

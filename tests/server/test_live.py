@@ -77,7 +77,8 @@ class Browser:
 
     async def text(self) -> str:
         result = await self.call("Runtime.evaluate", expression="document.body.innerText")
-        return str(result["result"]["value"])
+        # Before the page is there it has no body.
+        return str(result["result"].get("value"))
 
     async def picture(self) -> bytes:
         return base64.b64decode((await self.call("Page.captureScreenshot"))["data"])

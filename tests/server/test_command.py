@@ -295,7 +295,7 @@ def begin_request(server: Server) -> http.client.HTTPConnection:
 def refuses_connections(server: Server) -> bool:
     try:
         socket.create_connection(("127.0.0.1", server.port), 5).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
         return True
     return False
 

@@ -54,7 +54,9 @@ class Parcel(NamedTuple):
     def split(self, count: int) -> tuple[Parcel, Parcel]:
         """The first `count` jobs, and the rest."""
         middle = self.start + count
-        return self._replace(stop=middle), self._replace(start=middle)
+        # Not _replace: it takes the length of a tuple for the number of its fields.
+        first = Parcel(self.batch, self.start, middle, self.until)
+        return first, Parcel(self.batch, middle, self.stop, self.until)
 
 
 class Subscriber(Protocol):

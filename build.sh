@@ -13,6 +13,10 @@ esac
 # Where .venv is activated: it may have to be made anew, and not by its own Python.
 PATH=${PATH//"$root/.venv/bin:"/}
 
+shopt -s nullglob
+cython_sources=(sharq/*.pyx server/*.pyx)
+cython_files=("${cython_sources[@]}" sharq/*.pxd server/*.pxd)
+
 # ---- verbs: the comment beside the name is its line of help ----
 
 verb_serve() { # run sharq-server: --port 9000 --data-dir DIR --config FILE …
@@ -49,11 +53,12 @@ verb_lint() { # check format, style, types, the extension's stub and its warning
     check ruff format --check .
     check ruff check .
     check mypy
-    check stubtest --mypy-config-file pyproject.toml sharq._fastpath
-    check cython-lint sharq
-    for source in sharq/*.pyx; do
-        check cython -3 -Wextra -Werror "$source" -o "build/lint/$(basename "$source" .pyx).c"
+    for source in "${cython_sources[@]}"; do
+        check stubtest --mypy-config-file pyproject.toml "$(module_of "$source")"
+        check cython -3 -Wextra -Werror --module-name "$(module_of "$source")" \
+            "$source" -o "build/lint/$(module_of "$source").c"
     done
+    check cython-lint sharq server
     [ -z "$failed" ] || fail "Failed:$failed"
 }
 
@@ -71,9 +76,10 @@ verb_bench() { # run the benchmarks; arguments go to bench/
 verb_annotate() { # show which lines of the extension go through the interpreter, as HTML
     prepare dev
     mkdir -p build/annotate
-    for source in sharq/*.pyx; do
-        name=$(basename "$source" .pyx)
-        .venv/bin/cython -3 --annotate "$source" -o "build/annotate/$name.c"
+    for source in "${cython_sources[@]}"; do
+        name=$(module_of "$source")
+        .venv/bin/cython -3 --annotate --module-name "$name" \
+            "$source" -o "build/annotate/$name.c"
         echo "$root/build/annotate/$name.html"
     done
 }
@@ -87,7 +93,7 @@ verb_wheel() { # build the sdist, and the wheel from it, into dist/
 }
 
 verb_clean() { # remove everything that was made
-    rm -rf .venv build dist sharq.egg-info sharq/*.so .coverage .coverage.* \
+    rm -rf .venv build dist sharq.egg-info sharq/*.so server/*.so .coverage .coverage.* \
         .hypothesis .mypy_cache .pytest_cache .ruff_cache
     find bench docs examples server sharq tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 }
@@ -115,13 +121,22 @@ prepare() {
 # An environment that has the tools serves both purposes, and keeps them.
 up_to_date() {
     { [ "$1" = runtime ] || [ -e .venv/dev ]; } &&
-        [ "$(cat .venv/stamp 2>/dev/null)" = "$(fingerprint)" ] &&
-        compgen -G 'sharq/_fastpath.*.so' >/dev/null
+        [ "$(cat .venv/stamp 2>/dev/null)" = "$(fingerprint)" ] || return 1
+    for source in "${cython_sources[@]}"; do
+        compgen -G "${source%.pyx}.*.so" >/dev/null || return 1
+    done
 }
 
 fingerprint() {
     environment_identity
-    cksum build.sh setup.py pyproject.toml sharq/*.pyx sharq/*.pxd
+    cksum build.sh setup.py pyproject.toml "${cython_files[@]}"
+}
+
+# sharq/_fastpath.pyx is sharq._fastpath; server/ is the package sharq_server.
+module_of() {
+    local module=${1%.pyx}
+    module=${module/#server\//sharq_server/}
+    echo "${module//\//.}"
 }
 
 # An environment belongs to one place and one Python: its scripts hold both.

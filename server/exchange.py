@@ -25,14 +25,40 @@ from tornado.iostream import StreamClosedError
 from sharq import Batch
 from sharq.identifiers import invalid, is_identifier
 from sharq_server import framing, incidents, replies
+from sharq_server.answers import http_date
+from sharq_server.conversation import Conversation
 from sharq_server.handlers import Request
-from sharq_server.listener import HTTPStream, http_date, refuse
+from sharq_server.listener import HTTPStream, refuse
 from sharq_server.refusals import Stopping
 from sharq_server.replies import Reply
 from sharq_server.routing import Match
 
 if TYPE_CHECKING:
     from sharq_server.app import SharQApplication
+
+
+class _TornadosWire:
+    """What a `Conversation` can and Tornado's connections cannot."""
+
+    half_closed = False
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @property
+    def gone(self) -> bool:
+        stream = self._connection.stream
+        return stream is None or stream.closed()
+
+    def settle(self) -> None:
+        if isinstance(self._connection.stream, HTTPStream):
+            self._connection.stream.settle()
+
+    def refuse(self, reply: Reply) -> None:
+        refuse(self._connection.stream, reply)
+
+    def refuse_head(self, reply: Reply) -> None:
+        refuse(self._connection.detach(), reply)
 
 
 class Exchange(HTTPMessageDelegate):
@@ -42,6 +68,9 @@ class Exchange(HTTPMessageDelegate):
         self._app = app
         self._server_connection = server_connection
         self._connection = connection
+        self._wire = (
+            connection if isinstance(connection, Conversation) else _TornadosWire(connection)
+        )
         self._other: HTTPMessageDelegate | None = None
         self._refused = False
         self._size = 0
@@ -53,13 +82,13 @@ class Exchange(HTTPMessageDelegate):
         self._received = time.monotonic()
         reply = framing.problem(start_line, headers)
         if reply is None:
-            path, _, self._query = start_line.path.partition("?")
+            path, _, self._query = framing.origin_form(start_line.path).partition("?")
             match = self._app.router.find(path)
             self._limit = self._app.body_limit(match)
             if (framing.content_length(headers) or 0) > self._limit:
                 reply = framing.too_large(self._limit)
         if reply is not None:
-            self._refuse(self._connection.detach(), reply)
+            self._refuse_head(reply)
             return None
         if "Expect" in headers:
             # Tornado knows it by this spelling only.
@@ -76,7 +105,7 @@ class Exchange(HTTPMessageDelegate):
         self._size += len(chunk)
         if self._size > self._limit:
             # Only a chunked body gets here: it does not tell its size beforehand.
-            self._refuse(self._connection.stream, framing.too_large(self._limit))
+            self._refuse(framing.too_large(self._limit))
             return None
         if self._other is not None:
             return self._other.data_received(chunk)
@@ -86,9 +115,7 @@ class Exchange(HTTPMessageDelegate):
     def finish(self) -> None:
         if self._refused:
             return
-        stream = self._connection.stream
-        if isinstance(stream, HTTPStream):
-            stream.settle()
+        self._wire.settle()
         if self._other is not None:
             self._other.finish()
             return
@@ -104,7 +131,7 @@ class Exchange(HTTPMessageDelegate):
     async def wait_for(
         self, queue_type: str, count: int, request_id: str | None, seconds: float
     ) -> Batch | None:
-        if self._gone:
+        if self._wire.gone or self._wire.half_closed:
             return None
         push = self._app.push
         async with push.polling(queue_type, count, request_id) as poll:
@@ -120,11 +147,6 @@ class Exchange(HTTPMessageDelegate):
     def bring_back(self, queue_type: str, batch: Batch) -> None:
         self._app.push.bring_back(queue_type, batch)
 
-    @property
-    def _gone(self) -> bool:
-        stream = self._connection.stream
-        return stream is None or stream.closed()
-
     def _pass_on(
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
@@ -132,22 +154,28 @@ class Exchange(HTTPMessageDelegate):
         try:
             return self._other.headers_received(start_line, headers)
         except HTTPInputError:
-            self._refuse(self._connection.detach(), framing.MALFORMED)
+            self._refuse_head(framing.MALFORMED)
             return None
 
-    def _refuse(self, stream: Any, reply: Reply) -> None:
+    def _refuse_head(self, reply: Reply) -> None:
+        self._refused = True
+        self._wire.refuse_head(reply)
+        self._log(reply)
+
+    def _refuse(self, reply: Reply) -> None:
         self._refused = True
         self._chunks.clear()
         self._app.under_way.discard(self)
-        refuse(stream, reply)
+        self._wire.refuse(reply)
         self._log(reply)
 
     async def _respond(self) -> None:
         try:
             reply = await self._answer()
-            if self._gone:
+            if self._wire.gone or (self._wire.half_closed and reply.unsent is not None):
                 if reply.unsent is not None:
                     reply.unsent()
+                self._connection.close()
             else:
                 await self._send(reply)
             self._log(reply)

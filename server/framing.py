@@ -16,6 +16,9 @@ from sharq_server.replies import Reply, failure
 MAX_URL: Final = 8 * 1024
 """Bytes of a request's target, at most."""
 
+# The forms of a target (RFC 9112, 3.2) but for CONNECT's: a path, a URL, or a single *.
+_TARGET = re.compile(r"(?:/|https?://[^/?#]+(?=[/?]|\Z)|\*\Z)[\x21-\x7e]*", re.IGNORECASE)
+_AUTHORITY = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+;=:\[\]]*")
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
@@ -29,6 +32,8 @@ STOPPING: Final = failure("stopping", "The server is stopping.")._replace(retry_
 
 def problem(start_line: RequestStartLine, headers: HTTPHeaders) -> Reply | None:
     """The answer for a request that cannot be served whatever its route is, or None."""
+    if not _TARGET.fullmatch(start_line.path):
+        return MALFORMED
     hosts = headers.get_list("Host")
     if len(hosts) != 1:
         if hosts:
@@ -55,11 +60,18 @@ def problem(start_line: RequestStartLine, headers: HTTPHeaders) -> Reply | None:
     return None
 
 
+def origin_form(target: str) -> str:
+    """The path and the query of a valid target, which may be a whole URL."""
+    if target.startswith("/"):
+        return target
+    rest = _AUTHORITY.sub("", target, count=1)
+    return rest if rest.startswith(("/", "*")) else f"/{rest}"
+
+
 def content_length(headers: HTTPHeaders) -> int | None:
     """The length of the body in bytes; None where there is no valid Content-Length."""
-    values = {value.strip() for value in headers.get("Content-Length", "").split(",")}
-    value = values.pop()
-    return int(value) if not values and _LENGTH.fullmatch(value) else None
+    value = headers.get("Content-Length", "")
+    return int(value) if _LENGTH.fullmatch(value) else None
 
 
 def too_large(limit: int) -> Reply:

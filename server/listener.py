@@ -11,11 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-import time
 from collections.abc import Awaitable, Callable, Iterable
-from email.utils import formatdate
-from functools import lru_cache
-from http.client import responses
 from typing import Any, Final
 
 from tornado.httpserver import HTTPServer
@@ -23,6 +19,7 @@ from tornado.iostream import IOStream, UnsatisfiableReadError
 from tornado.netutil import add_accept_handler
 
 from sharq_server import framing
+from sharq_server.answers import last_answer
 from sharq_server.replies import Reply
 
 MAX_HEADER_BYTES: Final = 16 * 1024
@@ -39,31 +36,6 @@ _END_OF_FIRST_LINE = re.compile(rb"HTTP/1\.[0-9]\r?")
 _LINGER_SECONDS: Final = 1.0
 _MOST_LINGERING: Final = 256
 _lingering: set[asyncio.Task[None]] = set()
-
-
-def http_date() -> str:
-    """The value of a Date header now."""
-    return _formatted(int(time.time()))
-
-
-@lru_cache(maxsize=1)
-def _formatted(second: int) -> str:
-    return formatdate(second, usegmt=True)
-
-
-def last_answer(reply: Reply) -> bytes:
-    """A whole answer, after which the connection ends."""
-    head = (
-        f"HTTP/1.1 {reply.status} {responses[reply.status]}\r\n"
-        "Server: SharQ\r\n"
-        f"Date: {http_date()}\r\n"
-        "Content-Type: application/json\r\n"
-        f"Content-Length: {len(reply.body)}\r\n"
-        "Connection: close\r\n"
-    )
-    if reply.retry_after is not None:
-        head += f"Retry-After: {reply.retry_after}\r\n"
-    return head.encode("latin-1") + b"\r\n" + reply.body
 
 
 async def stop_lingering() -> None:
@@ -102,6 +74,7 @@ class HTTPStream(IOStream):
         self._stage = _FIRST_LINE
         self._first_line = b""
         self._begun = False
+        self._ahead = b""
         self.lingers = False
         self.accepted = 0
         self.taken = 0
@@ -110,6 +83,10 @@ class HTTPStream(IOStream):
     def settle(self) -> None:
         """Note that the request is complete, or refused: from now on, closing is no answer."""
         self._stage = _SETTLED
+
+    def give_back(self, data: bytes) -> None:
+        """Have `data`, which was read before, be what is read next."""
+        self._ahead = data
 
     def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
         # Only Tornado's reading of a request's head uses a regular expression.
@@ -127,6 +104,12 @@ class HTTPStream(IOStream):
         return super().read_bytes(num_bytes, partial)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        count: int | None
+        if self._ahead:
+            count = min(len(buf), len(self._ahead))
+            buf[:count] = self._ahead[:count]
+            self._ahead = self._ahead[count:]
+            return count
         count = super().read_from_fd(buf)
         if count:
             self._begun = True

@@ -11,7 +11,6 @@ from typing import Final
 
 from sharq.config import Settings
 from sharq_server.accesslog import AccessLog
-from sharq_server.listener import Listener
 from sharq_server.service import SharQServer
 
 _log = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ class Process:
         """
         self._listen_to_signals()
         server = SharQServer(self._settings, self._access_log)
-        listener = Listener(server.app)
+        listener = server.app.make_listener()
         try:
             await server.start(upkeep=self._upkeep)
             listener.add_sockets(self._sockets)

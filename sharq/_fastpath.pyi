@@ -283,11 +283,11 @@ class Batch:
         their leases; IndexError as above.
         """
 
-    def to_json(self) -> bytes:
-        """The REST answer with the first job. ValueError where there is none."""
+    def to_json(self, at: int = 0) -> bytes:
+        """The REST answer with one job. ValueError where there is none, IndexError beyond them."""
 
-    def to_json_list(self) -> bytes:
-        """The REST answer with all jobs, as an array."""
+    def to_json_list(self, start: int = 0, stop: int | None = None) -> bytes:
+        """The REST answer with the jobs from `start` to `stop`, or with all, as an array."""
 
 def json_depth(text: bytes) -> int:
     """How deep arrays and objects nest in a JSON text (0: a scalar). Does not validate."""

@@ -658,21 +658,25 @@ cdef class Batch:
             out.text(part)
         return 0
 
-    def to_json(self):
+    def to_json(self, Py_ssize_t at=0):
         cdef Writer out = Writer()
         if self._count == 0:
             raise ValueError("the batch is empty")
+        self._check(at, at + 1)
         out.text(b'{"status":"success",')
-        self._write_job(out, HEAD)
+        self._write_job(out, HEAD + at * FIELDS)
         out.text(b"}")
         return out.take()
 
-    def to_json_list(self):
+    def to_json_list(self, Py_ssize_t start=0, stop=None):
         cdef Writer out = Writer()
         cdef Py_ssize_t at
+        cdef Py_ssize_t first = HEAD + start * FIELDS
+        cdef Py_ssize_t end = self._count if stop is None else stop
+        self._check(start, end)
         out.text(b'{"status":"success","jobs":[')
-        for at in range(HEAD, PyList_GET_SIZE(self._reply), FIELDS):
-            out.text(b",{" if at > HEAD else b"{")
+        for at in range(first, HEAD + end * FIELDS, FIELDS):
+            out.text(b",{" if at > first else b"{")
             self._write_job(out, at)
             out.text(b"}")
         out.text(b"]}")

@@ -18,7 +18,8 @@ from sharq.cluster import ClusterLink, open_link
 from sharq.config import Settings, StoreSettings
 from sharq.embedded import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
-from sharq.flows import Flow, Flows
+from sharq.flows import Flow, Flows, check_leased
+from sharq.gathering import Gathering, OnEnded, OnEnqueued, OnTaken
 from sharq.link import Link
 from sharq.opening import (
     ConfigSource,
@@ -341,6 +342,30 @@ class AsyncSharQ:
         await self._run(self._sweeping.sweep())
         return max(0.0, self._sweeping.due_at - time.monotonic())
 
+    # For servers, which ask on behalf of many: what is asked for in a turn of the loop leaves
+    # together, and `done` is called with what the coroutine of the same purpose would have given.
+
+    def submit_soon(self, job: NewJob, done: OnEnqueued) -> None:
+        """Put a job at the tail of its queue; `done` gets an `Enqueued` or an exception."""
+        self._gathering.enqueue(job, done)
+
+    def finish_soon(
+        self, queue_type: str, queue_id: str, job_id: str, lease: str | None, done: OnEnded
+    ) -> None:
+        """End a leased job, as `finish_job` does; `done` gets an `Ended` or an exception.
+
+        Raises `BadArgumentException` at once.
+        """
+        self._gathering.finish(check_leased(queue_type, queue_id, job_id, lease), done)
+
+    def take_soon(self, queue_type: str, count: int, done: OnTaken) -> None:
+        """Lease up to `count` jobs (1 to 100) of a type with a valid name.
+
+        `done` gets a `Batch` and the part of it that is meant, from `start` to `stop`, or an
+        exception and twice 0.
+        """
+        self._gathering.take(queue_type, count, done)
+
     # For servers, which hand jobs on to subscribers of theirs
 
     async def dispatch(
@@ -384,6 +409,7 @@ class AsyncSharQ:
     def _make_flows(self) -> None:
         operations = self._operations(self.settings)
         self._flows = Flows(operations, self.settings.sharq, time.monotonic)
+        self._gathering = Gathering(self._flows, self._run)
         self._sweeping = None
         self._classic = Classic(self._flows)
 

@@ -28,6 +28,9 @@ TCP: Final = "tcp_sock"
 UNIX: Final = "unix_sock"
 EMBEDDED: Final = "embedded"
 
+LANE: Final = "lane"
+TORNADO: Final = "tornado"
+
 _LARGEST_FILE: Final = 1024 * 1024
 _LONGEST_SOCKET_PATH: Final = 107  # sun_path of unix(7) without its closing NUL
 _EMBEDDED_DATABASES: Final = 16
@@ -131,6 +134,13 @@ class ServerSettings:
     )
     workers: int = field(
         default=1, metadata=_option(kinds.integer(1, 256), "Number of server processes.")
+    )
+    http: str = field(
+        default=LANE,
+        metadata=_option(
+            kinds.one_of(LANE, TORNADO),
+            "What reads HTTP: the fast lane, or Tornado's own server.",
+        ),
     )
     heartbeat: int = field(
         default=20_000,

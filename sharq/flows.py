@@ -150,8 +150,9 @@ class Flows:
 
     def finish_job(self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Flow[Ended]:
         """End a leased job for good."""
-        meant = _check_leased(queue_type, queue_id, job_id, lease)
-        ended: Ended = yield self.operations.finish(*meant)
+        ended: Ended = yield self.operations.finish(
+            *check_leased(queue_type, queue_id, job_id, lease)
+        )
         return ended
 
     def release_job(
@@ -164,7 +165,7 @@ class Flows:
         count_requeue: Any,
     ) -> Flow[Ended]:
         """Give a leased job back."""
-        meant = _check_leased(queue_type, queue_id, job_id, lease)
+        meant = check_leased(queue_type, queue_id, job_id, lease)
         check_interval("delay", delay)
         if not isinstance(count_requeue, bool):
             raise invalid("count_requeue")
@@ -175,7 +176,7 @@ class Flows:
         self, queue_type: Any, queue_id: Any, job_id: Any, by: Any, lease: Any
     ) -> Flow[Extended]:
         """Let a lease end later."""
-        meant = _check_leased(queue_type, queue_id, job_id, lease)
+        meant = check_leased(queue_type, queue_id, job_id, lease)
         check_integer("by", by, 1, MAX_INTERVAL)
         extended: Extended = yield self.operations.extend(*meant, by)
         return extended
@@ -183,6 +184,10 @@ class Flows:
     def finish_many(self, leases: Sequence[Any]) -> Flow[list[Ended | StoreError]]:
         """End leased jobs for good; the outcome or the failure of each, in order."""
         return (yield from self._with_leases(leases, self.operations.finish_many, _NOT_ENDED))
+
+    def finish_leases(self, leases: Sequence[Lease]) -> Flow[list[Ended | StoreError]]:
+        """The same for leases that have been checked; an empty `n` means whichever holds."""
+        return (yield from self._by_type(leases, self.operations.finish_many, _NOT_ENDED))
 
     def release_many(
         self, leases: Sequence[Any], delay: Any, count_requeue: Any
@@ -212,11 +217,19 @@ class Flows:
         make_call: Callable[[str, list[Lease]], Call[list[T]]],
         not_valid: T,
     ) -> Flow[list[T | StoreError]]:
+        leases = [find_lease(token) for token in tokens]
+        return (yield from self._by_type(leases, make_call, not_valid))
+
+    def _by_type(
+        self,
+        leases: Sequence[Lease | None],
+        make_call: Callable[[str, list[Lease]], Call[list[T]]],
+        not_valid: T,
+    ) -> Flow[list[T | StoreError]]:
         """Calls for leases of any types, those of a type together, `BULK_SIZE` in each."""
-        results: list[T | StoreError] = [not_valid] * len(tokens)
+        results: list[T | StoreError] = [not_valid] * len(leases)
         by_type: dict[str, list[tuple[int, Lease]]] = {}
-        for index, token in enumerate(tokens):
-            lease = find_lease(token)
+        for index, lease in enumerate(leases):
             if lease is not None:
                 by_type.setdefault(lease.queue_type, []).append((index, lease))
         chunks = [
@@ -397,8 +410,11 @@ def _check_job(queue_type: Any, queue_id: Any, job_id: Any) -> tuple[str, str, s
     return *_check_queue(queue_type, queue_id), job_id
 
 
-def _check_leased(queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Lease:
-    """The lease that is meant; its `n` is empty, for whichever holds, where no token is given."""
+def check_leased(queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Lease:
+    """The lease that is meant; its `n` is empty, for whichever holds, where no token is given.
+
+    Raises `BadArgumentException`.
+    """
     job = _check_job(queue_type, queue_id, job_id)
     if lease is None:
         return Lease(*job, n="")

@@ -33,6 +33,7 @@ FLOORS = (
         " data_folder store_process embedded",
     ),
     # faces
+    ("sharq", "gathering"),
     ("sharq", "client aio"),
     ("sharq", "worker_frames worker_job worker_log worker_outbox"),
     ("sharq", "worker_protocol worker"),
@@ -40,12 +41,13 @@ FLOORS = (
     # the server: what goes over the wire, what a route does, the application, the process
     (
         "sharq_server",
-        "replies refusals json_forms push_frames bodies framing incidents accesslog options",
+        "replies refusals json_forms push_frames bodies framing incidents accesslog options"
+        " _lane answers loops",
     ),
-    ("sharq_server", "handlers routing listener"),
+    ("sharq_server", "handlers routing listener hot conversation"),
     ("sharq_server", "timer schedule credit returns leases"),
     ("sharq_server", "dispatch longpoll session subscription push_operations push"),
-    ("sharq_server", "live websocket exchange app"),
+    ("sharq_server", "live websocket exchange lane_connection lane app"),
     ("sharq_server", "upkeep service"),
     ("sharq_server", "serving processes demo_tenants demo_screen demo __init__ __main__"),
 )

@@ -13,9 +13,10 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
-from sharq.config import Settings
+from sharq.config import LANE, TORNADO, Settings
 from sharq_server import SharQServer
 from sharq_server.app import SharQApplication
+from sharq_server.lane import LaneListener
 from sharq_server.listener import Listener
 from tests.server.support import Raw, Rest
 from tests.support.stores import PrivateStore
@@ -62,8 +63,17 @@ def options() -> dict[str, dict[str, Any]]:
     return {}
 
 
+@pytest.fixture(params=[LANE, TORNADO])
+def http(request: pytest.FixtureRequest) -> str:
+    """What reads HTTP. Every test of a server by its clients runs once with each."""
+    way: str = request.param
+    return way
+
+
 @pytest.fixture
-def settings(store: PrivateStore, key_prefix: str, options: dict[str, dict[str, Any]]) -> Settings:
+def settings(
+    store: PrivateStore, key_prefix: str, options: dict[str, dict[str, Any]], http: str
+) -> Settings:
     """The server's settings: the shared store, and nobody who sweeps."""
     redis = {
         "conn_type": "unix_sock",
@@ -73,7 +83,7 @@ def settings(store: PrivateStore, key_prefix: str, options: dict[str, dict[str, 
     return Settings.from_mapping(
         {
             "sharq": {"enable_requeue_script": False} | options.get("sharq", {}),
-            "sharq-server": options.get("sharq-server", {}),
+            "sharq-server": {"http": http} | options.get("sharq-server", {}),
             "redis": redis | options.get("redis", {}),
         }
     )
@@ -94,7 +104,7 @@ def app(server: SharQServer) -> SharQApplication:
 
 @pytest.fixture
 def limits() -> dict[str, Any]:
-    """Arguments of the `Listener` that a test wants otherwise."""
+    """Options of the listener that a test wants otherwise."""
     return {}
 
 
@@ -104,8 +114,8 @@ def http_server(
     app: SharQApplication,
     _unused_port: tuple[socket.socket, int],
     limits: dict[str, Any],
-) -> Iterator[Listener]:
-    listener = Listener(app, **limits)
+) -> Iterator[Listener | LaneListener]:
+    listener = app.make_listener(**limits)
     listener.add_sockets([_unused_port[0]])
     yield listener
     listener.stop()
@@ -119,6 +129,6 @@ def rest(http_client: AsyncHTTPClient, http_port: int) -> Rest:
 
 
 @pytest.fixture
-def raw(http_server: Listener, http_port: int) -> Raw:
+def raw(http_server: Listener | LaneListener, http_port: int) -> Raw:
     """The server's port, for bytes that no HTTP client sends."""
     return Raw(http_port)

@@ -267,13 +267,22 @@ async def test_each_route_checks_its_names_before_its_body(
     assert answer.body["message"] == f"`{field}` has an invalid value."
 
 
-@pytest.mark.parametrize("name", [b"\xff", b"\xc3\xa4", b"\x80", b"a\xa0"])
-async def test_raw_bytes_are_no_name(raw: Raw, name: bytes) -> None:
+@pytest.mark.parametrize(
+    "target",
+    [b"/metrics/t/\xff/", b"/metrics/t/\xc3\xa4/", b"/metrics/t/a\xa0/", b"metrics/", b"*a"],
+)
+async def test_what_is_no_target_is_refused(raw: Raw, target: bytes) -> None:
+    answer = await raw.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+    assert answer.error == (400, "bad_request")
+
+
+@pytest.mark.parametrize("origin", ["http://localhost", "https://localhost:1", "HTTP://a.b"])
+async def test_a_target_may_be_a_whole_url(raw: Raw, origin: str) -> None:
     async with raw.connect() as connection:
-        await connection.send(b"GET /metrics/t/%b/ HTTP/1.1\r\nHost: a\r\n\r\n" % name)
-        answer = await connection.answer()
-        assert answer.error == (400, INVALID)
-        assert answer.body["message"] == "`queue_id` has an invalid value."
+        await connection.send(f"GET {origin}/metrics/t/ HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert (await connection.answer()).status == 200
+        await connection.send(f"GET {origin} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert (await connection.answer()).body == {"message": "Hello, SharQ!"}
 
 
 @pytest.mark.parametrize(
@@ -299,8 +308,7 @@ async def test_raw_bytes_are_no_name(raw: Raw, name: bytes) -> None:
         "/enqueue/t/",
         "/finish/t/q/",
         "*",
-        "metrics/",
-        "http://localhost/metrics/",
+        "http://localhost/nowhere/",
     ],
 )
 async def test_a_path_that_leads_nowhere(raw: Raw, path: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from sharq import Batch
 from sharq_server import SharQServer
 from tests.server.support import Raw, Rest
 
@@ -46,6 +45,8 @@ MALFORMED = {
     "no colon": GET + b"A\r\n\r\n",
     "empty header name": GET + b": b\r\n\r\n",
     "two lengths": POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "one length twice": POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    "one length twice in one": POST + b"Content-Length: 2, 2\r\n\r\n{}",
     "two lengths in one": POST + b"Content-Length: 2, 3\r\n\r\n{}",
     "length and encoding": POST
     + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -65,9 +66,10 @@ MALFORMED = {
     "chunk size +7": POST + CHUNKED + b"+7\r\n1234567\r\n0\r\n\r\n",
     "chunk size -1": POST + CHUNKED + b"-1\r\n\r\n",
     "chunk size of 17 Fs": POST + CHUNKED + b"F" * 17 + b"\r\n",
-    "chunk size without an end": POST + CHUNKED + b"0" * 100,
+    "chunk size without an end": POST + CHUNKED + b"0" * 20_000,
     "bad end of a chunk": POST + CHUNKED + b"2\r\n{}xx0\r\n\r\n",
-    "bad end of the chunks": POST + CHUNKED + b"2\r\n{}\r\n0\r\nxx",
+    "bad end of the chunks": POST + CHUNKED + b"2\r\n{}\r\n0\r\nxx\r\n\r\n",
+    "a field after the chunks": POST + CHUNKED + b"2\r\n{}\r\n0\r\nA: b\r\n\r\n",
     "bad method token": b"G@T / HTTP/1.1\r\n" + HOST + b"\r\n",
     "empty method": b" / HTTP/1.1\r\n" + HOST + b"\r\n",
     "two spaces": b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n",
@@ -128,7 +130,6 @@ async def test_a_transfer_encoding_that_is_not_known_is_named(raw: Raw) -> None:
         b"GET / HTTP/1.0\r\n\r\n",
         GET + b"Connection: close\r\n\r\n",
         b"\r\nGET / HTTP/1.1\r\nHost: [::1]:8080\r\nConnection: close\r\n\r\n",
-        GET + b"Content-Length: 2, 2\r\nConnection: close\r\n\r\n{}",
         GET + b"Content-Encoding: identity\r\nConnection: close\r\n\r\n",
         GET + b"Origin: http://localhost\r\nConnection: close\r\n\r\n",
     ],
@@ -212,15 +213,16 @@ async def test_a_client_that_is_gone_by_then_leases_nothing(
     raw: Raw, rest: Rest, server: SharQServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
-    take = server.sq.take
+    await rest.enqueue()
+    link = server.sq._connected()
+    run = link.run
 
-    async def take_late(*arguments: Any) -> Batch:
+    async def run_late(call: Any) -> Any:
         asked.set()
         await gone.wait()
-        return await take(*arguments)
+        return await run(call)
 
-    monkeypatch.setattr(server.sq, "take", take_late)
-    await rest.enqueue()
+    monkeypatch.setattr(link, "run", run_late)
     async with raw.connect() as connection:
         await connection.send(b"GET /dequeue/t/ HTTP/1.1\r\n" + HOST + b"\r\n")
         await asked.wait()

@@ -1,0 +1,400 @@
+# Requests off the wire, and answers onto it. The documentation is in the stub, `_lane.pyi`.
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stdint cimport int64_t
+from libc.string cimport memcmp, memcpy
+
+from httptools import HttpParserError, HttpRequestParser
+
+WAITING = 0
+IN_HEAD = 1
+IN_BODY = 2
+
+cdef int _WAITING = 0
+cdef int _IN_HEAD = 1
+cdef int _IN_BODY = 2
+
+MAX_HEAD_BYTES = 16 * 1024
+MAX_URL = 8 * 1024
+cdef Py_ssize_t _MAX_HEAD_BYTES = MAX_HEAD_BYTES
+cdef Py_ssize_t _MAX_URL = MAX_URL
+
+# The routes that are told of whole.
+cdef int NONE = 0
+cdef int ENQUEUE = 1
+cdef int DEQUEUE = 2
+cdef int FINISH = 3
+
+cdef Py_ssize_t LONGEST_NAME = 100
+
+cdef char IS_NAME[256]
+cdef char IS_HOST[256]
+
+
+cdef int _fill_tables() except -1:
+    cdef int c
+    for c in range(256):
+        IS_NAME[c] = (48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122 or c == 45 or c == 95)
+        IS_HOST[c] = IS_NAME[c]
+    for c in b".~%!$&'()*+;=:[]":
+        IS_HOST[c] = 1
+    return 0
+
+
+_fill_tables()
+
+
+cdef inline char lower(char c) noexcept:
+    return c + 32 if 65 <= c <= 90 else c
+
+
+# Whether a header's name is `word`, which is in lower case.
+cdef bint is_word(bytes name, bytes word) noexcept:
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(word)
+    cdef const char* a = PyBytes_AS_STRING(name)
+    cdef const char* b = PyBytes_AS_STRING(word)
+    cdef Py_ssize_t at
+    if PyBytes_GET_SIZE(name) != size:
+        return False
+    for at in range(size):
+        if lower(a[at]) != b[at]:
+            return False
+    return True
+
+
+cdef bint is_host(bytes value) noexcept:
+    cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(value)
+    cdef Py_ssize_t at
+    for at in range(PyBytes_GET_SIZE(value)):
+        if not IS_HOST[text[at]]:
+            return False
+    return True
+
+
+# A length of up to 15 digits, or -1 for what has to be looked at more closely.
+cdef int64_t length_of(bytes value) noexcept:
+    cdef const char* text = PyBytes_AS_STRING(value)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
+    cdef Py_ssize_t at
+    cdef int64_t length = 0
+    if not 1 <= size <= 15:
+        return -1
+    for at in range(size):
+        if not 48 <= text[at] <= 57:
+            return -1
+        length = 10 * length + text[at] - 48
+    return length
+
+
+# Whether what follows the method is not one space.
+cdef bint has_two_spaces(const char* text, Py_ssize_t size) noexcept:
+    cdef Py_ssize_t at
+    for at in range(min(size - 1, 32)):
+        if text[at] == 32:
+            return text[at + 1] == 32
+    return False
+
+
+cdef class Reader:
+    # What the connection tells
+    cdef public bint busy
+    cdef public int64_t body_limit
+    # How far the message on the wire has come
+    cdef readonly int stage
+    # The head of the message
+    cdef readonly bytes method
+    cdef readonly bytes target
+    cdef readonly list headers
+    cdef object _parser
+    cdef int _route
+    cdef bint _plain
+    cdef bint _upgrade
+    cdef bint _connection
+    cdef bint _deaf
+    cdef Py_ssize_t _hosts
+    cdef Py_ssize_t _head_bytes
+    cdef Py_ssize_t _unclaimed
+    cdef Py_ssize_t _without_body
+    cdef int64_t _length
+    # The names in its path, and its query
+    cdef list _names
+    cdef str _query
+    # Its body
+    cdef bytes _body
+    cdef list _chunks
+
+    def __cinit__(self):
+        self._parser = HttpRequestParser(self)
+        self._begin()
+        self.stage = _WAITING
+
+    cdef int _begin(self) except -1:
+        self.stage = _IN_HEAD
+        self.method = None
+        self.target = None
+        self.headers = []
+        self._route = NONE
+        self._plain = True
+        self._upgrade = False
+        self._connection = False
+        self._hosts = 0
+        self._head_bytes = 0
+        self._length = 0
+        self._body = None
+        self._chunks = None
+        return 0
+
+    def feed(self, bytes data not None):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        if self.stage == _WAITING:
+            self._unclaimed = 0
+            if has_two_spaces(PyBytes_AS_STRING(data), size):
+                raise HttpParserError("two spaces before the target")
+        self._unclaimed += size
+        self._without_body += size
+        self._parser.feed_data(data)
+        if self.stage == _WAITING or self._deaf:
+            return
+        if self.stage == _IN_HEAD:
+            if self._unclaimed > _MAX_HEAD_BYTES:
+                self.on_large_head()
+            elif (self._parser.get_http_version() in ("0.0", "0.9")
+                    and b"\n" in data.lstrip(b"\r\n")):
+                raise HttpParserError("HTTP/0.9")
+        elif self._length < 0 and self._without_body > _MAX_HEAD_BYTES:
+            raise HttpParserError("what is around a chunk is too large")
+
+    def renew(self):
+        self._parser = HttpRequestParser(self)
+        self.stage = _WAITING
+
+    def ignore(self):
+        self._deaf = True
+
+    def forget(self):
+        self._deaf = True
+        self._parser = None
+
+    @property
+    def version(self):
+        return "HTTP/" + self._parser.get_http_version()
+
+    @property
+    def keeps_alive(self):
+        return self._parser.should_keep_alive()
+
+    # What the parser tells
+
+    def on_message_begin(self):
+        if not self._deaf:
+            self._begin()
+
+    def on_url(self, bytes part not None):
+        if self._deaf:
+            return
+        self.target = part if self.target is None else self.target + part
+        if PyBytes_GET_SIZE(self.target) > _MAX_URL:
+            self.on_large_target()
+
+    def on_header(self, bytes name not None, bytes value):
+        if self._deaf:
+            return
+        if self.stage != _IN_HEAD:
+            raise HttpParserError("a field after the body")
+        if value is None:
+            value = b""
+        self.headers.append((name, value))
+        self._head_bytes += PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(value) + 4
+        self._look_at(name, value)
+
+    cdef int _look_at(self, bytes name, bytes value) except -1:
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+        if size == 4:
+            if is_word(name, b"host"):
+                self._hosts += 1
+                if not is_host(value):
+                    self._plain = False
+        elif size == 6:
+            if is_word(name, b"expect") or is_word(name, b"origin"):
+                self._plain = False
+        elif size == 7:
+            if is_word(name, b"upgrade"):
+                self._upgrade = True
+        elif size == 10:
+            if is_word(name, b"connection"):
+                self._connection = True
+        elif size == 14:
+            if is_word(name, b"content-length"):
+                self._length = length_of(value)
+                if self._length < 0:
+                    self._plain = False
+        elif size == 16:
+            if is_word(name, b"content-encoding"):
+                self._plain = False
+        elif size == 17:
+            if is_word(name, b"transfer-encoding"):
+                self._plain = False
+                self._length = -1
+        return 0
+
+    def on_headers_complete(self):
+        if self._deaf:
+            return
+        self._head_bytes += PyBytes_GET_SIZE(self.target) + 20
+        if self._head_bytes > _MAX_HEAD_BYTES:
+            self.on_large_head()
+            return
+        self.method = self._parser.get_method()
+        if self._upgrade and self._parser.should_upgrade():
+            # The parser ends here, and `feed` raises.
+            return
+        self.stage = _IN_BODY
+        self._without_body = self._unclaimed - self._head_bytes
+        if (self._plain and self._hosts == 1
+                and self._length <= self.body_limit and self._find_route() != NONE
+                and self._parser.should_keep_alive()
+                and (not self._connection or self._parser.get_http_version() == "1.1")):
+            return
+        self._route = NONE
+        self.on_head()
+
+    def on_body(self, bytes part not None):
+        if self._deaf:
+            return
+        # What a chunk has around it is five bytes at least.
+        self._without_body = 0
+        self._unclaimed -= PyBytes_GET_SIZE(part) + (5 if self._length < 0 else 0)
+        if self._route == NONE:
+            self.on_chunk(part)
+        elif self._body is None:
+            self._body = part
+        elif self._chunks is None:
+            self._chunks = [self._body, part]
+        else:
+            self._chunks.append(part)
+
+    def on_message_complete(self):
+        cdef int route = self._route
+        cdef list names = self._names
+        if self._deaf or (self._upgrade and self.stage == _IN_HEAD):
+            return
+        self.stage = _WAITING
+        self._unclaimed -= self._head_bytes
+        if route == NONE:
+            self.on_end()
+        elif route == ENQUEUE:
+            self.on_enqueue(names[0], names[1], self._take_body())
+        elif route == DEQUEUE:
+            self.on_dequeue(names[0] if names else None, self._query, self._take_body())
+        else:
+            self.on_finish(names[0], names[1], names[2], self._take_body())
+
+    cdef bytes _take_body(self):
+        cdef bytes body
+        if self._chunks is not None:
+            body = b"".join(self._chunks)
+        elif self._body is not None:
+            body = self._body
+        else:
+            body = b""
+        self._body = self._chunks = None
+        return body
+
+    # Finds the route of the target where it is one of those above, in its simplest spelling.
+    cdef int _find_route(self) except -1:
+        cdef bytes target = self.target
+        cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(target)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(target)
+        cdef Py_ssize_t at
+        cdef Py_ssize_t start
+        cdef Py_ssize_t wanted
+        cdef int route
+        cdef list names
+        if size >= 9 and memcmp(text, b"/enqueue/", 9) == 0:
+            if self.method != b"POST":
+                return NONE
+            route, at, wanted = ENQUEUE, 9, 2
+        elif size >= 9 and memcmp(text, b"/dequeue/", 9) == 0:
+            if (self.method != b"GET" and self.method != b"POST") or self._length > 0:
+                return NONE
+            route, at, wanted = DEQUEUE, 9, 1
+        elif size >= 8 and memcmp(text, b"/finish/", 8) == 0:
+            if self.method != b"POST":
+                return NONE
+            route, at, wanted = FINISH, 8, 3
+        else:
+            return NONE
+        names = []
+        while at < size and text[at] != 63:
+            start = at
+            while at < size and IS_NAME[text[at]]:
+                at += 1
+            if not 1 <= at - start <= LONGEST_NAME or len(names) == wanted:
+                return NONE
+            names.append(PyUnicode_DecodeASCII(<const char*>text + start, at - start, NULL))
+            if at < size and text[at] == 47:
+                at += 1
+            elif at < size and text[at] != 63:
+                return NONE
+        self._query = ""
+        if at < size:
+            if route != DEQUEUE:
+                return NONE
+            self._query = target[at + 1:].decode("latin-1")
+        if len(names) != wanted and not (route == DEQUEUE and not names):
+            return NONE
+        self._names = names
+        self._route = route
+        return route
+
+    # For whoever reads from here
+
+    def on_enqueue(self, queue_type, queue_id, body):
+        raise NotImplementedError
+
+    def on_dequeue(self, queue_type, query, body):
+        raise NotImplementedError
+
+    def on_finish(self, queue_type, queue_id, job_id, body):
+        raise NotImplementedError
+
+    def on_head(self):
+        raise NotImplementedError
+
+    def on_chunk(self, chunk):
+        raise NotImplementedError
+
+    def on_end(self):
+        raise NotImplementedError
+
+    def on_large_target(self):
+        raise NotImplementedError
+
+    def on_large_head(self):
+        raise NotImplementedError
+
+
+def answer(bytes head not None, bytes body not None):
+    # The length of the body between its two parts, without a format.
+    cdef char digits[20]
+    cdef Py_ssize_t head_size = PyBytes_GET_SIZE(head)
+    cdef Py_ssize_t body_size = PyBytes_GET_SIZE(body)
+    cdef Py_ssize_t rest = body_size
+    cdef int at = 20
+    cdef bytes out
+    cdef char* data
+    while True:
+        at -= 1
+        digits[at] = <char>(48 + rest % 10)
+        rest //= 10
+        if rest == 0:
+            break
+    out = PyBytes_FromStringAndSize(NULL, head_size + (20 - at) + 4 + body_size)
+    data = PyBytes_AS_STRING(out)
+    memcpy(data, PyBytes_AS_STRING(head), head_size)
+    data += head_size
+    memcpy(data, &digits[at], 20 - at)
+    data += 20 - at
+    memcpy(data, b"\r\n\r\n", 4)
+    memcpy(data + 4, PyBytes_AS_STRING(body), body_size)
+    return out

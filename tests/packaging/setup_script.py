@@ -1,0 +1,17 @@
+"""What setup.py says, without running it."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+_script: dict[str, Any] = runpy.run_path(str(ROOT / "setup.py"), run_name="setup_script")
+
+PACKAGES: dict[str, str] = _script["PACKAGES"]
+COMPILED: list[str] = _script["COMPILED"]
+requirements: Callable[[str, str], list[str]] = _script["requirements"]
+libc: Callable[[], str] = _script["libc"]

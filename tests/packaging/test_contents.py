@@ -1,0 +1,82 @@
+"""What the distributions carry: every file by its name, and the extensions inside."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.packaging.setup_script import COMPILED, PACKAGES, ROOT
+
+pytestmark = pytest.mark.packaging
+
+CYTHON = {".pyx", ".pxd"}
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+EXTENSIONS = {module.replace(".", "/") + SUFFIX for module in COMPILED}
+ABOUT = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE"}
+AROUND = {"LICENSE", "README.md", "MANIFEST.in", "PKG-INFO", "pyproject.toml", "setup.cfg"}
+EGG = {"PKG-INFO", "SOURCES.txt", "dependency_links.txt", "requires.txt"}
+
+
+def sources() -> set[str]:
+    """The files of both packages that belong to the project, by their paths in the checkout."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *PACKAGES.values()]
+    known = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return {name for name in known.splitlines() if (ROOT / name).exists()}
+
+
+def installed(source: str) -> str:
+    """Where a source's module lies in the wheel."""
+    for package, folder in PACKAGES.items():
+        if source.startswith(f"{folder}/"):
+            return package + source.removeprefix(folder)
+    raise AssertionError(source)
+
+
+def test_the_wheel_carries_what_runs_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if not name.endswith("/")}
+    about = {name.partition("/")[2] for name in names if ".dist-info/" in name}
+    assert about == ABOUT
+    expected = {installed(name) for name in sources() if PurePosixPath(name).suffix not in CYTHON}
+    assert {name for name in names if ".dist-info/" not in name} == expected | EXTENSIONS
+    # Should the list itself have a hole.
+    for name in ("lua/enqueue.lua", "lua/include/clock.lua", "_fastpath.pyi", "py.typed"):
+        assert f"sharq/{name}" in names
+    assert {"sharq_server/py.typed", "sharq_server/static/live.html"} <= names
+
+
+def test_the_sdist_carries_the_sources_and_nothing_else(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        files = [member.name for member in archive.getmembers() if member.isfile()]
+    names = {name.partition("/")[2] for name in files}
+    egg = {f"sharq.egg-info/{name}" for name in EGG | {"entry_points.txt", "top_level.txt"}}
+    assert names == sources() | AROUND | egg | {"setup.py"}
+    assert {"sharq/_fastpath.pyx", "sharq/_fastpath.pxd", "server/static/live.html"} <= names
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tags and formats of Linux")
+def test_the_extensions_hold_nothing_of_the_machine_that_built_them(
+    wheel: Path, tmp_path: Path
+) -> None:
+    elffile = pytest.importorskip("elftools.elf.elffile")
+    assert wheel.stem.endswith(f"-manylinux_2_28_{platform.machine()}")
+    with zipfile.ZipFile(wheel) as archive:
+        for name in EXTENSIONS:
+            path = Path(archive.extract(name, tmp_path))
+            with path.open("rb") as stream:
+                elf = elffile.ELFFile(stream)
+                tags = list(elf.get_section_by_name(".dynamic").iter_tags())
+                assert elf.get_section_by_name(".symtab") is None, "it is not stripped"
+            kinds = {tag.entry.d_tag for tag in tags}
+            assert not kinds & {"DT_RPATH", "DT_RUNPATH"}
+            assert {tag.needed for tag in tags if tag.entry.d_tag == "DT_NEEDED"} == {"libc.so.6"}
+            content = path.read_bytes()
+            for place in (ROOT, sys.base_prefix, Path.home()):
+                assert str(place).encode() not in content

@@ -46,6 +46,8 @@ def extension(module):
         [f"{PACKAGES[package]}/{name}.pyx"],
         # Python's own flags may be -O3 -g: slower to compile, and several times the size.
         extra_compile_args=["-O2", "-g0"],
+        # Addresses of functions are settled when it is loaded, and cannot be written after that.
+        extra_link_args=["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else [],
     )
 
 

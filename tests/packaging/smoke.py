@@ -13,7 +13,6 @@ import importlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.metadata import files, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 SCRIPTS = Path(sys.executable).parent
@@ -69,14 +69,18 @@ def check_files() -> None:
     assert installed, "nothing compiled was installed"
     for file in installed:
         module = importlib.import_module(".".join(file.parts).partition(".cpython")[0])
-        assert Path(module.__file__ or "").is_relative_to(sys.prefix), module
+        assert is_installed(module), module
     import sharq
     import sharq_server
 
     for package in (sharq, sharq_server):
-        folder = Path(package.__file__ or "").parent
-        assert folder.is_relative_to(sys.prefix), folder
-        assert (folder / "py.typed").is_file(), folder
+        assert is_installed(package), package
+        assert Path(package.__file__ or "").with_name("py.typed").is_file(), package
+
+
+def is_installed(module: ModuleType) -> bool:
+    """Whether it is of this environment, and not of a checkout."""
+    return Path(module.__file__ or "").resolve().is_relative_to(Path(sys.prefix).resolve())
 
 
 def check_versions() -> None:
@@ -113,7 +117,7 @@ def running_store(binary: str, home: Path) -> Iterator[Path]:
 
 @contextmanager
 def running_server(config: Path, home: Path) -> Iterator[str]:
-    """A server on a free port; it has to end well, and at the first word."""
+    """A server on a free port, which has to end well when it is told to."""
     with subprocess.Popen(
         [SCRIPTS / "sharq-server", "--config", config, "--port", "0"],
         cwd=home,
@@ -124,10 +128,10 @@ def running_server(config: Path, home: Path) -> Iterator[str]:
             found = re.search(r"listens on (http://\S+)", server.stdout.readline())
             assert found, "the server did not greet"
             yield found[1]
-            server.terminate()
-            assert server.wait(PATIENCE) == 0, server.returncode
         finally:
-            server.kill()
+            server.terminate()
+            server.wait(PATIENCE)
+        assert server.returncode == 0, server.returncode
 
 
 def request(url: str, body: Any = None) -> Any:
@@ -166,10 +170,10 @@ def check_worker(url: str, home: Path) -> None:
             assert worker.stdout.readline() == "got push Grace\n"
             status = f"{url}/status/post/push/j2/"
             wait_for("the finished job", lambda: request(status)["state"] == "finished")
-            worker.send_signal(signal.SIGTERM)
-            assert worker.wait(PATIENCE) == 0, worker.returncode
         finally:
-            worker.kill()
+            worker.terminate()
+            worker.wait(PATIENCE)
+        assert worker.returncode == 0, worker.returncode
 
 
 def check_library(config: Path) -> None:

@@ -11,34 +11,67 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import cycle, dequeue, machine, memory, push, rest
-from bench.report import Options, Progress
+from bench import (
+    cycle,
+    dequeue,
+    document,
+    idle,
+    latency,
+    library,
+    machine,
+    memory,
+    picture,
+    push,
+    rate,
+    rest,
+)
+from bench.report import Options, Progress, Target, summary
 
-SUBJECTS = {each.name: each for each in (m.SUBJECT for m in (rest, push, dequeue, cycle, memory))}
+SUBJECTS = {
+    each.name: each
+    for each in (
+        m.SUBJECT for m in (rest, push, latency, rate, cycle, dequeue, library, memory, idle)
+    )
+}
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
-    """Run what the command line names, print its tables, and write them to a file."""
+    """Run what the command line names, print its tables, and write them to files."""
     given = _parse()
+    if given.document is not None:
+        document.write(json.loads(given.document.read_text(encoding="utf-8")))
+        return 0
     chosen = [
         each for name, each in SUBJECTS.items() if not given.subjects or name in given.subjects
     ]
-    options = Options(given.rounds, given.full)
+    options = Options(given.rounds, given.full, given.peers)
     facts = machine.facts()
     _print_facts(facts)
     progress = Progress()
     results: dict[str, Any] = {}
+    targets: list[Target] = []
     began = time.monotonic()
     for subject in chosen:
-        tables = subject.run(progress, options)
-        results[subject.name] = [table.to_json() for table in tables]
-        for table in tables:
+        findings = subject.run(progress, options)
+        results[subject.name] = [table.to_json() for table in findings.tables]
+        targets += findings.targets
+        for table in findings.tables:
             print("\n".join(["", *table.lines()]), flush=True)
-    path = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.json"
-    document = {"machine": facts, "options": asdict(options), "results": results}
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"\n{time.monotonic() - began:.0f} s; also in {path}")
+    print("\n".join(["", *summary(targets).lines()]))
+    taken = datetime.now(UTC)
+    path = RESULTS / f"{taken:%Y-%m-%dT%H-%M-%SZ}.json"
+    result = {
+        "taken": f"{taken:%Y-%m-%d %H:%M} UTC",
+        "seconds": round(time.monotonic() - began),
+        "machine": facts,
+        "options": asdict(options),
+        "targets": [target.to_json() for target in targets],
+        "results": results,
+    }
+    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    picture.draw(result, path.with_suffix(".png"))
+    print(f"\n{result['seconds']} s; also in {path} and, as a picture, in {path.stem}.png")
     return 0
 
 
@@ -63,6 +96,17 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--full", action="store_true", help="the largest sizes, too: takes minutes and gigabytes"
+    )
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="beside the original and other queues, too; what is missing is installed into .peers/",
+    )
+    parser.add_argument(
+        "--document",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: put the figures of a result (JSON) into docs/performance.md",
     )
     given = parser.parse_args()
     unknown = [name for name in given.subjects if name not in SUBJECTS]

@@ -19,23 +19,24 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 
-QUEUES = 1_000
-INTERVAL = 1
-QUEUE_TYPE = "bench"
-
 _LENGTH = re.compile(rb"\r\nContent-Length: *(\d+)\r\n", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to do: `kind` is a key of `KINDS`, times are in seconds."""
+    """What to do: `kind` is a key of `KINDS`.
+
+    Jobs go to the queues ``queue-0`` to ``queue-<queues - 1>`` of `queue_type` with `interval` ms.
+    """
 
     kind: str
     port: int
-    connections: int
-    warm_up: float
-    seconds: float
+    seconds: int
+    queue_type: str = "bench"
+    queues: int = 1_000
+    interval: int = 1
+    connections: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,42 +74,42 @@ Talk = Generator[bytes, bytes, None]
 """What a connection says: it yields requests and is sent the answer to each, head and body."""
 
 
-def hello() -> Talk:
+def hello(_order: Order) -> Talk:
     """GET / for ever."""
     while True:
         yield b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
-def enqueue() -> Talk:
+def enqueue(order: Order) -> Talk:
     """Enqueue jobs with ids of their own, to one queue after another."""
     unique = uuid.uuid4().hex[:24]
     head = b"POST /enqueue/%s/queue-%d/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n"
     payload = b'{"to":"+15550100","text":"Your code is 1234"}'
     body = b'{"job_id":"%s-%011d","interval":%d,"payload":%s}'
-    length = len(body % (unique.encode(), 0, INTERVAL, payload))
-    heads = [head % (QUEUE_TYPE.encode(), number, length) for number in range(QUEUES)]
+    length = len(body % (unique.encode(), 0, order.interval, payload))
+    heads = [head % (order.queue_type.encode(), at, length) for at in range(order.queues)]
     for job in itertools.count():
-        number = next(_queue_numbers)
-        yield heads[number] + body % (unique.encode(), job, INTERVAL, payload)
+        number = next(_numbers) % order.queues
+        yield heads[number] + body % (unique.encode(), job, order.interval, payload)
 
 
-def cycle() -> Talk:
-    """Dequeue a job and finish it with its lease, for ever."""
-    dequeue = b"GET /dequeue/%s/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % QUEUE_TYPE.encode()
+def cycle(order: Order) -> Talk:
+    """Dequeue a job and finish it with its lease, if it has one, for ever."""
+    dequeue = f"GET /dequeue/{order.queue_type}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     while True:
         answer = yield dequeue
         if answer[9:12] != b"200":
             continue
         job = json.loads(answer[answer.index(_HEAD_END) :])
-        body = json.dumps({"lease": job["lease"]})
-        path = f"/finish/{QUEUE_TYPE}/{job['queue_id']}/{job['job_id']}/"
+        body = json.dumps({"lease": job["lease"]}) if "lease" in job else ""
+        path = f"/finish/{order.queue_type}/{job['queue_id']}/{job['job_id']}/"
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
         yield (head + body).encode()
 
 
-KINDS: dict[str, Callable[[], Talk]] = {"hello": hello, "enqueue": enqueue, "cycle": cycle}
+KINDS: dict[str, Callable[[Order], Talk]] = {"hello": hello, "enqueue": enqueue, "cycle": cycle}
 
-_queue_numbers = itertools.cycle(range(QUEUES))
+_numbers = itertools.count()
 
 
 class Connection(asyncio.Protocol):
@@ -151,10 +152,9 @@ async def drive(order: Order) -> Outcome:
     transports = []
     for _ in range(order.connections):
         transport, _ = await loop.create_connection(
-            lambda: Connection(KINDS[order.kind](), answers, lost.set), "127.0.0.1", order.port
+            lambda: Connection(KINDS[order.kind](order), answers, lost.set), "127.0.0.1", order.port
         )
         transports.append(transport)
-    await asyncio.sleep(order.warm_up)
     answers.begin()
     await asyncio.sleep(order.seconds)
     outcome = answers.outcome()

@@ -13,9 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bench.ceiling import redis_benchmark
+from bench.http_load import generator
 from tests.support.stores import store_binary
 
-_PACKAGES = ("sharq", "tornado", "redis", "hiredis", "msgspec")
+_PACKAGES = ("sharq", "tornado", "redis", "hiredis", "msgspec", "httptools", "uvloop")
 _SYNCS = 50
 _BUSY = 0.3
 
@@ -26,10 +28,12 @@ def facts() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
-        "fdatasync_us": round(_fdatasync_us()),
+        "fdatasync_us": round(fdatasync_us()),
         "load_before": round(os.getloadavg()[0], 2),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "store": _store(),
+        "http load": generator(),
+        "ceiling": redis_benchmark() or "no redis-benchmark",
         **{name: _version(name) for name in _PACKAGES},
     }
 
@@ -68,7 +72,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _fdatasync_us() -> float:
+def fdatasync_us() -> float:
     """How long the disk of the temporary folder, where stores keep their data, takes to sync."""
     sync = getattr(os, "fdatasync", os.fsync)
     took = []

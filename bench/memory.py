@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bench.report import Column, Options, Progress, Subject, Table
+from bench.report import Column, Findings, Options, Progress, Subject, Table, Target
 from bench.store import PREFIX, BenchStore, new_job, parts
 
 _TYPE = "bench"
@@ -40,7 +40,7 @@ Row = tuple[str, int, float, int]
 """What is measured, how many of it there were, bytes of each, the target."""
 
 
-def run(progress: Progress, _options: Options) -> list[Table]:
+def run(progress: Progress, _options: Options) -> Findings:
     progress.begin("memory", len(_LAYOUTS) + 1)
     rows: list[Row] = []
     for layout in _LAYOUTS:
@@ -63,18 +63,23 @@ def run(progress: Progress, _options: Options) -> list[Table]:
                 ended = [mark, ("idle queue", layout.queues, left / layout.queues, 0)]
     progress.end()
     columns = (Column("what"), Column("of these"), Column("bytes each", 1), Column("target"))
-    return [
-        Table(
-            "Memory of the store",
-            columns,
-            [*rows, *ended],
-            (
-                "By the store's own account (used_memory). Jobs have an id of 36 bytes and a",
-                "payload of 45, and are counted without the counters of their minute. What is",
-                "left of idle queues is the type's lease counter, which runs out, too.",
-            ),
-        )
+    rows += ended
+    table = Table(
+        "Memory of the store",
+        columns,
+        rows,
+        (
+            "By the store's own account (used_memory). Jobs have an id of 36 bytes and a",
+            "payload of 45, and are counted without the counters of their minute. What is",
+            "left of idle queues is the type's lease counter, which runs out, too.",
+        ),
+    )
+    targets = [
+        # The lease counter of a type is not a queue's.
+        Target("store memory", what, wanted, round(used) if not wanted else used, "B", at_most=True)
+        for what, _, used, wanted in rows
     ]
+    return Findings([table], targets)
 
 
 def _warm_up(store: BenchStore) -> None:

@@ -1,4 +1,4 @@
-"""Servers under load, each a process of its own."""
+"""Servers under load, each a process of its own, and the store that it works on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,42 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from sharq import Settings
+from tests.support.stores import PrivateStore
+
 _STOP_TIMEOUT = 30.0
+
+NO_LOG: dict[str, Any] = {}
+EVERYSEC: dict[str, Any] = {"appendonly": True, "appendfsync": "everysec"}
+ALWAYS: dict[str, Any] = {"appendonly": True, "appendfsync": "always"}
+
+
+class Stand(NamedTuple):
+    """A store, and the port of a server process on it."""
+
+    store: PrivateStore
+    port: int
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of a library on the same store."""
+        address = {"conn_type": "unix_sock", "unix_socket_path": self.store.socket_path}
+        return Settings.from_mapping({"redis": address})
+
+
+@contextmanager
+def stand(**options: Any) -> Iterator[Stand]:
+    """A store with `options` (`NO_LOG`, `EVERYSEC`, `ALWAYS`), and a server on it."""
+    with PrivateStore(**options) as store:
+        settings = {
+            "SHARQ_REDIS_CONN_TYPE": "unix_sock",
+            "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
+        }
+        with serving("sharq_server", "--port", "0", **settings) as port:
+            yield Stand(store, port)
 
 
 @contextmanager

@@ -1,263 +1,259 @@
-"""Push: how soon a worker has a ready job, its share of a rate, and jobs a second."""
+"""Push: job cycles a second, beside the store's own ceiling and other queues."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import json
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
-from tornado.websocket import WebSocketClientConnection, websocket_connect
+from bench import ceiling
+from bench.peers.install import Missing
+from bench.peers.registry import BULLMQ, PEERS, Peer, Ready
+from bench.peers.run import Running, Workers, running
+from bench.processes import ALWAYS, NO_LOG, Stand, stand
+from bench.push_cycles import FRAME, QUEUES, Batches, batches, cycles
+from bench.push_worker import CONCURRENCY, PREFETCH
+from bench.report import Column, Findings, Options, Progress, Series, Subject, Table, Target
+from bench.store import BenchStore
 
-from bench.processes import serving
-from bench.report import Column, Options, Progress, Subject, Table, median
-from bench.store import PAYLOAD
-from sharq import AsyncSharQ, Settings
-from tests.support.stores import PrivateStore
-
-QUEUES = 1_000
-_RATE = 1_000
-_FRAME = 32
-_UNDER_WAY = 24
-_JOBS = 60_000
-_SECONDS = 5.0
-_IDLE = 2_000
-_MOST_CREDIT = 10_000
-_EVERY: dict[str, dict[str, Any]] = {
-    "no log": {},
-    "everysec": {"appendonly": True, "appendfsync": "everysec"},
-    "always": {"appendonly": True, "appendfsync": "always"},
-}
-_numbers = itertools.count()
+_JOBS = 40_000
+_JOBS_DURABLE = 20_000
+_PEER_ROUNDS = 3
+_STORES = ("no log", "always")
 
 
-class Stand:
-    """A store, a server process on it, and a library of our own."""
+@dataclass(slots=True)
+class _Rival:
+    """A peer in the run: what it did on each kind of store, or why it did nothing."""
 
-    def __init__(self, store: PrivateStore, port: int) -> None:
-        self.store = store
-        self.port = port
-        address = {"conn_type": "unix_sock", "unix_socket_path": store.socket_path}
-        self.settings = Settings.from_mapping({"redis": address})
+    peer: Peer
+    versions: str = ""
+    missing: str = ""
+    at_work: dict[str, tuple[Running, Workers]] = field(default_factory=dict)
+    speeds: dict[str, Series] = field(default_factory=lambda: {name: Series() for name in _STORES})
 
-    async def connect(self) -> WebSocketClientConnection:
-        """A subscriber that was welcomed."""
-        url = f"ws://127.0.0.1:{self.port}/ws/"
-        socket = await websocket_connect(url, max_message_size=1 << 26)
-        await socket.read_message()
-        return socket
 
-    @contextmanager
-    def worker(self, queue_type: str, *arguments: str) -> Iterator[dict[str, Any]]:
-        """A worker process; what it tells at its end is in the mapping."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench.push_worker", str(self.port), queue_type, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        told: dict[str, Any] = {}
+@dataclass(slots=True)
+class _Measured:
+    """One series for each thing that is compared, round by round."""
+
+    limited: Series = field(default_factory=Series)
+    unlimited: Series = field(default_factory=Series)
+    durable: Series = field(default_factory=Series)
+    ceiling: Series = field(default_factory=Series)
+    driver: list[Series] = field(default_factory=lambda: [Series() for _ in range(3)])
+    benchmark: list[Series] = field(default_factory=lambda: [Series() for _ in range(2)])
+
+    def of(self, store: str) -> Series:
+        return self.limited if store == "no log" else self.durable
+
+
+def run(progress: Progress, options: Options) -> Findings:
+    rivals = [_Rival(peer) for peer in PEERS] if options.peers else []
+    measured = _Measured()
+    progress.begin("push", 1)
+    with ExitStack() as held:
+        plain = held.enter_context(stand(**NO_LOG))
+        durable = held.enter_context(stand(**ALWAYS))
+        store = held.enter_context(BenchStore())
+        for rival in rivals:
+            _start(held, rival, progress)
+        progress.say("batch sizes")
+        sent = batches(plain)
+        steps = 4 * options.rounds + 2 * len(rivals) * min(options.rounds, _PEER_ROUNDS)
+        progress.begin("push", steps)
+        for number in range(options.rounds):
+            _round(progress, measured, plain, durable, store, ceiling.whole(sent))
+            for rival in rivals:
+                if number < _PEER_ROUNDS or rival.peer.name == BULLMQ:
+                    _compete(rival, progress)
+        progress.end()
+    tables = [_cycles_table(measured, options.rounds), _ceiling_table(measured, sent)]
+    if rivals:
+        tables += [_peers_table(measured, rivals), _setup_table(rivals)]
+    return Findings(tables, _targets(measured, rivals))
+
+
+def _round(
+    progress: Progress,
+    measured: _Measured,
+    plain: Stand,
+    durable: Stand,
+    store: BenchStore,
+    sizes: ceiling.Sizes,
+) -> None:
+    progress.step("cycles")
+    measured.limited.add(cycles(plain, _JOBS, 1))
+    progress.step("cycles without limits")
+    measured.unlimited.add(cycles(plain, _JOBS, 0))
+    progress.step("the store's ceiling")
+    times = ceiling.by_calls(store, sizes)
+    for series, value in zip(measured.driver, times, strict=True):
+        series.add(value)
+    if ceiling.redis_benchmark() is not None:
+        figures = ceiling.by_redis_benchmark(store, sizes)
+        for series, value in zip(measured.benchmark, figures, strict=True):
+            series.add(value)
+        times = ceiling.Times(*figures, times.finish)
+    measured.ceiling.add(times.ceiling)
+    progress.step("cycles, always")
+    measured.durable.add(cycles(durable, _JOBS_DURABLE, 1))
+
+
+def _start(held: ExitStack, rival: _Rival, progress: Progress) -> None:
+    progress.say(f"starting {rival.peer.name}")
+    try:
+        ready: Ready = rival.peer.prepare(progress.say)
+        rival.versions = ready.versions
+        for store in _STORES:
+            at_work = held.enter_context(running(rival.peer, ready, store == "always"))
+            at_work[1].pause()
+            rival.at_work[store] = at_work
+    except (Missing, OSError, RuntimeError, subprocess.SubprocessError) as error:
+        rival.missing = str(error)
+
+
+def _compete(rival: _Rival, progress: Progress) -> None:
+    for store in _STORES:
+        progress.step(f"{rival.peer.name}, {store}")
+        if rival.missing or store not in rival.at_work:
+            continue
+        peer, workers = rival.at_work[store]
+        workers.resume()
         try:
-            yield told
+            rival.speeds[store].add(peer.cycles(rival.peer.jobs))
+        except (Missing, OSError, subprocess.SubprocessError) as error:
+            rival.missing = str(error)
         finally:
-            process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=60)
-            told |= json.loads(output)
+            workers.pause()
 
 
-@contextmanager
-def stand(**options: Any) -> Iterator[Stand]:
-    with PrivateStore(**options) as store:
-        settings = {
-            "SHARQ_REDIS_CONN_TYPE": "unix_sock",
-            "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
-        }
-        with serving("sharq_server", "--port", "0", **settings) as port:
-            yield Stand(store, port)
-
-
-async def latency(here: Stand, queue_type: str) -> None:
-    """Enqueue evenly, over all queues in turn; each is empty when its job comes."""
-    async with AsyncSharQ(here.settings) as sq:
-        began = time.monotonic()
-        for at in range(int(_RATE * _SECONDS)):
-            due = began + at / _RATE
-            while (left := due - time.monotonic()) > 0:
-                await asyncio.sleep(left if left > 0.002 else 0)
-            payload = b"%d" % round(time.time() * 1e6)
-            job = sq.new_job(payload, 10, f"j{next(_numbers)}", f"q{at % QUEUES}", queue_type)
-            await sq.submit(job)
-
-
-def _latency_row(what: str, here: Stand, *arguments: str) -> tuple[Any, ...]:
-    queue_type = f"latency{next(_numbers)}"
-    with here.worker(queue_type, *arguments) as told:
-        time.sleep(1.5)
-        asyncio.run(latency(here, queue_type))
-        time.sleep(2.5 if arguments else 0.5)
-    times = told["latencies"]
-    return (what, told["done"], *(1000 * times[int(len(times) * part)] for part in (0.5, 0.99)))
-
-
-async def share(here: Stand, queues: int, interval: int) -> tuple[float, int]:
-    """The part of the permitted rate that one subscriber gets, and the dispatches that were early.
-
-    Both by the store's own clock: the ends of the leases tell when each job was dispatched.
-    """
-    queue_type = f"share{next(_numbers)}"
-    seconds = min(_SECONDS, 0.8 * _MOST_CREDIT * interval / 1000 / queues)
-    count = int(seconds * 1000 / interval) + 5
-    async with AsyncSharQ(here.settings) as sq:
-        await sq.submit_many(
-            [
-                sq.new_job(b"1", interval, f"j{at}", f"q{queue}", queue_type)
-                for at in range(count)
-                for queue in range(queues)
-            ]
+def _cycles_table(measured: _Measured, rounds: int) -> Table:
+    rows = [
+        (store, limit, speed.median, speed.least, speed.most)
+        for store, limit, speed in (
+            ("no log", "1 ms", measured.limited),
+            ("no log", "none", measured.unlimited),
+            ("always", "1 ms", measured.durable),
         )
-        key = b"{sharq_server:%b}:leases" % queue_type.encode()
-    socket = await here.connect()
-    frame = {"op": "subscribe", "queue_type": queue_type, "credit": _MOST_CREDIT}
-    await socket.write_message(json.dumps(frame))
-    reading = asyncio.ensure_future(_read_all(socket))
-    await asyncio.sleep(seconds)
-    leases: Any = here.store.client.zrange(key, 0, -1, withscores=True)
-    socket.close()
-    await reading
-    times: dict[bytes, list[float]] = {}
-    for member, ends in leases:
-        times.setdefault(member.partition(b"/")[0], []).append(ends)
-    shares = [(len(each) - 1) * interval / (each[-1] - each[0]) for each in times.values()]
-    gaps = [b - a for each in times.values() for a, b in itertools.pairwise(each)]
-    return 100 * sum(shares) / queues, sum(gap < interval for gap in gaps)
+    ]
+    return Table(
+        "Job cycles a second by push: enqueue, delivery, finish; one server, one worker process",
+        (
+            Column("store"),
+            Column("limit"),
+            Column("cycles/s"),
+            Column("least"),
+            Column("most"),
+        ),
+        rows,
+        (
+            f"{_JOBS:,} jobs ({_JOBS_DURABLE:,} with always) over {QUEUES:,} queues, enqueued in",
+            f"frames of {FRAME}; a worker with {CONCURRENCY} handlers and {PREFETCH} jobs ahead.",
+            f"Medians of {rounds} rounds.",
+        ),
+    )
 
 
-async def _read_all(socket: WebSocketClientConnection) -> None:
-    while await socket.read_message() is not None:
-        pass
+def _ceiling_table(measured: _Measured, sent: Batches) -> Table:
+    sizes = ceiling.whole(sent)
+    rows: list[tuple[str | float | None, ...]] = []
+    benchmark = [*measured.benchmark, Series()]
+    for at, step in enumerate(sizes._fields):
+        own = measured.driver[at].median
+        rows.append((step, sent[at], sizes[at], benchmark[at].median, own))
+    driver = ceiling.redis_benchmark()
+    ceiling_rate = measured.ceiling.median or 0.0
+    return Table(
+        "The store's own ceiling",
+        (
+            Column("step"),
+            Column("jobs a call as sent", 1),
+            Column("as measured"),
+            Column("redis-benchmark µs a job", 2),
+            Column("own driver µs a job", 2),
+        ),
+        rows,
+        (
+            f"The ceiling is {ceiling_rate:,.0f} cycles/s: a job's three calls and nothing",
+            "else. Jobs a call are those of a push run, by the store's log of its calls. Enqueue",
+            f"and dequeue are timed by {driver or 'our own driver'}. A finish needs the number of",
+            "a lease, which redis-benchmark cannot take from an answer: our own driver sends",
+            "packed calls over a pipelined socket, two writes ahead of the answers.",
+        ),
+    )
 
 
-async def cycles(here: Stand, queue_type: str) -> float:
-    """Enqueue jobs in frames, and wait until all have been finished: jobs a second."""
-    payload = json.loads(PAYLOAD)
-    frames = []
-    for _ in range(_JOBS // _FRAME):
-        jobs = [
-            {
-                "queue_type": queue_type,
-                "queue_id": f"q{number % QUEUES}",
-                "job_id": f"job-{number:032}",
-                "interval": 1,
-                "payload": payload,
-            }
-            for number in itertools.islice(_numbers, _FRAME)
-        ]
-        frames.append(json.dumps({"op": "enqueue", "jobs": jobs}))
-    socket = await here.connect()
-    began = time.monotonic()
-    under_way = 0
-    for frame in frames:
-        socket.write_message(frame)
-        under_way += 1
-        if under_way == _UNDER_WAY:
-            await socket.read_message()
-            under_way -= 1
-    for _ in range(under_way):
-        await socket.read_message()
-    key = b"{sharq_server:%b}:" % queue_type.encode()
-    while here.store.client.exists(key + b"ready", key + b"leases"):
-        await asyncio.sleep(0.01)
-    socket.close()
-    return len(frames) * _FRAME / (time.monotonic() - began)
+def _peers_table(measured: _Measured, rivals: list[_Rival]) -> Table:
+    rows: list[tuple[str | float | None, ...]] = [
+        ("SharQ", measured.limited.median, None, measured.durable.median, None, "")
+    ]
+    for rival in rivals:
+        cells: list[float | None] = []
+        for store in _STORES:
+            speed = rival.speeds[store]
+            cells += [speed.median, measured.of(store).ratio_to(speed)]
+        rows.append((rival.peer.name, *cells, rival.missing))
+    return Table(
+        "Job cycles a second, other queues on the same store",
+        (
+            Column("queue"),
+            Column("no log"),
+            Column("SharQ times it", 1),
+            Column("always"),
+            Column("SharQ times it, always", 1),
+            Column("missing because"),
+        ),
+        rows,
+        (
+            "Enqueue, a handler that does nothing, acknowledgement; from the first enqueue until",
+            "nothing is left. One process enqueues while the workers work; each has a store of its",
+            f"own. Medians of {_PEER_ROUNDS} rounds ({BULLMQ}: of all), ratios within a round.",
+            "Only SharQ keeps limits, counters and marks of ended jobs.",
+        ),
+    )
 
 
-def _cycles(here: Stand) -> float:
-    queue_type = f"cycles{next(_numbers)}"
-    with here.worker(queue_type):
-        time.sleep(1.5)
-        return asyncio.run(cycles(here, queue_type))
+def _setup_table(rivals: list[_Rival]) -> Table:
+    return Table(
+        "How the others were set up",
+        (Column("queue"), Column("versions"), Column("set-up")),
+        [(rival.peer.name, rival.versions or "-", rival.peer.setup) for rival in rivals],
+    )
 
 
-async def idle(here: Stand) -> tuple[float, float]:
-    """Script calls and pings a second while nothing happens."""
-    sockets = []
-    for _ in range(_IDLE):
-        socket = await here.connect()
-        await socket.write_message('{"op":"subscribe","queue_type":"idle","credit":1}')
-        sockets.append(socket)
-    here.store.client.config_resetstat()
-    await asyncio.sleep(_SECONDS)
-    stats: Any = here.store.client.info("commandstats")
-    for socket in sockets:
-        socket.close()
-    counts = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
-    return counts.get("evalsha", 0) / _SECONDS, counts.get("ping", 0) / _SECONDS
-
-
-def run(progress: Progress, options: Options) -> list[Table]:
-    progress.begin("push", 3 + 12 + 2 * options.rounds)
-    with stand() as here:
-        progress.step("latency")
-        latencies = [_latency_row("push", here)]
-        progress.step("latency of a poller")
-        latencies.append(_latency_row("polling every second", here, "--poll", "1"))
-        progress.step("idle subscribers")
-        calls, pings = asyncio.run(idle(here))
-    rates = []
-    speeds: dict[str, list[float]] = {}
-    for name, store_options in _EVERY.items():
-        with stand(**store_options) as here:
-            for queues, interval in ((1, 20), (50, 20), (1, 100), (50, 100)):
-                progress.step(f"share of the rate, {queues} at {interval} ms, {name}")
-                rates.append((name, queues, interval, *asyncio.run(share(here, queues, interval))))
-            if name != "everysec":
-                for _ in range(options.rounds):
-                    progress.step(f"cycles, {name}")
-                    speeds.setdefault(name, []).append(_cycles(here))
-    progress.end()
+def _targets(measured: _Measured, rivals: list[_Rival]) -> list[Target]:
+    bullmq = next((each for each in rivals if each.peer.name == BULLMQ), None)
+    speed = bullmq.speeds["no log"] if bullmq is not None else Series()
+    ratio = measured.limited.ratio_to(speed)
+    if ratio is None:
+        remark = bullmq.missing if bullmq is not None else "--peers was not given"
+    else:
+        remark = f"{BULLMQ}: {speed.median:,.0f}/s"
+    slower = measured.limited.ratio_to(measured.unlimited)
+    ceiling_rate = measured.ceiling.median
+    share = measured.limited.ratio_to(measured.ceiling)
+    push = "push, job cycles"
     return [
-        Table(
-            f"Ready to worker, {_RATE:,} jobs a second over {QUEUES:,} queues",
-            (Column("worker"), Column("jobs"), Column("p50 ms", 2), Column("p99 ms", 2)),
-            latencies,
-            (
-                "From just before the enqueue is sent to the handler's start, so that the way to",
-                "the store is in it. Store without a log. Target: p50 1 ms, p99 5 ms.",
-            ),
+        Target(push, "a second", 20_000, measured.limited.median, "/s"),
+        Target(push, f"ratio to {BULLMQ}", 1.6, ratio, "times", remark=remark),
+        Target(
+            push,
+            "share of the store's ceiling",
+            0.5,
+            share,
+            "",
+            remark="" if ceiling_rate is None else f"ceiling: {ceiling_rate:,.0f}/s",
         ),
-        Table(
-            "Share of the permitted rate, with a backlog, one subscriber",
-            (
-                Column("store"),
-                Column("queues"),
-                Column("interval ms"),
-                Column("share %", 2),
-                Column("early"),
-            ),
-            rates,
-            ("By the store's clock. Target: 99 %, and none early.",),
-        ),
-        Table(
-            "Job cycles a second: enqueue, delivery, finish; one server, one worker process",
-            (Column("store"), Column("cycles/s"), Column("least"), Column("most")),
-            [(name, median(each), min(each), max(each)) for name, each in speeds.items()],
-            (
-                f"{_JOBS:,} jobs over {QUEUES:,} limited queues, enqueued in frames of {_FRAME};",
-                f"medians of {options.rounds} rounds. Target: 20,000 without a log.",
-            ),
-        ),
-        Table(
-            f"Store commands a second with {_IDLE:,} idle subscribers",
-            (Column("scripts/s", 2), Column("pings/s", 2)),
-            [(calls, pings)],
+        Target(
+            "a limit's cost",
+            "throughput lost to it, by push",
+            10,
+            None if slower is None else 100 * (1 - slower),
+            "%",
+            at_most=True,
         ),
     ]
 
 
-SUBJECT = Subject("push", "jobs to workers over websockets", run)
+SUBJECT = Subject("push", "job cycles a second by push, beside the ceiling and other queues", run)

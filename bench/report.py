@@ -1,14 +1,16 @@
-"""What a benchmark says: tables for the terminal and for a file, and how far it has come."""
+"""What a benchmark says: tables and targets for the terminal and for a file, and how far it is."""
 
 from __future__ import annotations
 
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 _BAR = 30
+
+Cell = str | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Table:
 
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[str | float | None]]
+    rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -51,6 +53,58 @@ class Table:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A line of the project's targets: what was wanted of a figure, and what was reached.
+
+    `wanted` is a bound from below, or with `at_most` from above; both are in `unit`. `reached` is
+    None where it was not measured; `remark` then says why.
+    """
+
+    subject: str
+    figure: str
+    wanted: float
+    reached: float | None
+    unit: str
+    at_most: bool = False
+    remark: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it was reached; None where it was not measured."""
+        if self.reached is None:
+            return None
+        return self.reached <= self.wanted if self.at_most else self.reached >= self.wanted
+
+    @property
+    def margin(self) -> float | None:
+        """How many times better than wanted; below 1 it is missed. None where that says nothing."""
+        if self.reached is None or not self.wanted or self.reached <= 0:
+            return None
+        return self.wanted / self.reached if self.at_most else self.reached / self.wanted
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "subject": self.subject,
+            "figure": self.figure,
+            "wanted": self.wanted,
+            "at_most": self.at_most,
+            "reached": self.reached,
+            "unit": self.unit,
+            "met": self.met,
+            "margin": self.margin,
+            "remark": self.remark,
+        }
+
+
+class Findings(NamedTuple):
+    """What a subject has found out."""
+
+    tables: list[Table]
+    targets: list[Target]
+
+
 class Progress:
     """A bar on the standard error, or on no terminal a line for each subject."""
 
@@ -68,12 +122,16 @@ class Progress:
 
     def step(self, what: str) -> None:
         """The next step begins."""
-        if self._live:
-            filled = _BAR * self._done // self._total
-            bar = "#" * filled + "." * (_BAR - filled)
-            sys.stderr.write(f"\r\x1b[K{self._subject:8} [{bar}] {what}"[:100])
-            sys.stderr.flush()
+        self.say(what)
         self._done += 1
+
+    def say(self, what: str) -> None:
+        """Tell what is done within a step."""
+        if self._live:
+            filled = min(_BAR, _BAR * self._done // self._total)
+            bar = "#" * filled + "." * (_BAR - filled)
+            sys.stderr.write(f"\r\x1b[K{f'{self._subject:8} [{bar}] {what}'[:100]}")
+            sys.stderr.flush()
 
     def end(self) -> None:
         """The subject is done."""
@@ -84,24 +142,93 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How much is asked for: `rounds` that a median is taken of, `full` for the largest sizes."""
+    """How much is asked for.
+
+    `rounds` that a median is taken of, `full` for the largest sizes, `peers` for other queues,
+    too, which may have to be installed.
+    """
 
     rounds: int
     full: bool
+    peers: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Something that is measured; `run` makes its tables."""
+    """Something that is measured."""
 
     name: str
     about: str
-    run: Callable[[Progress, Options], list[Table]]
+    run: Callable[[Progress, Options], Findings]
+
+
+@dataclass(slots=True)
+class Series:
+    """Figures of one case, one a round; a round may have none (None)."""
+
+    values: list[float | None] = field(default_factory=list)
+
+    def add(self, value: float | None) -> None:
+        self.values.append(value)
+
+    @property
+    def known(self) -> list[float]:
+        return [value for value in self.values if value is not None]
+
+    @property
+    def median(self) -> float | None:
+        return statistics.median(self.known) if self.known else None
+
+    @property
+    def least(self) -> float | None:
+        return min(self.known, default=None)
+
+    @property
+    def most(self) -> float | None:
+        return max(self.known, default=None)
+
+    def ratio_to(self, other: Series) -> float | None:
+        """The median over the rounds that have both of how many times the other's value it is."""
+        pairs = zip(self.values, other.values, strict=False)
+        ratios = [mine / its for mine, its in pairs if mine is not None and its]
+        return statistics.median(ratios) if ratios else None
 
 
 def median(values: Sequence[float]) -> float:
     """The middle of several rounds."""
     return statistics.median(values)
+
+
+def summary(targets: Sequence[Target]) -> Table:
+    """The targets as a table."""
+    return Table(
+        "Targets",
+        (
+            Column("subject"),
+            Column("figure"),
+            Column("wanted"),
+            Column("reached"),
+            Column("met"),
+            Column("remark"),
+        ),
+        [
+            (
+                target.subject,
+                target.figure,
+                f"{'≤' if target.at_most else '≥'} {amount(target.wanted, target.unit)}",
+                "-" if target.reached is None else amount(target.reached, target.unit),
+                {True: "yes", False: "NO", None: "?"}[target.met],
+                target.remark,
+            )
+            for target in targets
+        ],
+    )
+
+
+def amount(value: float, unit: str) -> str:
+    """A value with its unit, with three digits or more."""
+    digits = 0 if value == round(value) or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f} {unit}".rstrip()
 
 
 def _words(table: Table) -> list[bool]:
@@ -111,7 +238,7 @@ def _words(table: Table) -> list[bool]:
     ]
 
 
-def _text(value: str | float | None, column: Column) -> str:
+def _text(value: Cell, column: Column) -> str:
     if value is None:
         return "-"
     return value if isinstance(value, str) else f"{value:,.{column.digits}f}"

@@ -1,147 +1,202 @@
-"""Requests a second over HTTP, beside a handler of Tornado's that only says hello."""
+"""Requests a second over HTTP, beside Tornado's hello world and the original's server."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
-from typing import NamedTuple
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
-from bench.load import INTERVAL, QUEUE_TYPE, QUEUES, Order, Outcome
-from bench.processes import serving
-from bench.report import Column, Options, Progress, Subject, Table, median
-from bench.store import PAYLOAD
-from tests.support.stores import PrivateStore
+from bench.http_load import generator, load
+from bench.load import Order, Outcome
+from bench.peers import original
+from bench.peers.install import Missing
+from bench.processes import ALWAYS, NO_LOG, serving, stand
+from bench.report import Column, Findings, Options, Progress, Series, Subject, Table, Target
+from bench.store import StoreCalls, new_job
 
-CONNECTIONS = 32
-_WARM_UP = 0.2
-_SECONDS = 1.0
+_QUEUES = 1_000
+_MANY = 100_000
 _DEPTH = 20
-_BULK = 1_000
+_DEPTH_OF_MANY = 2
+_SECONDS = 1
+_SECONDS_OF_ORIGINAL = 8
+_ROUNDS_OF_ORIGINAL = 2
 
-_NO_LOG = "store without a log"
-_ALWAYS = "embedded, fsync always"
+_HELLO = "hello world"
+_ENQUEUE = "enqueue"
+_CYCLE = f"dequeue + finish, {_QUEUES:,} queues"
+_WIDE = f"dequeue + finish, {_MANY:,} queues"
+_STORES: dict[str, dict[str, Any]] = {"no log": NO_LOG, "always": ALWAYS}
+
+Key = tuple[str, str, str]
+"""Whose server, what it is asked for, and the store's durability."""
 
 
-class _Case(NamedTuple):
-    what: str
-    store: str
-    kind: str
-    port: int
+@dataclass(slots=True)
+class _Case:
+    """A server under one kind of load; `refill` puts back the jobs that were taken."""
+
+    order: Order
+    rounds: int
+    refill: Callable[[int], None] | None = None
+    speeds: Series = field(default_factory=Series)
+    busy: Series = field(default_factory=Series)
 
 
-def run(progress: Progress, options: Options) -> list[Table]:
+def run(progress: Progress, options: Options) -> Findings:
     with ExitStack() as held:
-        cases = [_Case("hello world", "", "hello", held.enter_context(serving("bench.hello")))]
-        for store, server in ((_NO_LOG, _without_log()), (_ALWAYS, _embedded())):
-            port = held.enter_context(server)
-            _fill(port)
-            cases.append(_Case("enqueue", store, "enqueue", port))
-            cases.append(_Case("dequeue + finish", store, "cycle", port))
-        progress.begin("rest", options.rounds * len(cases))
-        samples: dict[_Case, list[Outcome]] = {case: [] for case in cases}
-        for _ in range(options.rounds):
-            for case in cases:
-                progress.step(f"{case.what} {case.store}")
-                samples[case].append(_load(case))
-        progress.end()
-    return [_table(samples, options.rounds)]
-
-
-@contextmanager
-def _without_log() -> Iterator[int]:
-    """A server on a store that writes nothing to the disk, as peers are usually measured."""
-    with PrivateStore() as store:
-        settings = {
-            "SHARQ_REDIS_CONN_TYPE": "unix_sock",
-            "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
+        progress.begin("rest", 1)
+        hello = held.enter_context(serving("bench.hello"))
+        cases: dict[Key, _Case] = {
+            ("Tornado", _HELLO, ""): _Case(Order("hello", hello, _SECONDS), options.rounds)
         }
-        with serving("sharq_server", "--port", "0", **settings) as port:
-            yield port
+        for store, settings in _STORES.items():
+            progress.say(f"filling queues, {store}")
+            cases |= _ours(held, store, settings, options.rounds)
+        without = "--peers was not given"
+        if options.peers:
+            try:
+                progress.say("the original's server")
+                cases |= _originals(held, progress, options.rounds)
+                without = ""
+            except Missing as error:
+                without = str(error)
+        progress.begin("rest", sum(case.rounds for case in cases.values()))
+        for number in range(options.rounds):
+            for key, case in cases.items():
+                if number < case.rounds:
+                    progress.step(" ".join(key))
+                    _measure(key, case)
+        progress.end()
+    return Findings([_table(cases, options.rounds, without)], _targets(cases, without))
 
 
-@contextmanager
-def _embedded() -> Iterator[int]:
-    """A server as it comes: each answer is on the disk."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sharq-bench-") as folder,
-        serving("sharq_server", "--port", "0", "--data-dir", f"{folder}/data") as port,
-    ):
-        yield port
+def _ours(held: ExitStack, store: str, settings: dict[str, Any], rounds: int) -> dict[Key, _Case]:
+    here = held.enter_context(stand(**settings))
+    cases = {("SharQ", _ENQUEUE, store): _Case(Order("enqueue", here.port, _SECONDS), rounds)}
+    wanted = {_CYCLE: ("bench", _QUEUES, _DEPTH, here)}
+    if settings is NO_LOG:
+        # Queues by the hundred thousand have a store of their own.
+        wanted[_WIDE] = ("wide", _MANY, _DEPTH_OF_MANY, held.enter_context(stand(**settings)))
+    for what, (queue_type, queues, depth, at) in wanted.items():
+        calls = StoreCalls(at.store)
+        held.callback(calls.close)
+        refill = _refill(calls, queue_type, queues)
+        refill(queues * depth)
+        order = Order("cycle", at.port, _SECONDS, queue_type, queues)
+        cases[("SharQ", what, store)] = _Case(order, rounds, refill)
+    return cases
 
 
-def _fill(port: int) -> None:
-    """Put jobs into every queue, so that none is empty while the first ones are taken."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    for depth in range(_DEPTH * QUEUES // _BULK):
-        jobs = [
-            {
-                "queue_type": QUEUE_TYPE,
-                "queue_id": f"queue-{number % QUEUES}",
-                "job_id": f"first-{depth}-{number}",
-                "interval": INTERVAL,
-                "payload": json.loads(PAYLOAD),
-            }
-            for number in range(_BULK)
-        ]
-        connection.request("POST", "/enqueue/", json.dumps({"jobs": jobs}))
-        response = connection.getresponse()
-        if response.status != 200 or b"failure" in (body := response.read()):
-            raise RuntimeError(f"The server answered {response.status}: {body[:200]!r}")
-    connection.close()
+def _refill(calls: StoreCalls, queue_type: str, queues: int) -> Callable[[int], None]:
+    at = 0
+
+    def refill(count: int) -> None:
+        # Queues are emptied in turn, and are filled in the same turn.
+        nonlocal at
+        numbers = range(at, at + count)
+        calls.fill(new_job(queue_type, f"queue-{each % queues}", 1) for each in numbers)
+        at += count
+
+    return refill
 
 
-def _load(case: _Case) -> Outcome:
-    order = Order(case.kind, case.port, CONNECTIONS, _WARM_UP, _SECONDS)
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.load"],
-        input=json.dumps(asdict(order)),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    outcome = Outcome(**json.loads(done.stdout))
-    if outcome.others:
-        raise RuntimeError(f"{case.what}: the server answered {outcome.others}")
-    return outcome
+def _originals(held: ExitStack, progress: Progress, rounds: int) -> dict[Key, _Case]:
+    installed = original.prepare(progress.say)
+    cases: dict[Key, _Case] = {}
+    for store, settings in _STORES.items():
+        there = held.enter_context(original.served(installed, **settings))
+        there.fill("bench", _QUEUES, _DEPTH, 1)
+        order = Order("enqueue", there.port, _SECONDS)
+        cases[("original", _ENQUEUE, store)] = _Case(order, rounds)
+        order = Order("cycle", there.port, _SECONDS)
+        cases[("original", _CYCLE, store)] = _Case(order, rounds)
+    progress.say("filling the original's queues")
+    there = held.enter_context(original.served(installed, **NO_LOG))
+    there.fill("wide", _MANY, _DEPTH_OF_MANY, 1)
+    order = Order("cycle", there.port, _SECONDS_OF_ORIGINAL, "wide", _MANY)
+    cases[("original", _WIDE, "no log")] = _Case(order, min(rounds, _ROUNDS_OF_ORIGINAL))
+    return cases
 
 
-def _table(samples: dict[_Case, list[Outcome]], rounds: int) -> Table:
-    columns = (
-        Column("what"),
-        Column("store"),
-        Column("requests/s"),
-        Column("least"),
-        Column("most"),
-        Column("of hello", 2),
-        Column("load busy %"),
-    )
+def _measure(key: Key, case: _Case) -> None:
+    outcome: Outcome = load(case.order)
+    if outcome.others and key[0] != "original":
+        raise RuntimeError(f"{' '.join(key)}: the server answered {outcome.others}")
+    case.speeds.add(outcome.answers)
+    case.busy.add(100 * outcome.busy)
+    if case.refill is not None:
+        case.refill(int(outcome.answers * case.order.seconds / 2))
+
+
+def _ratio(cases: dict[Key, _Case], mine: Key, other: Key) -> float | None:
+    if mine not in cases or other not in cases:
+        return None
+    return cases[mine].speeds.ratio_to(cases[other].speeds)
+
+
+def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
     rows = []
-    hello = next(iter(samples.values()))
-    for case, outcomes in samples.items():
-        speeds = [each.answers for each in outcomes]
-        ratios = [
-            each.answers / beside.answers for each, beside in zip(outcomes, hello, strict=True)
-        ]
-        busy = 100 * median([each.busy for each in outcomes])
-        rows.append((*case[:2], median(speeds), min(speeds), max(speeds), median(ratios), busy))
+    for key, case in cases.items():
+        whose, what, store = key
+        rows.append(
+            (
+                whose,
+                what,
+                store,
+                case.speeds.median,
+                case.speeds.least,
+                case.speeds.most,
+                _ratio(cases, key, ("Tornado", _HELLO, "")),
+                _ratio(cases, key, ("original", what, store)) if whose == "SharQ" else None,
+                case.busy.median,
+            )
+        )
     return Table(
-        f"REST, one server process, {CONNECTIONS} keep-alive connections, {QUEUES:,} ready queues",
-        columns,
+        f"REST, one server process, {Order('', 0, 0).connections} keep-alive connections",
+        (
+            Column("server"),
+            Column("what"),
+            Column("store"),
+            Column("requests/s"),
+            Column("least"),
+            Column("most"),
+            Column("times hello", 2),
+            Column("times original", 1),
+            Column("load busy %"),
+        ),
         rows,
         (
-            f"Medians of {rounds} rounds of {_SECONDS:g} s, all in turn; ratios are taken in each",
-            "round. A dequeue and a finish are two requests.",
+            f"Load by {generator()}; medians of {rounds} rounds of {_SECONDS} s, all in turn;",
+            f"ratios are taken in each round. With {_MANY:,} queues the original has",
+            f"{_ROUNDS_OF_ORIGINAL} rounds of {_SECONDS_OF_ORIGINAL} s. A dequeue and a finish",
+            "are two requests.",
             "Where the load is busy near 100 %, it and not the server sets the figure.",
-            "Target: 9 times hello world, on a store without a log.",
+            *([f"The original: {without}."] if without else [f"The original: {original.SETUP}."]),
         ),
     )
+
+
+def _targets(cases: dict[Key, _Case], without: str) -> list[Target]:
+    hello = ("Tornado", _HELLO, "")
+
+    def mine(what: str) -> Key:
+        return ("SharQ", what, "no log")
+
+    def target(what: str, other: Key, of: str, wanted: float) -> Target:
+        ratio = _ratio(cases, mine(what), other)
+        speed = cases[mine(what)].speeds.median or 0
+        remark = f"{speed:,.0f}/s" if ratio is not None else without
+        return Target("REST " + what, f"ratio to {of}", wanted, ratio, "times", remark=remark)
+
+    targets = []
+    for what in (_ENQUEUE, _CYCLE):
+        targets.append(target(what, hello, "hello world", 9))
+        targets.append(target(what, ("original", what, "no log"), "the original", 20))
+    targets.append(target(_WIDE, ("original", _WIDE, "no log"), "the original", 200))
+    targets.append(target(_WIDE, mine(_CYCLE), f"{_QUEUES:,} queues", 1))
+    return targets
 
 
 SUBJECT = Subject("rest", "requests a second over HTTP", run)

@@ -1,4 +1,4 @@
-"""A store of the benchmark's own, without a log on the disk, and what calls cost it."""
+"""Calls of the store over a connection of the benchmark's own, and what they cost it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
 import hiredis
+import redis
 
 from sharq import NewJob
 from sharq.call import Call
@@ -25,7 +26,10 @@ PREFIX = "sharq_server"
 PAYLOAD = b'{"to":"+15550100","text":"Your code is 1234"}'
 
 _PIPELINE = 100
-"""Calls that are sent before their answers are read."""
+"""Calls that go in one write."""
+
+_AHEAD = 2
+"""Writes that are under way while answers are read, so that the store never waits."""
 
 
 class Cost(NamedTuple):
@@ -45,31 +49,22 @@ def new_job(queue_type: str, queue_id: str, interval: int = 0) -> NewJob:
     return NewJob(queue_type, queue_id, str(uuid.uuid4()), PAYLOAD, interval, -1)
 
 
-class BenchStore:
-    """A running store, the operations on it, and a connection that pipelines their calls."""
+class StoreCalls:
+    """The operations on a running store, over a connection that pipelines their calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: PrivateStore) -> None:
         scripts = Scripts()
         self.operations = Operations(PREFIX, QueueSettings(), scripts)
-        self._store = PrivateStore()
-        self.client = self._store.client
+        self.client: redis.Redis = store.client
+        self.socket_path = store.socket_path
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(self._store.socket_path)
+        self._socket.connect(store.socket_path)
         self._reader = hiredis.Reader()
         for source in scripts.by_digest.values():
             self.client.script_load(source)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._socket.close()
-        self._store.close()
 
     def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run calls, many at a time; their results in order."""
@@ -96,24 +91,48 @@ class BenchStore:
 
     def used_memory(self) -> int:
         """Bytes that the store uses by its own account, connections left out."""
-        memory = self.client.info("memory")
+        memory: Any = self.client.info("memory")
         return int(memory["used_memory"]) - int(memory["mem_clients_normal"])
 
     def _replies(self, packed: Sequence[bytes]) -> list[Any]:
-        replies = []
-        for part in parts(packed, _PIPELINE):
-            self._socket.sendall(b"".join(part))
-            for _ in part:
+        replies: list[Any] = []
+        writes = [(b"".join(part), len(part)) for part in parts(packed, _PIPELINE)]
+        for written, _ in writes[:_AHEAD]:
+            self._socket.sendall(written)
+        for at, (_, count) in enumerate(writes):
+            for _ in range(count):
                 while (reply := self._reader.gets()) is False:
-                    self._reader.feed(self._socket.recv(1 << 16))
+                    self._reader.feed(self._socket.recv(1 << 18))
                 if isinstance(reply, Exception):
                     raise reply
                 replies.append(reply)
+            if at + _AHEAD < len(writes):
+                self._socket.sendall(writes[at + _AHEAD][0])
         return replies
 
     def _script_time(self) -> int:
-        calls = self.client.info("commandstats").get("cmdstat_evalsha", {})
-        return int(calls.get("usec", 0))
+        stats: Any = self.client.info("commandstats")
+        return int(stats.get("cmdstat_evalsha", {}).get("usec", 0))
+
+
+class BenchStore(StoreCalls):
+    """A store of the benchmark's own, without a log on the disk, and the operations on it."""
+
+    def __init__(self) -> None:
+        self._store = PrivateStore()
+        super().__init__(self._store)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        self._store.close()
 
 
 def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

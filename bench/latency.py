@@ -1,0 +1,171 @@
+"""How soon a worker has a job that has become ready, by the store's own schedule."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import itertools
+import time
+from typing import Any, NamedTuple
+
+from bench.machine import fdatasync_us
+from bench.processes import ALWAYS, NO_LOG, Stand, stand
+from bench.push_stand import key_of, worker
+from bench.report import Column, Findings, Options, Progress, Series, Subject, Table, Target
+from bench.waiting import wait_until
+from sharq import AsyncSharQ
+
+_QUEUES = 1_000
+_INTERVAL = 1_000
+_DEPTH = 6
+_LOOK = 0.25
+_ROUNDS = 3
+_END = 30.0
+_READINGS = 50
+_WANTED_MS = {0.5: 1.0, 0.99: 5.0}
+_STORES: dict[str, dict[str, Any]] = {"no log": NO_LOG, "always": ALWAYS}
+_numbers = itertools.count()
+
+
+class _Sample(NamedTuple):
+    """What was seen of one run: latencies in ms, in order, and the dispatches a second."""
+
+    latencies: list[float]
+    rate: float
+
+    def at(self, share: float) -> float:
+        return self.latencies[int(len(self.latencies) * share)]
+
+
+def run(progress: Progress, options: Options) -> Findings:
+    rounds = min(options.rounds, _ROUNDS)
+    progress.begin("latency", rounds * len(_STORES))
+    series = {(store, share): Series() for store in _STORES for share in _WANTED_MS}
+    rates = {store: Series() for store in _STORES}
+    counts = dict.fromkeys(_STORES, 0)
+    offset = 0.0
+    for _ in range(rounds):
+        for store, settings in _STORES.items():
+            progress.step(f"ready to worker, {store}")
+            with stand(**settings) as here:
+                offset = _clock_offset(here)
+                sample = _measure(here, offset)
+            rates[store].add(sample.rate)
+            counts[store] += len(sample.latencies)
+            for share in _WANTED_MS:
+                series[store, share].add(sample.at(share))
+    progress.end()
+    sync_ms = fdatasync_us() / 1000
+    rows = [
+        (store, counts[store], rates[store].median, *(series[store, s].median for s in _WANTED_MS))
+        for store in _STORES
+    ]
+    table = Table(
+        "From readiness to the worker's handler, by push",
+        (
+            Column("store"),
+            Column("jobs"),
+            Column("dispatches/s"),
+            Column("p50 ms", 2),
+            Column("p99 ms", 2),
+        ),
+        rows,
+        (
+            f"{_QUEUES:,} queues with a backlog and an interval of {_INTERVAL:,} ms, one worker.",
+            "Readiness is the time in the store's schedule at which a queue's next job may go,",
+            "read while it lies ahead; the worker notes when its handler begins. Medians of",
+            f"{rounds} rounds. The store's clock was {offset:+.0f} µs off the worker's, which is",
+            "taken into account.",
+        ),
+    )
+    targets = [
+        Target(
+            "ready → worker has it",
+            f"p{share * 100:.0f}, {store}",
+            wanted + (2 * sync_ms if store == "always" else 0),
+            series[store, share].median,
+            "ms",
+            at_most=True,
+            remark=f"with twice the fdatasync of {sync_ms:.2f} ms" if store == "always" else "",
+        )
+        for store in _STORES
+        for share, wanted in _WANTED_MS.items()
+    ]
+    return Findings([table], targets)
+
+
+def _measure(here: Stand, offset_us: float) -> _Sample:
+    queue_type = f"latency{next(_numbers)}"
+    with worker(here, queue_type, "--receipts") as told:
+        schedule = asyncio.run(_follow(here, queue_type))
+        gone = wait_until(lambda: not here.store.client.exists(key_of(queue_type, "leases")), _END)
+    if not gone or told["done"] != _QUEUES * _DEPTH:
+        raise RuntimeError(f"The worker had {told['done']} of {_QUEUES * _DEPTH} jobs.")
+    return match(schedule, told["receipts"], offset_us)
+
+
+async def _follow(here: Stand, queue_type: str) -> dict[str, list[int]]:
+    """Fill the queues evenly over an interval, and note when each will be ready (ms)."""
+    seen: dict[str, set[int]] = {f"queue-{at}": set() for at in range(_QUEUES)}
+    key = key_of(queue_type, "ready")
+
+    def look() -> bool:
+        entries: Any = here.store.client.zrange(key, 0, -1, withscores=True)
+        for queue_id, ready in entries:
+            seen[queue_id.decode()].add(int(ready))
+        return bool(entries)
+
+    async with AsyncSharQ(here.settings) as sq:
+        began = time.monotonic()
+        looked = began
+        for at, queue_id in enumerate(seen):
+            await asyncio.sleep(
+                max(0.0, began + at * _INTERVAL / 1000 / _QUEUES - time.monotonic())
+            )
+            jobs = [
+                sq.new_job(b"1", _INTERVAL, f"job-{number}", queue_id, queue_type)
+                for number in range(_DEPTH)
+            ]
+            await sq.submit_many(jobs)
+            if time.monotonic() - looked > _LOOK:
+                looked = time.monotonic()
+                look()
+    while look():
+        await asyncio.sleep(_LOOK)
+    return {queue_id: sorted(times) for queue_id, times in seen.items()}
+
+
+def match(
+    schedule: dict[str, list[int]], receipts: list[tuple[str, int]], offset_us: float
+) -> _Sample:
+    """Pair each receipt (µs) but the first of its queue with the readiness (ms) before it."""
+    latencies = []
+    begun: set[str] = set()
+    first = last = 0
+    for queue_id, received in sorted(receipts, key=lambda receipt: receipt[1]):
+        if queue_id not in begun:
+            begun.add(queue_id)
+            continue
+        first, last = first or received, received
+        by_store = received + offset_us
+        times = schedule[queue_id]
+        at = bisect.bisect_right(times, by_store / 1000) - 1
+        if at < 0:
+            raise RuntimeError(f"{queue_id} had a job before it was ready.")
+        latencies.append(by_store / 1000 - times[at])
+    rate = (len(latencies) - 1) / (last - first) * 1e6 if last > first else 0.0
+    return _Sample(sorted(latencies), rate)
+
+
+def _clock_offset(here: Stand) -> float:
+    """µs by which the store's clock is ahead of this machine's other processes'."""
+    best = (float("inf"), 0.0)
+    for _ in range(_READINGS):
+        before = time.time()
+        seconds, micros = here.store.client.time()
+        after = time.time()
+        best = min(best, (after - before, seconds + micros / 1e6 - (before + after) / 2))
+    return best[1] * 1e6
+
+
+SUBJECT = Subject("latency", "how soon a worker has a ready job", run)

@@ -1,0 +1,107 @@
+"""The core library, synchronous, one call at a time, beside the original's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.peers import original
+from bench.peers.install import Missing
+from bench.processes import ALWAYS, NO_LOG
+from bench.report import Column, Findings, Options, Progress, Series, Subject, Table, Target
+from tests.support.stores import PrivateStore
+
+_SCRIPT = Path(__file__).parent / "library_calls.py"
+_JOBS = 1_000
+_TIMEOUT = 120.0
+_WANTED = 3.0
+_CALLS = ("enqueue", "dequeue", "finish", "all")
+_STORES: dict[str, dict[str, Any]] = {"no log": NO_LOG, "always": ALWAYS}
+
+
+class _Case(NamedTuple):
+    python: str
+    config: str
+    speeds: dict[str, Series]
+
+
+def run(progress: Progress, options: Options) -> Findings:
+    progress.begin("library", 1)
+    pythons = {"SharQ": sys.executable}
+    without = "--peers was not given"
+    if options.peers:
+        try:
+            pythons["original"] = str(original.prepare(progress.say).python)
+            without = ""
+        except Missing as error:
+            without = str(error)
+    cases: dict[tuple[str, str], _Case] = {}
+    with ExitStack() as held:
+        for whose, python in pythons.items():
+            for name, settings in _STORES.items():
+                store = held.enter_context(PrivateStore(**settings))
+                config = held.enter_context(original.configured(store))
+                cases[whose, name] = _Case(python, config, {call: Series() for call in _CALLS})
+        progress.begin("library", options.rounds * len(cases))
+        for _ in range(options.rounds):
+            for key, case in cases.items():
+                progress.step(" ".join(key))
+                _measure(case)
+    progress.end()
+    ours = cases["SharQ", "no log"].speeds["all"]
+    theirs = cases.get(("original", "no log"))
+    ratio = ours.ratio_to(theirs.speeds["all"]) if theirs is not None else None
+    target = Target(
+        "core library, one call at a time",
+        "ratio to the original",
+        _WANTED,
+        ratio,
+        "times",
+        remark=without or f"{ours.median:,.0f} calls/s",
+    )
+    return Findings([_table(cases, options.rounds, without)], [target])
+
+
+def _measure(case: _Case) -> None:
+    done = subprocess.run(
+        [case.python, "-W", "ignore", str(_SCRIPT), case.config, str(_JOBS)],
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{case.python} failed: {done.stderr}")
+    seconds = json.loads(done.stdout)
+    for call, took in zip(_CALLS, [*(_JOBS / each for each in seconds)], strict=False):
+        case.speeds[call].add(took)
+    case.speeds["all"].add(len(seconds) * _JOBS / sum(seconds))
+
+
+def _table(cases: dict[tuple[str, str], _Case], rounds: int, without: str) -> Table:
+    rows = []
+    for (whose, store), case in cases.items():
+        other = cases.get(("original", store)) if whose == "SharQ" else None
+        ratio = case.speeds["all"].ratio_to(other.speeds["all"]) if other is not None else None
+        rows.append((whose, store, *(case.speeds[call].median for call in _CALLS), ratio))
+    return Table(
+        "Core library, synchronous, one call at a time: calls a second",
+        (
+            Column("library"),
+            Column("store"),
+            *(Column(call) for call in _CALLS),
+            Column("times original", 2),
+        ),
+        rows,
+        (
+            f"Medians of {rounds} rounds of {_JOBS:,} jobs, in turn; over a unix socket.",
+            f"The original: {without or original.SETUP}.",
+        ),
+    )
+
+
+SUBJECT = Subject("library", "the core library, one call at a time", run)

@@ -1,0 +1,173 @@
+"""The peers: what each is installed from, how it works and enqueues, and how it was set up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import redis
+
+from bench.peers.install import (
+    Say,
+    environment,
+    module_versions,
+    modules,
+    program,
+    python_versions,
+)
+
+HERE = Path(__file__).parent
+
+
+class Ready(NamedTuple):
+    """A peer that is installed: `worker` and `producer` are commands, `versions` one line.
+
+    `{socket}` in a command stands for the store's socket; a producer's last argument is the
+    number of jobs. `environ` is added to the environment of both, `{socket}` likewise.
+    """
+
+    versions: str
+    worker: Sequence[str]
+    producer: Sequence[str]
+    environ: dict[str, str]
+
+
+class Peer(NamedTuple):
+    """Another queue. `prepare` installs it (or raises `Missing`) and makes its commands.
+
+    `jobs` are as many as it does in a few seconds. `pending` counts what is not yet acknowledged;
+    None for one that brings a store of its own. `workers` processes are started, each of which may
+    have children.
+    """
+
+    name: str
+    jobs: int
+    prepare: Callable[[Say], Ready]
+    pending: Callable[[redis.Redis], int] | None
+    setup: str
+    workers: int = 1
+
+
+def _python(name: str, packages: Sequence[str], shown: Sequence[str]) -> Callable[[Say], Ready]:
+    module = f"{name}_peer"
+
+    def prepare(say: Say) -> Ready:
+        python = environment(name, packages, say)
+        run = [str(python), "-m"]
+        workers: dict[str, list[str]] = {
+            "rq": [
+                *(*run, "rq.cli", "worker-pool", "bench", "-n", "2", "-q"),
+                *("-w", "rq.worker.SimpleWorker", "-u", "unix://{socket}"),
+            ],
+            "arq": [str(python), str(HERE / "arq_peer.py"), "work", "{socket}"],
+            "dramatiq": [*run, "dramatiq", module, "-p", "2", "-t", "8"],
+            "huey": [
+                *(*run, "huey.bin.huey_consumer", f"{module}.huey"),
+                *("-k", "process", "-w", "2", "-q"),
+            ],
+            "celery": [
+                *(*run, "celery", "-A", module, "worker"),
+                *("-P", "prefork", "-c", "2", "-l", "WARNING"),
+            ],
+        }
+        producers: dict[str, list[str]] = {
+            "rq": [str(python), str(HERE / "rq_peer.py"), "{socket}"],
+            "arq": [str(python), str(HERE / "arq_peer.py"), "produce", "{socket}"],
+        }
+        by_import = [str(python), "-c", f"import {module}; {module}.main()"]
+        return Ready(
+            python_versions(python, shown),
+            workers[name],
+            producers.get(name, by_import),
+            {"PYTHONPATH": str(HERE), "BENCH_SOCKET": "{socket}"},
+        )
+
+    return prepare
+
+
+def _bullmq(say: Say) -> Ready:
+    packages = ("bullmq@6", "ioredis@6")
+    folder = modules("bullmq", packages, say)
+    command = [program("node"), str(HERE / "bullmq_peer.cjs")]
+    return Ready(
+        module_versions(folder, ("bullmq", "ioredis")),
+        [*command, "work", "{socket}"],
+        [*command, "produce", "{socket}"],
+        {"NODE_PATH": str(folder)},
+    )
+
+
+def _beanstalkd(say: Say) -> Ready:
+    program("beanstalkd")
+    python = environment("beanstalkd", ("greenstalk>=2,<3",), say)
+    command = [str(python), str(HERE / "beanstalkd_peer.py")]
+    return Ready(
+        python_versions(python, ("greenstalk",)),
+        [*command, "work", "{socket}"],
+        [*command, "produce", "{socket}"],
+        {},
+    )
+
+
+def _count(store: redis.Redis, *commands: tuple[str, str]) -> int:
+    pipe: Any = store.pipeline(transaction=False)
+    for words in commands:
+        pipe.execute_command(*words)
+    return sum(pipe.execute())
+
+
+BULLMQ = "BullMQ"
+
+PEERS = (
+    Peer(
+        BULLMQ,
+        16_000,
+        _bullmq,
+        lambda store: _count(store, ("LLEN", "bull:bench:wait"), ("LLEN", "bull:bench:active")),
+        "one worker, concurrency 100; addBulk with 32 jobs, 24 calls under way; removeOnComplete",
+    ),
+    Peer(
+        "RQ",
+        600,
+        _python("rq", ("rq>=2,<3", "redis[hiredis]"), ("rq", "redis")),
+        lambda store: _count(store, ("LLEN", "rq:queue:bench"), ("ZCARD", "rq:wip:bench")),
+        "worker-pool of 2 with SimpleWorker (no fork a job); enqueue_many with 32; result_ttl=0",
+    ),
+    Peer(
+        "arq",
+        2_000,
+        _python("arq", ("arq<1", "redis[hiredis]"), ("arq", "redis")),
+        lambda store: _count(store, ("ZCARD", "arq:queue")),
+        "one worker, max_jobs=100, poll_delay=0.01, keep_result=0; 32 enqueue_job under way",
+    ),
+    Peer(
+        "dramatiq",
+        4_000,
+        _python("dramatiq", ("dramatiq[redis]>=2,<3", "redis[hiredis]"), ("dramatiq", "redis")),
+        lambda store: _count(store, ("HLEN", "dramatiq:default.msgs")),
+        "2 processes with 8 threads, its default here; messages sent one by one",
+    ),
+    Peer(
+        "huey",
+        4_000,
+        _python("huey", ("huey>=3,<4", "redis[hiredis]"), ("huey", "redis")),
+        lambda store: _count(store, ("LLEN", "huey.redis.bench")),
+        "consumer with 2 processes, results=False; one by one; it acknowledges nothing",
+    ),
+    Peer(
+        "Celery",
+        1_200,
+        _python("celery", ("celery[redis]>=5,<6", "redis[hiredis]"), ("celery", "redis")),
+        lambda store: _count(store, ("LLEN", "celery"), ("HLEN", "unacked")),
+        "prefork with 2 processes, acks_late, ignore_result, prefetch multiplier 50; one by one",
+    ),
+    Peer(
+        "beanstalkd",
+        10_000,
+        _beanstalkd,
+        None,
+        "greenstalk, 2 worker processes that reserve and delete; put one by one",
+        workers=2,
+    ),
+)

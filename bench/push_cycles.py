@@ -1,0 +1,103 @@
+"""Job cycles over the push channel: jobs a second, and the calls of the store that they take."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections import Counter
+from typing import Any, NamedTuple
+
+from bench.processes import Stand
+from bench.push_stand import connect, is_done, worker
+from bench.store import PAYLOAD
+from sharq.scripts import Scripts
+
+FRAME = 32
+QUEUES = 1_000
+_UNDER_WAY = 24
+_PROBE = 16_000
+_LONGEST_LOG = 400_000
+_LOGGED_US = 6
+_STEPS = ("enqueue", "dequeue", "finish")
+_numbers = itertools.count()
+
+
+class Batches(NamedTuple):
+    """Jobs that one call of the store takes on the average, by its kind."""
+
+    enqueue: float
+    dequeue: float
+    finish: float
+
+
+def cycles(here: Stand, jobs: int, interval: int) -> float:
+    """Jobs a second from the first enqueue until the last has been finished.
+
+    They are enqueued in frames of `FRAME`, over `QUEUES` queues with an `interval` in ms.
+    """
+    queue_type = f"cycles{next(_numbers)}"
+    with worker(here, queue_type) as told:
+        speed = asyncio.run(_cycles(here, queue_type, jobs, interval))
+    if told["done"] < jobs:
+        raise RuntimeError(f"The worker had {told['done']} of {jobs} jobs.")
+    return speed
+
+
+def batches(here: Stand) -> Batches:
+    """How many jobs a call has that the server sends; by the store's log of calls.
+
+    The log also has the commands that scripts run. Nearly all are quicker than any script, so that
+    a threshold of a few µs keeps them out.
+    """
+    client: Any = here.store.client
+    client.config_set("slowlog-max-len", _LONGEST_LOG)
+    client.slowlog_reset()
+    client.config_set("slowlog-log-slower-than", _LOGGED_US)
+    cycles(here, _PROBE, 1)
+    client.config_set("slowlog-log-slower-than", -1)
+    names = {digest: name for name, digest in Scripts().digests.items()}
+    counts: Counter[str] = Counter()
+    for entry in client.slowlog_get(-1):
+        words = entry["command"].split()
+        if words[0].upper() == b"EVALSHA":
+            name = names.get(words[1].decode(), "")
+            counts.update(step for step in _STEPS if name.startswith(step))
+    client.slowlog_reset()
+    if any(not counts[step] for step in _STEPS):
+        raise RuntimeError(f"The store's log lacks calls: {dict(counts)}.")
+    return Batches(*(_PROBE / counts[step] for step in _STEPS))
+
+
+async def _cycles(here: Stand, queue_type: str, count: int, interval: int) -> float:
+    payload = json.loads(PAYLOAD)
+    frames = []
+    for _ in range(count // FRAME):
+        jobs = [
+            {
+                "queue_type": queue_type,
+                "queue_id": f"queue-{number % QUEUES}",
+                "job_id": f"job-{number:032}",
+                "interval": interval,
+                "payload": payload,
+            }
+            for number in itertools.islice(_numbers, FRAME)
+        ]
+        frames.append(json.dumps({"op": "enqueue", "jobs": jobs}))
+    socket = await connect(here)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    under_way = 0
+    for frame in frames:
+        socket.write_message(frame)
+        under_way += 1
+        if under_way == _UNDER_WAY:
+            await socket.read_message()
+            under_way -= 1
+    for _ in range(under_way):
+        await socket.read_message()
+    while not is_done(here, queue_type):
+        await asyncio.sleep(0.005)
+    elapsed = loop.time() - began
+    socket.close()
+    return count / elapsed

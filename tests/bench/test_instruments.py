@@ -1,0 +1,144 @@
+"""The benchmark's instruments against a real server, real stores and real processes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import ceiling, push_cycles
+from bench.http_load import load
+from bench.load import Order
+from bench.peers.install import Missing
+from bench.peers.registry import Peer, Ready
+from bench.peers.run import running
+from bench.processes import Stand, stand
+from bench.push_stand import key_of
+from bench.store import BenchStore, StoreCalls, new_job
+
+QUEUES = 50
+UNDER_WAY = 32
+
+WORKER = """
+import sys, redis
+store = redis.Redis(unix_socket_path=sys.argv[1])
+while True:
+    store.blpop("jobs")
+"""
+PRODUCER = """
+import json, sys, time, redis
+print(json.dumps({"began": time.time()}))
+redis.Redis(unix_socket_path=sys.argv[1]).rpush("jobs", *range(int(sys.argv[2])))
+"""
+
+
+@pytest.fixture(params=["wrk", "load.py"])
+def generator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the two generators of HTTP load."""
+    if request.param == "load.py":
+        monkeypatch.setattr("bench.http_load.shutil.which", lambda _name: None)
+    elif shutil.which("wrk") is None:
+        pytest.skip("wrk is not installed")
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Stand]:
+    with stand() as it:
+        yield it
+
+
+@pytest.fixture
+def calls(here: Stand) -> Iterator[StoreCalls]:
+    it = StoreCalls(here.store)
+    yield it
+    it.close()
+    here.store.client.flushdb()
+
+
+@pytest.mark.usefixtures("generator")
+def test_load_enqueues_jobs_evenly(here: Stand, calls: StoreCalls) -> None:
+    outcome = load(Order("enqueue", here.port, 1, "even", QUEUES))
+    assert not outcome.others
+    names = [f"queue-{number}" for number in range(QUEUES)]
+    lengths = calls.run([calls.operations.queue_length("even", name) for name in names])
+    assert max(lengths) - min(lengths) <= UNDER_WAY
+    # Requests that are under way at the end are carried out and not counted.
+    assert sum(lengths) == pytest.approx(outcome.answers, rel=0.2, abs=UNDER_WAY)
+
+
+@pytest.mark.usefixtures("generator")
+def test_load_finishes_what_it_dequeues(here: Stand, calls: StoreCalls) -> None:
+    jobs = 20_000
+    calls.fill(new_job("cycles", f"queue-{number % QUEUES}") for number in range(jobs))
+    outcome = load(Order("cycle", here.port, 1, "cycles"))
+    assert not outcome.others
+    assert here.store.client.zcard(key_of("cycles", "leases")) <= UNDER_WAY
+    names = [f"queue-{number}" for number in range(QUEUES)]
+    left = sum(calls.run([calls.operations.queue_length("cycles", name) for name in names]))
+    assert 2 * (jobs - left) == pytest.approx(outcome.answers, rel=0.2, abs=2 * UNDER_WAY)
+
+
+@pytest.mark.usefixtures("generator")
+def test_load_counts_refusals_apart(here: Stand) -> None:
+    outcome = load(Order("cycle", here.port, 1, "nothing-here"))
+    assert outcome.answers == 0
+    assert sum(outcome.others.values()) > UNDER_WAY
+
+
+def test_push_takes_the_calls_that_the_server_sends(here: Stand) -> None:
+    sent = push_cycles.batches(here)
+    assert sent.enqueue == pytest.approx(push_cycles.FRAME, rel=0.05)
+    assert 1 <= sent.dequeue <= 64
+    assert 1 <= sent.finish <= 100
+
+
+SIZES = ceiling.Sizes(8, 8, 8)
+
+
+def test_the_ceiling_is_that_of_jobs_that_are_all_finished() -> None:
+    with BenchStore() as store:
+        store.client.config_resetstat()
+        times = ceiling.by_calls(store, SIZES)
+        stats = store.client.info("commandstats")
+    assert all(time > 0 for time in times)
+    # Every finish has written a mark; nothing was refused.
+    assert stats["cmdstat_evalsha"]["failed_calls"] == 0
+    assert times.ceiling == pytest.approx(1e6 / sum(times))
+
+
+@pytest.mark.skipif(ceiling.redis_benchmark() is None, reason="redis-benchmark is not installed")
+def test_redis_benchmark_and_our_driver_agree() -> None:
+    with BenchStore() as store:
+        own = ceiling.by_calls(store, SIZES)
+        enqueue, dequeue = ceiling.by_redis_benchmark(store, SIZES)
+        stats = store.client.info("commandstats")
+    assert stats["cmdstat_evalsha"]["failed_calls"] == 0
+    assert own.enqueue / 3 < enqueue < own.enqueue * 3
+    assert own.dequeue / 3 < dequeue < own.dequeue * 3
+
+
+def peer(worker: str, producer: str) -> tuple[Peer, Ready]:
+    """A peer of a few lines, in this Python."""
+    command = [sys.executable, "-c"]
+    ready = Ready("1", [*command, worker, "{socket}"], [*command, producer, "{socket}"], {})
+    return Peer("small", 10, lambda _say: ready, lambda store: store.llen("jobs"), ""), ready
+
+
+def test_a_peer_is_measured_until_nothing_is_left() -> None:
+    small, ready = peer(WORKER, PRODUCER)
+    with running(small, ready, durable=True) as (here, workers):
+        workers.pause()
+        workers.resume()
+        assert here.cycles(500) > 0
+        assert here.store is not None
+        assert here.store.client.llen("jobs") == 0
+        assert here.store.client.config_get("appendfsync") == {"appendfsync": "always"}
+
+
+def test_a_peer_whose_producer_fails_is_missing(tmp_path: Path) -> None:
+    small, ready = peer(WORKER, "raise SystemExit('no such thing')")
+    with pytest.raises(Missing, match="no such thing"), running(small, ready, durable=False):
+        pass

@@ -8,14 +8,16 @@ cdef class Writer:
     cdef Py_ssize_t used
     cdef Py_ssize_t capacity
 
-    cdef int reserve(self, Py_ssize_t more) except -1
+    cdef char* room(self, Py_ssize_t size) except NULL
+    cdef int grow(self, Py_ssize_t more) except -1
     cdef int raw(self, const char* text, Py_ssize_t size) except -1
     cdef int text(self, bytes text) except -1
+    cdef int byte(self, char value) except -1
     cdef int digits(self, int64_t value) except -1
-    cdef int header(self, char marker, int64_t value) except -1
     cdef int bulk(self, const char* text, Py_ssize_t size) except -1
     cdef int word(self, str text) except -1
     cdef int blob(self, bytes text) except -1
+    cdef int nothing(self) except -1
     cdef int integer(self, int64_t value) except -1
     cdef bytes take(self)
 
@@ -23,9 +25,14 @@ cdef class Writer:
 cdef class Codec:
     cdef readonly str prefix
     cdef bytes _prefix
-    cdef dict _digests
+    cdef dict _heads
+    cdef dict _tags
+    cdef str _type
+    cdef bytes _tag
     cdef Writer _out
 
+    cdef bytes _head(self, bytes digest)
+    cdef int _meet(self, str queue_type) except -1
     cdef int _key(self, str queue_type, bytes suffix, str name) except -1
     cdef int _begin(self, str script, Py_ssize_t keys, Py_ssize_t arguments) except -1
     cdef int _type_keys(self, str queue_type) except -1
@@ -54,3 +61,4 @@ cdef class Batch:
     cdef int _check(self, Py_ssize_t start, Py_ssize_t stop) except -1
     cdef int _write_job(self, Writer out, Py_ssize_t at) except -1
     cdef int _write_lease(self, Writer out, Py_ssize_t at) except -1
+    cdef str _lease(self, Py_ssize_t at)

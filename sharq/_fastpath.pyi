@@ -1,16 +1,15 @@
-"""The compiled hot path: every key, every script call, and the replies that matter.
+"""The compiled hot path: keys, script calls, the replies that matter, names and JSON text.
 
 `Codec` packs one EVALSHA call as RESP2 bytes; what KEYS and ARGV hold is written at the head of
-the script of the same name in ``lua/``. Names are taken as checked: see `sharq.identifiers`.
-Payloads are JSON text that is never parsed here. Numbers are signed integers of 64 bits; times
-are in milliseconds unless a name says otherwise.
+the script of the same name in ``lua/``. It takes names as checked (see `sharq.identifiers`) and
+payloads as JSON text that was looked through (see `sharq.payloads`). Numbers are signed integers
+of 64 bits; times are in milliseconds unless a name says otherwise.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Any, final
 
-from sharq.identifiers import Lease
-from sharq.results import NewJob
+from sharq.results import Lease, NewJob
 
 @final
 class Writer: ...
@@ -291,3 +290,30 @@ class Batch:
 
 def json_depth(text: bytes) -> int:
     """How deep arrays and objects nest in a JSON text (0: a scalar). Does not validate."""
+
+def json_value(text: bytes, deepest: int) -> bytes | None:
+    """The JSON value that a text is, without the white space around it.
+
+    None where it is none by RFC 8259 in UTF-8, has half a surrogate pair, or nests deeper than
+    `deepest` (up to 512, ValueError above).
+    """
+
+def json_dump(value: Any, deepest: int) -> bytes:
+    """A Python value as compact JSON text in UTF-8.
+
+    It is made of None, bool, int, float, str, dict, list and tuple, and what is derived from these.
+    Raises ValueError where it holds something else, OverflowError where it nests deeper than
+    `deepest`, and RecursionError where the caller left no room to look through it.
+    """
+
+def is_name(value: object) -> bool:
+    """Whether `value` is a `str` of 1 to 100 characters of ``A-Z a-z 0-9 _ -``."""
+
+def name_of(text: bytes) -> str | None:
+    """The same of bytes: the name that they are, or None."""
+
+def lease_parts(value: object) -> tuple[str, str, str, str] | None:
+    """The names and the number of a lease token, ``queue_type/queue_id/job_id/n``.
+
+    None for what is no such `str`; the number has 1 to 19 digits.
+    """

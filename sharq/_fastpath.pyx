@@ -1,24 +1,35 @@
 # Keys, script calls and replies, as bytes. The documentation is in the stub, `_fastpath.pyi`.
-from cpython.bytes cimport (
-    PyBytes_AS_STRING,
-    PyBytes_CheckExact,
-    PyBytes_FromStringAndSize,
-    PyBytes_GET_SIZE,
-)
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.long cimport PyLong_CheckExact
+from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.unicode cimport PyUnicode_DecodeASCII
+from cpython.ref cimport PyObject
+from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_DecodeASCII
+from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strlen
 
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    bint PyUnicode_IS_ASCII(object text)
+    bint is_bytes "PyBytes_CheckExact"(PyObject* value)
+    bint is_int "PyLong_CheckExact"(PyObject* value)
+    bint Py_EnterRecursiveCall(const char* where) noexcept
+    void Py_LeaveRecursiveCall()
+    char* PyOS_double_to_string(
+        double value, char form, int digits, int flags, int* kind) except NULL
+    int Py_DTSF_ADD_DOT_0
 
 
 # A buffer that has grown larger than this is given back after use.
 cdef Py_ssize_t KEEP = 1 << 16
+
+# Types whose tags are kept, at most.
+cdef Py_ssize_t MOST_TAGS = 4096
 
 # Every name of the keyspace is spelled here, once. What follows the hash tag of a type:
 cdef bytes VOID = b":void"
@@ -39,6 +50,46 @@ cdef bytes SWEEP = b":sweep"
 cdef bytes WAKE = b":wake:"
 
 
+cdef inline int width(uint64_t value) noexcept:
+    """The number of decimal digits."""
+    cdef int size = 1
+    while value >= 10000:
+        value //= 10000
+        size += 4
+    if value >= 1000:
+        return size + 3
+    if value >= 100:
+        return size + 2
+    return size + 1 if value >= 10 else size
+
+
+cdef inline char* put_digits(char* at, uint64_t value, int size) noexcept:
+    """Write `value` in `size` digits; the place behind them."""
+    cdef char* end = at + size
+    cdef char* place = end
+    while place > at:
+        place -= 1
+        place[0] = <char>(48 + value % 10)
+        value //= 10
+    return end
+
+
+cdef inline char* put(char* at, const char* text, Py_ssize_t size) noexcept:
+    memcpy(at, text, <size_t>size)
+    return at + size
+
+
+cdef inline char* put_line(char* at, char marker, uint64_t value) noexcept:
+    """Write the first line of a RESP2 value, of up to 23 bytes."""
+    at[0] = marker
+    at = put_digits(at + 1, value, width(value))
+    at[0] = b"\r"
+    at[1] = b"\n"
+    return at + 2
+
+
+@cython.final
+@cython.freelist(4)
 cdef class Writer:
     def __cinit__(self):
         self.capacity = 512
@@ -50,11 +101,15 @@ cdef class Writer:
     def __dealloc__(self):
         PyMem_Free(self.data)
 
-    cdef int reserve(self, Py_ssize_t more) except -1:
+    # The place to write to, with room for so many bytes.
+    cdef inline char* room(self, Py_ssize_t size) except NULL:
+        if self.used + size > self.capacity:
+            self.grow(size)
+        return self.data + self.used
+
+    cdef int grow(self, Py_ssize_t more) except -1:
         cdef Py_ssize_t capacity = self.capacity
         cdef char* data
-        if self.used + more <= capacity:
-            return 0
         while capacity < self.used + more:
             capacity *= 2
         data = <char*>PyMem_Realloc(self.data, capacity)
@@ -64,54 +119,36 @@ cdef class Writer:
         self.capacity = capacity
         return 0
 
-    cdef int raw(self, const char* text, Py_ssize_t size) except -1:
-        self.reserve(size)
-        memcpy(self.data + self.used, text, size)
-        self.used += size
+    cdef inline int raw(self, const char* text, Py_ssize_t size) except -1:
+        self.used = put(self.room(size), text, size) - self.data
         return 0
 
-    cdef int text(self, bytes text) except -1:
+    cdef inline int text(self, bytes text) except -1:
         return self.raw(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
-    cdef int digits(self, int64_t value) except -1:
-        cdef char text[20]
-        cdef int at = 20
-        cdef uint64_t rest = <uint64_t>value if value >= 0 else 0 - <uint64_t>value
-        while True:
-            at -= 1
-            text[at] = <char>(48 + rest % 10)
-            rest //= 10
-            if rest == 0:
-                break
-        self.reserve(21)
-        if value < 0:
-            self.data[self.used] = b"-"
-            self.used += 1
-        memcpy(self.data + self.used, text + at, 20 - at)
-        self.used += 20 - at
-        return 0
-
-    cdef int header(self, char marker, int64_t value) except -1:
-        self.reserve(24)
-        self.data[self.used] = marker
+    cdef inline int byte(self, char value) except -1:
+        self.room(1)[0] = value
         self.used += 1
-        self.digits(value)
-        self.data[self.used] = b"\r"
-        self.data[self.used + 1] = b"\n"
-        self.used += 2
         return 0
 
-    cdef int bulk(self, const char* text, Py_ssize_t size) except -1:
-        self.header(b"$", size)
-        self.reserve(size + 2)
-        memcpy(self.data + self.used, text, size)
-        self.used += size
-        self.data[self.used] = b"\r"
-        self.data[self.used + 1] = b"\n"
-        self.used += 2
+    cdef int digits(self, int64_t value) except -1:
+        cdef char* at = self.room(20)
+        cdef uint64_t rest = <uint64_t>value
+        if value < 0:
+            at[0] = b"-"
+            at += 1
+            rest = 0 - rest
+        self.used = put_digits(at, rest, width(rest)) - self.data
         return 0
 
-    cdef int word(self, str text) except -1:
+    cdef inline int bulk(self, const char* text, Py_ssize_t size) except -1:
+        cdef char* at = put(put_line(self.room(size + 25), b"$", size), text, size)
+        at[0] = b"\r"
+        at[1] = b"\n"
+        self.used = at + 2 - self.data
+        return 0
+
+    cdef inline int word(self, str text) except -1:
         cdef Py_ssize_t size = 0
         cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
         return self.bulk(data, size)
@@ -121,16 +158,22 @@ cdef class Writer:
             raise TypeError("expected bytes, got None")
         return self.bulk(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
+    cdef inline int nothing(self) except -1:
+        return self.text(b"$0\r\n\r\n")
+
     cdef int integer(self, int64_t value) except -1:
-        cdef uint64_t bound = 10
-        cdef int64_t size = 1
+        cdef char* at = self.room(32)
         cdef uint64_t rest = <uint64_t>value if value >= 0 else 0 - <uint64_t>value
-        while rest >= bound and size < 19:
-            bound *= 10
-            size += 1
-        self.header(b"$", size if value >= 0 else size + 1)
-        self.digits(value)
-        return self.text(b"\r\n")
+        cdef int size = width(rest)
+        at = put_line(at, b"$", size + 1 if value < 0 else size)
+        if value < 0:
+            at[0] = b"-"
+            at += 1
+        at = put_digits(at, rest, size)
+        at[0] = b"\r"
+        at[1] = b"\n"
+        self.used = at + 2 - self.data
+        return 0
 
     cdef bytes take(self):
         cdef bytes out = PyBytes_FromStringAndSize(self.data, self.used)
@@ -144,34 +187,73 @@ cdef class Writer:
         return out
 
 
+# Named tuples are read by place.
+cdef inline int check_fields(object row, Py_ssize_t count) except -1:
+    if not PyTuple_Check(row) or PyTuple_GET_SIZE(row) != count:
+        raise TypeError(f"expected a tuple of {count}, got {type(row).__name__}")
+    return 0
+
+
+@cython.final
 cdef class Codec:
     def __cinit__(self, str prefix not None, digests):
         self.prefix = prefix
         self._prefix = b"{" + prefix.encode()
-        self._digests = {name: digest.encode() for name, digest in digests.items()}
+        self._heads = {name: self._head(digest.encode()) for name, digest in digests.items()}
+        self._tags = {}
+        self._type = ""
+        self._tag = self._prefix + b":}"
         self._out = Writer()
+
+    # What every call of a script begins with, behind the number of its words.
+    cdef bytes _head(self, bytes digest):
+        cdef Writer out = Writer()
+        out.blob(b"EVALSHA")
+        out.blob(digest)
+        return out.take()
 
     # Keys
 
+    # Make the tag of a type the one that `_key` writes.
+    cdef int _meet(self, str queue_type) except -1:
+        cdef bytes tag
+        if queue_type is None:
+            raise TypeError("expected str, got None")
+        tag = self._tags.get(queue_type)
+        if tag is None:
+            tag = self._prefix + b":" + queue_type.encode() + b"}"
+            if len(self._tags) >= MOST_TAGS:
+                self._tags.clear()
+            self._tags[queue_type] = tag
+        self._type = queue_type
+        self._tag = tag
+        return 0
+
     cdef int _key(self, str queue_type, bytes suffix, str name) except -1:
         cdef Writer out = self._out
-        cdef Py_ssize_t type_size = 0
         cdef Py_ssize_t name_size = 0
-        cdef const char* type_text = PyUnicode_AsUTF8AndSize(queue_type, &type_size)
         cdef const char* name_text = PyUnicode_AsUTF8AndSize(name, &name_size)
-        cdef Py_ssize_t prefix_size = PyBytes_GET_SIZE(self._prefix)
         cdef Py_ssize_t suffix_size = PyBytes_GET_SIZE(suffix)
-        out.header(b"$", prefix_size + type_size + suffix_size + name_size + 2)
-        out.raw(PyBytes_AS_STRING(self._prefix), prefix_size)
-        out.text(b":")
-        out.raw(type_text, type_size)
-        out.text(b"}")
-        out.raw(PyBytes_AS_STRING(suffix), suffix_size)
-        out.raw(name_text, name_size)
-        return out.text(b"\r\n")
+        cdef Py_ssize_t tag_size
+        cdef Py_ssize_t size
+        cdef char* at
+        if queue_type is not self._type:
+            self._meet(queue_type)
+        tag_size = PyBytes_GET_SIZE(self._tag)
+        size = tag_size + suffix_size + name_size
+        at = put_line(out.room(size + 25), b"$", size)
+        at = put(at, PyBytes_AS_STRING(self._tag), tag_size)
+        at = put(at, PyBytes_AS_STRING(suffix), suffix_size)
+        at = put(at, name_text, name_size)
+        at[0] = b"\r"
+        at[1] = b"\n"
+        out.used = at + 2 - out.data
+        return 0
 
     def tag(self, str queue_type):
-        return self._prefix + b":" + queue_type.encode() + b"}"
+        if queue_type is not self._type:
+            self._meet(queue_type)
+        return self._tag
 
     def registry(self):
         return self._prefix + b"}" + TYPES
@@ -190,11 +272,10 @@ cdef class Codec:
 
     cdef int _begin(self, str script, Py_ssize_t keys, Py_ssize_t arguments) except -1:
         cdef Writer out = self._out
-        cdef bytes digest = self._digests[script]
+        cdef bytes head = self._heads[script]
         out.used = 0
-        out.header(b"*", 3 + keys + arguments)
-        out.text(b"$7\r\nEVALSHA\r\n")
-        out.blob(digest)
+        out.used = put_line(out.room(23), b"*", 3 + keys + arguments) - out.data
+        out.text(head)
         return out.integer(keys)
 
     cdef int _type_keys(self, str queue_type) except -1:
@@ -210,12 +291,13 @@ cdef class Codec:
     # Leases of one type, without it.
     cdef int _leased(self, list leases) except -1:
         cdef Writer out = self._out
-        cdef str queue_id, job_id, n
-        for lease in leases:
-            _, queue_id, job_id, n = lease
-            out.word(queue_id)
-            out.word(job_id)
-            out.word(n)
+        cdef Py_ssize_t at
+        for at in range(PyList_GET_SIZE(leases)):
+            lease = <object>PyList_GET_ITEM(leases, at)
+            check_fields(lease, 4)
+            out.word(<str>PyTuple_GET_ITEM(lease, 1))
+            out.word(<str>PyTuple_GET_ITEM(lease, 2))
+            out.word(<str>PyTuple_GET_ITEM(lease, 3))
         return 0
 
     # The keys of a queue, or with "" their prefixes.
@@ -260,13 +342,13 @@ cdef class Codec:
         out.integer(max_bytes)
         out.word("" if request_id is None else request_id)
         if server_id is None:
-            out.text(b"$0\r\n\r\n")
+            out.nothing()
         else:
             out.blob(self.channel(server_id))
         if request_id is None and server_id is not None:
             out.integer(seq)
         else:
-            out.text(b"$0\r\n\r\n")
+            out.nothing()
         return out.take()
 
     def enqueue(self, str queue_type, str queue_id, str job_id, bytes payload,
@@ -286,7 +368,7 @@ cdef class Codec:
         out.integer(interval)
         out.integer(requeue_limit)
         if max_length is None:
-            out.text(b"$0\r\n\r\n")
+            out.nothing()
         else:
             out.integer(max_length)
         return out.take()
@@ -304,15 +386,17 @@ cdef class Codec:
         self._key(queue_type, DELAYED, "")
         self._key(queue_type, COUNTERS, "")
         for job in rows:
-            out.word(job.queue_id)
-            out.word(job.job_id)
-            out.blob(job.payload)
-            out.integer(job.interval)
-            out.integer(job.requeue_limit)
-            if job.max_queued_length is None:
-                out.text(b"$0\r\n\r\n")
+            check_fields(job, 7)
+            out.word(<str>PyTuple_GET_ITEM(job, 1))
+            out.word(<str>PyTuple_GET_ITEM(job, 2))
+            out.blob(<bytes?><object>PyTuple_GET_ITEM(job, 3))
+            out.integer(<object>PyTuple_GET_ITEM(job, 4))
+            out.integer(<object>PyTuple_GET_ITEM(job, 5))
+            max_length = <object>PyTuple_GET_ITEM(job, 6)
+            if max_length is None:
+                out.nothing()
             else:
-                out.integer(job.max_queued_length)
+                out.integer(max_length)
         return out.take()
 
     def extend(self, str queue_type, str queue_id, str job_id, str n, int64_t by,
@@ -536,37 +620,66 @@ cdef class Codec:
 
 # The answer of a dequeue begins with wait and rank; then it has of each job: queue_id job_id n left
 # attempt length payload.
-cdef Py_ssize_t HEAD = 2
-cdef Py_ssize_t FIELDS = 7
+cdef enum:
+    HEAD = 2
+    FIELDS = 7
+
+
+# Where the fields of a job begin.
+cdef inline Py_ssize_t place_of(Py_ssize_t job) noexcept:
+    return HEAD + job * FIELDS
+
+
+# Where answers are put together: between its first and its last word no code of others runs.
+cdef Writer ANSWER = Writer()
+
+
+cdef inline bint is_text(list reply, Py_ssize_t at) noexcept:
+    return is_bytes(PyList_GET_ITEM(reply, at))
+
+
+cdef inline bint is_number(list reply, Py_ssize_t at) noexcept:
+    return is_int(PyList_GET_ITEM(reply, at))
+
+
+cdef inline bytes field(list reply, Py_ssize_t at):
+    return <bytes>PyList_GET_ITEM(reply, at)
 
 
 cdef inline str text_of(bytes value):
     return PyUnicode_DecodeASCII(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), NULL)
 
 
+@cython.final
+@cython.freelist(32)
 cdef class Job:
     def __repr__(self):
         return f"<Job {self.lease} attempt={self.attempt}>"
 
 
+@cython.final
+@cython.freelist(8)
 cdef class Batch:
+    @cython.cdivision(True)
     def __cinit__(self, str queue_type not None, list reply not None):
         cdef Py_ssize_t size = PyList_GET_SIZE(reply)
-        cdef Py_ssize_t at
-        cdef bint fits = size % FIELDS == HEAD
+        cdef Py_ssize_t count = (size - HEAD) // FIELDS
+        cdef Py_ssize_t job, at
+        cdef bint fits = size == place_of(count) and is_number(reply, 0) and is_number(reply, 1)
         # Whatever reads the values later takes their types for granted.
-        for at in range(size):
-            value = <object>PyList_GET_ITEM(reply, at)
-            if at < HEAD or (at - HEAD) % FIELDS == 4 or (at - HEAD) % FIELDS == 5:
-                fits = fits and PyLong_CheckExact(value)
-            else:
-                fits = fits and PyBytes_CheckExact(value)
+        for job in range(count):
+            at = place_of(job)
+            fits = fits and (
+                is_text(reply, at) and is_text(reply, at + 1) and is_text(reply, at + 2)
+                and is_text(reply, at + 3) and is_number(reply, at + 4)
+                and is_number(reply, at + 5) and is_text(reply, at + 6)
+            )
         if not fits:
             raise ValueError("this is no answer of a dequeue")
         self.queue_type = queue_type
         self._reply = reply
         self._jobs = None
-        self._count = size // FIELDS
+        self._count = count
 
     def __len__(self):
         return self._count
@@ -583,18 +696,14 @@ cdef class Batch:
     def part(self, Py_ssize_t start, Py_ssize_t stop):
         cdef list reply = self._reply
         self._check(start, stop)
-        return Batch(self.queue_type, reply[:HEAD]
-                     + reply[HEAD + start * FIELDS:HEAD + stop * FIELDS])
+        return Batch(self.queue_type, reply[:HEAD] + reply[place_of(start):place_of(stop)])
 
     def leases(self, Py_ssize_t start, Py_ssize_t stop):
-        cdef Writer out = Writer()
         cdef list leases = []
         cdef Py_ssize_t at
         self._check(start, stop)
         for at in range(start, stop):
-            out.used = 0
-            self._write_lease(out, HEAD + at * FIELDS)
-            leases.append(PyUnicode_DecodeASCII(out.data, out.used, NULL))
+            leases.append(self._lease(place_of(at)))
         return leases
 
     cdef int _check(self, Py_ssize_t start, Py_ssize_t stop) except -1:
@@ -607,97 +716,100 @@ cdef class Batch:
         cdef Job job
         cdef list reply = self._reply
         cdef list jobs
-        cdef Py_ssize_t at
+        cdef bytes left
+        cdef Py_ssize_t index, at
         if self._jobs is None:
             jobs = []
-            for at in range(HEAD, PyList_GET_SIZE(reply), FIELDS):
+            for index in range(self._count):
+                at = place_of(index)
                 job = Job.__new__(Job)
                 job.queue_type = self.queue_type
-                job.queue_id = text_of(reply[at])
-                job.job_id = text_of(reply[at + 1])
-                job.lease = "/".join(
-                    (self.queue_type, job.queue_id, job.job_id, text_of(reply[at + 2])))
-                job.requeues_remaining = int(reply[at + 3])
-                job.attempt = reply[at + 4]
-                job.current_queue_length = reply[at + 5]
-                job.payload = reply[at + 6]
+                job.queue_id = text_of(field(reply, at))
+                job.job_id = text_of(field(reply, at + 1))
+                job.lease = self._lease(at)
+                left = field(reply, at + 3)
+                job.requeues_remaining = -1 if left == b"-1" else int(left)
+                job.attempt = <object>PyList_GET_ITEM(reply, at + 4)
+                job.current_queue_length = <object>PyList_GET_ITEM(reply, at + 5)
+                job.payload = field(reply, at + 6)
                 jobs.append(job)
             self._jobs = jobs
         return self._jobs
 
     cdef int _write_job(self, Writer out, Py_ssize_t at) except -1:
         cdef list reply = self._reply
-        cdef bytes queue_id = <bytes>PyList_GET_ITEM(reply, at)
-        cdef bytes job_id = <bytes>PyList_GET_ITEM(reply, at + 1)
-        cdef bytes left = <bytes>PyList_GET_ITEM(reply, at + 3)
-        cdef bytes payload = <bytes>PyList_GET_ITEM(reply, at + 6)
         cdef int64_t length = <object>PyList_GET_ITEM(reply, at + 5)
         out.text(b'"queue_id":"')
-        out.raw(PyBytes_AS_STRING(queue_id), PyBytes_GET_SIZE(queue_id))
+        out.text(field(reply, at))
         out.text(b'","job_id":"')
-        out.raw(PyBytes_AS_STRING(job_id), PyBytes_GET_SIZE(job_id))
+        out.text(field(reply, at + 1))
         out.text(b'","payload":')
-        out.raw(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+        out.text(field(reply, at + 6))
         out.text(b',"requeues_remaining":')
-        out.raw(PyBytes_AS_STRING(left), PyBytes_GET_SIZE(left))
+        out.text(field(reply, at + 3))
         out.text(b',"current_queue_length":')
         out.digits(length)
         out.text(b',"lease":"')
         self._write_lease(out, at)
-        return out.text(b'"')
+        return out.byte(b'"')
 
     cdef int _write_lease(self, Writer out, Py_ssize_t at) except -1:
-        cdef Py_ssize_t field
-        cdef Py_ssize_t type_size = 0
-        cdef const char* type_text = PyUnicode_AsUTF8AndSize(self.queue_type, &type_size)
-        cdef bytes part
-        out.raw(type_text, type_size)
-        for field in range(3):
-            part = <bytes>PyList_GET_ITEM(self._reply, at + field)
-            out.text(b"/")
-            out.text(part)
+        cdef Py_ssize_t size = 0
+        cdef const char* text = PyUnicode_AsUTF8AndSize(self.queue_type, &size)
+        cdef Py_ssize_t part
+        out.raw(text, size)
+        for part in range(3):
+            out.byte(b"/")
+            out.text(field(self._reply, at + part))
         return 0
 
+    cdef str _lease(self, Py_ssize_t at):
+        ANSWER.used = 0
+        self._write_lease(ANSWER, at)
+        return PyUnicode_DecodeASCII(ANSWER.data, ANSWER.used, NULL)
+
     def to_json(self, Py_ssize_t at=0):
-        cdef Writer out = Writer()
+        cdef Writer out = ANSWER
         if self._count == 0:
             raise ValueError("the batch is empty")
         self._check(at, at + 1)
+        out.used = 0
         out.text(b'{"status":"success",')
-        self._write_job(out, HEAD + at * FIELDS)
-        out.text(b"}")
+        self._write_job(out, place_of(at))
+        out.byte(b"}")
         return out.take()
 
     def to_json_list(self, Py_ssize_t start=0, stop=None):
-        cdef Writer out = Writer()
+        cdef Writer out = ANSWER
         cdef Py_ssize_t at
-        cdef Py_ssize_t first = HEAD + start * FIELDS
         cdef Py_ssize_t end = self._count if stop is None else stop
         self._check(start, end)
+        out.used = 0
         out.text(b'{"status":"success","jobs":[')
-        for at in range(first, HEAD + end * FIELDS, FIELDS):
-            out.text(b",{" if at > first else b"{")
-            self._write_job(out, at)
-            out.text(b"}")
+        for at in range(start, end):
+            out.text(b",{") if at > start else out.byte(b"{")
+            self._write_job(out, place_of(at))
+            out.byte(b"}")
         out.text(b"]}")
         return out.take()
 
     def jobs_json(self, Py_ssize_t start, Py_ssize_t stop, int64_t lease_ms):
-        cdef Writer out = Writer()
+        cdef Writer out = ANSWER
         cdef Py_ssize_t at
         cdef int64_t attempt
         self._check(start, stop)
-        out.text(b"[")
-        for at in range(HEAD + start * FIELDS, HEAD + stop * FIELDS, FIELDS):
-            out.text(b",{" if at > HEAD + start * FIELDS else b"{")
-            self._write_job(out, at)
-            attempt = <object>PyList_GET_ITEM(self._reply, at + 4)
+        out.used = 0
+        out.byte(b"[")
+        for at in range(start, stop):
+            out.text(b",{") if at > start else out.byte(b"{")
+            self._write_job(out, place_of(at))
+            attempt = <object>PyList_GET_ITEM(self._reply, place_of(at) + 4)
             out.text(b',"attempt":')
             out.digits(attempt)
             out.text(b',"lease_ms":')
             out.digits(lease_ms)
-            out.text(b"}")
-        out.text(b"]")
+            out.byte(b"}")
+        out.byte(b"]")
         return out.take()
 
 
@@ -726,3 +838,412 @@ def json_depth(bytes text not None):
         elif c == b"]" or c == b"}":
             depth -= 1
     return deepest
+
+
+# Names and lease tokens
+
+cdef bytes NAME_LETTERS = (
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+)
+cdef enum:
+    MOST_LETTERS = 100
+    MOST_DIGITS = 19
+
+cdef bint[256] IN_NAMES = [False] * 256
+for _letter in NAME_LETTERS:
+    IN_NAMES[_letter] = True
+
+
+# The length of the name at the beginning of the text, or 0 where there is none.
+cdef inline Py_ssize_t name_at(const char* text, Py_ssize_t size) noexcept:
+    cdef Py_ssize_t at = 0
+    while at < size and IN_NAMES[<unsigned char>text[at]]:
+        at += 1
+    return at if at <= MOST_LETTERS else 0
+
+
+def is_name(value):
+    cdef Py_ssize_t size = 0
+    cdef const char* text
+    if not PyUnicode_Check(value) or not PyUnicode_IS_ASCII(value):
+        return False
+    text = PyUnicode_AsUTF8AndSize(value, &size)
+    return 0 < size == name_at(text, size)
+
+
+def name_of(bytes text not None):
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
+    if 0 < size == name_at(PyBytes_AS_STRING(text), size):
+        return PyUnicode_DecodeASCII(PyBytes_AS_STRING(text), size, NULL)
+    return None
+
+
+def lease_parts(value):
+    cdef Py_ssize_t left = 0
+    cdef const char* at
+    cdef Py_ssize_t[3] sizes
+    cdef Py_ssize_t digits = 0
+    cdef const char* begin
+    cdef int part
+    if not PyUnicode_Check(value) or not PyUnicode_IS_ASCII(value):
+        return None
+    begin = at = PyUnicode_AsUTF8AndSize(value, &left)
+    for part in range(3):
+        sizes[part] = name_at(at, left)
+        if sizes[part] == 0 or sizes[part] == left or at[sizes[part]] != b"/":
+            return None
+        left -= sizes[part] + 1
+        at += sizes[part] + 1
+    while digits < left and b"0" <= at[digits] <= b"9":
+        digits += 1
+    if digits != left or not 0 < digits <= MOST_DIGITS:
+        return None
+    return (
+        PyUnicode_DecodeASCII(begin, sizes[0], NULL),
+        PyUnicode_DecodeASCII(begin + sizes[0] + 1, sizes[1], NULL),
+        PyUnicode_DecodeASCII(begin + sizes[0] + sizes[1] + 2, sizes[2], NULL),
+        PyUnicode_DecodeASCII(at, digits, NULL),
+    )
+
+
+# JSON text. A bytes object ends with a NUL that does not count: it ends every loop here, since it
+# is no part of any value.
+
+cdef enum:
+    DEEPEST = 512
+
+
+cdef inline bint is_digit(char c) noexcept:
+    return b"0" <= c <= b"9"
+
+
+cdef inline const char* after_space(const char* at) noexcept:
+    while at[0] == b" " or at[0] == b"\n" or at[0] == b"\r" or at[0] == b"\t":
+        at += 1
+    return at
+
+
+cdef inline const char* after_digits(const char* at) noexcept:
+    """Behind one digit or more, or NULL."""
+    if not is_digit(at[0]):
+        return NULL
+    while is_digit(at[0]):
+        at += 1
+    return at
+
+
+cdef const char* after_number(const char* at) noexcept:
+    if at[0] == b"-":
+        at += 1
+    if at[0] == b"0":
+        at += 1
+    else:
+        at = after_digits(at)
+        if at is NULL:
+            return NULL
+    if at[0] == b".":
+        at = after_digits(at + 1)
+        if at is NULL:
+            return NULL
+    if at[0] == b"e" or at[0] == b"E":
+        at += 1
+        if at[0] == b"+" or at[0] == b"-":
+            at += 1
+        at = after_digits(at)
+    return at
+
+
+# The number that four hexadecimal digits are, or -1.
+cdef int four_hex(const char* at) noexcept:
+    cdef int value = 0
+    cdef int place
+    cdef char c
+    for place in range(4):
+        c = at[place]
+        if is_digit(c):
+            value = value * 16 + c - 48
+        elif b"a" <= (c | 32) <= b"f":
+            value = value * 16 + (c | 32) - 87
+        else:
+            return -1
+    return value
+
+
+# Behind the escape that follows a backslash, or NULL; halves of a surrogate pair come in pairs.
+cdef const char* after_escape(const char* at) noexcept:
+    cdef int code
+    cdef char c = at[0]
+    if c == b"u":
+        code = four_hex(at + 1)
+        if code < 0 or 0xDC00 <= code <= 0xDFFF:
+            return NULL
+        if code < 0xD800 or code > 0xDFFF:
+            return at + 5
+        if at[5] != b"\\" or at[6] != b"u":
+            return NULL
+        return at + 11 if 0xDC00 <= four_hex(at + 7) <= 0xDFFF else NULL
+    if c in b'"\\/bfnrt':
+        return at + 1
+    return NULL
+
+
+# Behind one character of two to four bytes, or NULL (RFC 3629, section 4).
+cdef const char* after_wide(const unsigned char* at) noexcept:
+    cdef unsigned char lead = at[0]
+    cdef unsigned char low = 0x80
+    cdef unsigned char high = 0xBF
+    cdef int more = 1
+    if lead < 0xC2 or lead > 0xF4:
+        return NULL
+    if lead >= 0xF0:
+        more = 3
+        if lead == 0xF0:
+            low = 0x90
+        elif lead == 0xF4:
+            high = 0x8F
+    elif lead >= 0xE0:
+        more = 2
+        if lead == 0xE0:
+            low = 0xA0
+        elif lead == 0xED:
+            high = 0x9F
+    if not low <= at[1] <= high:
+        return NULL
+    at += 2
+    while more > 1:
+        if (at[0] & 0xC0) != 0x80:
+            return NULL
+        at += 1
+        more -= 1
+    return <const char*>at
+
+
+# Behind the string that begins here, or NULL.
+cdef const char* after_string(const char* at) noexcept:
+    cdef unsigned char c
+    if at[0] != b'"':
+        return NULL
+    at += 1
+    while at is not NULL:
+        c = <unsigned char>at[0]
+        if c == b'"':
+            return at + 1
+        if c == b"\\":
+            at = after_escape(at + 1)
+        elif c >= 0x80:
+            at = after_wide(<const unsigned char*>at)
+        elif c < 0x20:
+            return NULL
+        else:
+            at += 1
+    return NULL
+
+
+# Behind a field's name and its colon, or NULL.
+cdef const char* after_name(const char* at) noexcept:
+    at = after_string(after_space(at))
+    if at is NULL:
+        return NULL
+    at = after_space(at)
+    return at + 1 if at[0] == b":" else NULL
+
+
+# Behind the value that begins here, or NULL where it is no value or nests deeper than `deepest`.
+cdef const char* after_value(const char* at, Py_ssize_t deepest) noexcept:
+    cdef char[DEEPEST] closing
+    cdef Py_ssize_t depth = 0
+    cdef char c
+    while True:
+        c = at[0]
+        if c == b"{" or c == b"[":
+            if depth == deepest:
+                return NULL
+            closing[depth] = b"}" if c == b"{" else b"]"
+            at = after_space(at + 1)
+            depth += 1
+            if at[0] != closing[depth - 1]:
+                if c == b"{":
+                    at = after_name(at)
+                    if at is NULL:
+                        return NULL
+                    at = after_space(at)
+                continue
+        elif c == b'"':
+            at = after_string(at)
+        elif c == b"t":
+            at = at + 4 if at[1] == b"r" and at[2] == b"u" and at[3] == b"e" else NULL
+        elif c == b"n":
+            at = at + 4 if at[1] == b"u" and at[2] == b"l" and at[3] == b"l" else NULL
+        elif c == b"f":
+            at = (at + 5 if at[1] == b"a" and at[2] == b"l" and at[3] == b"s" and at[4] == b"e"
+                  else NULL)
+        else:
+            at = after_number(at)
+        if at is NULL:
+            return NULL
+        while True:
+            if depth == 0:
+                return at
+            at = after_space(at)
+            if at[0] != closing[depth - 1]:
+                break
+            depth -= 1
+            at += 1
+        if at[0] != b",":
+            return NULL
+        at = at + 1 if closing[depth - 1] == b"]" else after_name(at + 1)
+        if at is NULL:
+            return NULL
+        at = after_space(at)
+
+
+def json_value(bytes text not None, Py_ssize_t deepest):
+    cdef const char* begin = PyBytes_AS_STRING(text)
+    cdef const char* start = after_space(begin)
+    cdef const char* end
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
+    if not 0 <= deepest <= DEEPEST:
+        raise ValueError(f"a depth of 0 to {DEEPEST} can be looked for")
+    end = after_value(start, deepest)
+    if end is NULL or after_space(end) != begin + size:
+        return None
+    if end - start == size:
+        return text
+    return PyBytes_FromStringAndSize(start, end - start)
+
+
+cdef const char* HEX = "0123456789abcdef"
+
+
+cdef int write_string(Writer out, object value) except -1:
+    """A string as JSON text; what has to be escaped is, and nothing else."""
+    cdef bytes encoded = None
+    cdef Py_ssize_t size = 0
+    cdef const char* text
+    cdef char* place
+    cdef Py_ssize_t at
+    cdef unsigned char c
+    if PyUnicode_IS_ASCII(value):
+        text = PyUnicode_AsUTF8AndSize(value, &size)
+    else:
+        # Not the other way: it would leave a copy in the string for as long as that lives.
+        encoded = PyUnicode_AsUTF8String(value)
+        text = PyBytes_AS_STRING(encoded)
+        size = PyBytes_GET_SIZE(encoded)
+    # One character takes six bytes at most.
+    place = out.room(6 * size + 2)
+    place[0] = b'"'
+    place += 1
+    for at in range(size):
+        c = <unsigned char>text[at]
+        if c == b'"' or c == b"\\":
+            place[0] = b"\\"
+            place[1] = c
+            place += 2
+        elif c >= 0x20:
+            place[0] = c
+            place += 1
+        else:
+            place[0] = b"\\"
+            place[1] = b"u"
+            if c == b"\n":
+                place[1] = b"n"
+            elif c == b"\r":
+                place[1] = b"r"
+            elif c == b"\t":
+                place[1] = b"t"
+            elif c == b"\b":
+                place[1] = b"b"
+            elif c == b"\f":
+                place[1] = b"f"
+            place += 2
+            if place[-1] == b"u":
+                place[0] = place[1] = b"0"
+                place[2] = HEX[c >> 4]
+                place[3] = HEX[c & 15]
+                place += 4
+    place[0] = b'"'
+    out.used = place + 1 - out.data
+    return 0
+
+
+cdef int write_integer(Writer out, object value) except -1:
+    cdef int overflow = 0
+    cdef long long small = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow == 0:
+        return out.digits(small)
+    return out.text(int.__repr__(value).encode())
+
+
+cdef int write_float(Writer out, double value) except -1:
+    cdef char* text
+    if not isfinite(value):
+        raise ValueError("out of range float values are not JSON compliant")
+    text = PyOS_double_to_string(value, b"r", 0, Py_DTSF_ADD_DOT_0, NULL)
+    try:
+        return out.raw(text, strlen(text))
+    finally:
+        PyMem_Free(text)
+
+
+cdef int write_value(Writer out, object value, Py_ssize_t deepest) except -1:
+    if value is None:
+        return out.text(b"null")
+    if value is True:
+        return out.text(b"true")
+    if value is False:
+        return out.text(b"false")
+    if PyUnicode_Check(value):
+        return write_string(out, value)
+    if PyLong_Check(value):
+        return write_integer(out, value)
+    if PyFloat_Check(value):
+        return write_float(out, PyFloat_AS_DOUBLE(value))
+    if not isinstance(value, (dict, list, tuple)):
+        raise ValueError(f"can not serialize '{type(value).__name__}' object")
+    if deepest == 0:
+        raise OverflowError("nests too deep")
+    if Py_EnterRecursiveCall(b" while a value is written as JSON"):
+        return -1
+    try:
+        if isinstance(value, dict):
+            write_object(out, value, deepest - 1)
+        else:
+            write_array(out, value, deepest - 1)
+    finally:
+        Py_LeaveRecursiveCall()
+    return 0
+
+
+cdef int write_object(Writer out, object value, Py_ssize_t deepest) except -1:
+    # A derived class may have an order of its own.
+    cdef dict fields = value if type(value) is dict else dict(value.items())
+    cdef bint first = True
+    out.byte(b"{")
+    for key, item in fields.items():
+        if not PyUnicode_Check(key):
+            raise ValueError("a key is no string")
+        if not first:
+            out.byte(b",")
+        first = False
+        write_string(out, key)
+        out.byte(b":")
+        write_value(out, item, deepest)
+    return out.byte(b"}")
+
+
+cdef int write_array(Writer out, object value, Py_ssize_t deepest) except -1:
+    cdef bint first = True
+    out.byte(b"[")
+    for item in value:
+        if not first:
+            out.byte(b",")
+        first = False
+        write_value(out, item, deepest)
+    return out.byte(b"]")
+
+
+def json_dump(value, Py_ssize_t deepest):
+    cdef Writer out = Writer()
+    write_value(out, value, deepest)
+    return out.take()

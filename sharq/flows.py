@@ -18,7 +18,6 @@ from sharq.errors import StoreError
 from sharq.identifiers import (
     MAX_COUNT,
     MAX_INTERVAL,
-    Lease,
     check_identifier,
     check_integer,
     check_interval,
@@ -36,6 +35,7 @@ from sharq.results import (
     Enqueued,
     Extended,
     JobStatus,
+    Lease,
     NewJob,
     Offer,
     Overview,

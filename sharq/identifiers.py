@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, NamedTuple
+from typing import Any, Final
 
+from sharq import _fastpath
 from sharq.errors import BadArgumentException
+from sharq.results import Lease
 
 MAX_INTERVAL = 31_536_000_000
 """The longest interval, delay or extension: 365 days in milliseconds."""
@@ -13,19 +14,15 @@ MAX_INTERVAL = 31_536_000_000
 MAX_COUNT = 2**63 - 1
 """The largest requeue limit or queue length: what a signed 64-bit integer holds."""
 
-_NAME = r"[A-Za-z0-9_-]{1,100}"
-_IDENTIFIER = re.compile(_NAME)
-_LEASE = re.compile(rf"({_NAME})/({_NAME})/({_NAME})/([0-9]{{1,19}})")
+is_identifier: Final = _fastpath.is_name
+"""Tells whether a value is a `str` of 1 to 100 characters of ``A-Z a-z 0-9 _ -``."""
+
+_lease_parts: Final = _fastpath.lease_parts
 
 
 def invalid(field: str) -> BadArgumentException:
     """The original's message for a field with a value that cannot be used."""
     return BadArgumentException(f"`{field}` has an invalid value.")
-
-
-def is_identifier(value: Any) -> bool:
-    """Tell whether `value` is a `str` of 1 to 100 characters of ``A-Z a-z 0-9 _ -``."""
-    return isinstance(value, str) and _IDENTIFIER.fullmatch(value) is not None
 
 
 def is_integer(value: Any, low: int, high: int) -> bool:
@@ -41,7 +38,8 @@ def check_identifier(field: str, value: Any) -> str:
     if not is_identifier(value):
         raise invalid(field)
     # Not str(value): an enumeration's text shows its class.
-    return str.__str__(value)
+    text: str = value if type(value) is str else str.__str__(value)
+    return text
 
 
 def check_integer(field: str, value: Any, low: int, high: int) -> int:
@@ -61,19 +59,10 @@ def check_requeue_limit(value: Any) -> int:
     return check_integer("requeue_limit", value, -1, MAX_COUNT)
 
 
-class Lease(NamedTuple):
-    """The parts of a lease token, ``queue_type/queue_id/job_id/n``."""
-
-    queue_type: str
-    queue_id: str
-    job_id: str
-    n: str
-
-
 def find_lease(token: Any) -> Lease | None:
     """Return the parts of a well-formed lease token, or None."""
-    match = _LEASE.fullmatch(token) if isinstance(token, str) else None
-    return None if match is None else Lease._make(match.groups())
+    parts = _lease_parts(token)
+    return None if parts is None else Lease(*parts)
 
 
 def check_lease(token: Any) -> Lease:

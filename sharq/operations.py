@@ -9,13 +9,14 @@ from sharq import results
 from sharq._fastpath import Batch, Codec
 from sharq.call import Call
 from sharq.config import QueueSettings
-from sharq.identifiers import Lease, is_identifier
+from sharq.identifiers import is_identifier
 from sharq.results import (
     Cleared,
     Ended,
     Enqueued,
     Extended,
     JobStatus,
+    Lease,
     NewJob,
     Offer,
     QueueMetrics,

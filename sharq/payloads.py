@@ -11,13 +11,15 @@ from typing import Any, Final
 
 import msgspec
 
-from sharq._fastpath import json_depth
+from sharq._fastpath import json_depth, json_dump, json_value
 from sharq.errors import BadArgumentException, PayloadTooLarge
+from sharq.identifiers import invalid
 
 MAX_DEPTH = 500
 """How deep arrays and objects of a payload may nest."""
 
-_raw_decoder = msgspec.json.Decoder(msgspec.Raw)
+_decoder: Final = msgspec.json.Decoder()
+_raw_decoder: Final = msgspec.json.Decoder(msgspec.Raw)
 
 # Python reads integers of up to 4,300 digits, in time that grows with the square of their number.
 _DIGITS_AT_ONCE: Final = 4000
@@ -29,15 +31,16 @@ def check_payload(text: bytes, max_bytes: int) -> bytes:
     Raises `PayloadTooLarge` over `max_bytes` and `BadArgumentException` for what is not strict
     JSON.
     """
+    if type(text) is not bytes:
+        if not isinstance(text, bytes):
+            raise invalid("payload")
+        text = bytes(text)
     if len(text) > max_bytes:
         raise PayloadTooLarge(f"`payload` is larger than {max_bytes} bytes.")
-    if is_too_deep(text):
-        raise BadArgumentException(f"`payload` nests deeper than {MAX_DEPTH} levels.")
-    try:
-        text.decode()
-        return bytes(_raw_decoder.decode(text))
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
-        raise BadArgumentException(f"`payload` is not valid JSON: {error}.") from None
+    value = json_value(text, MAX_DEPTH)
+    if value is None:
+        raise _refusal(text)
+    return value
 
 
 def is_too_deep(text: bytes) -> bool:
@@ -48,9 +51,9 @@ def is_too_deep(text: bytes) -> bool:
 def encode_payload(value: Any, max_bytes: int) -> bytes:
     """Return a Python value as JSON text; raise for one that JSON cannot hold as it is."""
     try:
-        _check_value(value, 0)
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        encoded = text.encode()
+        encoded = json_dump(value, MAX_DEPTH)
+    except OverflowError:
+        raise _too_deep() from None
     except RecursionError:
         raise BadArgumentException("`payload` nests too deep to be looked through.") from None
     except ValueError as error:
@@ -61,12 +64,28 @@ def encode_payload(value: Any, max_bytes: int) -> bytes:
 
 
 def decode_payload(text: bytes) -> Any:
-    """Return JSON text as a Python value; integers may have any length."""
+    """Return JSON text as a Python value; numbers may have any length and size."""
     try:
-        return json.loads(text)
-    except ValueError:
-        # It is JSON, so that what Python refuses to read is the length of an integer.
+        return _decoder.decode(text)
+    except msgspec.DecodeError:
+        # It is JSON, so that what was refused is a number.
         return json.loads(text, parse_int=_read_integer)
+
+
+def _too_deep() -> BadArgumentException:
+    return BadArgumentException(f"`payload` nests deeper than {MAX_DEPTH} levels.")
+
+
+def _refusal(text: bytes) -> BadArgumentException:
+    """What is wrong with a text that is no payload."""
+    if is_too_deep(text):
+        return _too_deep()
+    try:
+        text.decode()
+        _raw_decoder.decode(text)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        return BadArgumentException(f"`payload` is not valid JSON: {error}.")
+    return BadArgumentException("`payload` is not valid JSON.")
 
 
 def _read_integer(digits: str) -> int:
@@ -77,24 +96,3 @@ def _read_integer(digits: str) -> int:
     half = len(digits) // 2
     power: int = 10**half
     return _read_integer(digits[:-half]) * power + _read_integer(digits[-half:])
-
-
-def _check_value(value: Any, depth: int) -> None:
-    if value is None or isinstance(value, str | int | float):
-        return
-    if depth >= MAX_DEPTH:
-        raise BadArgumentException(f"`payload` nests deeper than {MAX_DEPTH} levels.")
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise BadArgumentException("`payload` has an invalid value: a key is no string.")
-            _check_value(item, depth + 1)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check_value(item, depth + 1)
-    else:
-        kind = type(value).__name__
-        # The original's words (they are MessagePack's).
-        raise BadArgumentException(
-            f"`payload` has an invalid value: can not serialize '{kind}' object."
-        )

@@ -40,6 +40,15 @@ class NewJob(NamedTuple):
     max_queued_length: int | None = None
 
 
+class Lease(NamedTuple):
+    """The parts of a lease token, ``queue_type/queue_id/job_id/n``."""
+
+    queue_type: str
+    queue_id: str
+    job_id: str
+    n: str
+
+
 class Enqueued(NamedTuple):
     """`outcome`: QUEUED, DUPLICATE, CONFLICT or FULL. `length`: waiting jobs before this one."""
 

@@ -20,9 +20,9 @@ FOLDERS = {"sharq": ROOT / "sharq", "sharq_server": ROOT / "server"}
 # From the ground up. A module imports from its own floor and from those below it.
 FLOORS = (
     # facts
-    ("sharq", "errors exceptions identifiers results option_kinds config"),
-    # codec
-    ("sharq", "_fastpath scripts"),
+    ("sharq", "_fastpath errors exceptions identifiers results option_kinds config"),
+    # scripts
+    ("sharq", "scripts"),
     # operations, and the parts of the transport that need no socket
     ("sharq", "call store_errors payloads operations sweeping flows classic"),
     ("sharq", "backoff request reply_queue script_loading"),

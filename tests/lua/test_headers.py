@@ -19,8 +19,7 @@ import sharq
 from sharq import results
 from sharq._fastpath import Codec
 from sharq.call import Call
-from sharq.identifiers import Lease
-from sharq.results import NewJob
+from sharq.results import Lease, NewJob
 from sharq.scripts import Scripts, expand
 from tests.support.direct import DirectStore
 from tests.support.lua_source import declared_names, free_names, tokens, used_names

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 
 from sharq._fastpath import Batch
 from sharq.config import QueueSettings
-from sharq.identifiers import Lease, check_lease
-from sharq.results import NewJob, Offer
+from sharq.identifiers import check_lease
+from sharq.results import Lease, NewJob, Offer
 from tests.support.direct import ClockedQueue, DirectStore
 from tests.support.stores import PrivateStore
 

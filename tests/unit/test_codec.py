@@ -15,9 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sharq
-from sharq._fastpath import Batch, Codec, Job, json_depth
-from sharq.identifiers import Lease
-from sharq.results import NewJob
+from sharq._fastpath import (
+    Batch,
+    Codec,
+    Job,
+    is_name,
+    json_depth,
+    json_dump,
+    json_value,
+    lease_parts,
+    name_of,
+)
+from sharq.results import Lease, NewJob
 from sharq.scripts import Scripts
 
 STUB = ast.parse((Path(sharq.__file__).parent / "_fastpath.pyi").read_text("utf-8"))
@@ -278,6 +287,66 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: json_depth(b"[" * 100_000), 100_000),
         (lambda: json_depth(b"]]][["), 0),
         (lambda: json_depth(b'"\\'), 0),
+    ],
+    "json_value": [
+        (lambda: json_value(b"null", 0), b"null"),
+        (lambda: json_value(b" \r\n\t[1, 2] ", 1), b"[1, 2]"),
+        (lambda: json_value(b"[1, 2]", 0), None),
+        (lambda: json_value(b'{"a":[{}],"b":[]}', 3), b'{"a":[{}],"b":[]}'),
+        (lambda: json_value(b'{"a":[{}],"b":[]}', 2), None),
+        (lambda: json_value(b"[" * 512 + b"]" * 512, 512), b"[" * 512 + b"]" * 512),
+        (lambda: json_value(b"[" * 513 + b"]" * 513, 512), None),
+        (lambda: json_value(b"", 9), None),
+        (lambda: json_value(b"1 2", 9), None),
+        (lambda: json_value(b"1\x00", 9), None),
+        (lambda: json_value(b'{"a":1]', 9), None),
+        (lambda: json_value(b'"\\ud83d\\ude00"', 0), b'"\\ud83d\\ude00"'),
+        (lambda: json_value(b'"\\ud83d"', 0), None),
+    ],
+    "json_dump": [
+        (lambda: json_dump(None, 0), b"null"),
+        (lambda: json_dump([True, False], 1), b"[true,false]"),
+        (lambda: json_dump({"b": 1, "a": (1.5, -7)}, 2), b'{"b":1,"a":[1.5,-7]}'),
+        (lambda: json_dump({}, 1) + json_dump([], 1) + json_dump("", 0), b'{}[]""'),
+        (
+            lambda: json_dump('\x00\x1f\b\t\n\f\r"\\/\x7f', 0),
+            b'"\\u0000\\u001f\\b\\t\\n\\f\\r\\"\\\\/\x7f"',
+        ),
+        (lambda: json_dump("\u00e9\U0001f600", 0), b'"\xc3\xa9\xf0\x9f\x98\x80"'),
+        (
+            lambda: json_dump([2**63 - 1, -(2**63), 2**63], 1),
+            b"[9223372036854775807,-9223372036854775808,9223372036854775808]",
+        ),
+    ],
+    "is_name": [
+        (lambda: is_name("a"), True),
+        (lambda: is_name("AZaz09_-" * 12 + "1234"), True),
+        (lambda: is_name("AZaz09_-" * 12 + "12345"), False),
+        (lambda: is_name(""), False),
+        (lambda: is_name("a b"), False),
+        (lambda: is_name("\u00e9"), False),
+        (lambda: is_name("\ud800"), False),
+        (lambda: is_name(b"a"), False),
+        (lambda: is_name(None), False),
+    ],
+    "name_of": [
+        (lambda: name_of(b"a-1_B"), "a-1_B"),
+        (lambda: name_of(b"a" * 100), "a" * 100),
+        (lambda: name_of(b"a" * 101), None),
+        (lambda: name_of(b""), None),
+        (lambda: name_of(b"a\x00"), None),
+        (lambda: name_of(b"\xc3\xa9"), None),
+    ],
+    "lease_parts": [
+        (lambda: lease_parts("mail/bob/j-1/0180"), ("mail", "bob", "j-1", "0180")),
+        (lambda: lease_parts("a/b/c/" + "9" * 19), ("a", "b", "c", "9" * 19)),
+        (lambda: lease_parts("a/b/c/" + "9" * 20), None),
+        (lambda: lease_parts("a/b/c/"), None),
+        (lambda: lease_parts("a/b/c"), None),
+        (lambda: lease_parts("a//c/1"), None),
+        (lambda: lease_parts("a/b/c/1/2"), None),
+        (lambda: lease_parts("a/b/c/1x"), None),
+        (lambda: lease_parts(b"a/b/c/1"), None),
     ],
 }
 
@@ -674,3 +743,56 @@ def test_a_name_that_no_store_should_send_gives_no_part_of_a_batch() -> None:
 def test_the_depth_of_no_text_is_refused() -> None:
     with pytest.raises(TypeError):
         json_depth(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("call", [json_value, name_of])
+def test_text_that_is_no_bytes_is_refused(call: Any) -> None:
+    for wrong in (None, "1", bytearray(b"1")):
+        with pytest.raises(TypeError):
+            call(wrong, *([1] if call is json_value else []))
+
+
+@pytest.mark.parametrize("deepest", [-1, 513])
+def test_a_depth_that_cannot_be_looked_for_is_refused(deepest: int) -> None:
+    with pytest.raises(ValueError, match="0 to 512"):
+        json_value(b"1", deepest)
+
+
+def test_a_list_that_changes_while_it_is_written_ends() -> None:
+    growing: list[Any] = []
+
+    class Pushing(dict[str, Any]):
+        def items(self) -> Any:
+            if len(growing) < 100:
+                growing.append(Pushing())
+            return super().items()
+
+    growing.append(Pushing())
+    assert json_dump(growing, 2) == b"[" + b",".join([b"{}"] * 100) + b"]"
+
+
+def test_a_value_may_be_written_while_another_one_is() -> None:
+    class Meddling(dict[str, Any]):
+        def items(self) -> Any:
+            json_dump(["other"], 1)
+            Batch("mail", ONE).to_json()
+            return super().items()
+
+    assert json_dump(["a", Meddling(b=1)], 2) == b'["a",{"b":1}]'
+
+
+def test_what_a_value_raises_comes_through() -> None:
+    class Failing(dict[str, Any]):
+        def items(self) -> Any:
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        json_dump([Failing()], 2)
+
+
+def test_types_beyond_number_are_told_apart() -> None:
+    codec = Codec("p", DIGESTS)
+    for _ in range(2):
+        for number in range(10_000):
+            assert codec.tag(f"t{number}") == b"{p:t%d}" % number
+    assert codec.queue_length("t9", "q") == Codec("p", DIGESTS).queue_length("t9", "q")

@@ -13,7 +13,6 @@ from sharq.errors import BadArgumentException
 from sharq.identifiers import (
     MAX_COUNT,
     MAX_INTERVAL,
-    Lease,
     check_identifier,
     check_integer,
     check_interval,
@@ -22,6 +21,7 @@ from sharq.identifiers import (
     is_identifier,
     is_integer,
 )
+from sharq.results import Lease
 
 ALLOWED = string.ascii_letters + string.digits + "_-"
 

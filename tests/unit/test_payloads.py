@@ -7,14 +7,17 @@ import inspect
 import json
 import math
 import sys
+from collections import OrderedDict
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sharq._fastpath import json_value
 from sharq.errors import BadArgumentException, PayloadTooLarge
 from sharq.payloads import check_payload, decode_payload, encode_payload, is_too_deep
 
@@ -23,6 +26,26 @@ ROOM = 1_048_576
 
 class Number(enum.IntEnum):
     ONE = 1
+
+
+class Half(float):
+    def __repr__(self) -> str:
+        return "a half"
+
+
+class Pair(NamedTuple):
+    one: int
+    other: list[int]
+
+
+class Reversed(dict[str, Any]):
+    def items(self) -> Any:
+        return reversed(super().items())
+
+
+class Doubled(list[Any]):
+    def __iter__(self) -> Any:
+        return iter([*super().__iter__(), *super().__iter__()])
 
 
 class Word(str, enum.Enum):  # noqa: UP042 (what it is before StrEnum)
@@ -178,6 +201,52 @@ def test_a_caller_deep_in_its_own_recursion_gets_an_answer() -> None:
     assert down(levels) == "`payload` nests too deep to be looked through."
 
 
+def reference(text: bytes) -> bytes | None:
+    """The same judgement by parts that others made."""
+    if is_too_deep(text):
+        return None
+    try:
+        text.decode()
+        return bytes(msgspec.json.decode(text, type=msgspec.Raw))
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        return None
+
+
+pieces = st.sampled_from(
+    [
+        *(
+            "[",
+            "]",
+            "{",
+            "}",
+            ",",
+            ":",
+            " ",
+            "\t",
+            "\n",
+            "\x0b",
+            "\x00",
+            "\ufeff",
+            "é",
+            "\u2028",
+            "😀",
+        ),
+        *('"a"', '"a":', '""', '"', "\\", "\\n", "\\u0041", "\\ud83d", "\\ude00", "\\uDBFF\\uDFFF"),
+        *("0", "-", "1", "01", "1.5", ".", "e", "E+", "1e5", "true", "false", "null", "tru", "NaN"),
+    ]
+)
+
+
+@given(
+    st.lists(pieces, max_size=12).map(lambda parts: "".join(parts).encode())
+    | st.lists(pieces, max_size=8).map(lambda parts: f'["{"".join(parts)}"]'.encode())
+    | st.binary(max_size=6).map(lambda data: b'"' + data + b'"')
+)
+@settings(deadline=None, max_examples=2000)
+def test_another_reader_judges_text_alike(text: bytes) -> None:
+    assert json_value(text, DEEPEST) == reference(text)
+
+
 # ---- Python's values ----
 
 
@@ -189,11 +258,17 @@ def test_a_caller_deep_in_its_own_recursion_gets_an_answer() -> None:
         (1, b"1"),
         (1.5, b"1.5"),
         (1e300, b"1e+300"),
+        ([1.0, -0.0, 1e16, 5e-324], b"[1.0,-0.0,1e+16,5e-324]"),
         (10**40, b"1" + b"0" * 40),
         ("é😀\x00\n", '"é😀\\u0000\\n"'.encode()),
         ({"b": 1, "a": [1, "2", {}]}, b'{"b":1,"a":[1,"2",{}]}'),
         ((1, (2,)), b"[1,[2]]"),
         (Number.ONE, b"1"),
+        (Half(0.5), b"0.5"),
+        (Pair(1, [2]), b"[1,[2]]"),
+        (OrderedDict(b=1, a=2), b'{"b":1,"a":2}'),
+        (Reversed(a=1, b=2), b'{"b":2,"a":1}'),
+        (Doubled([1, 2]), b"[1,2,1,2]"),
         ({Word.ONE: Word.ONE}, b'{"one":"one"}'),
     ],
 )
@@ -235,6 +310,16 @@ def test_what_json_text_cannot_hold_is_refused(value: Any) -> None:
     assert refusal(encode_payload, value, ROOM).startswith("`payload` has an invalid value: ")
 
 
+@pytest.mark.parametrize("text", [b"1e400", b"[-1E999]", b"1.7976931348623159e308"])
+def test_a_number_beyond_the_floats_is_read(text: bytes) -> None:
+    assert decode_payload(text) == json.loads(text)
+
+
+@pytest.mark.parametrize("text", [None, "1", bytearray(b"1"), memoryview(b"1")])
+def test_text_that_is_no_bytes_is_refused(text: Any) -> None:
+    assert refusal(check_payload, text, ROOM) == "`payload` has an invalid value."
+
+
 @pytest.mark.parametrize("digits", [1, 40, 4000, 4001, 5000, 9001, 100_000])
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_an_integer_of_any_length_is_read(digits: int, sign: str) -> None:
@@ -268,6 +353,7 @@ def with_order(value: Any) -> Any:
 @settings(deadline=None)
 def test_a_value_comes_back_as_it_was(value: Any) -> None:
     text = encode_payload(value, ROOM)
+    assert text == json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     assert check_payload(text, ROOM) == text
     assert with_order(decode_payload(text)) == with_order(value)
 

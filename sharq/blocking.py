@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from sharq.reply_queue import ReplyQueue
+from sharq.reply_queue import NOTHING, ReplyQueue
 from sharq.request import Request
 
 R = TypeVar("R", bound=Request[Any])
@@ -50,19 +50,32 @@ class BlockingWire:
             request.sent = True
         self._socket.sendall(b"".join([request.call.packed for request in requests]))
         while self.pending:
-            self._set_limit(deadline)
-            data = self._socket.recv(_READ_SIZE)
-            if not data:
-                raise ConnectionResetError("closed by the store")
-            yield from self._replies.feed(data)
+            yield from self._replies.feed(self._receive(deadline))
+
+    def ask(self, request: R, deadline: float) -> Any:
+        """Send one request and return its reply; otherwise as `exchange`."""
+        self._set_limit(deadline)
+        request.sent = True
+        self._socket.sendall(request.call.packed)
+        reply = self._replies.next_reply(self._receive(deadline))
+        while reply is NOTHING:
+            reply = self._replies.next_reply(self._receive(deadline))
+        return reply
 
     def quiet(self) -> bool:
         """Tell whether the connection is as it was left: open, with nothing to be read."""
-        return not self._poll.poll(0)
+        return not (self._replies.has_data() or self._poll.poll(0))
 
     def close(self) -> None:
         """Close this process's end."""
         self._socket.close()
+
+    def _receive(self, deadline: float) -> bytes:
+        self._set_limit(deadline)
+        data = self._socket.recv(_READ_SIZE)
+        if not data:
+            raise ConnectionResetError("closed by the store")
+        return data
 
     def _set_limit(self, deadline: float) -> None:
         remaining = deadline - time.monotonic()

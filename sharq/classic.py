@@ -38,14 +38,14 @@ class Classic:
         settings = self._flows.settings
         if requeue_limit is None:
             requeue_limit = settings.default_job_requeue_limit
-        job = NewJob(
-            interval=check_interval("interval", interval),
-            job_id=check_identifier("job_id", job_id),
-            queue_id=check_identifier("queue_id", queue_id),
-            queue_type=check_identifier("queue_type", queue_type),
-            requeue_limit=check_requeue_limit(requeue_limit),
-            payload=encode_payload(payload, settings.max_payload_bytes),
-        )
+        # In the original's order, since that decides what is complained of.
+        interval = check_interval("interval", interval)
+        job_id = check_identifier("job_id", job_id)
+        queue_id = check_identifier("queue_id", queue_id)
+        queue_type = check_identifier("queue_type", queue_type)
+        requeue_limit = check_requeue_limit(requeue_limit)
+        encoded = encode_payload(payload, settings.max_payload_bytes)
+        job = NewJob(queue_type, queue_id, job_id, encoded, interval, requeue_limit)
         outcome = yield from self._flows.submit(job)
         if outcome.outcome == results.CONFLICT:
             raise JobConflict

@@ -93,21 +93,23 @@ class Flows:
             requeue_limit = self.settings.default_job_requeue_limit
         if max_queued_length is not None:
             check_integer("max_queued_length", max_queued_length, 0, MAX_COUNT)
+        # In the original's order, since that decides what is complained of.
+        interval = check_interval("interval", interval)
+        job_id = check_identifier("job_id", job_id)
+        queue_id = check_identifier("queue_id", queue_id)
+        queue_type = check_identifier("queue_type", queue_type)
+        requeue_limit = check_requeue_limit(requeue_limit)
+        text = check_payload(payload, self.settings.max_payload_bytes)
         return NewJob(
-            interval=check_interval("interval", interval),
-            job_id=check_identifier("job_id", job_id),
-            queue_id=check_identifier("queue_id", queue_id),
-            queue_type=check_identifier("queue_type", queue_type),
-            requeue_limit=check_requeue_limit(requeue_limit),
-            payload=check_payload(payload, self.settings.max_payload_bytes),
-            max_queued_length=max_queued_length,
+            queue_type, queue_id, job_id, text, interval, requeue_limit, max_queued_length
         )
 
     def submit(self, job: NewJob) -> Flow[Enqueued]:
         """Enqueue one job, its type registered before."""
-        failures = yield from self._register([job.queue_type])
-        if failures:
-            raise failures[job.queue_type]
+        if self._registration(job.queue_type).due_at <= self._clock():
+            failures = yield from self._register([job.queue_type])
+            if failures:
+                raise failures[job.queue_type]
         outcome: Enqueued = yield self.operations.enqueue(job)
         return outcome
 

@@ -44,6 +44,8 @@ def check_identifier(field: str, value: Any) -> str:
 
 def check_integer(field: str, value: Any, low: int, high: int) -> int:
     """Return `value` where it is an integer between the bounds; raise otherwise."""
+    if type(value) is int and low <= value <= high:
+        return value
     if not is_integer(value, low, high):
         raise invalid(field)
     return int(value)

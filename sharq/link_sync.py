@@ -12,7 +12,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from sharq.blocking import BlockingWire
@@ -89,7 +89,12 @@ class SyncLink:
         Raises StoreError: StoreOutcomeUnknown where the call may have been carried out, another
         one where it was not.
         """
-        (result,) = self.run_many((call,))
+        request = _Request(call)
+        deadline = time.monotonic() + self._timeout
+        due = self._ask(request, deadline)
+        while due:
+            due = self._attempt(due, deadline)
+        result = request.result
         if isinstance(result, StoreError):
             raise result
         return result
@@ -115,6 +120,31 @@ class SyncLink:
         self._closed = True
         self._drop_idle()
 
+    def _ask(self, request: _Request[Any], deadline: float) -> list[_Request[Any]]:
+        """Send one request where a connection is at hand; otherwise as `_attempt`."""
+        wire = None if self._closed else self._reuse()
+        if wire is None:
+            return [request]
+        try:
+            reply = wire.ask(request, deadline)
+        except (OSError, ReplyProtocolError) as error:
+            return self._lose(wire, [request], error)
+        except BaseException:
+            wire.close()
+            raise
+        self.connected = True
+        result = request.read(reply)
+        if isinstance(result, StoreError):
+            loads: dict[str, _Request[Any]] = {}
+            result = self._final(request, result, loads)
+            if result is _AGAIN:
+                again = [request]
+                self._leave(wire, again)
+                return [*loads.values(), *again]
+        request.result = result
+        self._give_back(wire)
+        return []
+
     def _attempt(self, due: list[_Request[Any]], deadline: float) -> list[_Request[Any]]:
         """Send `due` and note the results; returns what is to be sent again."""
         again: list[_Request[Any]] = []
@@ -135,26 +165,38 @@ class SyncLink:
                 else:
                     request.result = result
         except (OSError, ReplyProtocolError) as error:
-            wire.close()
-            self.connected = False
-            trouble = StoreUnavailable()
-            trouble.__cause__ = error
-            for request in wire.pending:
-                if request.repeat():
-                    again.append(request)
-                else:
-                    request.result = request.failure(trouble)
+            again += self._lose(wire, wire.pending, error)
         except BaseException:
             wire.close()
             raise
         else:
             self.connected = True
-            if any(request.redirected for request in again):
-                wire.close()
-                self._drop_idle()
-            else:
-                self._give_back(wire)
+            self._leave(wire, again)
         return [*loads.values(), *again]
+
+    def _lose(
+        self, wire: BlockingWire, unanswered: Iterable[_Request[Any]], error: Exception
+    ) -> list[_Request[Any]]:
+        """Give up a connection that failed; returns what of `unanswered` is to be sent again."""
+        wire.close()
+        self.connected = False
+        trouble = StoreUnavailable()
+        trouble.__cause__ = error
+        again = []
+        for request in unanswered:
+            if request.repeat():
+                again.append(request)
+            else:
+                request.result = request.failure(trouble)
+        return again
+
+    def _leave(self, wire: BlockingWire, again: list[_Request[Any]]) -> None:
+        """Give a connection back, unless `again` is to be sent somewhere else."""
+        if any(request.redirected for request in again):
+            wire.close()
+            self._drop_idle()
+        else:
+            self._give_back(wire)
 
     def _final(
         self, request: _Request[Any], error: StoreError, loads: dict[str, _Request[Any]]
@@ -173,18 +215,23 @@ class SyncLink:
     def _take(self, deadline: float) -> BlockingWire:
         if self._closed:
             raise StoreUnavailable("The link to the store is closed.")
+        return self._reuse() or self._open(deadline)
+
+    def _reuse(self) -> BlockingWire | None:
+        """Take a connection that is idle and as it was left, if there is one."""
         if self._process != os.getpid():
             # A connection may be used by one process only; the one that opened it goes on.
             self._drop_idle()
             self._process = os.getpid()
-        while True:
+        while self._idle:
             try:
                 wire = self._idle.pop()
             except IndexError:
-                return self._open(deadline)
+                break
             if wire.quiet():
                 return wire
             wire.close()
+        return None
 
     def _open(self, deadline: float) -> BlockingWire:
         """Open a connection and load the scripts: only a store that took them is of use."""

@@ -14,7 +14,8 @@ from hiredis import HiredisError, Reader
 
 R = TypeVar("R")
 
-_NOTHING: Final = object()
+NOTHING: Final = object()
+"""What stands for a reply that has not come whole."""
 
 
 class ReplyProtocolError(Exception):
@@ -28,7 +29,7 @@ class ReplyQueue(Generic[R]):
 
     def __init__(self) -> None:
         self.pending: deque[R] = deque()
-        self._reader = Reader(notEnoughData=_NOTHING)
+        self._reader = Reader(notEnoughData=NOTHING)
 
     def expect(self, requests: Iterable[R]) -> None:
         """Note that `requests` are on their way, in this order."""
@@ -44,9 +45,28 @@ class ReplyQueue(Generic[R]):
         next_reply = self._reader.gets
         try:
             self._reader.feed(data)
-            while (reply := next_reply()) is not _NOTHING:
+            while (reply := next_reply()) is not NOTHING:
                 if not pending:
                     raise ReplyProtocolError(f"a reply without a request: {reply!r:.200}")
                 yield pending.popleft(), reply
         except HiredisError as error:
-            raise ReplyProtocolError(f"no valid reply: {error}") from error
+            raise _unreadable(error) from error
+
+    def next_reply(self, data: bytes) -> Any:
+        """Return the first reply that `data` completes, or NOTHING, whoever it is for.
+
+        Raises ReplyProtocolError.
+        """
+        try:
+            self._reader.feed(data)
+            return self._reader.gets()
+        except HiredisError as error:
+            raise _unreadable(error) from error
+
+    def has_data(self) -> bool:
+        """Tell whether something came in that was no part of a reply so far."""
+        return self._reader.has_data()
+
+
+def _unreadable(error: Exception) -> ReplyProtocolError:
+    return ReplyProtocolError(f"no valid reply: {error}")

@@ -976,7 +976,7 @@ def test_a_call_under_way_when_the_store_dies_is_answered_by_the_next(tmp_path: 
         pid = pid_of(queue)
         os.kill(pid, signal.SIGSTOP)
         length = pool.submit(queue.get_queue_length, "mail", "bob")
-        wait_for("the call is under way", lambda: "exchange" in functions_that_run())
+        wait_for("the call is under way", lambda: "_receive" in functions_that_run())
         kill_process(pid)
         assert length.result(10) == 1
 

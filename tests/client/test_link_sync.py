@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sharq.blocking import BlockingWire
 from sharq.config import StoreSettings
 from sharq.errors import (
     StoreBug,
@@ -23,6 +25,7 @@ from sharq.errors import (
     StoreUnavailable,
 )
 from sharq.link_sync import SyncLink
+from sharq.request import Request
 from sharq.store_errors import Misdirected
 from tests.support.commands import ECHO, PING, Script, command
 from tests.support.proxy import (
@@ -104,6 +107,25 @@ def test_replies_of_many_megabytes_come_whole(clean_store: PrivateStore, open_li
     assert results == texts
 
 
+def test_one_reply_of_many_megabytes_comes_whole(
+    clean_store: PrivateStore, open_link: Opener
+) -> None:
+    link = open_link(at_socket(clean_store))
+    text = os.urandom(8_000_000)
+    for _ in range(2):
+        assert link.run(command("ECHO", text)) == text
+
+
+@pytest.mark.parametrize("more", [b"", b"+nobody asked\r\n", b"$5\r\nnob", b"garbage"])
+def test_a_connection_that_brought_more_than_the_reply_is_not_quiet(more: bytes) -> None:
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        wire = BlockingWire(mine)
+        theirs.sendall(b"+PONG\r\n" + more)
+        assert wire.ask(Request(PING), time.monotonic() + 5) == b"PONG"
+        assert wire.quiet() == (not more)
+
+
 def test_a_broadcast_meets_the_one_server(clean_store: PrivateStore, open_link: Opener) -> None:
     assert open_link(at_socket(clean_store)).broadcast(PING) == [b"PONG"]
 
@@ -119,8 +141,13 @@ def test_a_reply_that_its_call_cannot_read_harms_no_other(
     clean_store: PrivateStore, open_link: Opener
 ) -> None:
     calls = [command("ECHO", 1), command("ECHO", "text", parse=int), command("ECHO", 2)]
-    before, error, after = open_link(at_socket(clean_store)).run_many(calls)
+    link = open_link(at_socket(clean_store))
+    before, error, after = link.run_many(calls)
     assert (before, type(error), after) == (b"1", StoreBug, b"2")
+    mine = link.run(command("CLIENT", "ID"))
+    with pytest.raises(StoreBug, match="unexpected shape"):
+        link.run(calls[1])
+    assert link.run(command("CLIENT", "ID")) == mine
 
 
 # ---- threads and processes ----
@@ -326,6 +353,16 @@ def test_scripts_are_there_before_the_first_call(
     assert "errorstat_NOSCRIPT" not in own_store.client.info("errorstats")
 
 
+def test_a_script_that_was_flushed_is_loaded_for_a_single_call(
+    clean_store: PrivateStore, open_link: Opener
+) -> None:
+    link = open_link(at_socket(clean_store), ECHO.scripts)
+    link.run(PING)
+    for _ in range(2):
+        clean_store.client.script_flush()
+        assert link.run(ECHO.call("text")) == b"text"
+
+
 def test_scripts_that_were_flushed_are_loaded_again(
     clean_store: PrivateStore, open_link: Opener
 ) -> None:
@@ -339,8 +376,12 @@ def test_scripts_that_were_flushed_are_loaded_again(
 
 def test_a_script_that_nobody_has_is_a_bug(clean_store: PrivateStore, open_link: Opener) -> None:
     link = open_link(at_socket(clean_store), ECHO.scripts)
-    results = link.run_many([Script("return 'unheard of'").call(), ECHO.call("text")])
+    unheard_of = Script("return 'unheard of'").call()
+    results = link.run_many([unheard_of, ECHO.call("text")])
     assert (type(results[0]), results[1]) == (StoreBug, b"text")
+    with pytest.raises(StoreBug, match="nobody has"):
+        link.run(unheard_of)
+    assert link.run(ECHO.call("text")) == b"text"
 
 
 def test_a_script_that_does_not_stay_loaded_is_given_up(

@@ -7,7 +7,7 @@ from hiredis import ReplyError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharq.reply_queue import ReplyProtocolError, ReplyQueue
+from sharq.reply_queue import NOTHING, ReplyProtocolError, ReplyQueue
 
 
 def encoded(reply: Any) -> bytes:
@@ -64,3 +64,13 @@ def test_bytes_that_are_no_reply_break_the_connection() -> None:
     queue.expect(["a"])
     with pytest.raises(ReplyProtocolError, match="no valid reply"):
         list(queue.feed(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+
+
+def test_a_single_reply_is_had_when_it_is_whole() -> None:
+    queue: ReplyQueue[str] = ReplyQueue()
+    assert queue.next_reply(b"*2\r\n+O") is NOTHING
+    assert queue.has_data()
+    assert queue.next_reply(b"K\r\n:7\r\n") == [b"OK", 7]
+    assert not queue.has_data()
+    with pytest.raises(ReplyProtocolError, match="no valid reply"):
+        queue.next_reply(b"HTTP/1.1 400 Bad Request\r\n\r\n")

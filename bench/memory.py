@@ -106,13 +106,21 @@ def _work_off(store: BenchStore) -> None:
 
 
 def _drop(store: BenchStore, pattern: str, what: str, target: int) -> Row:
-    """Delete the hashes whose keys fit, and tell what each field of theirs took."""
+    """Delete the keys that fit, and tell what each entry of theirs took."""
     keys = list(store.client.scan_iter(match=pattern, count=10_000))
-    fields = sum(store.client.hlen(key) for key in keys)
+    entries = sum(_entries(store, key) for key in keys)
     before = store.used_memory()
     for part in parts(keys, _MOST):
         store.client.delete(*part)
-    return what, fields, (before - store.used_memory()) / fields, target
+    return what, entries, (before - store.used_memory()) / entries, target
+
+
+def _entries(store: BenchStore, key: bytes) -> int:
+    """Counters are fields of hashes; marks are two elements each of lists."""
+    kind = store.client.type(key)
+    if kind == b"hash":
+        return int(store.client.hlen(key))
+    return int(store.client.llen(key)) // 2 if kind == b"list" else 0
 
 
 SUBJECT = Subject("memory", "bytes of a job, a mark, a counter", run)

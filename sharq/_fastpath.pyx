@@ -35,9 +35,10 @@ cdef Py_ssize_t MOST_TAGS = 4096
 cdef bytes VOID = b":void"
 cdef bytes READY = b":ready"
 cdef bytes LEASES = b":leases"
+cdef bytes HELD = b":held"
 cdef bytes SERIAL = b":serial"
 cdef bytes QUEUE = b":q:"
-cdef bytes ACTIVE = b":a:"
+cdef bytes JOBS = b":j:"
 cdef bytes RETURNED = b":r:"
 cdef bytes DELAYED = b":d:"
 cdef bytes COUNTERS = b":c:"
@@ -303,7 +304,7 @@ cdef class Codec:
     # The keys of a queue, or with "" their prefixes.
     cdef int _queue_keys(self, str queue_type, str queue_id) except -1:
         self._key(queue_type, QUEUE, queue_id)
-        self._key(queue_type, ACTIVE, queue_id)
+        self._key(queue_type, JOBS, queue_id)
         self._key(queue_type, RETURNED, queue_id)
         return self._key(queue_type, DELAYED, queue_id)
 
@@ -316,8 +317,9 @@ cdef class Codec:
 
     def clear(self, str queue_type, str queue_id, int64_t interval_retention, bint purge):
         cdef Writer out = self._out
-        self._begin("clear", 7, 3)
+        self._begin("clear", 8, 3)
         self._type_keys(queue_type)
+        self._key(queue_type, HELD, "")
         self._queue_keys(queue_type, queue_id)
         out.integer(interval_retention)
         out.word(queue_id)
@@ -329,8 +331,9 @@ cdef class Codec:
         cdef Writer out = self._out
         # A server's call that is for no request of a client leaves a mark of its own.
         cdef str mark = server_id if request_id is None else request_id
-        self._begin("dequeue", 5 if mark is None else 6, 11)
+        self._begin("dequeue", 6 if mark is None else 7, 11)
         self._type_keys(queue_type)
+        self._key(queue_type, HELD, "")
         self._key(queue_type, SERIAL, "")
         self._key(queue_type, WAITING, "")
         if mark is not None:
@@ -357,10 +360,10 @@ cdef class Codec:
         self._begin("enqueue", 6, 7)
         self._key(queue_type, VOID, "")
         self._key(queue_type, READY, "")
+        self._key(queue_type, HELD, "")
         self._key(queue_type, WAITING, "")
         self._key(queue_type, QUEUE, queue_id)
-        self._key(queue_type, ACTIVE, queue_id)
-        self._key(queue_type, DELAYED, queue_id)
+        self._key(queue_type, JOBS, queue_id)
         self._key(queue_type, COUNTERS, "")
         out.word(queue_id)
         out.word(job_id)
@@ -377,13 +380,13 @@ cdef class Codec:
         cdef Writer out = self._out
         # A sequence may run code of its own, and that must not meet a call half packed.
         cdef list rows = list(jobs)
-        self._begin("enqueue_many", 3, 4 + 6 * len(rows))
+        self._begin("enqueue_many", 4, 3 + 6 * len(rows))
         self._key(queue_type, VOID, "")
         self._key(queue_type, READY, "")
+        self._key(queue_type, HELD, "")
         self._key(queue_type, WAITING, "")
         self._key(queue_type, QUEUE, "")
-        self._key(queue_type, ACTIVE, "")
-        self._key(queue_type, DELAYED, "")
+        self._key(queue_type, JOBS, "")
         self._key(queue_type, COUNTERS, "")
         for job in rows:
             check_fields(job, 7)
@@ -405,7 +408,7 @@ cdef class Codec:
         self._begin("extend", 3, 7)
         self._key(queue_type, VOID, "")
         self._key(queue_type, LEASES, "")
-        self._key(queue_type, ACTIVE, queue_id)
+        self._key(queue_type, HELD, "")
         self._key(queue_type, MARKS, "")
         out.integer(retention)
         self._key(queue_type, REQUEST, "")
@@ -417,10 +420,10 @@ cdef class Codec:
 
     def extend_many(self, str queue_type, list leases not None, int64_t by, int64_t retention):
         cdef Writer out = self._out
-        self._begin("extend_many", 2, 5 + 3 * len(leases))
+        self._begin("extend_many", 3, 4 + 3 * len(leases))
         self._key(queue_type, VOID, "")
         self._key(queue_type, LEASES, "")
-        self._key(queue_type, ACTIVE, "")
+        self._key(queue_type, HELD, "")
         self._key(queue_type, MARKS, "")
         out.integer(retention)
         self._key(queue_type, REQUEST, "")
@@ -434,8 +437,8 @@ cdef class Codec:
         self._begin("finish", 4, 6)
         self._key(queue_type, VOID, "")
         self._key(queue_type, LEASES, "")
+        self._key(queue_type, HELD, "")
         self._key(queue_type, QUEUE, queue_id)
-        self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
@@ -447,11 +450,11 @@ cdef class Codec:
     def finish_many(self, str queue_type, list leases not None, int64_t retention,
                     int64_t interval_retention):
         cdef Writer out = self._out
-        self._begin("finish_many", 2, 5 + 3 * len(leases))
+        self._begin("finish_many", 3, 4 + 3 * len(leases))
         self._key(queue_type, VOID, "")
         self._key(queue_type, LEASES, "")
+        self._key(queue_type, HELD, "")
         self._key(queue_type, QUEUE, "")
-        self._key(queue_type, ACTIVE, "")
         self._key(queue_type, MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
@@ -467,10 +470,9 @@ cdef class Codec:
     def interval(self, str queue_type, str queue_id, int64_t interval,
                  int64_t interval_retention):
         cdef Writer out = self._out
-        self._begin("interval", 6, 3)
+        self._begin("interval", 5, 3)
         self._waiting_keys(queue_type)
         self._key(queue_type, QUEUE, queue_id)
-        self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, DELAYED, queue_id)
         out.integer(interval_retention)
         out.word(queue_id)
@@ -479,18 +481,16 @@ cdef class Codec:
 
     def interval_reset(self, str queue_type, str queue_id, int64_t interval_retention):
         cdef Writer out = self._out
-        self._begin("interval_reset", 3, 1)
+        self._begin("interval_reset", 2, 1)
         self._key(queue_type, VOID, "")
         self._key(queue_type, QUEUE, queue_id)
-        self._key(queue_type, ACTIVE, queue_id)
         out.integer(interval_retention)
         return out.take()
 
     def list_queues(self, str queue_type, bint waiting, str cursor, int64_t count):
         cdef Writer out = self._out
-        self._begin("list_queues", 3, 4)
+        self._begin("list_queues", 3, 3)
         self._type_keys(queue_type)
-        self._key(queue_type, ACTIVE, "")
         out.integer(1 if waiting else 0)
         out.word(cursor)
         out.integer(count)
@@ -528,11 +528,10 @@ cdef class Codec:
 
     def queue_metrics(self, str queue_type, str queue_id):
         cdef Writer out = self._out
-        self._begin("queue_metrics", 4, 2)
+        self._begin("queue_metrics", 3, 2)
         self._key(queue_type, VOID, "")
         self._key(queue_type, READY, "")
         self._key(queue_type, QUEUE, queue_id)
-        self._key(queue_type, ACTIVE, queue_id)
         self._key(queue_type, COUNTERS, "")
         out.word(queue_id)
         return out.take()
@@ -547,8 +546,9 @@ cdef class Codec:
     def release(self, str queue_type, str queue_id, str job_id, str n, int64_t delay,
                 bint counted, int64_t retention, int64_t interval_retention):
         cdef Writer out = self._out
-        self._begin("release", 8, 8)
+        self._begin("release", 9, 8)
         self._type_keys(queue_type)
+        self._key(queue_type, HELD, "")
         self._key(queue_type, WAITING, "")
         self._queue_keys(queue_type, queue_id)
         self._key(queue_type, MARKS, "")
@@ -564,8 +564,9 @@ cdef class Codec:
     def release_many(self, str queue_type, list leases not None, int64_t delay, bint counted,
                      int64_t retention, int64_t interval_retention):
         cdef Writer out = self._out
-        self._begin("release_many", 4, 9 + 3 * len(leases))
+        self._begin("release_many", 5, 9 + 3 * len(leases))
         self._type_keys(queue_type)
+        self._key(queue_type, HELD, "")
         self._key(queue_type, WAITING, "")
         self._queue_keys(queue_type, "")
         self._key(queue_type, MARKS, "")
@@ -579,8 +580,9 @@ cdef class Codec:
     def requeue(self, str queue_type, int64_t batch, int64_t retention,
                 int64_t interval_retention):
         cdef Writer out = self._out
-        self._begin("requeue", 4, 9)
+        self._begin("requeue", 5, 9)
         self._type_keys(queue_type)
+        self._key(queue_type, HELD, "")
         self._key(queue_type, WAITING, "")
         self._queue_keys(queue_type, "")
         self._key(queue_type, COUNTERS, "")
@@ -592,8 +594,9 @@ cdef class Codec:
 
     def status(self, str queue_type, str queue_id, str job_id, int64_t retention):
         cdef Writer out = self._out
-        self._begin("status", 7, 4)
+        self._begin("status", 8, 4)
         self._type_keys(queue_type)
+        self._key(queue_type, HELD, "")
         self._queue_keys(queue_type, queue_id)
         self._key(queue_type, MARKS, "")
         out.integer(retention)

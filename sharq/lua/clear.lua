@@ -1,39 +1,46 @@
 -- Removes the waiting and the delayed jobs of a queue; with `purge` its leases end too and an
 -- interval of the API is dropped. The rate state stays. However long the queue is, the store
--- frees it in the background.
--- KEYS: void ready leases queue active returned delayed
+-- frees it in the background; a purge looks at the leases of the type, until it has found all.
+-- KEYS: void ready leases held queue jobs returned delayed
 -- ARGV: interval_retention queue_id purge
 -- Returns: waiting jobs removed, leases ended
---@include clock queue
-local ready, leases, key, active = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
--- Leases beyond this many leave the schedule of expiries when the sweep meets them.
-local LEASES_AT_ONCE = 1000
+--@include clock queue save
 local queue_id, purge = ARGV[2], ARGV[3] == '1'
-local q = load_queue(key)
-local leased = redis.call('HLEN', active)
-local idle = q.waiting == 0 and leased == 0
+local q = load_queue(KEYS[5])
+local removed, leased, idle = q.waiting, q.leased, q.waiting + q.leased == 0
 if not q.interval or (idle and not purge) then
   return {0, 0}
 end
 if idle then
   begin_anew(q)
 end
-redis.call('ZREM', ready, queue_id)
-redis.call('UNLINK', key, KEYS[6], KEYS[7])
-if purge then
-  if leased > 0 and leased <= LEASES_AT_ONCE then
-    local members = redis.call('HKEYS', active)
-    for i, job_id in ipairs(members) do
-      members[i] = queue_id .. '/' .. job_id
+redis.call('ZREM', KEYS[2], queue_id)
+redis.call('UNLINK', KEYS[5], KEYS[6], KEYS[7], KEYS[8])
+q.first, q.head, q.cleared, q.back, q.late, q.waiting = '', q.next, q.next, 0, 0, 0
+
+-- Ends the leases of the queue among `members`: how many there are.
+local function end_leases(members)
+  local own, beginning = {}, queue_id .. '/'
+  for _, member in ipairs(members) do
+    if string.sub(member, 1, #beginning) == beginning then
+      own[#own + 1] = member
     end
-    redis.call('ZREM', leases, unpack(members))
   end
-  redis.call('UNLINK', active)
+  if #own > 0 then
+    redis.call('ZREM', KEYS[3], unpack(own))
+    redis.call('HDEL', KEYS[4], unpack(own))
+  end
+  return #own
+end
+
+if purge then
+  local AT_ONCE, from = 1000, 0
+  while q.leased > 0 do
+    local members = redis.call('ZRANGE', KEYS[3], from, from + AT_ONCE - 1)
+    local ended = end_leases(members)
+    q.leased, from = #members > 0 and q.leased - ended or 0, from + #members - ended
+  end
   q.api = false
 end
-if q.interval then
-  redis.call('HSET', key, ':i', q.interval, ':t', q.tat, ':h', q.next, ':n', q.next,
-    ':c', q.next, ':s', q.api and 1 or 0)
-  settle_if_idle(key, active, tonumber(ARGV[1]))
-end
-return {q.waiting, purge and leased or 0}
+save_queues({q}, tonumber(ARGV[1]))
+return {removed, purge and leased or 0}

@@ -1,10 +1,9 @@
 -- Ends a leased job for good.
--- KEYS: void leases queue active
+-- KEYS: void leases held queue
 -- ARGV: marks retention interval_retention queue_id job_id n
 -- Returns: status (success, not_active, stale_lease, already_finished)
---@include status clock record queue bucket mark lease finish_job
-local k = {
-  leases = KEYS[2], queue = KEYS[3], active = KEYS[4], marks = ARGV[1],
-  retention = tonumber(ARGV[2]), interval_retention = tonumber(ARGV[3]),
-}
-return finish_job(k, ARGV[4], ARGV[5], ARGV[6])
+--@include status clock queue queues save bucket mark read_mark finish_jobs
+return finish_jobs({
+  leases = KEYS[2], held = KEYS[3], queues = string.sub(KEYS[4], 1, -#ARGV[4] - 1),
+  marks = ARGV[1], retention = tonumber(ARGV[2]), interval_retention = tonumber(ARGV[3]),
+}, {ARGV[4], ARGV[5], ARGV[6]}, 1)[1]

@@ -1,22 +1,20 @@
 -- Sets a queue's interval by the API: from now on an enqueue does not change it.
--- KEYS: void ready waiting queue active delayed
+-- KEYS: void ready waiting queue delayed
 -- ARGV: interval_retention queue_id interval
 -- Returns: status (success, not_found)
---@include status clock queue schedule waiting wake
-local ready, key, active, delayed = KEYS[2], KEYS[4], KEYS[5], KEYS[6]
-local q = load_queue(key)
-local leased = redis.call('EXISTS', active) == 1
-if q.waiting == 0 and not leased then
+--@include status clock queue save schedule waiting wake
+local q = load_queue(KEYS[4])
+if q.waiting + q.leased == 0 then
   begin_anew(q)
 end
 if not q.interval then
   return NOT_FOUND
 end
+q.id = ARGV[2]
 change_interval(q, tonumber(ARGV[3]))
-redis.call('HSET', key, ':i', q.interval, ':t', q.tat, ':s', 1)
+q.api = true
+save_queues({q}, tonumber(ARGV[1]))
 if q.waiting > 0 then
-  wake(KEYS[3], reschedule(ready, ARGV[2], q, delayed))
-else
-  settle_if_idle(key, active, tonumber(ARGV[1]))
+  wake(KEYS[3], reschedule(KEYS[2], q, KEYS[5]))
 end
 return SUCCESS

@@ -4,7 +4,7 @@
 -- ARGV: queues channel wanted offered offer_ms
 -- Returns: jobs to be offered, wait (µs until there may be more; 0: it does not wait, -1: none is
 --   scheduled), rank among the servers that wait for them
---@include clock queue waiting line_up wake
+--@include clock queue queues waiting line_up wake
 local ready, waiting = KEYS[2], KEYS[3]
 local wanted, offered = tonumber(ARGV[3]), tonumber(ARGV[4])
 local line = line_of(waiting)
@@ -20,12 +20,14 @@ end
 -- A queue with a limit has one job ready, one without has all that wait.
 local count, enough = -by_others - offered, wanted + 1
 local first = redis.call('ZRANGE', ready, 0, wanted + offered + by_others, 'WITHSCORES')
+local ids = {}
 for i = 1, #first, 2 do
-  if tonumber(first[i + 1]) > now or count >= enough then
+  ids[#ids + 1] = tonumber(first[i + 1]) <= now and first[i] or nil
+end
+for _, q in ipairs(load_queues(ARGV[1], ids)) do
+  if count >= enough then
     break
-  end
-  local q = load_queue(ARGV[1] .. first[i])
-  if q.tat <= now then
+  elseif q.tat <= now then
     count = count + (q.interval == 0 and math.max(1, q.waiting - q.late) or 1)
   end
 end

@@ -1,11 +1,11 @@
 -- Gives up to a hundred leased jobs of one type back, in order, each as `release` would.
--- KEYS: void ready leases waiting
--- ARGV: queues actives returned delayed marks retention interval_retention delay counted
+-- KEYS: void ready leases held waiting
+-- ARGV: queues jobs returned delayed marks retention interval_retention delay counted
 --   {queue_id job_id n}
 -- Returns: {status}
---@include status clock record spend queue schedule bucket mark lease give_back waiting wake
+--@include status clock record spend queue save schedule bucket mark read_mark lease give_back waiting wake
 local k = {
-  ready = KEYS[2], leases = KEYS[3], marks = ARGV[5], retention = tonumber(ARGV[6]),
+  ready = KEYS[2], leases = KEYS[3], held = KEYS[4], marks = ARGV[5], retention = tonumber(ARGV[6]),
   interval_retention = tonumber(ARGV[7]),
 }
 local delay, counted = tonumber(ARGV[8]), ARGV[9] == '1'
@@ -13,10 +13,10 @@ local out = {}
 local earliest
 for i = 10, #ARGV, 3 do
   local queue_id, job_id = ARGV[i], ARGV[i + 1]
-  k.queue, k.active = ARGV[1] .. queue_id, ARGV[2] .. queue_id
+  k.queue, k.jobs = ARGV[1] .. queue_id, ARGV[2] .. queue_id
   k.returned, k.delayed = ARGV[3] .. queue_id, ARGV[4] .. queue_id
   local job, refusal =
-    held(k.active, job_id, ARGV[i + 2], k.marks, k.retention, queue_id .. '/' .. job_id)
+    leased_job(k.held, k.marks, k.retention, queue_id .. '/' .. job_id, ARGV[i + 2])
   if job then
     local status, at = give_back(k, queue_id, job_id, job, counted, delay)
     out[#out + 1] = status
@@ -25,5 +25,5 @@ for i = 10, #ARGV, 3 do
     out[#out + 1] = refusal
   end
 end
-wake(KEYS[4], earliest)
+wake(KEYS[5], earliest)
 return out

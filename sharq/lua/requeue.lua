@@ -1,21 +1,21 @@
 -- Takes back up to `batch` jobs whose leases have run out.
--- KEYS: void ready leases waiting
--- ARGV: queues actives returned delayed counters marks retention interval_retention batch
+-- KEYS: void ready leases held waiting
+-- ARGV: queues jobs returned delayed counters marks retention interval_retention batch
 -- Returns: jobs queued again, jobs discarded, more are due (1 or 0), µs until the next lease
 --   runs out (-1: none is held), the type has no jobs (1 or 0), and no counters either (1 or 0)
---@include status clock record spend queue schedule bucket count mark give_back waiting wake
-local ready, leases, batch = KEYS[2], KEYS[3], tonumber(ARGV[9])
+--@include status clock record spend queue save schedule bucket count mark give_back waiting wake
+local ready, leases, held, batch = KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[9])
 local queued, discarded = 0, 0
 local earliest
 local expired = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, batch)
 for _, member in ipairs(expired) do
   local queue_id, job_id = string.match(member, '^([^/]+)/(.+)$')
   local k = {
-    ready = ready, leases = leases, queue = ARGV[1] .. queue_id, active = ARGV[2] .. queue_id,
-    returned = ARGV[3] .. queue_id, delayed = ARGV[4] .. queue_id, marks = ARGV[6],
+    ready = ready, leases = leases, held = held, queue = ARGV[1] .. queue_id,
+    jobs = ARGV[2] .. queue_id, returned = ARGV[3] .. queue_id, delayed = ARGV[4] .. queue_id, marks = ARGV[6],
     retention = tonumber(ARGV[7]), interval_retention = tonumber(ARGV[8]),
   }
-  local record = redis.call('HGET', k.active, job_id)
+  local record = redis.call('HGET', held, member)
   if not record then
     redis.call('ZREM', leases, member)
   else
@@ -28,7 +28,7 @@ for _, member in ipairs(expired) do
     end
   end
 end
-wake(KEYS[4], earliest)
+wake(KEYS[5], earliest)
 
 local next_expiry = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2]
 local wait = next_expiry and math.max(0, next_expiry * 1000 - now_us) or -1

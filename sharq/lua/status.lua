@@ -1,17 +1,18 @@
 -- Where a job stands.
--- KEYS: void ready leases queue active returned delayed
+-- KEYS: void ready leases held queue jobs returned delayed
 -- ARGV: marks retention queue_id job_id
 -- Returns: state; queued: jobs before it, ms until its turn, estimated (1 or 0);
 --   active: ms until its lease ends
---@include status clock record queue bucket mark
-local leases, key, active, returned, delayed = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+--@include status clock record queue find bucket mark read_mark
+local returned, delayed = KEYS[7], KEYS[8]
 -- Delayed jobs that are due, but not moved yet, are looked at one by one, up to this many.
 local EXACT_TO = 1000
 local queue_id, job_id = ARGV[3], ARGV[4]
 local member = queue_id .. '/' .. job_id
-local q = load_queue(key, job_id)
-if q.job then
-  local seq = unpack_waiting(q.job).seq
+local q = load_queue(KEYS[5])
+local record = find_waiting(q, KEYS[6], job_id)
+if record then
+  local seq = tonumber((unpack_waiting(record)))
   local due = tonumber(redis.call('ZSCORE', delayed, delayed_member(seq, job_id)) or 0)
   local arrived = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, EXACT_TO)
   local before = q.back + #arrived + seq - q.head
@@ -27,8 +28,8 @@ if q.job then
   local turn = math.max(due, first + before * q.interval)
   return {QUEUED, before, turn - now, (due > now or #arrived == EXACT_TO) and 1 or 0}
 end
-if redis.call('HEXISTS', active, job_id) == 1 then
-  return {ACTIVE, math.max(0, redis.call('ZSCORE', leases, member) - now)}
+if redis.call('HEXISTS', KEYS[4], member) == 1 then
+  return {ACTIVE, math.max(0, redis.call('ZSCORE', KEYS[3], member) - now)}
 end
 local _, state = read_mark(ARGV[1], tonumber(ARGV[2]), member)
 return {state or NOT_FOUND}

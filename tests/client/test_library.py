@@ -687,7 +687,7 @@ def test_a_file_of_the_original_is_enough(
     enqueue(queue, "j1")
     assert queue.dequeue("mail")["requeues_remaining"] == 7
     assert queue.settings.sharq.job_expire_interval == 1000
-    assert clean_store.connect(db=3).keys("{sharq_server:mail}:a:bob") != []
+    assert clean_store.connect(db=3).keys("{sharq_server:mail}:held") != []
 
 
 def test_without_a_file_the_environment_tells(

@@ -38,9 +38,10 @@ KEYS = {
     "void": "{p:queue_type}:void",
     "ready": "{p:queue_type}:ready",
     "leases": "{p:queue_type}:leases",
+    "held": "{p:queue_type}:held",
     "serial": "{p:queue_type}:serial",
     "queue": "{p:queue_type}:q:queue_id",
-    "active": "{p:queue_type}:a:queue_id",
+    "jobs": "{p:queue_type}:j:queue_id",
     "returned": "{p:queue_type}:r:queue_id",
     "delayed": "{p:queue_type}:d:queue_id",
     "request": "{p:queue_type}:x:request_id",
@@ -50,7 +51,7 @@ KEYS = {
 }
 PREFIXES = {
     "queues": "{p:queue_type}:q:",
-    "actives": "{p:queue_type}:a:",
+    "jobs": "{p:queue_type}:j:",
     "returned": "{p:queue_type}:r:",
     "delayed": "{p:queue_type}:d:",
     "counters": "{p:queue_type}:c:",

@@ -13,6 +13,13 @@ from tests.support.hands import TYPE, new_job
 MakeQueue = Callable[..., ExpiringQueue]
 
 
+def shard_sizes(queue: ExpiringQueue) -> list[int]:
+    """Elements of the lists that marks are in."""
+    marks = [key for key in queue.key_names() if ":f:" in key]
+    lists = [key for key in marks if queue.store.command("TYPE", key) == b"list"]
+    return [queue.store.command("LLEN", key) for key in lists]
+
+
 @pytest.mark.parametrize("started_after", [0, 1_999, 14_999])
 def test_an_end_is_remembered_for_its_retention(make_queue: MakeQueue, started_after: int) -> None:
     queue = make_queue(finished_retention=60_000)
@@ -78,8 +85,19 @@ def test_thousands_of_ends_are_spread_over_small_keys(queue: ExpiringQueue) -> N
                 queue.finish(job)
     states = queue.run_many([queue.operations.status(TYPE, "q", name) for name in names])
     assert [status.state for status in states] == [results.FINISHED, results.DEAD] * 1_500
-    marks = [key for key in queue.key_names() if ":f:" in key]
-    assert max(queue.store.command("HLEN", key) for key in marks) <= 10_000 / 10
+    assert 10 < max(shard_sizes(queue)) <= 10_000 / 10
+
+
+def test_an_id_that_ends_again_and_again_does_not_fill_a_key(queue: ExpiringQueue) -> None:
+    queue.put("other")
+    queue.finish_all(queue.take())
+    for _ in range(1_500):
+        queue.put("a")
+        (job,) = queue.take()
+        queue.finish(job)
+    assert max(shard_sizes(queue)) <= 1_000
+    assert queue.finish(job) == results.ALREADY_FINISHED
+    assert queue.status("other").state == results.FINISHED
 
 
 def test_the_newest_end_counts_where_the_marks_have_been_spread_further(

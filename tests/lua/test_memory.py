@@ -69,8 +69,7 @@ def test_jobs_that_have_gone_leave_nothing_in_their_queue(
 
 
 COUNT_FIELDS = """
-if redis.call('TYPE', KEYS[1]).ok == 'hash' then
-  return redis.call('HLEN', KEYS[1])
-end
-return redis.call('ZCARD', KEYS[1])
+local kind = redis.call('TYPE', KEYS[1]).ok
+local size = {hash = 'HLEN', zset = 'ZCARD', string = 'EXISTS'}
+return redis.call(size[kind], KEYS[1])
 """

@@ -288,10 +288,10 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.check_end(name, state in ends, ends.get(state))
             if queue.length:
                 waiting |= {(name.queue_type, "ready", ""), state}
-                waiting |= {(name.queue_type, kind, name.queue_id) for kind in "rd"}
+                waiting |= {(name.queue_type, kind, name.queue_id) for kind in "jrd"}
             if queue.leased:
-                leased |= {(name.queue_type, "leases", ""), state}
-                leased.add((name.queue_type, "a", name.queue_id))
+                leased |= {(name.queue_type, kind, "") for kind in ("leases", "held")}
+                leased.add(state)
         for key, end in ends.items():
             if end is None:
                 expect(f"{key} is there for jobs", key in waiting | leased)

@@ -246,7 +246,7 @@ async def test_a_bug_of_one_job_in_a_bulk_is_its_own(
     rest: Rest, store: PrivateStore, key_prefix: str, expect_log: ExpectLog
 ) -> None:
     client: redis.Redis = store.client
-    client.set(f"{{{key_prefix}:t}}:q:q", "no hash")
+    client.set(f"{{{key_prefix}:t}}:held", "no hash")
     job = {"queue_id": "q", "job_id": "j", "interval": 0, "payload": 1}
     jobs = [{**job, "queue_type": "u"}, {**job, "queue_type": "t"}]
     answer = await rest.post("/enqueue/", {"jobs": jobs})

@@ -36,50 +36,50 @@ CODEC = Codec("p", DIGESTS)
 
 # What each method packs: its arguments, then the words of the command after `EVALSHA <digest>`.
 # T stands for the tag of the type "mail", '' for an empty word.
-QUEUE_KEYS = "T:q:bob T:a:bob T:r:bob T:d:bob"
-QUEUE_PREFIXES = "T:q: T:a: T:r: T:d:"
-DEQUEUE_KEYS = "T:void T:ready T:leases T:serial T:waiting"
+QUEUE_KEYS = "T:q:bob T:j:bob T:r:bob T:d:bob"
+QUEUE_PREFIXES = "T:q: T:j: T:r: T:d:"
+DEQUEUE_KEYS = "T:void T:ready T:leases T:held T:serial T:waiting"
 LEASES = [Lease("mail", "bob", "j1", "17"), Lease("mail", "eve", "j2", "18")]
 CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "claim_sweep": [((900,), "1 {p}:sweep 900")],
     "clear": [
-        (("mail", "bob", 7, False), f"7 T:void T:ready T:leases {QUEUE_KEYS} 7 bob 0"),
-        (("mail", "bob", 7, True), f"7 T:void T:ready T:leases {QUEUE_KEYS} 7 bob 1"),
+        (("mail", "bob", 7, False), f"8 T:void T:ready T:leases T:held {QUEUE_KEYS} 7 bob 0"),
+        (("mail", "bob", 7, True), f"8 T:void T:ready T:leases T:held {QUEUE_KEYS} 7 bob 1"),
     ],
     "dequeue": [
         (
             ("mail", 3, 60000, 262144),
-            f"5 {DEQUEUE_KEYS} {QUEUE_PREFIXES} T:c: 3 60000 262144 '' '' ''",
+            f"6 {DEQUEUE_KEYS} {QUEUE_PREFIXES} T:c: 3 60000 262144 '' '' ''",
         ),
         (
             ("mail", 3, 60000, 262144, "r-1"),
-            f"6 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 '' ''",
+            f"7 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 '' ''",
         ),
         (
             ("mail", 3, 60000, 262144, None, ".ab", 7),
-            f"6 {DEQUEUE_KEYS} T:x:.ab {QUEUE_PREFIXES} T:c: 3 60000 262144 '' {{p}}:wake:.ab 7",
+            f"7 {DEQUEUE_KEYS} T:x:.ab {QUEUE_PREFIXES} T:c: 3 60000 262144 '' {{p}}:wake:.ab 7",
         ),
         (
             ("mail", 3, 60000, 262144, "r-1", ".ab", 7),
-            f"6 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 {{p}}:wake:.ab ''",
+            f"7 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 {{p}}:wake:.ab ''",
         ),
     ],
     "enqueue": [
         (
             ("mail", "bob", "j1", b'{"a":1}', 1000, -1),
-            """6 T:void T:ready T:waiting T:q:bob T:a:bob T:d:bob T:c: bob j1 {"a":1} 1000 -1 ''""",
+            """6 T:void T:ready T:held T:waiting T:q:bob T:j:bob T:c: bob j1 {"a":1} 1000 -1 ''""",
         ),
         (
             ("mail", "bob", "j1", b"null", 0, 2, 50),
-            "6 T:void T:ready T:waiting T:q:bob T:a:bob T:d:bob T:c: bob j1 null 0 2 50",
+            "6 T:void T:ready T:held T:waiting T:q:bob T:j:bob T:c: bob j1 null 0 2 50",
         ),
         (
             ("mail", "bob", "j1", b"null", 0, 2, 0),
-            "6 T:void T:ready T:waiting T:q:bob T:a:bob T:d:bob T:c: bob j1 null 0 2 0",
+            "6 T:void T:ready T:held T:waiting T:q:bob T:j:bob T:c: bob j1 null 0 2 0",
         ),
     ],
     "enqueue_many": [
-        (("mail", []), "3 T:void T:ready T:waiting T:q: T:a: T:d: T:c:"),
+        (("mail", []), "4 T:void T:ready T:held T:waiting T:q: T:j: T:c:"),
         (
             (
                 "mail",
@@ -88,26 +88,26 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
                     NewJob("mail", "eve", "j2", b"2", 0, 3, 9),
                 ],
             ),
-            "3 T:void T:ready T:waiting T:q: T:a: T:d: T:c: bob j1 [] 1000 -1 '' eve j2 2 0 3 9",
+            "4 T:void T:ready T:held T:waiting T:q: T:j: T:c: bob j1 [] 1000 -1 '' eve j2 2 0 3 9",
         ),
     ],
     "extend": [
         (
             ("mail", "bob", "j1", "17", 500, 60000),
-            "3 T:void T:leases T:a:bob T:f: 60000 T:x: bob j1 17 500",
+            "3 T:void T:leases T:held T:f: 60000 T:x: bob j1 17 500",
         ),
     ],
     "extend_many": [
-        (("mail", [], 0, 60000), "2 T:void T:leases T:a: T:f: 60000 T:x: 0"),
+        (("mail", [], 0, 60000), "3 T:void T:leases T:held T:f: 60000 T:x: 0"),
         (
             ("mail", LEASES, 500, 60000),
-            "2 T:void T:leases T:a: T:f: 60000 T:x: 500 bob j1 17 eve j2 18",
+            "3 T:void T:leases T:held T:f: 60000 T:x: 500 bob j1 17 eve j2 18",
         ),
     ],
     "finish_many": [
         (
             ("mail", LEASES, 60000, 7),
-            "2 T:void T:leases T:q: T:a: T:f: 60000 7 bob j1 17 eve j2 18",
+            "3 T:void T:leases T:held T:q: T:f: 60000 7 bob j1 17 eve j2 18",
         ),
     ],
     "hand_on": [(("mail", ".ab"), "3 T:void T:ready T:waiting {p}:wake:.ab")],
@@ -120,53 +120,53 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "release_many": [
         (
             ("mail", LEASES, 250, True, 60000, 7),
-            f"4 T:void T:ready T:leases T:waiting {QUEUE_PREFIXES} T:f: 60000 7 250 1"
+            f"5 T:void T:ready T:leases T:held T:waiting {QUEUE_PREFIXES} T:f: 60000 7 250 1"
             " bob j1 17 eve j2 18",
         ),
     ],
     "finish": [
         (
             ("mail", "bob", "j1", "17", 60000, 7),
-            "4 T:void T:leases T:q:bob T:a:bob T:f: 60000 7 bob j1 17",
+            "4 T:void T:leases T:held T:q:bob T:f: 60000 7 bob j1 17",
         ),
         (
             ("mail", "bob", "j1", "", 60000, 7),
-            "4 T:void T:leases T:q:bob T:a:bob T:f: 60000 7 bob j1 ''",
+            "4 T:void T:leases T:held T:q:bob T:f: 60000 7 bob j1 ''",
         ),
     ],
     "interval": [
-        (("mail", "bob", 250, 7), "6 T:void T:ready T:waiting T:q:bob T:a:bob T:d:bob 7 bob 250"),
+        (("mail", "bob", 250, 7), "5 T:void T:ready T:waiting T:q:bob T:d:bob 7 bob 250"),
     ],
-    "interval_reset": [(("mail", "bob", 7), "3 T:void T:q:bob T:a:bob 7")],
+    "interval_reset": [(("mail", "bob", 7), "2 T:void T:q:bob 7")],
     "list_queues": [
-        (("mail", True, "0", 1000), "3 T:void T:ready T:leases T:a: 1 0 1000"),
-        (("mail", False, "42", 1000), "3 T:void T:ready T:leases T:a: 0 42 1000"),
+        (("mail", True, "0", 1000), "3 T:void T:ready T:leases 1 0 1000"),
+        (("mail", False, "42", 1000), "3 T:void T:ready T:leases 0 42 1000"),
     ],
     "list_types": [(("42", 1000), "1 {p}:types 42 1000")],
     "ping": [((), "0")],
     "queue_length": [(("mail", "bob"), "2 T:void T:q:bob")],
-    "queue_metrics": [(("mail", "bob"), "4 T:void T:ready T:q:bob T:a:bob T:c: bob")],
+    "queue_metrics": [(("mail", "bob"), "3 T:void T:ready T:q:bob T:c: bob")],
     "register": [(("mail",), "1 {p}:types mail")],
     "release": [
         (
             ("mail", "bob", "j1", "17", 250, True, 60000, 7),
-            f"8 T:void T:ready T:leases T:waiting {QUEUE_KEYS} T:f: 60000 7 bob j1 17 250 1",
+            f"9 T:void T:ready T:leases T:held T:waiting {QUEUE_KEYS} T:f: 60000 7 bob j1 17 250 1",
         ),
         (
             ("mail", "bob", "j1", "", 0, False, 60000, 7),
-            f"8 T:void T:ready T:leases T:waiting {QUEUE_KEYS} T:f: 60000 7 bob j1 '' 0 0",
+            f"9 T:void T:ready T:leases T:held T:waiting {QUEUE_KEYS} T:f: 60000 7 bob j1 '' 0 0",
         ),
     ],
     "requeue": [
         (
             ("mail", 100, 60000, 7),
-            f"4 T:void T:ready T:leases T:waiting {QUEUE_PREFIXES} T:c: T:f: 60000 7 100",
+            f"5 T:void T:ready T:leases T:held T:waiting {QUEUE_PREFIXES} T:c: T:f: 60000 7 100",
         ),
     ],
     "status": [
         (
             ("mail", "bob", "j1", 60000),
-            f"7 T:void T:ready T:leases {QUEUE_KEYS} T:f: 60000 bob j1",
+            f"8 T:void T:ready T:leases T:held {QUEUE_KEYS} T:f: 60000 bob j1",
         ),
     ],
     "type_metrics": [(("mail",), "3 T:void T:ready T:leases T:c:")],
@@ -416,10 +416,10 @@ def test_a_call_to_the_last_byte() -> None:
         b"$1\r\n6\r\n"
         b"$13\r\n{p:mail}:void\r\n"
         b"$14\r\n{p:mail}:ready\r\n"
+        b"$13\r\n{p:mail}:held\r\n"
         b"$16\r\n{p:mail}:waiting\r\n"
         b"$14\r\n{p:mail}:q:bob\r\n"
-        b"$14\r\n{p:mail}:a:bob\r\n"
-        b"$14\r\n{p:mail}:d:bob\r\n"
+        b"$14\r\n{p:mail}:j:bob\r\n"
         b"$11\r\n{p:mail}:c:\r\n"
         b"$3\r\nbob\r\n$2\r\nj1\r\n$3\r\n[1]\r\n$4\r\n1000\r\n$2\r\n-1\r\n$2\r\n50\r\n"
     )
@@ -471,7 +471,7 @@ def test_long_names_fit() -> None:
     queue_type, queue_id, job_id = "t" * 100, "q" * 100, "j" * 100
     packed = Codec("p" * 300, DIGESTS).status(queue_type, queue_id, job_id, 0)
     tag = f"{{{'p' * 300}:{queue_type}}}"
-    assert words_of(packed)[6] == f"{tag}:q:{queue_id}".encode()
+    assert words_of(packed)[7] == f"{tag}:q:{queue_id}".encode()
     assert words_of(packed)[-2:] == [queue_id.encode(), job_id.encode()]
 
 
@@ -610,8 +610,8 @@ def test_many_enqueues_can_be_read_back(jobs: list[NewJob]) -> None:
 def test_a_release_can_be_read_back(arguments: tuple[Any, ...]) -> None:
     queue_type, queue_id, job_id, n, delay, counted, retention, interval_retention = arguments
     words = words_of(CODEC.release(*arguments))
-    assert words[7] == word(f"{{p:{queue_type}}}:q:{queue_id}")
-    assert words[12:] == [
+    assert words[8] == word(f"{{p:{queue_type}}}:q:{queue_id}")
+    assert words[13:] == [
         word(value)
         for value in (retention, interval_retention, queue_id, job_id, n, delay, int(counted))
     ]

@@ -1,28 +1,22 @@
--- A time bucket: many small fields that expire together. They are spread over shards by the
--- first hex digits of a hash; a shard that is full takes the whole bucket one digit (a level)
--- deeper. What was written stays on its level, so that a reader looks at one shard a level.
-local SHARD_SIZE = 160
+-- A time bucket: many small entries that expire together. They are spread over shards by a hash, at
+-- first over one; whenever about SHARD_SIZE entries a shard have come, over four times as many.
+-- What was written stays where it is, so that a reader looks at one shard of each spread.
+local SHARD_SIZE = 64
 
-local function shard_at(bucket, member, level)
-  if level == 0 then
-    return bucket .. ':'
+-- How many shards a bucket has when `total` entries have come.
+local function spread_of(total)
+  local spread = 1
+  while total > SHARD_SIZE * spread do
+    spread = spread * 4
   end
-  return bucket .. ':' .. string.sub(redis.sha1hex(member), 1, level)
+  return spread
 end
 
-local function bucket_level(bucket)
-  return tonumber(redis.call('HGET', bucket, ':level') or 0)
-end
-
-local function shard_for(bucket, member, ttl)
-  local level = bucket_level(bucket)
-  local shard = shard_at(bucket, member, level)
-  local size = redis.call('HLEN', shard)
-  if size >= SHARD_SIZE then
-    redis.call('HSET', bucket, ':level', level + 1)
-    expire(bucket, ttl)
-    shard = shard_at(bucket, member, level + 1)
-    size = redis.call('HLEN', shard)
+-- Shard `spread` to `2 * spread - 1`, so that no two spreads share one.
+local function shard_of(bucket, member, spread)
+  if spread == 1 then
+    return bucket .. ':1'
   end
-  return shard, size == 0
+  local hash = tonumber(string.sub(redis.sha1hex(member), 1, 8), 16)
+  return bucket .. ':' .. (spread + hash % spread)
 end

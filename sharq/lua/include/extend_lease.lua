@@ -1,8 +1,8 @@
 -- Lets a lease end at the later of its end and `by` ms from now: status, ms that are left.
--- k: leases active marks retention requests
+-- k: leases held marks retention requests
 local function extend_lease(k, queue_id, job_id, n, by)
   local member = queue_id .. '/' .. job_id
-  local job, refusal = held(k.active, job_id, n, k.marks, k.retention, member)
+  local job, refusal = leased_job(k.held, k.marks, k.retention, member, n)
   if not job then
     return refusal, 0
   end

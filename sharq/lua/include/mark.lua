@@ -1,35 +1,45 @@
--- Marks of jobs that have ended: `queue_id/job_id` -> `n:state`, in buckets of a quarter of
--- the retention, so that a mark is kept for its retention and a quarter of it at most.
+-- Marks of jobs that have ended: `queue_id/job_id` and `n:state`, the newest at the end, in buckets
+-- of a quarter of the retention, so that a mark is kept for its retention and a quarter of it at
+-- most. The bucket itself counts its marks.
+local TIDY = 512
+
 local function mark_bucket(marks, retention, at)
   return marks .. math.floor(at / math.ceil(retention / 4))
 end
 
-local function write_mark(marks, retention, member, n, state)
-  if retention == 0 then
-    return
-  end
-  local ttl = retention + math.ceil(retention / 4)
-  local shard, new = shard_for(mark_bucket(marks, retention, now), member, ttl)
-  redis.call('HSET', shard, member, n .. ':' .. state)
-  if new then
-    expire(shard, ttl)
-  end
-end
-
--- The newest mark of a job: n and state, or nil.
-local function read_mark(marks, retention, member)
-  if retention == 0 then
-    return nil
-  end
-  local width = math.ceil(retention / 4)
-  for back = 0, 4 do
-    local bucket = mark_bucket(marks, retention, now - back * width)
-    for level = bucket_level(bucket), 0, -1 do
-      local mark = redis.call('HGET', shard_at(bucket, member, level), member)
-      if mark then
-        return string.match(mark, '^(%d+):(%a+)$')
-      end
+-- Leaves the newest mark of each job: one id that ends again and again has but one shard.
+local function tidy(shard)
+  local all, newest, seen = redis.call('LRANGE', shard, 0, -1), {}, {}
+  for i = #all - 1, 1, -2 do
+    if not seen[all[i]] then
+      seen[all[i]] = true
+      newest[#newest + 1], newest[#newest + 2] = all[i + 1], all[i]
     end
   end
-  return nil
+  redis.call('LTRIM', shard, -1, -1)
+  redis.call('LPUSH', shard, unpack(newest))
+  redis.call('RPOP', shard)
+end
+
+-- `ended` has members and marks in turn.
+local function write_marks(marks, retention, ended)
+  if retention == 0 or #ended == 0 then
+    return
+  end
+  local bucket, more = mark_bucket(marks, retention, now), #ended / 2
+  local ttl = retention + math.ceil(retention / 4)
+  local total = redis.call('INCRBY', bucket, more)
+  if total == more then
+    expire(bucket, ttl)
+  end
+  local spread = spread_of(total)
+  for i = 1, #ended, 2 do
+    local shard = shard_of(bucket, ended[i], spread)
+    local size = redis.call('RPUSH', shard, ended[i], ended[i + 1])
+    if size == 2 then
+      expire(shard, ttl)
+    elseif size % TIDY == 0 then
+      tidy(shard)
+    end
+  end
 end

@@ -1,24 +1,64 @@
--- The next job of a queue, not yet taken: job_id and record, or nil where none may go now.
--- First come those given back, in the order of their enqueues, then the never delivered.
-local DUE_AT_ONCE = 1000
+-- The next job of a queue that may go now: job_id and record, or nil. First come those given back,
+-- in the order of their enqueues, then the never delivered. `pop_job` takes it away: from the state
+-- at once, from elsewhere as is noted in `q`: `popped` fields of the hash, `restored` jobs of those
+-- given back.
+local DUE_AT_ONCE, AHEAD = 1000, 16
 
-local function next_job(q, returned, delayed)
+-- Moves delayed jobs that are due to those given back.
+local function collect_due(q, returned, delayed)
+  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, DUE_AT_ONCE)
+  for _, member in ipairs(due) do
+    redis.call('ZREM', delayed, member)
+    redis.call('ZADD', returned, split_delayed(member))
+  end
+  q.late, q.back, q.collected = q.late - #due, q.back + #due, #due > 0 or q.collected
+end
+
+-- Reads never delivered jobs: one at first, then ever more at a time.
+local function read_ahead(q, jobs)
+  local count = math.min(q.next - q.head, q.ahead and 2 * #q.ahead or 1, AHEAD)
+  local fields = {}
+  for i = 1, count do
+    fields[i] = string.format(':%d', q.head + i - 1)
+  end
+  q.ahead = redis.call('HMGET', jobs, unpack(fields))
+  q.records, q.ahead_of = redis.call('HMGET', jobs, unpack(q.ahead)), q.head
+end
+
+local function next_job(k, q)
+  local jobs = k.jobs .. q.id
   if q.late > 0 then
-    local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, DUE_AT_ONCE)
-    for _, member in ipairs(due) do
-      redis.call('ZREM', delayed, member)
-      redis.call('ZADD', returned, split_delayed(member))
-    end
-    if #due > 0 then
-      q.late, q.back = q.late - #due, q.back + #due
-      redis.call('HSET', q.key, ':l', q.late, ':b', q.back)
-    end
+    collect_due(q, k.returned .. q.id, k.delayed .. q.id)
   end
-  local job_id
   if q.back > 0 then
-    job_id = redis.call('ZRANGE', returned, 0, 0)[1]
-  elseif q.next > q.head then
-    job_id = redis.call('HGET', q.key, ':' .. q.head)
+    local at = q.restored and #q.restored or 0
+    local job_id = redis.call('ZRANGE', k.returned .. q.id, at, at)[1]
+    return job_id, redis.call('HGET', jobs, job_id)
+  elseif q.next == q.head then
+    return nil
+  elseif q.first ~= '' then
+    return string.match(q.first, '^(%S+) (.*)$')
   end
-  return job_id, job_id and redis.call('HGET', q.key, job_id)
+  local at = q.ahead and q.head - q.ahead_of + 1
+  if not at or at > #q.ahead then
+    read_ahead(q, jobs)
+    at = 1
+  end
+  return q.ahead[at], q.records[at]
+end
+
+local function pop_job(q, job_id)
+  q.waiting = q.waiting - 1
+  local popped = q.popped or {}
+  if q.back > 0 then
+    q.back, q.restored = q.back - 1, q.restored or {}
+    q.restored[#q.restored + 1], popped[#popped + 1] = job_id, job_id
+  elseif q.first ~= '' then
+    q.head, q.first = q.head + 1, ''
+    return
+  else
+    popped[#popped + 1], popped[#popped + 2] = job_id, string.format(':%d', q.head)
+    q.head = q.head + 1
+  end
+  q.popped = popped
 end

@@ -1,19 +1,39 @@
--- A queue's state, in the hash that also holds its waiting jobs (sequence number -> job_id,
--- job_id -> record):
---   :i interval   :t theoretical arrival time (TAT) of GCRA   :s 1: the API set the interval, or 0
---   :h sequence number of the next first delivery   :n of the next job   :c below it: cleared
---   :b jobs given back   :l jobs delayed   :x end of the API interval's retention while idle
-local function load_queue(key, job_id)
-  local f = redis.call('HMGET', key, ':i', ':t', ':h', ':n', ':b', ':l', ':c', ':s', ':x',
-    job_id or ':i')
+-- A queue's state, a string: `interval:tat:head:next:leased` and, where one of them is not 0,
+-- `:back:late:cleared:api:retained`; behind a space the queue's first job, where it is kept there.
+--   tat: theoretical arrival time (TAT) of GCRA   api: 1 where the API set the interval
+--   head: sequence number of the next first delivery   next: of the next job   cleared: below it
+--     jobs are of a queue that was cleared   back, late: jobs given back, and delayed
+--   retained: end of the API interval's retention while the queue has no jobs
+local function decode_queue(key, text)
+  local interval, tat, head, next, leased, rest, first =
+    string.match(text or '', '^(%d+):(%d+):(%d+):(%d+):(%d+)([%d:]*) (.*)$')
   local q = {
-    key = key, interval = tonumber(f[1]), tat = tonumber(f[2] or 0),
-    head = tonumber(f[3] or 1), next = tonumber(f[4] or 1),
-    back = tonumber(f[5] or 0), late = tonumber(f[6] or 0), cleared = tonumber(f[7] or 0),
-    api = f[8] == '1', retained = tonumber(f[9] or 0), job = f[10],
+    key = key, interval = tonumber(interval), tat = tonumber(tat or 0), head = tonumber(head or 1),
+    next = tonumber(next or 1), leased = tonumber(leased or 0), first = first or '',
+    back = 0, late = 0, cleared = 0, retained = 0,
   }
-  q.waiting = q.next - q.head + q.back + q.late
+  q.waiting = q.next - q.head
+  if rest and rest ~= '' then
+    local back, late, cleared, api, retained =
+      string.match(rest, '^:(%d+):(%d+):(%d+):(%d):(%d+)$')
+    q.back, q.late, q.cleared = tonumber(back), tonumber(late), tonumber(cleared)
+    q.api, q.retained = api == '1', tonumber(retained)
+    q.waiting = q.waiting + q.back + q.late
+  end
   return q
+end
+
+local function encode_queue(q)
+  local text = string.format('%d:%d:%d:%d:%d', q.interval, q.tat, q.head, q.next, q.leased)
+  if q.api or q.back + q.late + q.cleared > 0 then
+    text = text .. string.format(':%d:%d:%d:%d:%d', q.back, q.late, q.cleared, q.api and 1 or 0,
+      q.retained)
+  end
+  return text .. ' ' .. q.first
+end
+
+local function load_queue(key)
+  return decode_queue(key, redis.call('GET', key))
 end
 
 -- Where no job is left: what has run out by now is gone, and the queue begins anew.
@@ -35,26 +55,4 @@ local function change_interval(q, interval)
     q.tat = q.tat - q.interval + interval
   end
   q.interval = interval
-end
-
--- Where neither a waiting nor a leased job is left, the state lives on for what remains of the
--- interval, and an interval of the API for its retention.
-local function settle_if_idle(key, active, retention)
-  if redis.call('EXISTS', active) == 1 then
-    return
-  end
-  local q = load_queue(key)
-  if q.waiting > 0 then
-    return
-  end
-  local ends = q.tat
-  if q.api then
-    redis.call('HSET', key, ':x', now + retention)
-    ends = math.max(ends, now + retention)
-  end
-  if ends > now then
-    expire(key, ends - now)
-  else
-    redis.call('DEL', key)
-  end
 end

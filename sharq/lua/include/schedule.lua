@@ -7,20 +7,14 @@ local function due_at(q, delayed)
   return math.max(q.tat, tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or 0))
 end
 
--- For a queue right after a dispatch: its TAT, and so its turn, is not in the past.
-local function schedule(ready, queue_id, q, delayed)
-  if q.waiting > 0 then
-    redis.call('ZADD', ready, due_at(q, delayed), queue_id)
-  else
-    redis.call('ZREM', ready, queue_id)
-  end
+-- Since when the queue is ready, or now: a turn that it had and still has is kept.
+local function ready_since(ready, q)
+  return math.min(q.turn or redis.call('ZSCORE', ready, q.id) or now, now)
 end
 
--- As `schedule`, for a queue with a waiting job: a turn that it had and still has is kept. Returns
--- the time.
-local function reschedule(ready, queue_id, q, delayed)
-  local at = math.min(redis.call('ZSCORE', ready, queue_id) or now, now)
-  at = math.max(due_at(q, delayed), at)
-  redis.call('ZADD', ready, at, queue_id)
+-- Enters a queue with a waiting job again. Returns the time.
+local function reschedule(ready, q, delayed)
+  local at = math.max(due_at(q, delayed), ready_since(ready, q))
+  redis.call('ZADD', ready, at, q.id)
   return at
 end

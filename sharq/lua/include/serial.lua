@@ -3,12 +3,13 @@
 -- above every number of the last life.
 local SERIAL_TTL = 600000
 
-local function next_serial(serial)
-  local n = redis.call('INCR', serial)
-  if n == 1 then
-    n = now_us
-    redis.call('SET', serial, string.format('%.0f', n))
+-- The first of `count` numbers.
+local function next_serial(serial, count)
+  local first = redis.call('INCRBY', serial, count) - count + 1
+  if first == 1 then
+    first = now_us
+    redis.call('SET', serial, string.format('%.0f', first + count - 1))
     expire(serial, SERIAL_TTL)
   end
-  return string.format('%.0f', n)
+  return first
 end

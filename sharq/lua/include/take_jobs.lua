@@ -1,49 +1,48 @@
 -- Leases up to `wanted` jobs, each from the queue that has been ready longest, while they fit into
--- `room` bytes, and appends them to `out`. Returns what was taken, as the words of `request`, and
--- the time (ms) of the schedule's next job: nil where one may be ready now, `inf` where none is.
--- k: ready leases serial queues actives returned delayed counters
--- A round gives a job at least, or removes queues that have nothing to give: so often, at most.
+-- `room` bytes, and appends them to `out`. Returns how many, and the time (ms) of the schedule's next
+-- job: nil where one may be ready now, `inf` where none is.
+-- k: ready leases held serial queues jobs returned delayed counters
+-- A round reads queues, takes what they give, and writes. It gives a job at least, or corrects the
+-- schedule of queues that have nothing to give: so often, at most.
 local SPARE_ROUNDS = 10
--- What a job adds to an answer beside its payload and twice its names, at most.
-local FRAME = 300
+
+-- Takes jobs of queues in turn, until there are `limit` or nothing is left: the room that is left.
+local function take_in_turn(k, out, batch, list, limit, room)
+  while #list > 0 do
+    local again = {}
+    for _, q in ipairs(list) do
+      local left = take_one(k, out, batch, q, room)
+      room = left or room
+      if room < 0 or #batch.members == limit then
+        return room
+      elseif left and q.waiting > 0 and q.tat <= now then
+        again[#again + 1] = q
+      end
+    end
+    -- Where not all that are ready were read, one of the others may be next.
+    list = batch.all and again or {}
+  end
+  return room
+end
 
 local function take_jobs(k, out, wanted, lease_ms, room, request_id)
-  local taken = {}
+  local taken = 0
   for _ = 1, wanted + SPARE_ROUNDS do
-    local first = redis.call('ZRANGE', k.ready, 0, wanted - #taken - 1, 'WITHSCORES')
-    if not first[1] then
-      return taken, math.huge
-    elseif tonumber(first[2]) > now then
-      return taken, tonumber(first[2])
+    local limit = wanted - taken
+    local ids = redis.call('ZRANGEBYSCORE', k.ready, '-inf', now, 'LIMIT', 0, limit)
+    local batch = {members = {}, records = {}, all = #ids < limit}
+    if #ids > 0 then
+      local list = load_queues(k.queues, ids)
+      room = take_in_turn(k, out, batch, list, limit, room)
+      save_taken(k, list)
+      number_taken(k, out, batch, list, lease_ms, request_id)
+      taken = taken + #batch.members
     end
-    for i = 1, #first, 2 do
-      local queue_id = first[i]
-      if tonumber(first[i + 1]) > now then
-        break
-      end
-      local own = {
-        ready = k.ready, leases = k.leases, serial = k.serial, active = k.actives .. queue_id,
-        returned = k.returned .. queue_id, delayed = k.delayed .. queue_id,
-        counters = k.counters,
-      }
-      local q = load_queue(k.queues .. queue_id)
-      local job_id, record = next_job(q, own.returned, own.delayed)
-      if not record then
-        redis.call('ZREM', k.ready, queue_id)
-      elseif q.tat > now then
-        schedule(k.ready, queue_id, q, own.delayed)
-      else
-        room = room - #record - 2 * (#queue_id + #job_id) - FRAME
-        if room < 0 and #taken > 0 then
-          return taken
-        end
-        local job = lease_job(own, q, queue_id, job_id, record, lease_ms, request_id)
-        answer_job(out, queue_id, job_id, job, q.waiting)
-        taken[#taken + 1] = queue_id .. '/' .. job_id .. '/' .. job.n .. '/' .. q.waiting
-      end
-    end
-    if #taken == wanted then
+    if taken == wanted or room < 0 then
       return taken
+    elseif batch.all then
+      local next_at = redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')[2]
+      return taken, next_at and tonumber(next_at) or math.huge
     end
   end
   return taken

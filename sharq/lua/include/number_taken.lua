@@ -1,0 +1,25 @@
+-- Gives the jobs that were taken in a round their leases: the last ones of `out`.
+-- k: leases held serial counters
+local function number_taken(k, out, batch, list, lease_ms, request_id)
+  local size = #batch.members
+  if size == 0 then
+    return
+  end
+  local first, leased, ends = next_serial(k.serial, size), {}, {}
+  local behind, before = ':' .. request_id .. ':', #out - 7 * size
+  for i, member in ipairs(batch.members) do
+    local n = string.format('%d', first + i - 1)
+    out[before + 7 * i - 4] = n
+    leased[2 * i - 1], leased[2 * i] = member, n .. behind .. batch.records[i]
+    ends[2 * i - 1], ends[2 * i] = now + lease_ms, member
+  end
+  redis.call('HSET', k.held, unpack(leased))
+  redis.call('ZADD', k.leases, unpack(ends))
+  local ids, counted = {}, {}
+  for _, q in ipairs(list) do
+    if q.taken then
+      ids[#ids + 1], counted[q.id] = q.id, q.taken
+    end
+  end
+  count(k.counters, 'd', ids, counted)
+end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import signal
@@ -73,7 +74,8 @@ class Worker:
         self._grace = grace
         self._handler: Handler | None = None
         self._waiting: deque[LeasedJob] = deque()
-        self._running: dict[asyncio.Task[None], LeasedJob] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._turn = 0
         self._ended: list[tuple[str, End | None]] = []
         self._stop: asyncio.Event | None = None
         self._at_once = False
@@ -145,37 +147,64 @@ class Worker:
         else:
             self._stop.set()
 
+    @property
+    def _stopped(self) -> bool:
+        return self._stop is None or self._stop.is_set()
+
     # Jobs
 
     def _hand_over(self, jobs: list[LeasedJob]) -> None:
         self._loop.call_soon_threadsafe(self._take, jobs)
 
     def _take(self, jobs: list[LeasedJob]) -> None:
-        assert self._stop is not None
-        if self._stop.is_set():
+        if self._stopped:
             self._protocol.report([(job.lease, _GIVE_BACK) for job in jobs])
             return
         self._waiting.extend(jobs)
         self._start_some()
 
     def _start_some(self) -> None:
-        while self._waiting and len(self._running) < self._settings.concurrency:
+        """Start a task where there is a job for it; the next one, if need be, after its turn."""
+        self._turn += 1
+        if self._waiting and not self._stopped and len(self._running) < self._settings.concurrency:
+            task = self._loop.create_task(self._work_through())
+            self._running.add(task)
+            task.add_done_callback(self._on_done)
+            self._loop.call_soon(self._start_some)
+
+    def _next_job(self) -> LeasedJob | None:
+        """The next waiting job whose lease is not over, started from now on."""
+        while self._waiting:
             job = self._waiting.popleft()
             if job.lease_lost:
                 continue
-            if time.monotonic() >= job.until:
+            now = time.monotonic()
+            if now >= job.until:
                 note(logging.WARNING, "lease over before the start", **_names(job))
                 self._lose(job)
                 continue
-            job.started_at = time.monotonic()
-            task = self._loop.create_task(self._work(job))
-            self._running[task] = job
-            task.add_done_callback(self._on_done)
+            job.started_at = now
+            return job
+        return None
+
+    async def _work_through(self) -> None:
+        """Run the handler for the next job, and for those after it as long as none would notice.
+
+        A task for each job would cost more than a handler that has nothing to wait for. Where one
+        has waited, has left something in its context or is to be cancelled, its task ends with it.
+        """
+        clean = contextvars.copy_context()
+        task = asyncio.current_task()
+        assert task is not None
+        turn = self._turn
+        while not self._stopped and (job := self._next_job()) is not None:
+            await self._work(job)
+            if self._turn != turn or task.cancelling() or not _is_still(clean):
+                return
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if self._stop is not None and not self._stop.is_set():
-            self._start_some()
+        self._running.discard(task)
+        self._start_some()
 
     async def _work(self, job: LeasedJob) -> None:
         """Run the handler for a job, and report how its lease is to end."""
@@ -278,6 +307,14 @@ def _call(handler: Handler, job: LeasedJob) -> None:
         handler(job)
     except StopIteration as error:
         raise RuntimeError("the handler raised StopIteration") from error
+
+
+def _is_still(context: contextvars.Context) -> bool:
+    """Whether the variables of the running code are those of `context`."""
+    now = contextvars.copy_context()
+    return len(now) == len(context) and all(
+        variable in context and context[variable] is value for variable, value in now.items()
+    )
 
 
 def _is_async(handler: Handler) -> bool:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,33 @@ async def test_jobs_are_done_once_and_never_more_at_a_time(working: Any, rest: R
         await until(lambda: worker.counts["done"] == 100)
     assert sorted(seen) == sorted(f"j{at}" for at in range(100))
     assert most == 5
+
+
+async def test_no_handler_meets_what_another_has_left(working: Any, rest: Rest) -> None:
+    mark: ContextVar[str] = ContextVar("mark", default="")
+    seen: list[tuple[str, str]] = []
+    tasks = set()
+
+    async def handle(job: LeasedJob) -> None:
+        seen.append((job.job_id, mark.get()))
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task.get_name())
+        if job.job_id == "marks":
+            mark.set("left")
+        elif job.job_id == "cancels":
+            task.cancel()
+        elif job.job_id == "waits":
+            async with asyncio.timeout(5):
+                await asyncio.sleep(0)
+
+    names = ["a", "marks", "b", "cancels", "c", "waits", *"defgh"]
+    for name in names:
+        await rest.enqueue("t/q", name)
+    async with working(handle, concurrency=3, prefetch=20) as worker:
+        await until(lambda: worker.counts["done"] == len(names))
+    assert seen == [(name, "") for name in names]
+    assert len(tasks) < len(names), "those who wait for nothing share a task"
 
 
 async def test_a_plain_function_runs_in_a_thread(working: Any, rest: Rest) -> None:

@@ -87,10 +87,12 @@ async def enqueue_entries(sq: AsyncSharQ, entries: Sequence[Raw]) -> list[Reply]
     Raises the store's failure where not one job came to it.
     """
     jobs: list[NewJob | Reply] = []
-    for entry in entries:
-        jobs.append(_entry(sq, entry))
-        if len(jobs) % _AT_A_TIME == 0:
+    for at in range(0, len(entries), _AT_A_TIME):
+        if at:
             await asyncio.sleep(0)
+        some = entries[at : at + _AT_A_TIME]
+        plain = sq.plain_jobs(some)
+        jobs += [job or _entry(sq, entry) for job, entry in zip(plain, some, strict=True)]
     valid = [job for job in jobs if isinstance(job, NewJob)]
     outcomes = await sq.submit_many(valid) if valid else []
     failures = [outcome for outcome in outcomes if isinstance(outcome, StoreError)]

@@ -6,8 +6,10 @@ payloads as JSON text that was looked through (see `sharq.payloads`). Numbers ar
 of 64 bits; times are in milliseconds unless a name says otherwise.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
+
+from msgspec import Raw
 
 from sharq.results import Lease, NewJob
 
@@ -316,4 +318,33 @@ def lease_parts(value: object) -> tuple[str, str, str, str] | None:
     """The names and the number of a lease token, ``queue_type/queue_id/job_id/n``.
 
     None for what is no such `str`; the number has 1 to 19 digits.
+    """
+
+# What clients send, where it is plain
+
+def plain_job(
+    text: bytes, queue_type: str, queue_id: str, max_payload_bytes: int, requeue_limit: int
+) -> tuple[str, str, str, bytes, int, int, None] | None:
+    """The fields of a `NewJob` for a JSON object that does not name the queue, or None.
+
+    As `plain_jobs`; what is no JSON or no UTF-8 is not plain either.
+    """
+
+def plain_jobs(
+    entries: Iterable[bytes | Raw], max_payload_bytes: int, requeue_limit: int
+) -> list[tuple[str, str, str, bytes, int, int, None] | None]:
+    """The fields of a `NewJob` for each JSON object, known to be valid JSON in UTF-8.
+
+    None for one that is not plain, and has to be looked at by others: where a name has an escape
+    or a field is missing, there twice, unknown or not as it has to be, where the payload is larger
+    than `max_payload_bytes` or nests too deep, and where there may be a bound on the length of the
+    queue. `requeue_limit` is that of a job that has none.
+    """
+
+# The payloads of websocket frames
+
+def mask(key: bytes, data: bytes | bytearray | memoryview) -> bytes:
+    """`data` with each byte combined with one of the four of `key` in turn; twice, it is as before.
+
+    ValueError where the key has not four bytes.
     """

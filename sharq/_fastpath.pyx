@@ -1,5 +1,6 @@
 # Keys, script calls and replies, as bytes. The documentation is in the stub, `_fastpath.pyi`.
 cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
@@ -10,7 +11,7 @@ from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_DecodeASCII
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy, strlen
+from libc.string cimport memchr, memcmp, memcpy, strlen
 
 
 cdef extern from "Python.h":
@@ -1250,3 +1251,198 @@ def json_dump(value, Py_ssize_t deepest):
     cdef Writer out = Writer()
     write_value(out, value, deepest)
     return out.take()
+
+
+# Jobs as clients send them, where they are plain; what is not is left to those who look at everything.
+
+# 365 days in ms, as in identifiers.MAX_INTERVAL.
+cdef int64_t LONGEST_INTERVAL = 31536000000
+cdef int64_t LARGEST_LIMIT = 999999999999999999
+cdef Py_ssize_t PAYLOAD_DEPTH = 500
+cdef const char* BOUND = b"max_queued_length"
+cdef Py_ssize_t BOUND_SIZE = 17
+
+
+# Behind the integer that begins here, which goes into `value`; NULL where it has more than 18 digits
+# or is none.
+cdef const char* after_integer(const char* at, int64_t* value) noexcept:
+    cdef bint negative = at[0] == b"-"
+    cdef const char* begin
+    at += negative
+    begin = at
+    value[0] = 0
+    while is_digit(at[0]) and at - begin < 18:
+        value[0] = value[0] * 10 + at[0] - 48
+        at += 1
+    if at == begin or (begin[0] == b"0" and at - begin > 1):
+        return NULL
+    if negative:
+        value[0] = -value[0]
+    # What goes on as a number is caught by whoever looks for the comma.
+    return at
+
+
+cdef bint has_bound(const char* data, Py_ssize_t size) noexcept:
+    cdef const char* at = data
+    cdef const char* end = data + size - BOUND_SIZE
+    while at <= end:
+        at = <const char*>memchr(at, b"m", end - at + 1)
+        if at is NULL:
+            return False
+        if memcmp(at, BOUND, BOUND_SIZE) == 0:
+            return True
+        at += 1
+    return False
+
+
+cdef enum Field:
+    NO_FIELD = 0
+    QUEUE_TYPE = 1
+    QUEUE_ID = 2
+    JOB_ID = 4
+    PAYLOAD = 8
+    INTERVAL = 16
+    REQUEUE_LIMIT = 32
+    ALL_FIELDS = 63
+
+
+cdef inline Field field_of(const char* name, Py_ssize_t size) noexcept:
+    if size == 10 and memcmp(name, b"queue_type", 10) == 0:
+        return QUEUE_TYPE
+    if size == 8 and memcmp(name, b"queue_id", 8) == 0:
+        return QUEUE_ID
+    if size == 6 and memcmp(name, b"job_id", 6) == 0:
+        return JOB_ID
+    if size == 7 and memcmp(name, b"payload", 7) == 0:
+        return PAYLOAD
+    if size == 8 and memcmp(name, b"interval", 8) == 0:
+        return INTERVAL
+    if size == 13 and memcmp(name, b"requeue_limit", 13) == 0:
+        return REQUEUE_LIMIT
+    return NO_FIELD
+
+
+# The fields of the job in a JSON object of `size` bytes; where its queue is given, the object does
+# not name it. The text ends with a NUL, or is known to be valid JSON.
+cdef tuple read_plain_job(const char* data, Py_ssize_t size, str queue_type, str queue_id,
+                          Py_ssize_t max_payload_bytes, int64_t requeue_limit):
+    cdef const char* at = after_space(data)
+    cdef const char* end = data + size
+    cdef const char* begin
+    cdef Py_ssize_t length
+    cdef int seen = 0 if queue_type is None else QUEUE_TYPE | QUEUE_ID
+    cdef Field field
+    cdef int64_t interval = 0
+    cdef str job_id = None
+    cdef str name
+    cdef bytes payload = None
+    if at[0] != b"{":
+        return None
+    while True:
+        # after the brace or a comma
+        at = after_space(at + 1)
+        if at[0] != b'"':
+            return None
+        length = name_at(at + 1, end - at - 1)
+        if length == 0 or at[length + 1] != b'"':
+            return None
+        field = field_of(at + 1, length)
+        if field == NO_FIELD or seen & field:
+            return None
+        seen |= field
+        at = after_space(at + length + 2)
+        if at[0] != b":":
+            return None
+        at = after_space(at + 1)
+        if field == PAYLOAD:
+            begin = at
+            at = after_value(begin, PAYLOAD_DEPTH)
+            if at is NULL or at - begin > max_payload_bytes or has_bound(begin, at - begin):
+                return None
+            payload = PyBytes_FromStringAndSize(begin, at - begin)
+        elif field == INTERVAL:
+            at = after_integer(at, &interval)
+            if at is NULL or not 0 <= interval <= LONGEST_INTERVAL:
+                return None
+        elif field == REQUEUE_LIMIT:
+            at = after_integer(at, &requeue_limit)
+            if at is NULL or not -1 <= requeue_limit <= LARGEST_LIMIT:
+                return None
+        else:
+            if at[0] != b'"':
+                return None
+            length = name_at(at + 1, end - at - 1)
+            if length == 0 or at[length + 1] != b'"':
+                return None
+            name = PyUnicode_DecodeASCII(at + 1, length, NULL)
+            at += length + 2
+            if field == QUEUE_TYPE:
+                queue_type = name
+            elif field == QUEUE_ID:
+                queue_id = name
+            else:
+                job_id = name
+        at = after_space(at)
+        if at[0] == b"}":
+            break
+        if at[0] != b",":
+            return None
+    if seen | REQUEUE_LIMIT != ALL_FIELDS:
+        return None
+    at += 1
+    if at != end and after_space(at) != end:
+        return None
+    return queue_type, queue_id, job_id, payload, interval, requeue_limit, None
+
+
+def plain_job(bytes text not None, str queue_type not None, str queue_id not None,
+              Py_ssize_t max_payload_bytes, int64_t requeue_limit):
+    return read_plain_job(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), queue_type, queue_id,
+                          max_payload_bytes, requeue_limit)
+
+
+def plain_jobs(entries, Py_ssize_t max_payload_bytes, int64_t requeue_limit):
+    cdef Py_buffer view
+    cdef list jobs = []
+    for entry in entries:
+        PyObject_GetBuffer(entry, &view, PyBUF_SIMPLE)
+        try:
+            jobs.append(read_plain_job(<const char*>view.buf, view.len, None, None,
+                                       max_payload_bytes, requeue_limit))
+        finally:
+            PyBuffer_Release(&view)
+    return jobs
+
+
+# The payloads of websocket frames (RFC 6455, 5.3).
+
+def mask(bytes key not None, data):
+    cdef Py_buffer view
+    cdef bytes out
+    cdef const unsigned char* source
+    cdef unsigned char* target
+    cdef const unsigned char* text
+    cdef uint64_t pattern = 0
+    cdef uint64_t block = 0
+    cdef Py_ssize_t at = 0
+    if PyBytes_GET_SIZE(key) != 4:
+        raise ValueError("a mask has four bytes")
+    text = <const unsigned char*>PyBytes_AS_STRING(key)
+    memcpy(&pattern, text, 4)
+    memcpy(<char*>&pattern + 4, text, 4)
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        out = PyBytes_FromStringAndSize(NULL, view.len)
+        source = <const unsigned char*>view.buf
+        target = <unsigned char*>PyBytes_AS_STRING(out)
+        while at + 8 <= view.len:
+            memcpy(&block, source + at, 8)
+            block ^= pattern
+            memcpy(target + at, &block, 8)
+            at += 8
+        while at < view.len:
+            target[at] = source[at] ^ text[at & 3]
+            at += 1
+    finally:
+        PyBuffer_Release(&view)
+    return out

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import redis.asyncio
+from msgspec import Raw
 
 from sharq._fastpath import Batch
 from sharq.call import Call
@@ -224,6 +225,22 @@ class AsyncSharQ:
         return self._flows.new_job(
             payload, interval, job_id, queue_id, queue_type, requeue_limit, max_queued_length
         )
+
+    def plain_job(self, text: bytes, queue_type: str, queue_id: str) -> NewJob | None:
+        """The job in the body of a request for a queue with valid names, where it is plain.
+
+        None for one that a decoder and `new_job` have to be asked about, as in `plain_jobs`, and
+        for what is no JSON.
+        """
+        return self._flows.plain_job(text, queue_type, queue_id)
+
+    def plain_jobs(self, entries: Iterable[bytes | Raw]) -> list[NewJob | None]:
+        """The jobs in JSON objects that a decoder has found to be valid, where they are plain.
+
+        None for one that `new_job` has to be asked about: with an unknown field, a value that it
+        cannot have, an escape in a name, or a bound on the length of its queue.
+        """
+        return self._flows.plain_jobs(entries)
 
     async def submit(self, job: NewJob) -> Enqueued:
         """Put a job at the tail of its queue."""

@@ -24,7 +24,10 @@ from sharq._fastpath import (
     json_dump,
     json_value,
     lease_parts,
+    mask,
     name_of,
+    plain_job,
+    plain_jobs,
 )
 from sharq.results import Lease, NewJob
 from sharq.scripts import Scripts
@@ -347,6 +350,48 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: lease_parts("a/b/c/1/2"), None),
         (lambda: lease_parts("a/b/c/1x"), None),
         (lambda: lease_parts(b"a/b/c/1"), None),
+    "plain_jobs": [
+        (lambda: plain_jobs([], 10, 3), []),
+        (
+            lambda: plain_jobs(
+                [
+                    b'{"queue_type":"mail","queue_id":"bob","job_id":"j-1","interval":50,'
+                    b'"payload":{"a":[1,"}"]}}',
+                    b' { "payload" : [ 1 ] , "interval" : 0 , "requeue_limit" : -1 ,'
+                    b' "job_id" : "J_2" , "queue_id" : "q" , "queue_type" : "t" } ',
+                    b'{"queue_type":"mail"}',
+                ],
+                15,
+                3,
+            ),
+            [
+                ("mail", "bob", "j-1", b'{"a":[1,"}"]}', 50, 3, None),
+                ("t", "q", "J_2", b"[ 1 ]", 0, -1, None),
+                None,
+            ],
+        ),
+    ],
+    "plain_job": [
+        (
+            lambda: plain_job(b'{"job_id":"j","interval":1,"payload":"x"}', "t", "q", 3, -1),
+            ("t", "q", "j", b'"x"', 1, -1, None),
+        ),
+        (lambda: plain_job(b'{"job_id":"j","interval":1,"payload":"xx"}', "t", "q", 3, -1), None),
+        (lambda: plain_job(b'{"job_id":"j","interval":1,"payload":"\xff"}', "t", "q", 3, -1), None),
+        (lambda: plain_job(b'{"job_id":"j","interval":01,"payload":1}', "t", "q", 3, -1), None),
+        (lambda: plain_job(b'{"job_id":"j","interval":1.0,"payload":1}', "t", "q", 3, -1), None),
+        (lambda: plain_job(b'{"job_id":"j","interval":1,"payload":1}x', "t", "q", 3, -1), None),
+        (lambda: plain_job(b'{"job_id":"j","interval":1,"payload":1', "t", "q", 3, -1), None),
+        (lambda: plain_job(b'{"queue_id":"q","job_id":"j","interval":1}', "t", "q", 3, -1), None),
+        (lambda: plain_job(b"", "t", "q", 3, -1), None),
+    ],
+    # RFC 6455, section 5.7, and the lengths around a block.
+    "mask": [
+        (lambda: mask(bytes.fromhex("37fa213d"), b"Hello"), bytes.fromhex("7f9f4d5158")),
+        (lambda: mask(b"abcd", b""), b""),
+        (lambda: mask(b"\x01\x02\x03\x04", bytes(19)), b"\x01\x02\x03\x04" * 4 + b"\x01\x02\x03"),
+        (lambda: mask(b"\xff\0\xff\0", bytearray(b"\xff" * 9)), b"\0\xff" * 4 + b"\0"),
+        (lambda: mask(b"abcd", memoryview(b"xabcdx")[1:5]), bytes(4)),
     ],
 }
 

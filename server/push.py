@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from sharq import AsyncSharQ, Batch
+from sharq import websocket_frames as ws
 from sharq.errors import StoreError
 from sharq_server import push_frames, push_operations
 from sharq_server.dispatch import Dispatcher, Parcel
@@ -21,7 +22,7 @@ from sharq_server.leases import LeaseWatch
 from sharq_server.longpoll import LongPoll
 from sharq_server.refusals import Stopping
 from sharq_server.schedule import Schedule
-from sharq_server.session import RESTART, Answer, Session, Slot
+from sharq_server.session import Answer, Session, Slot
 
 _log = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ class Push:
             over = time.monotonic() >= deadline or (at_once is not None and at_once.is_set())
             for session in tuple(self.sessions):
                 if over or not session.busy:
-                    session.close(RESTART, "the server is stopping")
+                    session.close(ws.RESTART, "the server is stopping")
             if at_once is not None and at_once.is_set():
                 break
             await asyncio.sleep(_LOOK_EVERY)

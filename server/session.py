@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from sharq import websocket_frames as ws
 from sharq_server import incidents, push_frames
 from sharq_server.credit import Credit
 from sharq_server.dispatch import Parcel
@@ -30,24 +31,20 @@ _MOST_UNREAD: Final = 1024 * 1024
 _BAD_FRAMES: Final = 100
 _BAD_FRAMES_WITHIN: Final = 60.0
 
-POLICY_VIOLATION: Final = 1008
-UNSUPPORTED_DATA: Final = 1003
-RESTART: Final = 1012
-TRY_AGAIN_LATER: Final = 1013
-
 
 class Transport(Protocol):
     """What a session writes to."""
 
-    def write(self, frame: bytes) -> Awaitable[None] | None:
-        """Send a text frame; None where the kernel has taken it, else what waits until it has.
+    def write(self, text: bytes, *, at_once: bool) -> None:
+        """Send a text frame, at the end of the loop's turn where it has not to go `at_once`.
 
-        Raises ConnectionError where the connection takes no more.
+        Raises ConnectionError where the connection takes no more. Where the kernel does not take
+        all of it, `Session.on_written` is called when it has.
         """
 
     @property
     def position(self) -> int:
-        """Bytes that were written so far; the next `taken` from which on they have gone."""
+        """Bytes that were written so far: they have gone when so many are `taken`."""
 
     @property
     def taken(self) -> int:
@@ -108,7 +105,7 @@ class Session:
 
     # Frames that come in
 
-    def on_frame(self, text: str | bytes) -> Awaitable[None] | None:
+    def on_frame(self, text: bytes) -> Awaitable[None] | None:
         """Take a frame; None, or what to wait for before more is read."""
         if self.closed:
             return None
@@ -143,7 +140,7 @@ class Session:
         now = self._clock()
         self._bad_frames.append(now)
         if len(self._bad_frames) == _BAD_FRAMES and self._bad_frames[0] > now - _BAD_FRAMES_WITHIN:
-            self.close(POLICY_VIOLATION, "too many bad frames")
+            self.close(ws.POLICY_VIOLATION, "too many bad frames")
 
     # Reading stops where too much is at work, or unread by the client.
 
@@ -200,23 +197,20 @@ class Session:
             turn.set_result(None)
 
     def _write(self, text: bytes, parcel: tuple[str, Parcel] | None = None) -> None:
-        pending: Awaitable[None] | None = None
         try:
             if not self.closed:
-                pending = self._transport.write(text)
+                self._transport.write(text, at_once=parcel is not None)
         except ConnectionError:
             self.ending = True
-        if self.ending:
-            if parcel is not None:
-                self._bring_back(*parcel)
-        elif pending is not None:
-            if parcel is not None:
-                self._unwritten.append((self._transport.position, *parcel))
-            asyncio.ensure_future(pending).add_done_callback(self._on_written)
-
-    def _on_written(self, written: asyncio.Future[None]) -> None:
-        if written.cancelled() or written.exception() is not None:
+        if parcel is None:
             return
+        if self.ending:
+            self._bring_back(*parcel)
+        elif self.unread:
+            self._unwritten.append((self._transport.position, *parcel))
+
+    def on_written(self) -> None:
+        """The kernel has taken what was written."""
         self._forget_written()
         self._look_if_readable()
         self.refill()

@@ -1,87 +1,33 @@
-"""`/ws/`: a session's connection, on Tornado's `WebSocketHandler`."""
+"""`/ws/`: the handshake of a websocket, on Tornado's `RequestHandler`."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-import logging
-import socket
-import time
 from collections.abc import Awaitable, Callable
 from http.client import responses
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tornado.iostream import IOStream
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.web import RequestHandler
 
+from sharq import websocket_frames as ws
 from sharq_server import framing, push_frames, replies
-from sharq_server.listener import HTTPStream
+from sharq_server.connection import Connection
 from sharq_server.push import Push
 from sharq_server.replies import Reply
-from sharq_server.session import POLICY_VIOLATION, UNSUPPORTED_DATA, Session
-
-_log = logging.getLogger(__name__)
+from sharq_server.session import Session
 
 PATH: Final = "/ws/?"
 
-_SEND_BUFFER: Final = 64 * 1024
-_NO_PROGRESS: Final = 60.0
-_LOOK_AT_PROGRESS: Final = 5.0
-_MOST_SILENT_BEATS: Final = 2
 
-
-class _Socket:
-    """Where a session writes: the websocket, and how much of it the kernel has taken."""
-
-    def __init__(self, handler: PushHandler, stream: IOStream) -> None:
-        self._handler = handler
-        self._stream = stream
-        self._counts = isinstance(stream, HTTPStream)
-        self._written = 0
-
-    def write(self, frame: bytes) -> Awaitable[None] | None:
-        try:
-            pending = self._handler.write_message(frame)
-        except WebSocketClosedError as error:
-            raise ConnectionError("the websocket is closed") from error
-        self._written += len(frame)
-        if self._stream.closed():
-            raise ConnectionError("the connection is closed")
-        return pending if self._stream.writing() else None
-
-    @property
-    def position(self) -> int:
-        stream = self._stream
-        return stream.accepted if isinstance(stream, HTTPStream) else self._written
-
-    @property
-    def taken(self) -> int:
-        stream = self._stream
-        if isinstance(stream, HTTPStream):
-            return stream.taken
-        # A stream of Tornado's own, as with TLS, does not tell.
-        return 0 if stream.writing() else self._written
-
-    def close(self, code: int, reason: str) -> None:
-        self._handler.close(code, reason)
-
-    def abort(self) -> None:
-        if isinstance(self._stream, HTTPStream):
-            self._stream.lingers = False
-        self._stream.close()
-
-
-class PushHandler(WebSocketHandler):
+class PushHandler(RequestHandler):
     """One client. `push` is the service that its session belongs to; `begun` waits for it."""
 
     def initialize(self, push: Push, begun: Callable[[], Awaitable[None]]) -> None:
         self._push = push
         self._begun = begun
-        self._session: Session | None = None
-
-    # The handshake
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         await self._begun()
@@ -89,7 +35,35 @@ class PushHandler(WebSocketHandler):
         if reply is not None:
             self._answer(reply)
             return
-        await super().get(*args, **kwargs)
+        self._accept()
+        stream = self.detach()
+        if not stream.closed():
+            await self._serve(stream)
+
+    def _accept(self) -> None:
+        """Finish the handshake (RFC 6455, 4.2.2)."""
+        headers = self.request.headers
+        self.set_status(101)
+        self.clear_header("Content-Type")
+        self.set_header("Upgrade", "websocket")
+        self.set_header("Connection", "Upgrade")
+        self.set_header("Sec-WebSocket-Accept", ws.accept_value(headers["Sec-WebSocket-Key"]))
+        offered = headers.get("Sec-WebSocket-Protocol", "").split(",")
+        if push_frames.PROTOCOL in [name.strip() for name in offered]:
+            self.set_header("Sec-WebSocket-Protocol", push_frames.PROTOCOL)
+        self.finish()
+
+    async def _serve(self, stream: IOStream) -> None:
+        push = self._push
+        connection = Connection(
+            stream, str(self.request.remote_ip), push.max_frame_bytes, push.heartbeat
+        )
+        session = Session(push, connection)
+        push.open(session)
+        try:
+            await connection.serve(session)
+        finally:
+            push.leave(session)
 
     def _problem(self) -> Reply | None:
         """Why the handshake is refused, if it is (RFC 6455, 4.2.1)."""
@@ -137,90 +111,6 @@ class PushHandler(WebSocketHandler):
         if reply.retry_after is not None:
             self.set_header("Retry-After", str(reply.retry_after))
         self.finish(reply.body)
-
-    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
-        return push_frames.PROTOCOL if push_frames.PROTOCOL in subprotocols else None
-
-    @property
-    def max_message_size(self) -> int:
-        return self._push.max_frame_bytes
-
-    # The connection
-
-    def open(self, *args: str, **kwargs: str) -> None:
-        assert self.ws_connection is not None
-        stream = self.ws_connection.stream
-        assert stream is not None
-        self._stream: IOStream = stream
-        self.set_nodelay(True)
-        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-        if isinstance(stream, HTTPStream):
-            # A client that is still sending has to see why the connection is closed.
-            stream.lingers = True
-        self._loop = asyncio.get_running_loop()
-        self._heard = True
-        self._silent_beats = 0
-        self._taken = 0
-        self._moved_at = time.monotonic()
-        self._beating: asyncio.TimerHandle | None = None
-        self._progress: asyncio.TimerHandle | None = None
-        self._socket = _Socket(self, stream)
-        self._session = Session(self._push, self._socket)
-        self._push.open(self._session)
-        self._beat()
-        self._look_at_progress()
-
-    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
-        self._heard = True
-        assert self._session is not None
-        if isinstance(message, bytes):
-            self._session.close(UNSUPPORTED_DATA, "frames are text")
-            return None
-        return self._session.on_frame(message)
-
-    def on_ping(self, data: bytes) -> None:
-        self._heard = True
-
-    def on_pong(self, data: bytes) -> None:
-        self._heard = True
-
-    def on_close(self) -> None:
-        for timer in (self._beating, self._progress):
-            if timer is not None:
-                timer.cancel()
-        if self._session is not None:
-            self._push.leave(self._session)
-
-    # Signs of life
-
-    def _beat(self) -> None:
-        """Ping the client; one that was silent for two beats has gone."""
-        assert self._session is not None
-        self._silent_beats += 1
-        if self._heard or not self._session.reading:
-            self._silent_beats = 0
-        self._heard = False
-        if self._silent_beats == _MOST_SILENT_BEATS:
-            _log.info("A subscriber at %s is not heard of any more", self.request.remote_ip)
-            self._stream.close()
-            return
-        try:
-            self.ping()
-        except WebSocketClosedError:
-            return
-        self._beating = self._loop.call_later(self._push.heartbeat, self._beat)
-
-    def _look_at_progress(self) -> None:
-        """Close a connection whose client takes nothing of what was sent."""
-        assert self._session is not None
-        now = time.monotonic()
-        taken = self._socket.taken
-        if taken != self._taken or not self._session.unread:
-            self._taken, self._moved_at = taken, now
-        elif now - self._moved_at >= _NO_PROGRESS:
-            self._session.close(POLICY_VIOLATION, "nothing is read")
-            return
-        self._progress = self._loop.call_later(_LOOK_AT_PROGRESS, self._look_at_progress)
 
 
 def _is_key(value: str) -> bool:

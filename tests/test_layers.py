@@ -35,7 +35,7 @@ FLOORS = (
     # faces
     ("sharq", "gathering"),
     ("sharq", "client aio"),
-    ("sharq", "worker_frames worker_job worker_log worker_outbox"),
+    ("sharq", "websocket_frames worker_frames worker_job worker_log worker_outbox"),
     ("sharq", "worker_protocol worker"),
     ("sharq", "worker_cli __init__ __main__"),
     # the server: what goes over the wire, what a route does, the application, the process
@@ -47,7 +47,7 @@ FLOORS = (
     ("sharq_server", "handlers routing listener hot conversation"),
     ("sharq_server", "timer schedule credit returns leases"),
     ("sharq_server", "dispatch longpoll session subscription push_operations push"),
-    ("sharq_server", "live websocket exchange lane_connection lane app"),
+    ("sharq_server", "live connection websocket exchange lane_connection lane app"),
     ("sharq_server", "upkeep service"),
     ("sharq_server", "serving processes demo_tenants demo_screen demo __init__ __main__"),
 )
@@ -73,7 +73,10 @@ OUTSIDE_WORLD = {
 }
 MAY_USE_ANYWAY = {"sharq.config": {"os"}, "sharq.option_kinds": {"os"}}
 
-PUBLIC = {"sharq", "sharq.errors", "sharq.results", "sharq.config", "sharq.identifiers"}
+PUBLIC = {
+    *("sharq", "sharq.errors", "sharq.results", "sharq.config", "sharq.identifiers"),
+    "sharq.websocket_frames",
+}
 
 KEY_SPELLING = re.compile(
     r"[{}]|:[acdfqrx]:|:(?:leases|ready|serial|sweep|types|void|waiting|wake)\b"

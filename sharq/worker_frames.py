@@ -11,6 +11,9 @@ PROTOCOL: Final = "sharq.v1.json"
 MOST_LEASES: Final = 1000
 """Leases that one frame names, at most."""
 
+UNKNOWN: Final = "unknown"
+"""The `outcome` of an error after which a frame may have been carried out."""
+
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -44,6 +47,7 @@ class Error(msgspec.Struct, tag_field="event", tag="error"):
     code: str
     message: str = ""
     id: int | None = None
+    outcome: str = ""
 
 
 class Expired(msgspec.Struct, tag_field="event", tag="expired"):
@@ -72,7 +76,7 @@ Event = Welcome | Jobs | Reply | Error | Expired | Paused | Resumed | Draining |
 _decoder: Final = msgspec.json.Decoder(Event)
 
 
-def decode(text: str) -> Event | None:
+def decode(text: str | bytes) -> Event | None:
     """The event that a frame tells, or None for one that this version does not know."""
     try:
         event: Event = _decoder.decode(text)

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from sharq.worker_frames import JobFields
+
 _UNREAD: Final = object()
 
 FIRST_RETRY: Final = 1.0
@@ -54,30 +56,24 @@ class LeasedJob:
     def __init__(
         self,
         queue_type: str,
-        queue_id: str,
-        job_id: str,
-        attempt: int,
-        requeues_remaining: int,
-        lease: str,
-        payload: msgspec.Raw,
-        lease_seconds: float,
-        until: float,
+        fields: JobFields,
+        dispatched: float,
         extend: Callable[[LeasedJob, float], None],
     ) -> None:
         self.queue_type = queue_type
-        self.queue_id = queue_id
-        self.job_id = job_id
-        self.attempt = attempt
-        self.requeues_remaining = requeues_remaining
-        self.lease = lease
-        self.lease_seconds = lease_seconds
-        self.until = until
+        self.queue_id = fields.queue_id
+        self.job_id = fields.job_id
+        self.attempt = fields.attempt
+        self.requeues_remaining = fields.requeues_remaining
+        self.lease = fields.lease
+        self.lease_seconds = fields.lease_ms / 1000
+        self.until = dispatched + self.lease_seconds
         """The end of the lease, by this process' monotonic clock, as far as it is known."""
         self.lease_lost = False
         """Whether the lease has ended: another worker may have the job by now."""
         self.started_at: float | None = None
         self.extended_at = 0.0
-        self._raw = payload
+        self._raw = fields.payload
         self._payload: Any = _UNREAD
         self._extend = extend
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from sharq.worker_frames import chunks, encode
@@ -29,12 +29,13 @@ class Answered(NamedTuple):
 
 
 class Outbox:
-    """Ends of leases: each is sent once on a connection, and again on the next one if need be."""
+    """Ends of leases: each is sent once, and again where its answer cannot come any more."""
 
     def __init__(self) -> None:
         self._ends: dict[str, End] = {}
         self._unsent: dict[str, None] = {}
         self._sent: dict[int, list[str]] = {}
+        self._repeated: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -51,17 +52,19 @@ class Outbox:
         """The lease is no more: there is nothing to tell of it."""
         self._ends.pop(lease, None)
         self._unsent.pop(lease, None)
+        self._repeated.discard(lease)
 
-    def again(self, frame_id: int | None = None) -> None:
-        """What was sent in a frame, or at all, has to be sent again."""
-        frames = list(self._sent) if frame_id is None else [frame_id]
-        for each in frames:
-            for lease in self._sent.pop(each, ()):
+    def again(self, frame_ids: Iterable[int], *, done: bool = True) -> None:
+        """What was sent in these frames has to be sent again; `done`: it may have been done."""
+        for frame_id in frame_ids:
+            for lease in self._sent.pop(frame_id, ()):
                 if lease in self._ends:
                     self._unsent[lease] = None
+                    if done:
+                        self._repeated.add(lease)
 
-    def frames(self, next_id: Iterator[int]) -> list[bytes]:
-        """The frames that tell what is not sent yet: one for all finishes, mostly."""
+    def frames(self, next_id: Iterator[int]) -> list[tuple[int, bytes]]:
+        """The frames that tell what is not sent yet, each with its id: one for all finishes."""
         if not self._unsent:
             return []
         alike: dict[End, list[str]] = {}
@@ -77,14 +80,17 @@ class Outbox:
                 if not end.finish:
                     frame |= {"delay": end.delay, "count_requeue": end.count_requeue}
                 self._sent[frame_id] = list(part)
-                frames.append(encode(frame))
+                frames.append((frame_id, encode(frame)))
         return frames
 
-    def answer(self, frame_id: int | None, results: list[Any]) -> tuple[list[Answered], int]:
+    def answer(self, frame_id: int, results: list[Any]) -> tuple[list[Answered], int]:
         """Take the results of a frame: what is over, and how many have to be sent again."""
-        leases = self._sent.pop(frame_id, None) if frame_id is not None else None
-        if leases is None or len(leases) != len(results):
-            return [], 0
+        leases = self._sent.get(frame_id, [])
+        if len(leases) != len(results):
+            # What it says is not known, so that it says nothing.
+            self.again([frame_id])
+            return [], len(leases)
+        self._sent.pop(frame_id, None)
         over: list[Answered] = []
         failed = 0
         for lease, result in zip(leases, results, strict=True):
@@ -93,13 +99,21 @@ class Outbox:
                 continue
             if result not in _FINAL:
                 self._unsent[lease] = None
+                self._repeated.add(lease)
                 failed += 1
                 continue
-            del self._ends[lease]
-            lost = result != "success" and not (end.finish and result == "already_finished")
-            over.append(Answered(lease, end, lost))
+            over.append(Answered(lease, end, self._is_lost(lease, end, result)))
+            self.drop(lease)
         return over, failed
 
     def has(self, frame_id: int | None) -> bool:
         """Whether a frame was sent from here and is not answered."""
         return frame_id in self._sent
+
+    def _is_lost(self, lease: str, end: End, result: str) -> bool:
+        if result == "success":
+            return False
+        if end.finish:
+            return result != "already_finished"
+        # A second release finds nothing where the first one, unanswered, was carried out.
+        return lease not in self._repeated

@@ -17,20 +17,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from tornado.httpclient import HTTPError, HTTPRequest
-from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
-
 from sharq import worker_frames as frames
 from sharq.backoff import Backoff
-from sharq.worker_frames import ServerClock, chunks, encode
+from sharq.worker_connection import Connection
+from sharq.worker_frames import chunks, encode
 from sharq.worker_job import LeasedJob
 from sharq.worker_log import note
 from sharq.worker_outbox import Answered, End, Outbox
+from sharq.worker_socket import Socket
 
 _CONNECT_TIMEOUT: Final = 10.0
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 30.0
-_LARGEST_FRAME: Final = 512 * 1024 * 1024
 _TICK: Final = 0.1
 _AGAIN_AFTER: Final = 0.5
 _LAST_WORDS: Final = 5.0
@@ -57,43 +55,6 @@ class Settings:
         self.token = token
 
 
-class _Connection:
-    """One websocket, from its welcome on."""
-
-    def __init__(self, socket: WebSocketClientConnection, welcome: frames.Welcome) -> None:
-        self.socket = socket
-        self.heartbeat = welcome.heartbeat / 1000
-        self.heard_at = time.monotonic()
-        self.pinged_at = self.heard_at
-        self.pings: dict[int, float] = {}
-        self.draining = False
-        self.carried: dict[int, Sequence[str]] = {}
-
-    def send(self, frame: bytes) -> None:
-        try:
-            written = self.socket.write_message(frame)
-        except WebSocketClosedError:
-            return
-        written.add_done_callback(_forget)
-
-    def abort(self) -> None:
-        """Close at once, without a word."""
-        protocol = self.socket.protocol
-        if protocol is not None and protocol.stream is not None:
-            protocol.stream.close()
-
-    @property
-    def silent(self) -> bool:
-        """Whether nothing was heard for two heartbeats."""
-        return time.monotonic() - self.heard_at > 2 * self.heartbeat
-
-
-def _forget(written: asyncio.Future[None]) -> None:
-    # A connection that is closed is noticed where it is read.
-    if not written.cancelled():
-        written.exception()
-
-
 class Protocol:
     """`on_jobs` gets new jobs, `on_answered` what has come of ends, `on_lost` leases that ended.
 
@@ -113,11 +74,9 @@ class Protocol:
         self._on_lost = on_lost
         self._credits = frames.credits_of(settings.weights, settings.capacity)
         self._ids = itertools.count(1)
-        self._clock = ServerClock()
         self._held: dict[str, LeasedJob] = {}
         self._outbox = Outbox()
-        self._asked_to_extend: dict[int, Sequence[str]] = {}
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._stopping = False
         self._reports: deque[tuple[str, End | None]] = deque()
         self._extensions: deque[tuple[str, float]] = deque()
@@ -176,37 +135,41 @@ class Protocol:
         self._end = asyncio.Event()
         self._answered = asyncio.Event()
         self._patience = _LAST_WORDS
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._reading: set[asyncio.Task[None]] = set()
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
         self._started.set()
-        connecting = self._spawn(self._keep_connected())
-        ticking = self._spawn(self._tick())
+        tasks = [
+            self._loop.create_task(self._keep_connected()),
+            self._loop.create_task(self._tick()),
+        ]
         await self._end.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
-                while self._outbox or self._reports:
+                while self._owes:
                     self._answered.clear()
                     await self._answered.wait()
         if self._outbox:
             note(logging.WARNING, "ends unanswered", count=len(self._outbox))
-        connecting.cancel()
-        ticking.cancel()
-        for connection in tuple(self._connections):
-            connection.socket.close()
-        if self._reading:
-            await asyncio.wait(tuple(self._reading), timeout=_GOODBYE)
-        for connection in tuple(self._connections):
-            connection.abort()
-        for task in tuple(self._tasks):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        connections = tuple(self._connections)
+        for connection in connections:
+            connection.socket.close()
+        if connections:
+            await asyncio.wait([each.socket.closed for each in connections], timeout=_GOODBYE)
+        for connection in connections:
+            connection.socket.abort()
 
-    def _spawn(self, work: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    @property
+    def _owes(self) -> bool:
+        """Whether something is still to be told or answered, before the end."""
+        if self._outbox or self._reports:
+            return True
+        connection = self._connection
+        if connection is not None and connection.wishes:
+            # Jobs may come until no credit is agreed on.
+            return True
+        return any(job.started_at is None for job in self._held.values())
 
     # Connections
 
@@ -220,103 +183,91 @@ class Protocol:
             except Exception as error:
                 note(logging.WARNING, "no connection", url=self._settings.url, error=error)
                 continue
-            reading = self._spawn(self._read(connection))
-            self._reading.add(reading)
-            reading.add_done_callback(self._reading.discard)
             self._take_over(connection)
             note(logging.INFO, "connected", url=self._settings.url)
             began = time.monotonic()
-            while not (reading.done() or connection.draining):
-                await asyncio.wait({reading}, timeout=_TICK)
+            while not (connection.socket.closed.done() or connection.draining):
+                await asyncio.wait({connection.socket.closed}, timeout=_TICK)
             if time.monotonic() - began > 1 or connection.draining:
                 backoff.reset()
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self) -> Connection:
         headers = {"Sec-WebSocket-Protocol": frames.PROTOCOL}
         if self._settings.token is not None:
             headers["Authorization"] = f"Bearer {self._settings.token}"
-        request = HTTPRequest(self._settings.url, headers=headers, connect_timeout=_CONNECT_TIMEOUT)
-        try:
-            socket = await websocket_connect(request, max_message_size=_LARGEST_FRAME)
-        except HTTPError as error:
-            raise ConnectionError(f"the server answers {error.code} {error.message}") from error
-        try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT):
-                text = await socket.read_message()
-            welcome = frames.decode(text) if isinstance(text, str) else None
-            if not isinstance(welcome, frames.Welcome):
-                raise ConnectionError("the server does not speak sharq.v1.json")
-        except BaseException:
-            socket.close()
-            raise
-        self._clock.one_way(welcome.server_time, time.monotonic())
-        return _Connection(socket, welcome)
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
+            socket = await Socket.connect(self._settings.url, headers)
+            try:
+                welcome = frames.decode(await socket.first_text())
+                if not isinstance(welcome, frames.Welcome):
+                    raise ConnectionError("the server does not speak sharq.v1.json")
+            except BaseException:
+                socket.abort()
+                raise
+        return Connection(socket, welcome)
 
-    def _take_over(self, connection: _Connection) -> None:
-        """Go on with a connection: the leases come along, then what is to be told of them."""
-        former, self._connection = self._connection, connection
-        self._asked_to_extend.clear()
-        if former is None or not former.draining:
-            self._outbox.again()
+    def _take_over(self, connection: Connection) -> None:
+        """Go on with a connection: the leases come along, then what is to be told of them.
+
+        Jobs come when all leases are counted, those in the last frame, too.
+        """
+        self._connection = connection
+        self._connections.add(connection)
+        connection.socket.closed.add_done_callback(lambda _: self._on_closed(connection))
         if not self._stopping:
-            connection.send(
-                encode({"op": "credit", "credit": self._settings.capacity, "id": next(self._ids)})
-            )
+            self._wish(connection, op="credit", credit=0)
             for queue_type, credit in self._credits.items():
                 self._subscribe(connection, queue_type, credit)
-        self._ping(connection)
+            self._wish(connection, op="credit", credit=self._settings.capacity)
+        connection.ping(next(self._ids))
+        connection.socket.listen(lambda text: self._on_text(connection, text))
         self._flush()
 
-    def _subscribe(self, connection: _Connection, queue_type: str, credit: int) -> None:
+    def _wish(self, connection: Connection, **frame: Any) -> None:
+        connection.wish(next(self._ids), **frame)
+
+    def _subscribe(self, connection: Connection, queue_type: str, credit: int) -> None:
         prefix = f"{queue_type}/"
         leases = [
             lease for lease in self._held if lease.startswith(prefix) and lease not in self._outbox
         ]
-        for part in chunks(leases) or [()]:
-            frame_id = next(self._ids)
-            frame: dict[str, Any] = {"op": "subscribe", "id": frame_id, "queue_type": queue_type}
-            frame["credit"] = credit
-            if part:
-                frame["leases"] = part
-                connection.carried[frame_id] = part
-            connection.send(encode(frame))
+        wish = {"op": "subscribe", "queue_type": queue_type, "credit": credit}
+        for part in chunks(leases):
+            self._wish(connection, **wish, leases=part)
+        if not leases:
+            self._wish(connection, **wish)
 
-    async def _read(self, connection: _Connection) -> None:
-        """Take what comes, until the connection ends."""
-        self._connections.add(connection)
-        try:
-            while (text := await connection.socket.read_message()) is not None:
-                connection.heard_at = time.monotonic()
-                event = frames.decode(text) if isinstance(text, str) else None
-                if event is not None:
-                    self._on_event(connection, event)
-        finally:
-            self._connections.discard(connection)
-            connection.socket.close()
+    def _on_closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
         if connection is self._connection:
             self._connection = None
             if not self._end.is_set():
-                code = connection.socket.close_code
+                code = connection.socket.closed.result()
                 note(logging.WARNING, "disconnected", url=self._settings.url, code=code)
         # What was on its way may not have come.
-        self._outbox.again()
+        self._outbox.again(connection.ends)
+        self._answered.set()
         self._flush()
 
     # What the server tells
 
-    def _on_event(self, connection: _Connection, event: frames.Event) -> None:
+    def _on_text(self, connection: Connection, text: bytes) -> None:
+        connection.heard_at = time.monotonic()
+        event = frames.decode(text)
+        if event is not None:
+            self._on_event(connection, event)
+
+    def _on_event(self, connection: Connection, event: frames.Event) -> None:
         if isinstance(event, frames.Jobs):
-            self._on_jobs_frame(event)
+            self._on_jobs_frame(connection, event)
         elif isinstance(event, frames.Reply):
             self._on_reply(connection, event)
         elif isinstance(event, frames.Pong):
-            sent = connection.pings.pop(event.id or 0, None)
-            if sent is not None:
-                self._clock.there_and_back(event.server_time, sent, time.monotonic())
+            connection.on_pong(event.id, event.server_time)
         elif isinstance(event, frames.Expired):
             self._lose(event.leases)
         elif isinstance(event, frames.Error):
-            self._on_error(event)
+            self._on_error(connection, event)
         elif isinstance(event, frames.Draining):
             note(logging.INFO, "server draining", after_ms=event.after_ms)
             connection.draining = True
@@ -326,24 +277,11 @@ class Protocol:
             note(logging.INFO, "server resumed")
             self._flush()
 
-    def _on_jobs_frame(self, event: frames.Jobs) -> None:
-        dispatched = self._clock.local(event.server_time, time.monotonic())
-        jobs = []
-        for each in event.jobs:
-            job = LeasedJob(
-                event.queue_type,
-                each.queue_id,
-                each.job_id,
-                each.attempt,
-                each.requeues_remaining,
-                each.lease,
-                each.payload,
-                each.lease_ms / 1000,
-                dispatched + each.lease_ms / 1000,
-                self.extend,
-            )
-            self._held[each.lease] = job
-            jobs.append(job)
+    def _on_jobs_frame(self, connection: Connection, event: frames.Jobs) -> None:
+        dispatched = connection.clock.local(event.server_time, time.monotonic())
+        extend = self.extend
+        jobs = [LeasedJob(event.queue_type, each, dispatched, extend) for each in event.jobs]
+        self._held.update([(job.lease, job) for job in jobs])
         if self._stopping:
             for job in jobs:
                 self._outbox.add(job.lease, End(finish=False, count_requeue=False))
@@ -351,22 +289,32 @@ class Protocol:
         else:
             self._on_jobs(jobs)
 
-    def _on_reply(self, connection: _Connection, reply: frames.Reply) -> None:
-        results = reply.results or []
-        if self._outbox.has(reply.id):
-            over, failed = self._outbox.answer(reply.id, results)
+    def _on_reply(self, connection: Connection, reply: frames.Reply) -> None:
+        frame_id = reply.id or 0
+        if self._outbox.has(frame_id):
+            connection.ends.discard(frame_id)
+            over, failed = self._outbox.answer(frame_id, reply.results or [])
             for each in over:
                 self._held.pop(each.lease, None)
             if failed:
                 self._loop.call_later(_AGAIN_AFTER, self._flush)
-            self._answered.set()
             self._on_answered(over)
+        else:
+            connection.wishes.pop(frame_id, None)
+            leases = connection.extensions.pop(frame_id, None)
+            if leases is not None and reply.results and len(leases) == len(reply.results):
+                self._note_extensions(leases, reply.results)
+        self._answered.set()
+        self._leave_if_settled(connection)
+
+    def _leave_if_settled(self, connection: Connection) -> None:
+        """Close connections that another has taken over from, when nothing is under way there."""
+        current = self._connection
+        if current is None or current.wishes or current.extensions:
             return
-        leases = self._asked_to_extend.pop(reply.id or 0, None)
-        if leases is None:
-            leases = connection.carried.pop(reply.id or 0, None)
-        if leases is not None and len(leases) == len(results):
-            self._note_extensions(leases, results)
+        for each in tuple(self._connections):
+            if each is not current and each.settled:
+                each.socket.close()
 
     def _note_extensions(self, leases: Sequence[str], results: list[Any]) -> None:
         now = time.monotonic()
@@ -382,12 +330,26 @@ class Protocol:
                 gone.append(lease)
         self._lose(gone)
 
-    def _on_error(self, error: frames.Error) -> None:
-        if self._outbox.has(error.id):
-            self._outbox.again(error.id)
-            self._loop.call_later(_AGAIN_AFTER, self._flush)
-        self._asked_to_extend.pop(error.id or 0, None)
+    def _on_error(self, connection: Connection, error: frames.Error) -> None:
         note(logging.WARNING, "server error", code=error.code, message=error.message)
+        frame_id = error.id or 0
+        if self._outbox.has(frame_id):
+            connection.ends.discard(frame_id)
+            self._outbox.again([frame_id], done=error.outcome == frames.UNKNOWN)
+            self._loop.call_later(_AGAIN_AFTER, self._flush)
+        connection.extensions.pop(frame_id, None)
+        wish = connection.wishes.get(frame_id)
+        if wish is not None:
+            self._loop.call_later(_AGAIN_AFTER, self._wish_again, connection, frame_id, wish)
+
+    def _wish_again(self, connection: Connection, frame_id: int, wish: dict[str, Any]) -> None:
+        """Ask once more for what was refused, should it still be wanted."""
+        del connection.wishes[frame_id]
+        if connection is self._connection and (not self._stopping or wish.get("credit") == 0):
+            if wish.get("leases"):
+                wish = wish | {"leases": [each for each in wish["leases"] if each in self._held]}
+            self._wish(connection, **wish)
+        self._answered.set()
 
     def _lose(self, leases: Sequence[str]) -> None:
         for lease in leases:
@@ -411,18 +373,13 @@ class Protocol:
             if connection.silent:
                 note(logging.WARNING, "server silent", url=self._settings.url)
                 self._connection = None
-                connection.abort()
+                connection.socket.abort()
                 continue
             if time.monotonic() - connection.pinged_at > connection.heartbeat / 2:
-                self._ping(connection)
+                connection.ping(next(self._ids))
             self._extend_running(connection)
 
-    def _ping(self, connection: _Connection) -> None:
-        frame_id = next(self._ids)
-        connection.pinged_at = connection.pings[frame_id] = time.monotonic()
-        connection.send(encode({"op": "ping", "id": frame_id}))
-
-    def _extend_running(self, connection: _Connection) -> None:
+    def _extend_running(self, connection: Connection) -> None:
         """Extend what handlers work on, where half of the lease is over; together where alike."""
         now = time.monotonic()
         due: dict[int, list[str]] = {}
@@ -441,10 +398,10 @@ class Protocol:
         for by, leases in due.items():
             self._send_extension(connection, leases, by)
 
-    def _send_extension(self, connection: _Connection, leases: Sequence[str], by: int) -> None:
+    def _send_extension(self, connection: Connection, leases: Sequence[str], by: int) -> None:
         for part in chunks(leases):
             frame_id = next(self._ids)
-            self._asked_to_extend[frame_id] = part
+            connection.extensions[frame_id] = part
             connection.send(encode({"op": "extend", "id": frame_id, "leases": part, "by": by}))
 
     # What the handlers tell
@@ -467,10 +424,11 @@ class Protocol:
 
     def _flush(self) -> None:
         if self._connection is not None:
-            for frame in self._outbox.frames(self._ids):
+            for frame_id, frame in self._outbox.frames(self._ids):
+                self._connection.ends.add(frame_id)
                 self._connection.send(frame)
 
     def _no_more(self) -> None:
         self._stopping = True
         if self._connection is not None:
-            self._connection.send(encode({"op": "credit", "credit": 0, "id": next(self._ids)}))
+            self._wish(self._connection, op="credit", credit=0)

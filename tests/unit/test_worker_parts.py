@@ -41,7 +41,7 @@ def test_the_servers_clock_is_that_of_the_quickest_answer() -> None:
 
 
 def sent(outbox: Outbox, ids: Any) -> list[dict[str, Any]]:
-    return [json.loads(frame) for frame in outbox.frames(ids)]
+    return [json.loads(frame) for _, frame in outbox.frames(ids)]
 
 
 def test_finishes_leave_in_one_frame_and_once() -> None:
@@ -72,12 +72,53 @@ def test_what_was_not_answered_is_sent_again() -> None:
         "delay": 5,
         "count_requeue": False,
     }
-    outbox.again()
+    outbox.again([1, 2])
     assert [frame["leases"] for frame in sent(outbox, ids)] == [["a"], ["b"]]
     assert outbox.answer(1, ["success"]) == ([], 0), "an answer to what was given up"
     assert outbox.answer(3, ["store_unavailable"]) == ([], 1)
     assert [frame["leases"] for frame in sent(outbox, ids)] == [["a"]]
-    assert outbox.answer(4, ["already_finished"])[0] == [Answered("b", release, True)]
+    assert outbox.answer(5, ["already_finished"])[0] == [Answered("a", FINISH, False)]
+
+
+def test_only_what_was_sent_on_a_lost_connection_is_sent_again() -> None:
+    outbox, ids = Outbox(), itertools.count(1)
+    outbox.add("a", FINISH)
+    assert len(sent(outbox, ids)) == 1
+    outbox.add("b", FINISH)
+    assert len(sent(outbox, ids)) == 1
+    outbox.again([1])
+    assert [frame["leases"] for frame in sent(outbox, ids)] == [["a"]]
+    assert outbox.answer(2, ["success"])[0] == [Answered("b", FINISH, False)]
+
+
+@pytest.mark.parametrize(
+    ("done", "result", "lost"),
+    [
+        (True, "not_active", False),
+        (True, "stale_lease", False),
+        (False, "not_active", True),
+        (False, "success", False),
+    ],
+)
+def test_a_second_release_that_finds_nothing_is_lost_only_if_the_first_was_not_carried_out(
+    done: bool, result: str, lost: bool
+) -> None:
+    outbox, ids = Outbox(), itertools.count(1)
+    release = End(finish=False)
+    outbox.add("a", release)
+    assert len(sent(outbox, ids)) == 1
+    outbox.again([1], done=done)
+    assert len(sent(outbox, ids)) == 1
+    assert outbox.answer(2, [result])[0] == [Answered("a", release, lost)]
+
+
+def test_an_answer_with_too_few_results_answers_nothing() -> None:
+    outbox, ids = Outbox(), itertools.count(1)
+    for lease in "ab":
+        outbox.add(lease, FINISH)
+    assert len(sent(outbox, ids)) == 1
+    assert outbox.answer(1, ["success"]) == ([], 2)
+    assert [frame["leases"] for frame in sent(outbox, ids)] == [["a", "b"]]
 
 
 def test_a_lost_lease_is_not_told_of() -> None:

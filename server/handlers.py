@@ -68,6 +68,9 @@ async def enqueue(sq: AsyncSharQ, request: Request) -> Reply:
 
 def job_of(sq: AsyncSharQ, queue_type: str, queue_id: str, text: bytes) -> NewJob:
     """The job that the body of a request describes."""
+    plain = sq.plain_job(text, queue_type, queue_id)
+    if plain is not None:
+        return plain
     body = bodies.decode(bodies.Job, text)
     if body.queue_type is not UNSET and body.queue_type != queue_type:
         raise invalid("queue_type")

@@ -1253,7 +1253,7 @@ def json_dump(value, Py_ssize_t deepest):
     return out.take()
 
 
-# Jobs as clients send them, where they are plain; what is not is left to those who look at everything.
+# Jobs as clients send them, where they are plain; what is not is left to those who see everything.
 
 # 365 days in ms, as in identifiers.MAX_INTERVAL.
 cdef int64_t LONGEST_INTERVAL = 31536000000
@@ -1263,8 +1263,8 @@ cdef const char* BOUND = b"max_queued_length"
 cdef Py_ssize_t BOUND_SIZE = 17
 
 
-# Behind the integer that begins here, which goes into `value`; NULL where it has more than 18 digits
-# or is none.
+# Behind the integer of up to 18 digits that begins here, which goes into `value`; NULL where there
+# is none.
 cdef const char* after_integer(const char* at, int64_t* value) noexcept:
     cdef bint negative = at[0] == b"-"
     cdef const char* begin

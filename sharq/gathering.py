@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from sharq._fastpath import Batch
 from sharq.flows import MAX_TAKE, Flow, Flows
-from sharq.identifiers import Lease
-from sharq.results import Ended, Enqueued, NewJob
+from sharq.results import Ended, Enqueued, Lease, NewJob
 
 OnEnqueued = Callable[[Enqueued | Exception], None]
 OnEnded = Callable[[Ended | Exception], None]

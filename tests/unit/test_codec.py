@@ -350,6 +350,7 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: lease_parts("a/b/c/1/2"), None),
         (lambda: lease_parts("a/b/c/1x"), None),
         (lambda: lease_parts(b"a/b/c/1"), None),
+    ],
     "plain_jobs": [
         (lambda: plain_jobs([], 10, 3), []),
         (

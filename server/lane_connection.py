@@ -11,10 +11,11 @@ import asyncio
 import logging
 import re
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, RequestStartLine
@@ -140,15 +141,9 @@ class LaneConnection(Reader, asyncio.Protocol):
     # The hot routes
 
     def on_enqueue(self, queue_type: str, queue_id: str, body: bytes) -> None:
-        self._body_since = None
-
-        def begin() -> None:
-            hot.enqueue(self._sq, queue_type, queue_id, body, self._respond)
-
-        self._begin_hot(begin, body)
+        self._begin_hot(hot.enqueue, (queue_type, queue_id, body), body)
 
     def on_dequeue(self, queue_type: str | None, query: str, body: bytes) -> None:
-        self._body_since = None
         count: int | None = None
         if query:
             try:
@@ -160,31 +155,25 @@ class LaneConnection(Reader, asyncio.Protocol):
                 self._take_whole(body)
                 return
             count = wanted.count
-
-        def begin() -> None:
-            hot.dequeue(
-                self._sq, queue_type or "default", count, self._app.push.bring_back, self._respond
-            )
-
-        self._begin_hot(begin, body)
+        what = (queue_type or "default", count, self._app.push.bring_back)
+        self._begin_hot(hot.dequeue, what, body)
 
     def on_finish(self, queue_type: str, queue_id: str, job_id: str, body: bytes) -> None:
+        self._begin_hot(hot.finish, (queue_type, queue_id, job_id, body), body)
+
+    def _begin_hot(
+        self, route: Callable[..., None], arguments: tuple[Any, ...], body: bytes
+    ) -> None:
         self._body_since = None
-
-        def begin() -> None:
-            hot.finish(self._sq, queue_type, queue_id, job_id, body, self._respond)
-
-        self._begin_hot(begin, body)
-
-    def _begin_hot(self, begin: Callable[[], None], body: bytes) -> None:
+        respond = self._respond if self._app.access_log is None else self._logging_respond()
         if not self._app.serving:
             self._take_whole(body)
         elif self.busy or self._behind:
-            self._behind.append(begin)
+            self._behind.append(lambda: route(self._sq, *arguments, respond))
         else:
             self.busy = True
             self._app.under_way.add(self)
-            begin()
+            route(self._sq, *arguments, respond)
 
     def _take_whole(self, body: bytes) -> None:
         """Have the application answer a request that the hot routes do not."""
@@ -192,6 +181,27 @@ class LaneConnection(Reader, asyncio.Protocol):
         if body:
             self.on_chunk(body)
         self.on_end()
+
+    def _logging_respond(self) -> Callable[[Reply], None]:
+        """What answers the request that has been read, and notes it in the access log."""
+        log, came = self._app.access_log, time.monotonic()
+        request = b"%b %b HTTP/1.1" % (self.method, self.target)
+        fields = {name.lower(): value for name, value in self.headers}
+
+        def respond(reply: Reply) -> None:
+            self._respond(reply)
+            if log is not None:
+                log.write(
+                    remote=self._context().remote_ip,
+                    request=request.decode("latin-1"),
+                    status=reply.status,
+                    size=len(reply.body),
+                    referrer=fields.get(b"referer", b"").decode("latin-1"),
+                    agent=fields.get(b"user-agent", b"").decode("latin-1"),
+                    seconds=time.monotonic() - came,
+                )
+
+        return respond
 
     def _respond(self, reply: Reply) -> None:
         self._app.under_way.discard(self)

@@ -11,7 +11,7 @@ from typing import Any, final
 
 from msgspec import Raw
 
-from sharq.results import Lease, NewJob
+from sharq.results import Enqueued, Lease, NewJob
 
 @final
 class Writer: ...
@@ -207,6 +207,9 @@ class Codec:
     def unregister(self, queue_type: str, age: int) -> bytes:
         """Pack the removal of a type that was registered no less than `age` ms ago."""
 
+def enqueued(reply: list[Any]) -> list[Enqueued]:
+    """The outcomes in the reply of `enqueue_many`. KeyError for another word."""
+
 @final
 class Job:
     """A leased job. Made by `Batch` only."""
@@ -324,16 +327,16 @@ def lease_parts(value: object) -> tuple[str, str, str, str] | None:
 
 def plain_job(
     text: bytes, queue_type: str, queue_id: str, max_payload_bytes: int, requeue_limit: int
-) -> tuple[str, str, str, bytes, int, int, None] | None:
-    """The fields of a `NewJob` for a JSON object that does not name the queue, or None.
+) -> NewJob | None:
+    """The job in a JSON object that does not name its queue, or None.
 
     As `plain_jobs`; what is no JSON or no UTF-8 is not plain either.
     """
 
 def plain_jobs(
     entries: Iterable[bytes | Raw], max_payload_bytes: int, requeue_limit: int
-) -> list[tuple[str, str, str, bytes, int, int, None] | None]:
-    """The fields of a `NewJob` for each JSON object, known to be valid JSON in UTF-8.
+) -> list[NewJob | None]:
+    """The job in each JSON object, known to be valid JSON in UTF-8.
 
     None for one that is not plain, and has to be looked at by others: where a name has an escape
     or a field is missing, there twice, unknown or not as it has to be, where the payload is larger

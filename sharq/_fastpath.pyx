@@ -14,6 +14,9 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, strlen
 
 
+from sharq.results import Enqueued, NewJob
+
+
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     bint PyUnicode_IS_ASCII(object text)
@@ -648,6 +651,18 @@ cdef inline bint is_number(list reply, Py_ssize_t at) noexcept:
 
 cdef inline bytes field(list reply, Py_ssize_t at):
     return <bytes>PyList_GET_ITEM(reply, at)
+
+
+# The words that most replies have, as text.
+cdef dict WORDS = {word.encode(): word for word in ("queued", "duplicate", "conflict", "full")}
+
+
+def enqueued(list reply not None):
+    cdef list outcomes = []
+    cdef Py_ssize_t at
+    for at in range(0, PyList_GET_SIZE(reply) - 1, 2):
+        outcomes.append(tuple.__new__(Enqueued, (WORDS[reply[at]], reply[at + 1])))
+    return outcomes
 
 
 cdef inline str text_of(bytes value):
@@ -1324,7 +1339,7 @@ cdef inline Field field_of(const char* name, Py_ssize_t size) noexcept:
 
 # The fields of the job in a JSON object of `size` bytes; where its queue is given, the object does
 # not name it. The text ends with a NUL, or is known to be valid JSON.
-cdef tuple read_plain_job(const char* data, Py_ssize_t size, str queue_type, str queue_id,
+cdef object read_plain_job(const char* data, Py_ssize_t size, str queue_type, str queue_id,
                           Py_ssize_t max_payload_bytes, int64_t requeue_limit):
     cdef const char* at = after_space(data)
     cdef const char* end = data + size
@@ -1392,7 +1407,8 @@ cdef tuple read_plain_job(const char* data, Py_ssize_t size, str queue_type, str
     at += 1
     if at != end and after_space(at) != end:
         return None
-    return queue_type, queue_id, job_id, payload, interval, requeue_limit, None
+    return tuple.__new__(
+        NewJob, (queue_type, queue_id, job_id, payload, interval, requeue_limit, None))
 
 
 def plain_job(bytes text not None, str queue_type not None, str queue_id not None,

@@ -109,29 +109,35 @@ class Flows:
     def plain_job(self, text: bytes, queue_type: str, queue_id: str) -> NewJob | None:
         """The job in a JSON object of the plainest form, for a queue with valid names, or None."""
         settings = self.settings
-        fields = plain_job(
+        return plain_job(
             text,
             queue_type,
             queue_id,
             settings.max_payload_bytes,
             settings.default_job_requeue_limit,
         )
-        return None if fields is None else NewJob._make(fields)
 
     def plain_jobs(self, entries: Iterable[bytes | Raw]) -> list[NewJob | None]:
         """The jobs in JSON objects of the plainest form; None for what `new_job` has to see."""
         settings = self.settings
-        fields = plain_jobs(entries, settings.max_payload_bytes, settings.default_job_requeue_limit)
-        return [None if each is None else NewJob._make(each) for each in fields]
+        return plain_jobs(entries, settings.max_payload_bytes, settings.default_job_requeue_limit)
 
     def submit(self, job: NewJob) -> Flow[Enqueued]:
         """Enqueue one job, its type registered before."""
-        if self._registration(job.queue_type).due_at <= self._clock():
-            failures = yield from self._register([job.queue_type])
-            if failures:
-                raise failures[job.queue_type]
-        outcome: Enqueued = yield self.operations.enqueue(job)
+        (outcome,) = yield from self.submit_alike(job.queue_type, (job,))
         return outcome
+
+    def submit_alike(self, queue_type: str, jobs: Sequence[NewJob]) -> Flow[list[Enqueued]]:
+        """Enqueue up to `BULK_SIZE` jobs of one type, in order."""
+        if self._registration(queue_type).due_at <= self._clock():
+            failures = yield from self._register([queue_type])
+            if failures:
+                raise failures[queue_type]
+        if len(jobs) == 1:
+            outcome: Enqueued = yield self.operations.enqueue(jobs[0])
+            return [outcome]
+        outcomes: list[Enqueued] = yield self.operations.enqueue_many(queue_type, jobs)
+        return outcomes
 
     def submit_many(self, jobs: Sequence[NewJob]) -> Flow[list[Enqueued | StoreError]]:
         """Enqueue jobs in order; the outcome or the failure of each, in the same order."""
@@ -207,9 +213,13 @@ class Flows:
         """End leased jobs for good; the outcome or the failure of each, in order."""
         return (yield from self._with_leases(leases, self.operations.finish_many, _NOT_ENDED))
 
-    def finish_leases(self, leases: Sequence[Lease]) -> Flow[list[Ended | StoreError]]:
-        """The same for leases that have been checked; an empty `n` means whichever holds."""
-        return (yield from self._by_type(leases, self.operations.finish_many, _NOT_ENDED))
+    def finish_alike(self, queue_type: str, leases: Sequence[Lease]) -> Flow[list[Ended]]:
+        """End up to `BULK_SIZE` leased jobs of one type; an empty `n` means whichever lease."""
+        if len(leases) == 1:
+            ended: Ended = yield self.operations.finish(*leases[0])
+            return [ended]
+        outcomes: list[Ended] = yield self.operations.finish_many(queue_type, list(leases))
+        return outcomes
 
     def release_many(
         self, leases: Sequence[Any], delay: Any, count_requeue: Any
@@ -239,19 +249,11 @@ class Flows:
         make_call: Callable[[str, list[Lease]], Call[list[T]]],
         not_valid: T,
     ) -> Flow[list[T | StoreError]]:
-        leases = [find_lease(token) for token in tokens]
-        return (yield from self._by_type(leases, make_call, not_valid))
-
-    def _by_type(
-        self,
-        leases: Sequence[Lease | None],
-        make_call: Callable[[str, list[Lease]], Call[list[T]]],
-        not_valid: T,
-    ) -> Flow[list[T | StoreError]]:
         """Calls for leases of any types, those of a type together, `BULK_SIZE` in each."""
-        results: list[T | StoreError] = [not_valid] * len(leases)
+        results: list[T | StoreError] = [not_valid] * len(tokens)
         by_type: dict[str, list[tuple[int, Lease]]] = {}
-        for index, lease in enumerate(leases):
+        for index, token in enumerate(tokens):
+            lease = find_lease(token)
             if lease is not None:
                 by_type.setdefault(lease.queue_type, []).append((index, lease))
         chunks = [

@@ -8,11 +8,12 @@ would have ended before anything left. Each caller gets what it would have got a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sharq._fastpath import Batch
 from sharq.flows import MAX_TAKE, Flow, Flows
+from sharq.operations import BULK_SIZE
 from sharq.results import Ended, Enqueued, Lease, NewJob
 
 OnEnqueued = Callable[[Enqueued | Exception], None]
@@ -21,9 +22,23 @@ OnTaken = Callable[[Batch | Exception, int, int], None]
 """Told of a batch and which part of it is meant, `start` to `stop`; the part may be empty."""
 
 
+Item = TypeVar("Item")
+Done = TypeVar("Done")
+
+
 class _Want(NamedTuple):
     most: int
     done: OnTaken
+
+
+class _Group(Generic[Item, Done]):
+    """What is asked for of one type: things, and who is to be told of each."""
+
+    __slots__ = ("dones", "items")
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.dones: list[Done] = []
 
 
 class Gathering:
@@ -35,25 +50,29 @@ class Gathering:
     def __init__(self, flows: Flows, run: Callable[[Flow[Any]], Awaitable[Any]]) -> None:
         self._flows = flows
         self._run = run
-        self._jobs: list[NewJob] = []
-        self._on_enqueued: list[OnEnqueued] = []
-        self._leases: list[Lease] = []
-        self._on_ended: list[OnEnded] = []
+        self._jobs: dict[str, _Group[NewJob, OnEnqueued]] = {}
+        self._leases: dict[str, _Group[Lease, OnEnded]] = {}
         self._wanted: dict[str, list[_Want]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._due = False
 
     def enqueue(self, job: NewJob, done: OnEnqueued) -> None:
         """Put a job at the tail of its queue."""
-        self._jobs.append(job)
-        self._on_enqueued.append(done)
+        group = self._jobs.get(job.queue_type)
+        if group is None:
+            group = self._jobs[job.queue_type] = _Group()
+        group.items.append(job)
+        group.dones.append(done)
         if not self._due:
             self._end_of_turn()
 
     def finish(self, lease: Lease, done: OnEnded) -> None:
         """End a leased job for good; an empty `n` means whichever lease holds it."""
-        self._leases.append(lease)
-        self._on_ended.append(done)
+        group = self._leases.get(lease.queue_type)
+        if group is None:
+            group = self._leases[lease.queue_type] = _Group()
+        group.items.append(lease)
+        group.dones.append(done)
         if not self._due:
             self._end_of_turn()
 
@@ -73,24 +92,27 @@ class Gathering:
     def _send(self) -> None:
         self._due = False
         if self._jobs:
-            jobs, self._jobs = self._jobs, []
-            dones, self._on_enqueued = self._on_enqueued, []
-            self._start(self._each(self._enqueued(jobs), dones))
+            jobs, self._jobs = self._jobs, {}
+            self._send_groups(jobs, self._flows.submit_alike)
         if self._leases:
-            leases, self._leases = self._leases, []
-            ends, self._on_ended = self._on_ended, []
-            self._start(self._each(self._flows.finish_leases(leases), ends))
+            leases, self._leases = self._leases, {}
+            self._send_groups(leases, self._flows.finish_alike)
         if self._wanted:
             wanted, self._wanted = self._wanted, {}
             for queue_type, wants in wanted.items():
                 self._take(queue_type, wants)
 
-    def _enqueued(self, jobs: list[NewJob]) -> Flow[list[Any]]:
-        if len(jobs) == 1:
-            return _alone(self._flows.submit(jobs[0]))
-        return self._flows.submit_many(jobs)
+    def _send_groups(
+        self,
+        groups: Mapping[str, _Group[Item, Done]],
+        flow: Callable[[str, list[Item]], Flow[list[Any]]],
+    ) -> None:
+        for queue_type, group in groups.items():
+            for at in range(0, len(group.items), BULK_SIZE):
+                items = group.items[at : at + BULK_SIZE]
+                self._start(self._each(flow(queue_type, items), group.dones[at : at + BULK_SIZE]))
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -99,7 +121,9 @@ class Gathering:
         try:
             outcomes = await self._run(flow)
         except Exception as error:
-            outcomes = [error] * len(dones)
+            for done in dones:
+                done(error)
+            return
         for done, outcome in zip(dones, outcomes, strict=True):
             done(outcome)
 
@@ -130,7 +154,3 @@ class Gathering:
                 return
             want.done(batch, start, stop)
             start = stop
-
-
-def _alone(flow: Flow[Any]) -> Flow[list[Any]]:
-    return [(yield from flow)]

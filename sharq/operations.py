@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sharq import results
-from sharq._fastpath import Batch, Codec
+from sharq._fastpath import Batch, Codec, enqueued
 from sharq.call import Call
 from sharq.config import QueueSettings
 from sharq.identifiers import is_identifier
@@ -88,7 +88,7 @@ class Operations:
     def enqueue_many(self, queue_type: str, jobs: Sequence[NewJob]) -> Call[list[Enqueued]]:
         """Up to `BULK_SIZE` jobs of one type, in order."""
         packed = self._codec.enqueue_many(queue_type, jobs)
-        return Call(packed, self._codec.tag(queue_type), _enqueued_many, True)
+        return Call(packed, self._codec.tag(queue_type), enqueued, True)
 
     def dequeue(
         self, queue_type: str, count: int = 1, request_id: str | None = None
@@ -252,10 +252,6 @@ class Operations:
 
 def _enqueued(reply: list[Any]) -> Enqueued:
     return Enqueued(reply[0].decode(), reply[1])
-
-
-def _enqueued_many(reply: list[Any]) -> list[Enqueued]:
-    return [Enqueued(reply[i].decode(), reply[i + 1]) for i in range(0, len(reply), 2)]
 
 
 def _ended(reply: bytes) -> Ended:

@@ -19,6 +19,7 @@ from sharq._fastpath import (
     Batch,
     Codec,
     Job,
+    enqueued,
     is_name,
     json_depth,
     json_dump,
@@ -371,6 +372,10 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
                 None,
             ],
         ),
+    ],
+    "enqueued": [
+        (lambda: enqueued([]), []),
+        (lambda: enqueued([b"queued", 0, b"full", 7]), [("queued", 0), ("full", 7)]),
     ],
     "plain_job": [
         (

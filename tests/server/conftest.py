@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import pytest
@@ -18,6 +19,7 @@ from sharq_server import SharQServer
 from sharq_server.app import SharQApplication
 from sharq_server.lane import LaneListener
 from sharq_server.listener import Listener
+from sharq_server.loops import loop_factory
 from tests.server.support import Raw, Rest
 from tests.support.stores import PrivateStore
 
@@ -68,6 +70,44 @@ def http(request: pytest.FixtureRequest) -> str:
     """What reads HTTP. Every test of a server by its clients runs once with each."""
     way: str = request.param
     return way
+
+
+@pytest.fixture
+def new_loop(http: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop: with the lane it is that of a server process."""
+    return (
+        loop_factory() or asyncio.SelectorEventLoop if http == LANE else asyncio.SelectorEventLoop
+    )
+
+
+class _Policy(asyncio.DefaultEventLoopPolicy):
+    """Makes event loops as the test that runs wants them."""
+
+    make: Callable[[], asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return self.make()
+
+
+# One for all tests: a policy keeps a loop of its own, which nobody closes.
+_POLICY = _Policy()
+
+
+@pytest.fixture
+def io_loop(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[IOLoop]:
+    """The event loop of a test, as Tornado has it."""
+    before = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(_POLICY)
+    _POLICY.make = new_loop
+    try:
+        loop = IOLoop()
+        loop.make_current()
+        yield loop
+        loop.clear_current()
+        loop.close(all_fds=True)
+    finally:
+        _POLICY.make = asyncio.SelectorEventLoop
+        asyncio.set_event_loop_policy(before)
 
 
 @pytest.fixture

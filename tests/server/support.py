@@ -102,6 +102,20 @@ class Connection:
         self._writer.write(data)
         await self._writer.drain()
 
+    def write(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def write_eof(self) -> None:
+        """Send no more."""
+        self._writer.write_eof()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    async def until(self, end: bytes) -> bytes:
+        """What comes up to `end`, and that."""
+        return await self._reader.readuntil(end)
+
     async def answer(self, *, head: bool = False) -> RawAnswer:
         """The next answer; `head` where it has no body."""
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -123,13 +137,17 @@ class Raw:
     def __init__(self, port: int) -> None:
         self._port = port
 
+    async def open(self, limit: int = 2**20) -> Connection:
+        """A connection that reads `limit` bytes ahead, roughly, and is the caller's to close."""
+        return Connection(*await asyncio.open_connection("127.0.0.1", self._port, limit=limit))
+
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Connection]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+    async def connect(self, limit: int = 2**20) -> AsyncIterator[Connection]:
+        connection = await self.open(limit)
         try:
-            yield Connection(reader, writer)
+            yield connection
         finally:
-            writer.close()
+            connection.close()
 
     async def send(self, data: bytes) -> RawAnswer:
         """Send bytes on a connection of their own: one answer, and the end."""

@@ -4,7 +4,7 @@
 -- KEYS: void ready leases held queue jobs returned delayed
 -- ARGV: interval_retention queue_id purge
 -- Returns: waiting jobs removed, leases ended
---@include clock queue save
+--@include clock queue rate save
 local queue_id, purge = ARGV[2], ARGV[3] == '1'
 local q = load_queue(KEYS[5])
 local removed, leased, idle = q.waiting, q.leased, q.waiting + q.leased == 0
@@ -42,5 +42,5 @@ if purge then
   end
   q.api = false
 end
-save_queues({q}, tonumber(ARGV[1]))
+save_queue(q, tonumber(ARGV[1]))
 return {removed, purge and leased or 0}

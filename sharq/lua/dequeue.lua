@@ -5,7 +5,7 @@
 -- Returns: wait (µs until the next queue is ready; 0: now, -1: none is scheduled), rank among the
 --   servers that wait for it, {queue_id, job_id, n, requeues_remaining, attempt, length after it,
 --   payload}
---@include clock record queue queues save schedule bucket count serial next_job take_one save_taken number_taken take_jobs request waiting line_up wake
+--@include clock record queue queues schedule bucket count serial next_job pop_job take_one save_taken number_taken take_jobs request waiting line_up wake
 local ready, waiting, request = KEYS[2], KEYS[6], KEYS[7]
 local lease_ms, channel, seq = tonumber(ARGV[7]), ARGV[10], ARGV[11]
 local out = {0, 0}

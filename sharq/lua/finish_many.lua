@@ -2,8 +2,44 @@
 -- KEYS: void leases held
 -- ARGV: queues marks retention interval_retention {queue_id job_id n}
 -- Returns: {status}
---@include status clock queue queues save bucket mark read_mark finish_jobs
-return finish_jobs({
-  leases = KEYS[2], held = KEYS[3], queues = ARGV[1], marks = ARGV[2],
-  retention = tonumber(ARGV[3]), interval_retention = tonumber(ARGV[4]),
-}, ARGV, 5)
+--@include status clock queue queues save save_many bucket mark read_mark refusal
+local members, out = {}, {}
+for i = 5, #ARGV, 3 do
+  members[#members + 1] = ARGV[i] .. '/' .. ARGV[i + 1]
+end
+if #members == 0 then
+  return out
+end
+local retention = tonumber(ARGV[3])
+local records = redis.call('HMGET', KEYS[3], unpack(members))
+local gone, ids, marks, ended = {}, {}, {}, {}
+for at, member in ipairs(members) do
+  local i, record = 2 + 3 * at, records[at]
+  local n, own = ARGV[i + 2], record and number_of(record)
+  if ended[member] then
+    local again = retention > 0 and (n == '' or n == own)
+    out[at] = again and ALREADY_FINISHED or NOT_ACTIVE
+  elseif not record then
+    out[at] = refusal_of(ARGV[2], retention, member, n)
+  elseif n ~= '' and n ~= own then
+    out[at] = STALE_LEASE
+  else
+    local last = #gone
+    gone[last + 1], ids[last + 1], ended[member], out[at] = member, ARGV[i], true, SUCCESS
+    marks[2 * last + 1], marks[2 * last + 2] = member, own .. ':' .. FINISHED
+  end
+end
+if #gone == 0 then
+  return out
+end
+
+local list, queues = load_queues(ARGV[1], ids)
+for _, queue_id in ipairs(ids) do
+  local q = queues[queue_id]
+  q.leased = q.leased - 1
+end
+redis.call('HDEL', KEYS[3], unpack(gone))
+redis.call('ZREM', KEYS[2], unpack(gone))
+save_queues(list, tonumber(ARGV[4]))
+write_marks(ARGV[2], retention, marks)
+return out

@@ -2,7 +2,7 @@
 -- KEYS: void ready waiting queue delayed
 -- ARGV: interval_retention queue_id interval
 -- Returns: status (success, not_found)
---@include status clock queue save schedule waiting wake
+--@include status clock queue rate save schedule waiting wake
 local q = load_queue(KEYS[4])
 if q.waiting + q.leased == 0 then
   begin_anew(q)
@@ -13,7 +13,7 @@ end
 q.id = ARGV[2]
 change_interval(q, tonumber(ARGV[3]))
 q.api = true
-save_queues({q}, tonumber(ARGV[1]))
+save_queue(q, tonumber(ARGV[1]))
 if q.waiting > 0 then
   wake(KEYS[3], reschedule(KEYS[2], q, KEYS[5]))
 end

@@ -2,7 +2,7 @@
 -- KEYS: void queue
 -- ARGV: interval_retention
 -- Returns: status (success, not_found)
---@include status clock queue save
+--@include status clock queue rate save
 local q = load_queue(KEYS[2])
 if q.waiting + q.leased == 0 then
   begin_anew(q)
@@ -13,5 +13,5 @@ end
 q.api = false
 -- A removal first, so that it works in a full store.
 redis.call('DEL', KEYS[2])
-save_queues({q}, tonumber(ARGV[1]))
+save_queue(q, tonumber(ARGV[1]))
 return SUCCESS

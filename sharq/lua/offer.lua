@@ -24,7 +24,7 @@ local ids = {}
 for i = 1, #first, 2 do
   ids[#ids + 1] = tonumber(first[i + 1]) <= now and first[i] or nil
 end
-for _, q in ipairs(load_queues(ARGV[1], ids)) do
+for _, q in ipairs(#ids > 0 and load_queues(ARGV[1], ids) or {}) do
   if count >= enough then
     break
   elseif q.tat <= now then

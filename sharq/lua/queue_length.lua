@@ -2,5 +2,5 @@
 -- KEYS: void queue
 -- ARGV:
 -- Returns: length
---@include clock queue
+--@include queue
 return load_queue(KEYS[2]).waiting

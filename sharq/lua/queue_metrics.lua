@@ -3,7 +3,7 @@
 -- ARGV: counters queue_id
 -- Returns: waiting jobs, leased jobs, interval (-1: no such queue), set by the API (1 or 0),
 --   ms until it is ready (-1: nothing waits), {minute (ms), enqueues, dequeues}
---@include clock queue bucket count counts
+--@include clock queue rate bucket count counts
 local q = load_queue(KEYS[3])
 if q.waiting + q.leased == 0 then
   begin_anew(q)

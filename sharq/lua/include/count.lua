@@ -6,23 +6,22 @@ local function counter_bucket(counters, minutes_ago)
   return counters .. (math.floor(now / 60000) - minutes_ago)
 end
 
--- Adds what queues have had: ids and, by id, how many.
-local function count(counters, kind, ids, counted)
-  local bucket, total = counter_bucket(counters, 0), 0
-  for _, queue_id in ipairs(ids) do
-    total = total + counted[queue_id]
-  end
+-- Adds the `counted` of each queue, if any; `total` is their sum.
+local function count(counters, kind, list, total)
+  local bucket = counter_bucket(counters, 0)
   local sum = redis.call('HINCRBY', bucket, kind, total)
   if sum == total then
     expire(bucket, COUNTERS_TTL)
   end
   local spread = spread_of(sum)
   bucket = bucket .. ':' .. kind
-  for _, queue_id in ipairs(ids) do
-    local shard = shard_of(bucket, queue_id, spread)
-    local more = counted[queue_id]
-    if redis.call('HINCRBY', shard, queue_id, more) == more and redis.call('HLEN', shard) == 1 then
-      expire(shard, COUNTERS_TTL)
+  for _, q in ipairs(list) do
+    local more = q.counted
+    if more then
+      local shard = shard_of(bucket, q.id, spread)
+      if redis.call('HINCRBY', shard, q.id, more) == more and redis.call('HLEN', shard) == 1 then
+        expire(shard, COUNTERS_TTL)
+      end
     end
   end
 end

@@ -10,7 +10,7 @@ local function give_back(k, queue_id, job_id, job, counted, delay)
   redis.call('ZREM', k.leases, member)
   if job.seq < q.cleared or (counted and job.left == '0') then
     write_marks(k.marks, k.retention, {member, job.n .. ':' .. DEAD})
-    save_queues({q}, k.interval_retention)
+    save_queue(q, k.interval_retention)
     return DEAD
   end
   local left = counted and spend(job.left) or job.left
@@ -23,6 +23,6 @@ local function give_back(k, queue_id, job_id, job, counted, delay)
     q.back = q.back + 1
     redis.call('ZADD', k.returned, job.seq, job_id)
   end
-  save_queues({q})
+  save_queue(q)
   return QUEUED, reschedule(k.ready, q, k.delayed)
 end

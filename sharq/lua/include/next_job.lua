@@ -1,7 +1,5 @@
 -- The next job of a queue that may go now: job_id and record, or nil. First come those given back,
--- in the order of their enqueues, then the never delivered. `pop_job` takes it away: from the state
--- at once, from elsewhere as is noted in `q`: `popped` fields of the hash, `restored` jobs of those
--- given back.
+-- in the order of their enqueues, then the never delivered.
 local DUE_AT_ONCE, AHEAD = 1000, 16
 
 -- Moves delayed jobs that are due to those given back.
@@ -14,9 +12,9 @@ local function collect_due(q, returned, delayed)
   q.late, q.back, q.collected = q.late - #due, q.back + #due, #due > 0 or q.collected
 end
 
--- Reads never delivered jobs: one at first, then ever more at a time.
+-- Reads never delivered jobs: after a first one, ever more at a time.
 local function read_ahead(q, jobs)
-  local count = math.min(q.next - q.head, q.ahead and 2 * #q.ahead or 1, AHEAD)
+  local count = math.min(q.next - q.head, 2 * #q.ahead, AHEAD)
   local fields = {}
   for i = 1, count do
     fields[i] = string.format(':%d', q.head + i - 1)
@@ -39,26 +37,15 @@ local function next_job(k, q)
   elseif q.first ~= '' then
     return string.match(q.first, '^(%S+) (.*)$')
   end
-  local at = q.ahead and q.head - q.ahead_of + 1
-  if not at or at > #q.ahead then
+  if not q.ahead then
+    local job_id = redis.call('HGET', jobs, string.format(':%d', q.head))
+    q.ahead, q.ahead_of = {job_id}, q.head
+    return job_id, redis.call('HGET', jobs, job_id)
+  end
+  local at = q.head - q.ahead_of + 1
+  if at > #q.ahead then
     read_ahead(q, jobs)
     at = 1
   end
   return q.ahead[at], q.records[at]
-end
-
-local function pop_job(q, job_id)
-  q.waiting = q.waiting - 1
-  local popped = q.popped or {}
-  if q.back > 0 then
-    q.back, q.restored = q.back - 1, q.restored or {}
-    q.restored[#q.restored + 1], popped[#popped + 1] = job_id, job_id
-  elseif q.first ~= '' then
-    q.head, q.first = q.head + 1, ''
-    return
-  else
-    popped[#popped + 1], popped[#popped + 2] = job_id, string.format(':%d', q.head)
-    q.head = q.head + 1
-  end
-  q.popped = popped
 end

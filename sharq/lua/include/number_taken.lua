@@ -15,11 +15,5 @@ local function number_taken(k, out, batch, list, lease_ms, request_id)
   end
   redis.call('HSET', k.held, unpack(leased))
   redis.call('ZADD', k.leases, unpack(ends))
-  local ids, counted = {}, {}
-  for _, q in ipairs(list) do
-    if q.taken then
-      ids[#ids + 1], counted[q.id] = q.id, q.taken
-    end
-  end
-  count(k.counters, 'd', ids, counted)
+  count(k.counters, 'd', list, size)
 end

@@ -19,12 +19,3 @@ local function read_mark(marks, retention, member)
   end
   return nil
 end
-
--- Why `n` (empty: whoever holds the lease) does not entitle to a job that is not leased.
-local function refusal_of(marks, retention, member, n)
-  local mark_n, state = read_mark(marks, retention, member)
-  if state == FINISHED and (n == '' or n == mark_n) then
-    return ALREADY_FINISHED
-  end
-  return NOT_ACTIVE
-end

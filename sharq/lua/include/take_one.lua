@@ -15,7 +15,7 @@ local function take_one(k, out, batch, q, room)
     return room
   end
   pop_job(q, job_id)
-  q.tat, q.leased, q.taken = math.max(now, q.tat) + q.interval, q.leased + 1, (q.taken or 0) + 1
+  q.tat, q.leased, q.counted = math.max(now, q.tat) + q.interval, q.leased + 1, (q.counted or 0) + 1
   local _, left, attempt, payload = unpack_waiting(record)
   out[last + 1], out[last + 2], out[last + 3], out[last + 4] = q.id, job_id, false, left
   out[last + 5], out[last + 6], out[last + 7] = attempt + 1, q.waiting, payload

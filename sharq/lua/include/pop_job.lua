@@ -1,0 +1,17 @@
+-- Takes away the job that `next_job` has found: from the state at once, from elsewhere as is noted for
+-- `save_taken`: `popped` fields of the hash, `restored` jobs of those given back.
+local function pop_job(q, job_id)
+  q.waiting = q.waiting - 1
+  local popped = q.popped or {}
+  if q.back > 0 then
+    q.back, q.restored = q.back - 1, q.restored or {}
+    q.restored[#q.restored + 1], popped[#popped + 1] = job_id, job_id
+  elseif q.first ~= '' then
+    q.head, q.first = q.head + 1, ''
+    return
+  else
+    popped[#popped + 1], popped[#popped + 2] = job_id, string.format(':%d', q.head)
+    q.head = q.head + 1
+  end
+  q.popped = popped
+end

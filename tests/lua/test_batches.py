@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from sharq import results
+from sharq.identifiers import check_lease
 from sharq.operations import BATCH_BYTES
 from sharq.results import NewJob
 from tests.support.expiring import ExpiringQueue
-from tests.support.hands import new_job
+from tests.support.hands import TYPE, new_job
 
 MakeQueue = Callable[..., ExpiringQueue]
 
@@ -110,3 +112,16 @@ def test_an_extended_job_is_repeated_for_as_long_as_it_is_held(make_queue: MakeQ
     queue.advance(3_000)
     queue.sweep()
     assert [job.lease for job in queue.take(2, "r")] == [a.lease]
+
+
+def test_a_job_that_is_finished_twice_in_a_call_is_finished_once(queue: ExpiringQueue) -> None:
+    queue.put_many(new_job(job_id) for job_id in "ab")
+    a, b = queue.take(2)
+    leases = [check_lease(job.lease) for job in (a, b, a)]
+    ended = queue.run(queue.operations.finish_many(TYPE, leases))
+    assert [one.outcome for one in ended] == [
+        results.SUCCESS,
+        results.SUCCESS,
+        results.ALREADY_FINISHED,
+    ]
+    assert not queue.type_metrics().has_jobs

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sharq.call import Call
 from sharq.config import QueueSettings
+from sharq.identifiers import Lease
 from sharq.results import NewJob
 from tests.model.model import COUNTERS_KEPT, SERIAL_KEPT, JobName, Model, QueueName, expect
 from tests.support.expiring import ExpiringQueue
@@ -140,6 +141,17 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(pick=picks, token=tokens)
     def finish(self, pick: int, token: str) -> None:
         self._finish(*self._lease(pick, token))
+
+    @precondition(some_job_is_leased)
+    @rule(chosen=st.lists(st.tuples(picks, tokens), min_size=1, max_size=6))
+    def finish_many(self, chosen: list[tuple[int, str]]) -> None:
+        """Finish jobs of one type in one call, some of them perhaps twice."""
+        leases = [self._lease(pick, token) for pick, token in chosen]
+        queue_type = leases[0][0].queue_type
+        leases = [(name, n) for name, n in leases if name.queue_type == queue_type]
+        call = self.operations.finish_many(queue_type, [Lease(*name, n) for name, n in leases])
+        for (name, n), got in zip(leases, self._run(call), strict=True):
+            self.model.finish(name, n, got)
 
     @precondition(some_job_is_leased)
     @rule(pick=picks, token=tokens, delay=delays, counted=st.booleans())

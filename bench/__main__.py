@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
+    codec,
     cycle,
     dequeue,
     document,
@@ -30,7 +31,7 @@ from bench.report import Options, Progress, Target, summary
 SUBJECTS = {
     each.name: each
     for each in (
-        m.SUBJECT for m in (rest, push, latency, rate, cycle, dequeue, library, memory, idle)
+        m.SUBJECT for m in (rest, push, latency, rate, cycle, dequeue, library, codec, memory, idle)
     )
 }
 RESULTS = Path(__file__).parent / "results"

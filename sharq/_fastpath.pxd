@@ -25,6 +25,8 @@ cdef class Writer:
 cdef class Codec:
     cdef readonly str prefix
     cdef bytes _prefix
+    cdef bytes _registry
+    cdef bytes _wake
     cdef dict _heads
     cdef dict _tags
     cdef str _type
@@ -32,6 +34,7 @@ cdef class Codec:
     cdef Writer _out
 
     cdef bytes _head(self, bytes digest)
+    cdef int _channel(self, str server_id) except -1
     cdef int _meet(self, str queue_type) except -1
     cdef int _key(self, str queue_type, bytes suffix, str name) except -1
     cdef int _begin(self, str script, Py_ssize_t keys, Py_ssize_t arguments) except -1

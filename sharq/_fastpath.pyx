@@ -204,6 +204,8 @@ cdef class Codec:
     def __cinit__(self, str prefix not None, digests):
         self.prefix = prefix
         self._prefix = b"{" + prefix.encode()
+        self._registry = self._prefix + b"}" + TYPES
+        self._wake = self._prefix + b"}" + WAKE
         self._heads = {name: self._head(digest.encode()) for name, digest in digests.items()}
         self._tags = {}
         self._type = ""
@@ -261,10 +263,23 @@ cdef class Codec:
         return self._tag
 
     def registry(self):
-        return self._prefix + b"}" + TYPES
+        return self._registry
 
-    def channel(self, str server_id):
-        return self._prefix + b"}" + WAKE + server_id.encode()
+    def channel(self, str server_id not None):
+        return self._wake + server_id.encode()
+
+    cdef int _channel(self, str server_id) except -1:
+        cdef Py_ssize_t size = 0
+        cdef const char* text = PyUnicode_AsUTF8AndSize(server_id, &size)
+        cdef Py_ssize_t wake_size = PyBytes_GET_SIZE(self._wake)
+        cdef Writer out = self._out
+        cdef char* at = put_line(out.room(wake_size + size + 25), b"$", wake_size + size)
+        at = put(at, PyBytes_AS_STRING(self._wake), wake_size)
+        at = put(at, text, size)
+        at[0] = b"\r"
+        at[1] = b"\n"
+        out.used = at + 2 - out.data
+        return 0
 
     def woken_type(self, bytes message not None):
         cdef bytes head = self._prefix + b":"
@@ -351,7 +366,7 @@ cdef class Codec:
         if server_id is None:
             out.nothing()
         else:
-            out.blob(self.channel(server_id))
+            self._channel(server_id)
         if request_id is None and server_id is not None:
             out.integer(seq)
         else:
@@ -468,7 +483,7 @@ cdef class Codec:
     def hand_on(self, str queue_type, str server_id not None):
         self._begin("hand_on", 3, 1)
         self._waiting_keys(queue_type)
-        self._out.blob(self.channel(server_id))
+        self._channel(server_id)
         return self._out.take()
 
     def interval(self, str queue_type, str queue_id, int64_t interval,
@@ -503,7 +518,7 @@ cdef class Codec:
     def list_types(self, str cursor, int64_t count):
         cdef Writer out = self._out
         self._begin("list_types", 1, 2)
-        out.blob(self.registry())
+        out.blob(self._registry)
         out.word(cursor)
         out.integer(count)
         return out.take()
@@ -514,7 +529,7 @@ cdef class Codec:
         self._begin("offer", 3, 5)
         self._waiting_keys(queue_type)
         self._key(queue_type, QUEUE, "")
-        out.blob(self.channel(server_id))
+        self._channel(server_id)
         out.integer(wanted)
         out.integer(offered)
         out.integer(offer_ms)
@@ -543,7 +558,7 @@ cdef class Codec:
     def register(self, str queue_type):
         cdef Writer out = self._out
         self._begin("register", 1, 1)
-        out.blob(self.registry())
+        out.blob(self._registry)
         out.word(queue_type)
         return out.take()
 
@@ -617,7 +632,7 @@ cdef class Codec:
     def unregister(self, str queue_type, int64_t age):
         cdef Writer out = self._out
         self._begin("unregister", 1, 2)
-        out.blob(self.registry())
+        out.blob(self._registry)
         out.word(queue_type)
         out.integer(age)
         return out.take()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 from collections.abc import Iterable
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import sharq
 from bench import document, latency, picture
+from bench.codec import cases
 from bench.load import KINDS, Answers, Connection, Order, Talk
 from bench.peers import install
 from bench.report import Column, Series, Table, Target, summary
@@ -256,3 +259,19 @@ def test_an_environment_that_cannot_be_made_says_why(
         install.environment("peer", [f"{tmp_path}/no-such-package"], said.append)
     assert said == ["installing peer"]
     assert not (tmp_path / "peer" / "complete").exists()
+
+
+def test_every_function_of_the_codec_is_measured_beside_plain_python() -> None:
+    stub = ast.parse((Path(sharq.__file__).parent / "_fastpath.pyi").read_text("utf-8"))
+    functions = {node.name for node in stub.body if isinstance(node, ast.FunctionDef)}
+    for node in stub.body:
+        if isinstance(node, ast.ClassDef):
+            functions |= {
+                f"{node.name}.{inner.name}"
+                for inner in node.body
+                if isinstance(inner, ast.FunctionDef)
+                if not inner.decorator_list and not inner.name.startswith("_")
+            }
+    measured = list(cases())
+    assert functions <= {case.name.partition(",")[0] for case in measured}
+    assert [case.name for case in measured if case.compiled() != case.plain()] == []

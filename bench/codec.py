@@ -1,0 +1,378 @@
+"""What each function of the codec takes, beside plain Python that gives the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import hiredis
+import msgspec
+
+from bench.report import Column, Options, Progress, Subject, Table, median
+from bench.store import PAYLOAD, PREFIX
+from sharq._fastpath import (
+    Batch,
+    Codec,
+    is_name,
+    json_depth,
+    json_dump,
+    json_value,
+    lease_parts,
+    name_of,
+)
+from sharq.results import Lease, NewJob
+from sharq.script_loading import pack
+from sharq.scripts import Scripts
+
+_BATCH: Final = 32
+_DEEPEST: Final = 500
+
+_SAMPLE: Final = 0.004
+"""Seconds for which a function is called to take one sample."""
+
+_NAMES = ("mail", "tenant-1", "96c82500-9f88-11e3-bb98-22000ac6964a")
+_N = "1800000000000000"
+_JOBS = [
+    NewJob("mail", f"tenant-{n}", f"96c82500-{n}", PAYLOAD, 1000, 3, 5000) for n in range(_BATCH)
+]
+_LEASES = [Lease("mail", job.queue_id, job.job_id, _N) for job in _JOBS]
+_REPLY: list[int | bytes] = [0, 3]
+for _job in _JOBS:
+    _REPLY += [_job.queue_id.encode(), _job.job_id.encode(), _N.encode(), b"-1", 1, 4, PAYLOAD]
+_VALUE = {"to": "+15550100", "text": "Your code is 1234", "tags": ["a", "b"], "n": 3, "ok": True}
+_TEXT = json.dumps([_VALUE] * 50).encode()
+
+# Arguments for each call, all different, so that it shows where each of them goes.
+_CALLS: Final[dict[str, tuple[Any, ...]]] = {
+    "claim_sweep": (900,),
+    "clear": ("mail", "tenant-1", 86_400_000, False),
+    "dequeue": ("mail", 32, 60_000, 262_144, "r-1", ".s1", 7),
+    "enqueue": (*_NAMES, PAYLOAD, 1000, -1, 5000),
+    "enqueue_many": ("mail", _JOBS),
+    "extend": (*_NAMES, _N, 500, 3_600_000),
+    "extend_many": ("mail", _LEASES, 500, 3_600_000),
+    "finish": (*_NAMES, _N, 3_600_000, 86_400_000),
+    "finish_many": ("mail", _LEASES, 3_600_000, 86_400_000),
+    "hand_on": ("mail", ".s1"),
+    "interval": ("mail", "tenant-1", 250, 86_400_000),
+    "interval_reset": ("mail", "tenant-1", 86_400_000),
+    "list_queues": ("mail", True, "42", 1000),
+    "list_types": ("42", 1000),
+    "offer": ("mail", ".s1", 50, 20, 250),
+    "ping": (),
+    "queue_length": ("mail", "tenant-1"),
+    "queue_metrics": ("mail", "tenant-1"),
+    "register": ("mail",),
+    "release": (*_NAMES, _N, 250, True, 3_600_000, 86_400_000),
+    "release_many": ("mail", _LEASES, 250, True, 3_600_000, 86_400_000),
+    "requeue": ("mail", 100, 3_600_000, 86_400_000),
+    "status": (*_NAMES, 3_600_000),
+    "type_metrics": ("mail",),
+    "unregister": ("mail", 900_000),
+}
+
+
+class Case(NamedTuple):
+    """A function of the codec, and Python that gives the same; neither takes arguments."""
+
+    name: str
+    compiled: Callable[[], Any]
+    plain: Callable[[], Any]
+
+
+def cases() -> Iterator[Case]:
+    """Every function of the codec that does more than to show what it holds."""
+    codec = Codec(PREFIX, Scripts().digests)
+    for name, arguments in _CALLS.items():
+        yield _case(f"Codec.{name}", getattr(codec, name), _plain_call(codec, name), *arguments)
+    prefix = f"{{{PREFIX}:"
+    yield _case("Codec.tag", codec.tag, lambda name: f"{prefix}{name}}}".encode(), "mail")
+    yield _case("Codec.registry", codec.registry, _template(codec.registry(), {}))
+    yield _case(
+        "Codec.channel", codec.channel, _template(codec.channel(".s1"), {"a": ".s1"}), ".s1"
+    )
+    waiting = _words(codec.hand_on("mail", ".s1"))[5]
+    yield _case("Codec.woken_type", codec.woken_type, _plain_woken_type(waiting), waiting)
+    yield from _reply_cases()
+    yield from _text_cases()
+
+
+def run(progress: Progress, options: Options) -> list[Table]:
+    each = list(cases())
+    progress.begin("codec", options.rounds * len(each))
+    samples: dict[str, list[tuple[float, float]]] = {case.name: [] for case in each}
+    for case in each:
+        if case.compiled() != case.plain():
+            raise RuntimeError(f"The plain Python for {case.name} gives something else.")
+    for _ in range(options.rounds):
+        for case in each:
+            progress.step(case.name)
+            samples[case.name].append((_nanoseconds(case.compiled), _nanoseconds(case.plain)))
+    progress.end()
+    rows = [
+        (
+            name,
+            median([compiled for compiled, _ in taken]),
+            median([plain for _, plain in taken]),
+            median([plain / compiled for compiled, plain in taken]),
+        )
+        for name, taken in samples.items()
+    ]
+    return [
+        Table(
+            "The codec beside plain Python",
+            (Column("function"), Column("codec ns"), Column("Python ns"), Column("ratio", 1)),
+            rows,
+            (
+                f"Nanoseconds a call, medians of {options.rounds} rounds.",
+                f"Calls of many and batches have {_BATCH} jobs, JSON text {len(_TEXT):,} bytes.",
+                "Python uses f-strings, re, json and msgspec.",
+            ),
+        )
+    ]
+
+
+def _case(
+    name: str, compiled: Callable[..., Any], plain: Callable[..., Any], *arguments: Any
+) -> Case:
+    return Case(name, partial(compiled, *arguments), partial(plain, *arguments))
+
+
+def _nanoseconds(call: Callable[[], Any]) -> float:
+    calls = 0
+    began = time.perf_counter()
+    end = began + _SAMPLE
+    while (now := time.perf_counter()) < end:
+        for _ in range(10):
+            call()
+        calls += 10
+    return (now - began) * 1e9 / calls
+
+
+# ---- calls of the store ----
+
+
+def _plain_call(codec: Codec, name: str) -> Callable[..., bytes]:
+    """Python that packs the same call, with an f-string for each word that depends on something.
+
+    It is made from what the codec packs: no key is spelled here, and nothing here has to change
+    when a script takes other keys.
+    """
+    arguments = _CALLS[name]
+    places = {f"a{n}": value for n, value in enumerate(arguments)}
+    rows = next((value for value in arguments if isinstance(value, list)), None)
+    if rows is None:
+        words = [_expression(word, places) for word in _words(getattr(codec, name)(*arguments))]
+    else:
+        without, with_one = (
+            _words(getattr(codec, name)(*(part if each is rows else each for each in arguments)))
+            for part in ([], rows[:1])
+        )
+        of_row = {f"row.{field}": value for field, value in rows[0]._asdict().items()}
+        looped = [_expression(word, of_row) for word in with_one[len(without) :]]
+        at = arguments.index(rows)
+        words = [_expression(word, places) for word in without]
+        words.append(f"*[word for row in a{at} for word in ({', '.join(looped)})]")
+    return _function(places, f"pack({', '.join(words)})")
+
+
+def _template(text: bytes, places: dict[str, str]) -> Callable[..., bytes]:
+    return _function(places, f"{_expression(text, places)}.encode()")
+
+
+def _function(places: dict[str, Any], source: str) -> Callable[..., bytes]:
+    function: Callable[..., bytes] = eval(f"lambda {', '.join(places)}: {source}", {"pack": _pack})
+    return function
+
+
+def _expression(word: bytes, places: dict[str, Any]) -> str:
+    """A word of a call as an expression of the arguments."""
+    text = word.decode()
+    for place, value in places.items():
+        if value == word or (str(value) == text and not isinstance(value, bool)):
+            return place
+    if not text.startswith("{"):
+        return repr(text)
+    text = text.replace("{", "{{").replace("}", "}}")
+    for place, value in places.items():
+        if isinstance(value, str):
+            text = re.sub(rf":{re.escape(value)}(?=$|}})", f":{{{place}}}", text)
+    return f"f{text!r}"
+
+
+def _pack(*words: str | bytes | int) -> bytes:
+    return pack(*[word if isinstance(word, bytes) else str(word).encode() for word in words])
+
+
+def _words(packed: bytes) -> list[bytes]:
+    reader = hiredis.Reader()
+    reader.feed(packed)
+    words: list[bytes] = reader.gets()
+    return words
+
+
+def _plain_woken_type(waiting: bytes) -> Callable[[bytes], str | None]:
+    pattern = re.compile(re.escape(waiting).replace(b"mail", b"(.*)"))
+
+    def woken_type(message: bytes) -> str | None:
+        match = pattern.fullmatch(message)
+        return match[1].decode("ascii", "replace") if match else None
+
+    return woken_type
+
+
+# ---- replies ----
+
+
+class _PlainBatch:
+    """A batch as it would be written in Python."""
+
+    def __init__(self, queue_type: str, reply: list[Any]) -> None:
+        kinds = (bytes, bytes, bytes, bytes, int, int, bytes)
+        rows = [reply[at : at + 7] for at in range(2, len(reply), 7)]
+        for row in rows:
+            for value, kind in zip(row, kinds, strict=True):
+                if type(value) is not kind:
+                    raise ValueError("this is no answer of a dequeue")
+        self.queue_type = queue_type
+        self.rows = rows
+
+    def lease(self, row: list[Any]) -> str:
+        return f"{self.queue_type}/{row[0].decode()}/{row[1].decode()}/{row[2].decode()}"
+
+    def leases(self, start: int, stop: int) -> list[str]:
+        return [self.lease(row) for row in self.rows[start:stop]]
+
+    def jobs(self) -> list[tuple[Any, ...]]:
+        return [
+            (row[0].decode(), row[1].decode(), self.lease(row), int(row[3]), *row[4:])
+            for row in self.rows
+        ]
+
+    def job_json(self, row: list[Any]) -> bytes:
+        return (
+            b'"queue_id":"%b","job_id":"%b","payload":%b,"requeues_remaining":%b,'
+            b'"current_queue_length":%d,"lease":"%b"'
+            % (row[0], row[1], row[6], row[3], row[5], self.lease(row).encode())
+        )
+
+    def to_json(self) -> bytes:
+        return b'{"status":"success",%b}' % self.job_json(self.rows[0])
+
+    def to_json_list(self) -> bytes:
+        jobs = b",".join([b"{%b}" % self.job_json(row) for row in self.rows])
+        return b'{"status":"success","jobs":[%b]}' % jobs
+
+    def jobs_json(self, start: int, stop: int, lease_ms: int) -> bytes:
+        jobs = [
+            b'{%b,"attempt":%d,"lease_ms":%d}' % (self.job_json(row), row[4], lease_ms)
+            for row in self.rows[start:stop]
+        ]
+        return b"[%b]" % b",".join(jobs)
+
+
+def _reply_cases() -> Iterator[Case]:
+    batch, plain = Batch("mail", _REPLY), _PlainBatch("mail", _REPLY)
+
+    def jobs() -> list[tuple[Any, ...]]:
+        return [
+            (
+                *(job.queue_id, job.job_id, job.lease, job.requeues_remaining),
+                *(job.attempt, job.current_queue_length, job.payload),
+            )
+            for job in Batch("mail", _REPLY).jobs
+        ]
+
+    yield Case(
+        "Batch", lambda: len(Batch("mail", _REPLY)), lambda: len(_PlainBatch("mail", _REPLY).rows)
+    )
+    yield Case("Batch.jobs", jobs, lambda: _PlainBatch("mail", _REPLY).jobs())
+    yield Case(
+        "Batch.part",
+        lambda: len(batch.part(8, 24)),
+        lambda: len(_PlainBatch("mail", _REPLY[:2] + _REPLY[2 + 8 * 7 : 2 + 24 * 7]).rows),
+    )
+    yield _case("Batch.leases", batch.leases, plain.leases, 0, _BATCH)
+    yield _case("Batch.to_json", batch.to_json, plain.to_json)
+    yield _case("Batch.to_json_list", batch.to_json_list, plain.to_json_list)
+    yield _case("Batch.jobs_json", batch.jobs_json, plain.jobs_json, 0, _BATCH, 60_000)
+
+
+# ---- names and JSON ----
+
+_NAME = r"[A-Za-z0-9_-]{1,100}"
+_name = re.compile(_NAME)
+_name_in_bytes = re.compile(_NAME.encode())
+_lease = re.compile(rf"({_NAME})/({_NAME})/({_NAME})/([0-9]{{1,19}})")
+_raw_decoder = msgspec.json.Decoder(msgspec.Raw)
+
+
+def _plain_is_name(value: object) -> bool:
+    return isinstance(value, str) and _name.fullmatch(value) is not None
+
+
+def _plain_name_of(text: bytes) -> str | None:
+    return text.decode() if _name_in_bytes.fullmatch(text) else None
+
+
+def _plain_lease_parts(value: object) -> tuple[str | Any, ...] | None:
+    match = _lease.fullmatch(value) if isinstance(value, str) else None
+    return match.groups() if match else None
+
+
+def _plain_depth(text: bytes) -> int:
+    depth = deepest = 0
+    for token in re.findall(rb'"(?:[^"\\\\]|\\\\.)*"|[\[\]{}]', text):
+        if token in (b"[", b"{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token in (b"]", b"}"):
+            depth -= 1
+    return deepest
+
+
+def _plain_value(text: bytes, deepest: int) -> bytes | None:
+    if text.count(b"[") + text.count(b"{") > deepest and _plain_depth(text) > deepest:
+        return None
+    try:
+        text.decode()
+        return bytes(_raw_decoder.decode(text))
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        return None
+
+
+def _plain_dump(value: Any, deepest: int) -> bytes:
+    _look_through(value, deepest)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _look_through(value: Any, deepest: int) -> None:
+    if value is None or isinstance(value, str | int | float):
+        return
+    if not isinstance(value, dict | list | tuple):
+        raise ValueError(type(value).__name__)
+    if deepest == 0:
+        raise OverflowError
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        raise ValueError
+    for item in value.values() if isinstance(value, dict) else value:
+        _look_through(item, deepest - 1)
+
+
+def _text_cases() -> Iterator[Case]:
+    token = "/".join((*_NAMES, _N))
+    yield _case("is_name", is_name, _plain_is_name, _NAMES[2])
+    yield _case("name_of", name_of, _plain_name_of, _NAMES[2].encode())
+    yield _case("lease_parts", lease_parts, _plain_lease_parts, token)
+    yield _case("json_depth", json_depth, _plain_depth, _TEXT)
+    yield _case("json_value, 45 bytes", json_value, _plain_value, PAYLOAD, _DEEPEST)
+    yield _case("json_value", json_value, _plain_value, _TEXT, _DEEPEST)
+    yield _case("json_dump, one object", json_dump, _plain_dump, _VALUE, _DEEPEST)
+    yield _case("json_dump", json_dump, _plain_dump, [_VALUE] * 50, _DEEPEST)
+
+
+SUBJECT = Subject("codec", "each function of the codec beside plain Python", run)

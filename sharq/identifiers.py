@@ -64,7 +64,7 @@ def check_requeue_limit(value: Any) -> int:
 def find_lease(token: Any) -> Lease | None:
     """Return the parts of a well-formed lease token, or None."""
     parts = _lease_parts(token)
-    return None if parts is None else Lease(*parts)
+    return None if parts is None else Lease._make(parts)
 
 
 def check_lease(token: Any) -> Lease:

@@ -847,3 +847,29 @@ def test_types_beyond_number_are_told_apart() -> None:
         for number in range(10_000):
             assert codec.tag(f"t{number}") == b"{p:t%d}" % number
     assert codec.queue_length("t9", "q") == Codec("p", DIGESTS).queue_length("t9", "q")
+
+
+@pytest.mark.parametrize(
+    "row", [(), ("mail", "bob", "j1"), (*NewJob("mail", "bob", "j1", b"1", 0, -1), 8), ["mail"] * 7]
+)
+def test_a_row_of_another_size_is_refused(row: Any) -> None:
+    for call in (
+        lambda: CODEC.enqueue_many("mail", [row]),
+        lambda: CODEC.finish_many("mail", [row], 1, 1),
+    ):
+        with pytest.raises(TypeError, match="expected a tuple of"):
+            call()
+
+
+@pytest.mark.parametrize("lead", range(0x80, 0x100))
+def test_utf_8_is_told_as_python_tells_it(lead: int) -> None:
+    """Each lead byte with the second bytes at the edges, and one byte more or less."""
+    for second in (0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0):
+        for more in range(4):
+            text = bytes([0x22, lead, second, *[0x80] * more, 0x22])
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                assert json_value(text, 0) is None
+            else:
+                assert json_value(text, 0) == text

@@ -107,7 +107,7 @@ verb_smoke() { # build the wheel and try it in an empty environment without a co
 }
 
 verb_clean() { # remove everything that was made
-    rm -rf .venv build dist sharq.egg-info sharq/*.so server/*.so .coverage .coverage.* \
+    rm -rf .venv .peers build dist sharq.egg-info sharq/*.so server/*.so .coverage .coverage.* \
         .hypothesis .mypy_cache .pytest_cache .ruff_cache
     find bench docs examples server sharq tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 }

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+import traceback
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,8 +54,16 @@ def main() -> int:
     results: dict[str, Any] = {}
     targets: list[Target] = []
     began = time.monotonic()
+    failed = []
     for subject in chosen:
-        findings = subject.run(progress, options)
+        try:
+            findings = subject.run(progress, options)
+        except Exception:
+            # What the others find out is not lost for it.
+            progress.end()
+            traceback.print_exc()
+            failed.append(subject.name)
+            continue
         results[subject.name] = [table.to_json() for table in findings.tables]
         targets += findings.targets
         for table in findings.tables:
@@ -67,13 +76,16 @@ def main() -> int:
         "seconds": round(time.monotonic() - began),
         "machine": facts,
         "options": asdict(options),
+        "failed": failed,
         "targets": [target.to_json() for target in targets],
         "results": results,
     }
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     picture.draw(result, path.with_suffix(".png"))
     print(f"\n{result['seconds']} s; also in {path} and, as a picture, in {path.stem}.png")
-    return 0
+    if failed:
+        print(f"Failed: {', '.join(failed)}; see above.")
+    return 1 if failed else 0
 
 
 def _print_facts(facts: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.peers import original
-from bench.peers.install import Missing
+from bench.peers.failures import FAILURES, reason
 from bench.processes import ALWAYS, NO_LOG
 from bench.report import Column, Findings, Options, Progress, Series, Subject, Table, Target
 from tests.support.stores import PrivateStore
@@ -37,8 +37,8 @@ def run(progress: Progress, options: Options) -> Findings:
         try:
             pythons["original"] = str(original.prepare(progress.say).python)
             without = ""
-        except Missing as error:
-            without = str(error)
+        except FAILURES as error:
+            without = reason(error)
     cases: dict[tuple[str, str], _Case] = {}
     with ExitStack() as held:
         for whose, python in pythons.items():
@@ -50,7 +50,12 @@ def run(progress: Progress, options: Options) -> Findings:
         for _ in range(options.rounds):
             for key, case in cases.items():
                 progress.step(" ".join(key))
-                _measure(case)
+                try:
+                    _measure(case)
+                except FAILURES as error:
+                    if key[0] == "SharQ":
+                        raise
+                    without = reason(error)
     progress.end()
     ours = cases["SharQ", "no log"].speeds["all"]
     theirs = cases.get(("original", "no log"))

@@ -18,6 +18,8 @@ _ROW = 24
 _EDGE = 24
 _TITLE = 44
 _LEAST, _MOST = 0.1, 100.0
+_JUST_MET = 1.2
+"""The length of a bar whose target is 0, and which is neither better nor worse by any factor."""
 
 _PAPER = "#ffffff"
 _INK = "#1f2933"
@@ -87,7 +89,7 @@ def _target_bar(target: dict[str, Any]) -> _Bar:
         return _Bar(label, math.nan, _FAINT, f"not measured ({sign} {wanted})")
     margin = target["margin"]
     if margin is None:
-        margin = _MOST if target["met"] else _LEAST
+        margin = _JUST_MET if target["met"] else 1 / _JUST_MET
     text = f"{amount(target['reached'], target['unit'])} ({sign} {wanted})"
     return _Bar(label, _place(margin), _MET if target["met"] else _MISSED, text)
 
@@ -145,7 +147,7 @@ def _panel(
     left, right = _EDGE + _LABEL, _WIDTH - _EDGE - _VALUE
     span = right - left
     sheet.text(_EDGE, top, title, 14)
-    top += _TITLE
+    top += _TITLE if marks else _TITLE - 16
     bottom = top + len(bars) * _ROW
     for place, text in marks.items():
         x = left + place * span

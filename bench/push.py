@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from bench import ceiling
-from bench.peers.install import Missing
+from bench.peers.failures import FAILURES, reason
 from bench.peers.registry import BULLMQ, PEERS, Peer, Ready
 from bench.peers.run import Running, Workers, running
 from bench.processes import ALWAYS, NO_LOG, Stand, stand
@@ -109,8 +108,8 @@ def _start(held: ExitStack, rival: _Rival, progress: Progress) -> None:
             at_work = held.enter_context(running(rival.peer, ready, store == "always"))
             at_work[1].pause()
             rival.at_work[store] = at_work
-    except (Missing, OSError, RuntimeError, subprocess.SubprocessError) as error:
-        rival.missing = str(error)
+    except FAILURES as error:
+        rival.missing = reason(error)
 
 
 def _compete(rival: _Rival, progress: Progress) -> None:
@@ -122,8 +121,8 @@ def _compete(rival: _Rival, progress: Progress) -> None:
         workers.resume()
         try:
             rival.speeds[store].add(peer.cycles(rival.peer.jobs))
-        except (Missing, OSError, subprocess.SubprocessError) as error:
-            rival.missing = str(error)
+        except FAILURES as error:
+            rival.missing = reason(error)
         finally:
             workers.pause()
 

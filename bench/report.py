@@ -227,8 +227,9 @@ def summary(targets: Sequence[Target]) -> Table:
 
 def amount(value: float, unit: str) -> str:
     """A value with its unit, with three digits or more."""
-    digits = 0 if value == round(value) or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f} {unit}".rstrip()
+    whole = value == round(value) or abs(value) >= 100
+    digits = 0 if whole else 1 if abs(value) >= 10 and unit != "%" else 2
+    return f"{value:,.{digits}f}{'' if unit.startswith('/') else ' '}{unit}".rstrip()
 
 
 def _words(table: Table) -> list[bool]:

@@ -10,7 +10,7 @@ from typing import Any
 from bench.http_load import generator, load
 from bench.load import Order, Outcome
 from bench.peers import original
-from bench.peers.install import Missing
+from bench.peers.failures import FAILURES, reason
 from bench.processes import ALWAYS, NO_LOG, serving, stand
 from bench.report import Column, Findings, Options, Progress, Series, Subject, Table, Target
 from bench.store import StoreCalls, new_job
@@ -60,14 +60,14 @@ def run(progress: Progress, options: Options) -> Findings:
                 progress.say("the original's server")
                 cases |= _originals(held, progress, options.rounds)
                 without = ""
-            except Missing as error:
-                without = str(error)
+            except FAILURES as error:
+                without = reason(error)
         progress.begin("rest", sum(case.rounds for case in cases.values()))
         for number in range(options.rounds):
             for key, case in cases.items():
                 if number < case.rounds:
                     progress.step(" ".join(key))
-                    _measure(key, case)
+                    without = _measure(key, case) or without
         progress.end()
     return Findings([_table(cases, options.rounds, without)], _targets(cases, without))
 
@@ -120,14 +120,22 @@ def _originals(held: ExitStack, progress: Progress, rounds: int) -> dict[Key, _C
     return cases
 
 
-def _measure(key: Key, case: _Case) -> None:
-    outcome: Outcome = load(case.order)
+def _measure(key: Key, case: _Case) -> str:
+    """Measure a case once; why that could not be done, of the original, else nothing."""
+    try:
+        outcome: Outcome = load(case.order)
+    except FAILURES as error:
+        if key[0] != "original":
+            raise
+        case.speeds.add(None)
+        return f"{key[1]}: {reason(error)}"
     if outcome.others and key[0] != "original":
         raise RuntimeError(f"{' '.join(key)}: the server answered {outcome.others}")
     case.speeds.add(outcome.answers)
     case.busy.add(100 * outcome.busy)
     if case.refill is not None:
         case.refill(int(outcome.answers * case.order.seconds / 2))
+    return ""
 
 
 def _ratio(cases: dict[Key, _Case], mine: Key, other: Key) -> float | None:
@@ -187,7 +195,7 @@ def _targets(cases: dict[Key, _Case], without: str) -> list[Target]:
     def target(what: str, other: Key, of: str, wanted: float) -> Target:
         ratio = _ratio(cases, mine(what), other)
         speed = cases[mine(what)].speeds.median or 0
-        remark = f"{speed:,.0f}/s" if ratio is not None else without
+        remark = f"{speed:,.0f}/s" if ratio is not None else without or "no figure"
         return Target("REST " + what, f"ratio to {of}", wanted, ratio, "times", remark=remark)
 
     targets = []

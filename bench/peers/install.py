@@ -10,14 +10,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bench.peers.failures import Missing
+
 FOLDER = Path(__file__).parents[2] / ".peers"
 _TIMEOUT = 300.0
 
 Say = Callable[[str], None]
-
-
-class Missing(Exception):
-    """A peer cannot be had here; says why in a few words."""
 
 
 def environment(name: str, packages: Sequence[str], say: Say, alone: Sequence[str] = ()) -> Path:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import redis
 
-from bench.peers.install import Missing, Say, environment, python_versions
+from bench.peers.failures import Missing
+from bench.peers.install import Say, environment, python_versions
 from bench.waiting import wait_until
 from tests.support.stores import PrivateStore, free_port
 

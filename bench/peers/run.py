@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from bench.peers.install import Missing, program
+from bench.peers.failures import FAILURES, Missing, reason
+from bench.peers.install import program
 from bench.peers.registry import Peer, Ready
 from bench.waiting import wait_until
 from tests.support.stores import PrivateStore
@@ -125,8 +126,8 @@ def running(peer: Peer, ready: Ready, durable: bool) -> Iterator[tuple[Running, 
         try:
             try:
                 here.cycles(_WARM_UP)
-            except (Missing, subprocess.TimeoutExpired) as error:
-                raise Missing(f"{error}; {workers.last_words()}") from error
+            except FAILURES as error:
+                raise Missing(f"{reason(error)}; {workers.last_words()}") from error
             yield here, workers
         finally:
             workers.close()

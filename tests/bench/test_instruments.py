@@ -12,7 +12,7 @@ import pytest
 from bench import ceiling, push_cycles
 from bench.http_load import load
 from bench.load import Order
-from bench.peers.install import Missing
+from bench.peers.failures import Missing
 from bench.peers.registry import Peer, Ready
 from bench.peers.run import running
 from bench.processes import Stand, stand

@@ -150,12 +150,12 @@ async def drive(order: Order) -> Outcome:
     answers = Answers()
     lost = asyncio.Event()
     transports = []
+    answers.begin()
     for _ in range(order.connections):
         transport, _ = await loop.create_connection(
             lambda: Connection(KINDS[order.kind](order), answers, lost.set), "127.0.0.1", order.port
         )
         transports.append(transport)
-    answers.begin()
     await asyncio.sleep(order.seconds)
     outcome = answers.outcome()
     if lost.is_set():

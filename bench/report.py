@@ -115,10 +115,10 @@ class Progress:
         self._live = sys.stderr.isatty()
 
     def begin(self, subject: str, total: int) -> None:
-        """A subject of `total` steps begins."""
-        self._subject, self._total, self._done = subject, total, 0
-        if not self._live:
+        """A subject of `total` steps begins, or the part of it whose steps can be counted."""
+        if not self._live and subject != self._subject:
             print(f"{subject} …", file=sys.stderr, flush=True)
+        self._subject, self._total, self._done = subject, total, 0
 
     def step(self, what: str) -> None:
         """The next step begins."""

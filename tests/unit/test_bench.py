@@ -138,9 +138,8 @@ def test_the_summary_says_what_was_missed_and_what_is_not_known() -> None:
 
 
 def test_a_ratio_is_taken_within_each_round() -> None:
-    # The ratio of the medians would be 30/3.
-    assert Series([10.0, 30.0, 50.0]).ratio_to(Series([5.0, 3.0, 1.0])) == 10
-    assert Series([10.0, 30.0, 600.0]).ratio_to(Series([10.0, 10.0, 3.0])) == 3
+    # The ratio of the medians would be 20 / 3.
+    assert Series([10.0, 30.0, 20.0]).ratio_to(Series([5.0, 3.0, 1.0])) == 10
 
 
 def test_rounds_that_one_of_both_lacks_have_no_ratio() -> None:
@@ -225,11 +224,11 @@ def test_a_receipt_is_paired_with_the_readiness_before_it() -> None:
         ("q2", 60_000),
         ("q1", READY * 1_000 + 700),
         ("q2", READY * 1_000 + 500_300),
-        ("q1", READY * 1_000 + 1_002_000),
+        ("q1", READY * 1_000 + 1_000_000),
     ]
     sample = latency.match(schedule, receipts, 0.0)
-    assert sample.latencies == pytest.approx([0.3, 0.7, 2.0])
-    assert sample.rate == pytest.approx(2 / 1.0013)
+    assert sample.latencies == pytest.approx([0.0, 0.3, 0.7])
+    assert sample.rate == pytest.approx(2 / 0.9993)
 
 
 def test_the_distance_of_the_clocks_is_taken_out() -> None:

@@ -12,8 +12,11 @@ _TYPE = "bench"
 _SERVER = ".bench"
 _QUEUES = 1_000
 _JOBS = 3_200
-_BATCHES = {"one by one": 1, "batches of 32": 32}
-_WANTED_US = {"one by one": 40, "batches of 32": 25}
+_BATCHES = {"one by one, REST": 1, "one by one, push": 1, "batches of 32, push": 32}
+_PLAIN = "one by one, REST"
+"""The way whose dequeue is not a server's dispatch: it waits for nothing and is not repeated."""
+
+_WANTED_US = {"one by one, REST": 40, "one by one, push": 40, "batches of 32, push": 25}
 _LIMITS = {"1 ms": 1, "none": 0}
 _STEPS = ("enqueue", "dequeue", "finish")
 _seqs = itertools.count(1)
@@ -31,7 +34,7 @@ def run(progress: Progress, options: Options) -> Findings:
         for _ in range(options.rounds):
             for way, limit in samples:
                 progress.step(f"{way}, limit {limit}")
-                samples[way, limit].append(_round(store, _BATCHES[way], _LIMITS[limit]))
+                samples[way, limit].append(_round(store, way, _LIMITS[limit]))
     progress.end()
     costs = {
         key: [_middle(step) for step in zip(*each, strict=True)] for key, each in samples.items()
@@ -39,9 +42,10 @@ def run(progress: Progress, options: Options) -> Findings:
     return Findings([_table(costs, options.rounds)], _targets(costs))
 
 
-def _round(store: BenchStore, batch: int, interval: int) -> list[Cost]:
+def _round(store: BenchStore, way: str, interval: int) -> list[Cost]:
     """What each step costs a job. Afterwards no job is left."""
     operations = store.operations
+    batch = _BATCHES[way]
     jobs = [new_job(_TYPE, f"queue-{n % _QUEUES}", interval) for n in range(_JOBS)]
     if batch == 1:
         enqueues = [operations.enqueue(job) for job in jobs]
@@ -49,10 +53,13 @@ def _round(store: BenchStore, batch: int, interval: int) -> list[Cost]:
     else:
         bulks = [operations.enqueue_many(_TYPE, part) for part in parts(jobs, batch)]
         _, enqueue = store.measure(bulks)
-    dispatches = [
-        operations.dispatch(_TYPE, batch, _SERVER, next(_seqs), None) for _ in range(_JOBS // batch)
+    dequeues = [
+        operations.dequeue(_TYPE)
+        if way == _PLAIN
+        else operations.dispatch(_TYPE, batch, _SERVER, next(_seqs), None)
+        for _ in range(_JOBS // batch)
     ]
-    batches, dequeue = store.measure(dispatches)
+    batches, dequeue = store.measure(dequeues)
     leases = [
         Lease(_TYPE, job.queue_id, job.job_id, job.lease.rpartition("/")[2])
         for each in batches
@@ -93,8 +100,8 @@ def _table(costs: dict[Key, list[Cost]], rounds: int) -> Table:
         rows,
         (
             f"Microseconds a job, medians of {rounds} rounds of {_JOBS:,} jobs in {_QUEUES:,}",
-            "queues. A dequeue is one of a server, which is registered as waiting for what it does",
-            "not get.",
+            "queues. By push a dequeue is a server's dispatch, whose answer is kept for a while,",
+            "and which registers the server as waiting for what it does not get.",
         ),
     )
 

@@ -32,7 +32,9 @@ def test_a_run_prints_tables_and_leaves_a_file_and_a_picture(
     code, result = run(["cycle", "--rounds", "1"], tmp_path, monkeypatch)
     assert code == 0
     assert list(result["results"]) == ["cycle"]
-    assert {target["figure"] for target in result["targets"]} == {"one by one", "batches of 32"}
+    assert [target["figure"] for target in result["targets"]] == [
+        *("one by one, REST", "one by one, push", "batches of 32, push")
+    ]
     assert all(target["reached"] > 0 for target in result["targets"])
     assert result["machine"]["store"] in (printed := capsys.readouterr().out)
     assert "Store time of a job's cycle" in printed

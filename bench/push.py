@@ -42,6 +42,7 @@ class _Measured:
     ceiling: Series = field(default_factory=Series)
     driver: list[Series] = field(default_factory=lambda: [Series() for _ in range(3)])
     benchmark: list[Series] = field(default_factory=lambda: [Series() for _ in range(2)])
+    without_benchmark: str = ""
 
     def of(self, store: str) -> Series:
         return self.limited if store == "no log" else self.durable
@@ -91,8 +92,11 @@ def _round(
     times = ceiling.by_calls(store, sizes)
     for series, value in zip(measured.driver, times, strict=True):
         series.add(value)
-    if ceiling.redis_benchmark() is not None:
+    try:
         figures = ceiling.by_redis_benchmark(store, sizes)
+    except FAILURES as error:
+        measured.without_benchmark = reason(error)
+    else:
         for series, value in zip(measured.benchmark, figures, strict=True):
             series.add(value)
         times = ceiling.Times(*figures, times.finish)
@@ -164,6 +168,8 @@ def _ceiling_table(measured: _Measured, sent: Batches) -> Table:
         own = measured.driver[at].median
         rows.append((step, sent[at], sizes[at], benchmark[at].median, own))
     driver = ceiling.redis_benchmark()
+    if driver is None or measured.without_benchmark:
+        driver = f"our own driver (redis-benchmark: {measured.without_benchmark})"
     ceiling_rate = measured.ceiling.median or 0.0
     return Table(
         "The store's own ceiling",
@@ -178,7 +184,7 @@ def _ceiling_table(measured: _Measured, sent: Batches) -> Table:
         (
             f"The ceiling is {ceiling_rate:,.0f} cycles/s: a job's three calls and nothing",
             "else. Jobs a call are those of a push run, by the store's log of its calls. Enqueue",
-            f"and dequeue are timed by {driver or 'our own driver'}. A finish needs the number of",
+            f"and dequeue are timed by {driver}. A finish needs the number of",
             "a lease, which redis-benchmark cannot take from an answer: our own driver sends",
             "packed calls over a pipelined socket, two writes ahead of the answers.",
         ),

@@ -16,6 +16,7 @@ from bench.store import PAYLOAD, BenchStore, new_job, parts
 from sharq import NewJob
 from sharq.call import Call
 from sharq.identifiers import Lease
+from sharq.results import SUCCESS, Ended
 
 _JOBS = 4_000
 _PASSES = 3
@@ -94,7 +95,7 @@ def _by_calls(store: BenchStore, sizes: Sizes) -> Times:
     _, enqueue = store.measure(enqueues)
     dispatches = [
         store.operations.dispatch(_TYPE, sizes.dequeue, _SERVER, next(_seqs), None)
-        for _ in range(_JOBS // sizes.dequeue)
+        for _ in range(-(-_JOBS // sizes.dequeue))
     ]
     batches, dequeue = store.measure(dispatches)
     leases = [
@@ -103,7 +104,10 @@ def _by_calls(store: BenchStore, sizes: Sizes) -> Times:
         for job in batch.jobs
     ]
     finishes = [_finish(store, list(part)) for part in parts(leases, sizes.finish)]
-    _, finish = store.measure(finishes)
+    outcomes, finish = store.measure(finishes)
+    ended = sum(_successes(outcome) for outcome in outcomes)
+    if ended != _JOBS:
+        raise RuntimeError(f"{ended} of {_JOBS} jobs were leased and finished.")
     store.client.flushall()
     return Times(
         enqueue.call * len(enqueues) / _JOBS,
@@ -134,6 +138,11 @@ def _finish(store: BenchStore, leases: list[Lease]) -> Call[object]:
     return (
         operations.finish(*leases[0]) if len(leases) == 1 else operations.finish_many(_TYPE, leases)
     )
+
+
+def _successes(outcome: Ended | list[Ended]) -> int:
+    outcomes = outcome if isinstance(outcome, list) else [outcome]
+    return sum(each.outcome == SUCCESS for each in outcomes)
 
 
 def _rate(store: BenchStore, call: Call[object], count: int) -> float:

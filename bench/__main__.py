@@ -27,7 +27,9 @@ from bench import (
     rate,
     rest,
 )
-from bench.report import Options, Progress, Target, summary
+from bench.progress import Progress
+from bench.subject import Options
+from bench.targets import Target, summary
 
 SUBJECTS = {
     each.name: each

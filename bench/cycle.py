@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-from bench.report import Column, Findings, Options, Progress, Subject, Table, Target, median
+from bench.progress import Progress
+from bench.report import Column, Table
+from bench.series import median
 from bench.store import BenchStore, Cost, new_job, parts
+from bench.subject import Findings, Options, Subject
+from bench.targets import Target
 from sharq.identifiers import Lease
 
 _TYPE = "bench"

@@ -5,8 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from statistics import fmean
 
-from bench.report import Column, Findings, Options, Progress, Subject, Table, Target, median
+from bench.progress import Progress
+from bench.report import Column, Table
+from bench.series import median
 from bench.store import BenchStore, Cost, new_job
+from bench.subject import Findings, Options, Subject
+from bench.targets import Target
 
 SIZES = (100, 1_000, 10_000, 100_000)
 LARGEST = 1_000_000

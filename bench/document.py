@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.report import amount
+from bench.targets import amount
 
 PATH = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN = "<!-- figures: begin; made by ./build.sh bench --document FILE -->"

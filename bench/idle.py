@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 from bench.processes import Stand, stand
+from bench.progress import Progress
 from bench.push_stand import connect
-from bench.report import Column, Findings, Options, Progress, Subject, Table
+from bench.report import Column, Table
+from bench.subject import Findings, Options, Subject
 
 _SUBSCRIBERS = 2_000
 _SECONDS = 5.0

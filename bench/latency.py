@@ -10,8 +10,12 @@ from typing import Any, NamedTuple
 
 from bench.machine import fdatasync_us
 from bench.processes import ALWAYS, NO_LOG, Stand, stand
+from bench.progress import Progress
 from bench.push_stand import key_of, worker
-from bench.report import Column, Findings, Options, Progress, Series, Subject, Table, Target
+from bench.report import Column, Table
+from bench.series import Series
+from bench.subject import Findings, Options, Subject
+from bench.targets import Target
 from bench.waiting import wait_until
 from sharq import AsyncSharQ
 

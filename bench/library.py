@@ -12,7 +12,11 @@ from typing import Any, NamedTuple
 from bench.peers import original
 from bench.peers.failures import FAILURES, reason
 from bench.processes import ALWAYS, NO_LOG
-from bench.report import Column, Findings, Options, Progress, Series, Subject, Table, Target
+from bench.progress import Progress
+from bench.report import Column, Table
+from bench.series import Series
+from bench.subject import Findings, Options, Subject
+from bench.targets import Target
 from tests.support.stores import PrivateStore
 
 _SCRIPT = Path(__file__).parent / "library_calls.py"

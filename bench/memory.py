@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bench.report import Column, Findings, Options, Progress, Subject, Table, Target
+from bench.progress import Progress
+from bench.report import Column, Table
 from bench.store import PREFIX, BenchStore, new_job, parts
+from bench.subject import Findings, Options, Subject
+from bench.targets import Target
 
 _TYPE = "bench"
 _COUNTERS = f"{{{PREFIX}:{_TYPE}}}:c:*"

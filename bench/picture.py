@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bench.report import amount
+from bench.targets import amount
 
 _SCALE = 2
 _WIDTH = 1_180

@@ -7,29 +7,20 @@ from dataclasses import dataclass, field
 
 from bench import ceiling
 from bench.peers.failures import FAILURES, reason
-from bench.peers.registry import BULLMQ, PEERS, Peer, Ready
-from bench.peers.run import Running, Workers, running
+from bench.peers.registry import BULLMQ, PEERS
 from bench.processes import ALWAYS, NO_LOG, Stand, stand
+from bench.progress import Progress
 from bench.push_cycles import FRAME, QUEUES, Batches, batches, cycles
 from bench.push_worker import CONCURRENCY, PREFETCH
-from bench.report import Column, Findings, Options, Progress, Series, Subject, Table, Target
+from bench.report import Column, Table
+from bench.rivals import ROUNDS, STORES, Rival, peers_table, setup_table
+from bench.series import Series
 from bench.store import BenchStore
+from bench.subject import Findings, Options, Subject
+from bench.targets import Target
 
 _JOBS = 40_000
 _JOBS_DURABLE = 20_000
-_PEER_ROUNDS = 3
-_STORES = ("no log", "always")
-
-
-@dataclass(slots=True)
-class _Rival:
-    """A peer in the run: what it did on each kind of store, or why it did nothing."""
-
-    peer: Peer
-    versions: str = ""
-    missing: str = ""
-    at_work: dict[str, tuple[Running, Workers]] = field(default_factory=dict)
-    speeds: dict[str, Series] = field(default_factory=lambda: {name: Series() for name in _STORES})
 
 
 @dataclass(slots=True)
@@ -44,12 +35,14 @@ class _Measured:
     benchmark: list[Series] = field(default_factory=lambda: [Series() for _ in range(2)])
     without_benchmark: str = ""
 
-    def of(self, store: str) -> Series:
-        return self.limited if store == "no log" else self.durable
+    @property
+    def by_store(self) -> dict[str, Series]:
+        """The cycles with limits, by the durability of the store."""
+        return dict(zip(STORES, (self.limited, self.durable), strict=True))
 
 
 def run(progress: Progress, options: Options) -> Findings:
-    rivals = [_Rival(peer) for peer in PEERS] if options.peers else []
+    rivals = [Rival(peer) for peer in PEERS] if options.peers else []
     measured = _Measured()
     progress.begin("push", 1)
     with ExitStack() as held:
@@ -57,20 +50,20 @@ def run(progress: Progress, options: Options) -> Findings:
         durable = held.enter_context(stand(**ALWAYS))
         store = held.enter_context(BenchStore())
         for rival in rivals:
-            _start(held, rival, progress)
+            rival.start(held, progress.say)
         progress.say("batch sizes")
         sent = batches(plain)
-        steps = 4 * options.rounds + 2 * len(rivals) * min(options.rounds, _PEER_ROUNDS)
+        steps = 4 * options.rounds + 2 * len(rivals) * min(options.rounds, ROUNDS)
         progress.begin("push", steps)
         for number in range(options.rounds):
             _round(progress, number, measured, plain, durable, store, ceiling.whole(sent))
             for rival in rivals:
-                if number < _PEER_ROUNDS or rival.peer.name == BULLMQ:
-                    _compete(rival, progress)
+                if number < ROUNDS or rival.peer.name == BULLMQ:
+                    rival.compete(progress.step)
         progress.end()
     tables = [_cycles_table(measured, options.rounds), _ceiling_table(measured, sent)]
     if rivals:
-        tables += [_peers_table(measured, rivals), _setup_table(rivals)]
+        tables += [peers_table(measured.by_store, rivals), setup_table(rivals)]
     return Findings(tables, _targets(measured, rivals))
 
 
@@ -103,34 +96,6 @@ def _round(
     measured.ceiling.add(times.ceiling)
     progress.step("cycles, always")
     measured.durable.add(cycles(durable, _JOBS_DURABLE, 1))
-
-
-def _start(held: ExitStack, rival: _Rival, progress: Progress) -> None:
-    progress.say(f"starting {rival.peer.name}")
-    try:
-        ready: Ready = rival.peer.prepare(progress.say)
-        rival.versions = ready.versions
-        for store in _STORES:
-            at_work = held.enter_context(running(rival.peer, ready, store == "always"))
-            at_work[1].pause()
-            rival.at_work[store] = at_work
-    except FAILURES as error:
-        rival.missing = reason(error)
-
-
-def _compete(rival: _Rival, progress: Progress) -> None:
-    for store in _STORES:
-        progress.step(f"{rival.peer.name}, {store}")
-        if rival.missing or store not in rival.at_work:
-            continue
-        peer, workers = rival.at_work[store]
-        workers.resume()
-        try:
-            rival.speeds[store].add(peer.cycles(rival.peer.jobs))
-        except FAILURES as error:
-            rival.missing = reason(error)
-        finally:
-            workers.pause()
 
 
 def _cycles_table(measured: _Measured, rounds: int) -> Table:
@@ -191,45 +156,7 @@ def _ceiling_table(measured: _Measured, sent: Batches) -> Table:
     )
 
 
-def _peers_table(measured: _Measured, rivals: list[_Rival]) -> Table:
-    rows: list[tuple[str | float | None, ...]] = [
-        ("SharQ", measured.limited.median, None, measured.durable.median, None, "")
-    ]
-    for rival in rivals:
-        cells: list[float | None] = []
-        for store in _STORES:
-            speed = rival.speeds[store]
-            cells += [speed.median, measured.of(store).ratio_to(speed)]
-        rows.append((rival.peer.name, *cells, rival.missing))
-    return Table(
-        "Job cycles a second, other queues on the same store",
-        (
-            Column("queue"),
-            Column("no log"),
-            Column("SharQ times it", 1),
-            Column("always"),
-            Column("SharQ times it, always", 1),
-            Column("missing because"),
-        ),
-        rows,
-        (
-            "Enqueue, a handler that does nothing, acknowledgement; from the first enqueue until",
-            "nothing is left. One process enqueues while the workers work; each has a store of its",
-            f"own. Medians of {_PEER_ROUNDS} rounds ({BULLMQ}: of all), ratios within a round.",
-            "SharQ keeps limits, counters and marks of ended jobs meanwhile.",
-        ),
-    )
-
-
-def _setup_table(rivals: list[_Rival]) -> Table:
-    return Table(
-        "How the others were set up",
-        (Column("queue"), Column("versions"), Column("set-up")),
-        [(rival.peer.name, rival.versions or "-", rival.peer.setup) for rival in rivals],
-    )
-
-
-def _targets(measured: _Measured, rivals: list[_Rival]) -> list[Target]:
+def _targets(measured: _Measured, rivals: list[Rival]) -> list[Target]:
     bullmq = next((each for each in rivals if each.peer.name == BULLMQ), None)
     speed = bullmq.speeds["no log"] if bullmq is not None else Series()
     ratio = measured.limited.ratio_to(speed)

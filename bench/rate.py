@@ -10,8 +10,11 @@ from typing import Any
 from tornado.websocket import WebSocketClientConnection
 
 from bench.processes import ALWAYS, EVERYSEC, NO_LOG, Stand, stand
+from bench.progress import Progress
 from bench.push_stand import connect, key_of
-from bench.report import Column, Findings, Options, Progress, Subject, Table, Target
+from bench.report import Column, Table
+from bench.subject import Findings, Options, Subject
+from bench.targets import Target
 from sharq import AsyncSharQ
 
 _SECONDS = 4.0

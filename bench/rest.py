@@ -12,8 +12,12 @@ from bench.load import Order, Outcome
 from bench.peers import original
 from bench.peers.failures import FAILURES, reason
 from bench.processes import ALWAYS, NO_LOG, serving, stand
-from bench.report import Column, Findings, Options, Progress, Series, Subject, Table, Target
+from bench.progress import Progress
+from bench.report import Column, Table
+from bench.series import Series
 from bench.store import StoreCalls, new_job
+from bench.subject import Findings, Options, Subject
+from bench.targets import Target
 
 _QUEUES = 1_000
 _MANY = 100_000

@@ -1,4 +1,4 @@
-"""arq under measurement: ``arq_peer.py produce|work SOCKET [COUNT]``."""
+"""arq under measurement: ``-m arq_peer produce|work SOCKET [COUNT]``."""
 
 import asyncio
 import json

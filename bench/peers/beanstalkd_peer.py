@@ -1,4 +1,4 @@
-"""beanstalkd under measurement: ``beanstalkd_peer.py produce|work SOCKET [COUNT]``."""
+"""beanstalkd under measurement: ``-m beanstalkd_peer produce|work SOCKET [COUNT]``."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Celery under measurement: ``celery_peer.py COUNT`` enqueues; its own command runs the worker."""
+"""Celery under measurement: ``-m celery_peer COUNT`` enqueues; its own command runs the worker."""
 
 import json
 import os

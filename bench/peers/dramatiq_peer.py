@@ -1,4 +1,4 @@
-"""dramatiq under measurement: ``dramatiq_peer.py SOCKET COUNT`` enqueues; its own command works."""
+"""dramatiq under measurement: ``-m dramatiq_peer COUNT`` enqueues; its own command works."""
 
 import json
 import os

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,37 +50,20 @@ class Peer(NamedTuple):
     workers: int = 1
 
 
-def _python(name: str, packages: Sequence[str], shown: Sequence[str]) -> Callable[[Say], Ready]:
-    module = f"{name}_peer"
+def _python(
+    packages: Sequence[str], shown: Sequence[str], worker: str, producer: str
+) -> Callable[[Say], Ready]:
+    """A peer in a Python environment, whose name is that of its first package.
+
+    `shown` are the packages whose versions are told; the commands are what follows the interpreter.
+    """
 
     def prepare(say: Say) -> Ready:
-        python = environment(name, packages, say)
-        run = [str(python), "-m"]
-        workers: dict[str, list[str]] = {
-            "rq": [
-                *(*run, "rq.cli", "worker-pool", "bench", "-n", "2", "-q"),
-                *("-w", "rq.worker.SimpleWorker", "-u", "unix://{socket}"),
-            ],
-            "arq": [str(python), str(HERE / "arq_peer.py"), "work", "{socket}"],
-            "dramatiq": [*run, "dramatiq", module, "-p", "2", "-t", "8"],
-            "huey": [
-                *(*run, "huey.bin.huey_consumer", f"{module}.huey"),
-                *("-k", "process", "-w", "2", "-q"),
-            ],
-            "celery": [
-                *(*run, "celery", "-A", module, "worker"),
-                *("-P", "prefork", "-c", "2", "-l", "WARNING"),
-            ],
-        }
-        producers: dict[str, list[str]] = {
-            "rq": [str(python), str(HERE / "rq_peer.py"), "{socket}"],
-            "arq": [str(python), str(HERE / "arq_peer.py"), "produce", "{socket}"],
-        }
-        by_import = [str(python), "-c", f"import {module}; {module}.main()"]
+        python = environment(shown[0], packages, say)
         return Ready(
             python_versions(python, shown),
-            workers[name],
-            producers.get(name, by_import),
+            [str(python), *shlex.split(worker)],
+            [str(python), *shlex.split(producer)],
             {"PYTHONPATH": str(HERE), "BENCH_SOCKET": "{socket}"},
         )
 
@@ -100,14 +84,13 @@ def _bullmq(say: Say) -> Ready:
 
 def _beanstalkd(say: Say) -> Ready:
     program("beanstalkd")
-    python = environment("beanstalkd", ("greenstalk>=2,<3",), say)
-    command = [str(python), str(HERE / "beanstalkd_peer.py")]
-    return Ready(
-        python_versions(python, ("greenstalk",)),
-        [*command, "work", "{socket}"],
-        [*command, "produce", "{socket}"],
-        {},
+    prepare = _python(
+        ("greenstalk>=2,<3",),
+        ("greenstalk",),
+        "-m beanstalkd_peer work {socket}",
+        "-m beanstalkd_peer produce {socket}",
     )
+    return prepare(say)
 
 
 def _count(store: redis.Redis, *commands: tuple[str, str]) -> int:
@@ -130,35 +113,60 @@ PEERS = (
     Peer(
         "RQ",
         600,
-        _python("rq", ("rq>=2,<3", "redis[hiredis]"), ("rq", "redis")),
+        _python(
+            ("rq>=2,<3", "redis[hiredis]"),
+            ("rq", "redis"),
+            "-m rq.cli worker-pool bench -n 2 -q -w rq.worker.SimpleWorker -u unix://{socket}",
+            "-m rq_peer {socket}",
+        ),
         lambda store: _count(store, ("LLEN", "rq:queue:bench"), ("ZCARD", "rq:wip:bench")),
         "worker-pool of 2 with SimpleWorker (no fork a job); enqueue_many with 32; result_ttl=0",
     ),
     Peer(
         "arq",
         2_000,
-        _python("arq", ("arq<1", "redis[hiredis]"), ("arq", "redis")),
+        _python(
+            ("arq<1", "redis[hiredis]"),
+            ("arq", "redis"),
+            "-m arq_peer work {socket}",
+            "-m arq_peer produce {socket}",
+        ),
         lambda store: _count(store, ("ZCARD", "arq:queue")),
         "one worker, max_jobs=100, poll_delay=0.01, keep_result=0; 32 enqueue_job under way",
     ),
     Peer(
         "dramatiq",
         4_000,
-        _python("dramatiq", ("dramatiq[redis]>=2,<3", "redis[hiredis]"), ("dramatiq", "redis")),
+        _python(
+            ("dramatiq[redis]>=2,<3", "redis[hiredis]"),
+            ("dramatiq", "redis"),
+            "-m dramatiq dramatiq_peer -p 2 -t 8",
+            "-m dramatiq_peer",
+        ),
         lambda store: _count(store, ("HLEN", "dramatiq:default.msgs")),
         "2 processes with 8 threads, its default here; messages sent one by one",
     ),
     Peer(
         "huey",
         4_000,
-        _python("huey", ("huey>=3,<4", "redis[hiredis]"), ("huey", "redis")),
+        _python(
+            ("huey>=3,<4", "redis[hiredis]"),
+            ("huey", "redis"),
+            "-m huey.bin.huey_consumer huey_peer.huey -k process -w 2 -q",
+            "-c 'import huey_peer; huey_peer.main()'",
+        ),
         lambda store: _count(store, ("LLEN", "huey.redis.bench")),
         "consumer with 2 processes, results=False; one by one; it acknowledges nothing",
     ),
     Peer(
         "Celery",
         1_200,
-        _python("celery", ("celery[redis]>=5,<6", "redis[hiredis]"), ("celery", "redis")),
+        _python(
+            ("celery[redis]>=5,<6", "redis[hiredis]"),
+            ("celery", "redis"),
+            "-m celery -A celery_peer worker -P prefork -c 2 -l WARNING",
+            "-m celery_peer",
+        ),
         lambda store: _count(store, ("LLEN", "celery"), ("HLEN", "unacked")),
         "prefork with 2 processes, acks_late, ignore_result, prefetch multiplier 50; one by one",
     ),

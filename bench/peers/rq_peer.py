@@ -1,4 +1,4 @@
-"""RQ under measurement: ``rq_peer.py SOCKET COUNT`` enqueues; its own command runs the workers."""
+"""RQ under measurement: ``-m rq_peer SOCKET COUNT`` enqueues; its own command runs the workers."""
 
 import json
 import sys

@@ -13,7 +13,8 @@ from bench import push
 from bench.peers.failures import Missing
 from bench.peers.install import Say
 from bench.peers.registry import BULLMQ, Peer, Ready
-from bench.report import Options, Progress, Subject
+from bench.progress import Progress
+from bench.subject import Options, Subject
 
 
 def run(arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, Any]:

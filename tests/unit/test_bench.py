@@ -17,7 +17,9 @@ from bench import document, latency, picture
 from bench.codec import cases
 from bench.load import KINDS, Answers, Connection, Order, Talk
 from bench.peers import failures, install
-from bench.report import Column, Series, Table, Target, summary
+from bench.report import Column, Table
+from bench.series import Series
+from bench.targets import Target, summary
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"
 MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"

@@ -1,0 +1,96 @@
+"""Other queues in a run: job cycles a second on a store without a log and on a durable one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from bench.peers.failures import FAILURES, reason
+from bench.peers.install import Say
+from bench.peers.registry import BULLMQ, Peer
+from bench.peers.run import Running, Workers, running
+from bench.report import Cell, Column, Table
+from bench.series import Series
+
+STORES = ("no log", "always")
+ROUNDS = 3
+"""Rounds in which all of them take part."""
+
+
+@dataclass(slots=True)
+class Rival:
+    """A peer in the run: its speeds by the durability of the store, or why it has none."""
+
+    peer: Peer
+    versions: str = ""
+    missing: str = ""
+    speeds: dict[str, Series] = field(default_factory=lambda: {name: Series() for name in STORES})
+    _at_work: dict[str, tuple[Running, Workers]] = field(default_factory=dict)
+
+    def start(self, held: ExitStack, say: Say) -> None:
+        """Install it where it is not there, and start its stores and workers, which then pause."""
+        say(f"starting {self.peer.name}")
+        try:
+            ready = self.peer.prepare(say)
+            self.versions = ready.versions
+            for store in STORES:
+                at_work = held.enter_context(running(self.peer, ready, store == "always"))
+                at_work[1].pause()
+                self._at_work[store] = at_work
+        except FAILURES as error:
+            self.missing = reason(error)
+
+    def compete(self, step: Callable[[str], None]) -> None:
+        """Measure it once on each store."""
+        for store in STORES:
+            step(f"{self.peer.name}, {store}")
+            if self.missing or store not in self._at_work:
+                continue
+            peer, workers = self._at_work[store]
+            workers.resume()
+            try:
+                self.speeds[store].add(peer.cycles(self.peer.jobs))
+            except FAILURES as error:
+                self.missing = reason(error)
+            finally:
+                workers.pause()
+
+
+def peers_table(ours: Mapping[str, Series], rivals: Sequence[Rival]) -> Table:
+    """Their speeds beside `ours`, which has a series for each of `STORES`."""
+    mine = [cell for store in STORES for cell in (ours[store].median, None)]
+    rows: list[tuple[Cell, ...]] = [("SharQ", *mine, "")]
+    for rival in rivals:
+        cells: list[Cell] = []
+        for store in STORES:
+            speed = rival.speeds[store]
+            cells += [speed.median, ours[store].ratio_to(speed)]
+        rows.append((rival.peer.name, *cells, rival.missing))
+    return Table(
+        "Job cycles a second, other queues on the same store",
+        (
+            Column("queue"),
+            Column("no log"),
+            Column("SharQ times it", 1),
+            Column("always"),
+            Column("SharQ times it, always", 1),
+            Column("missing because"),
+        ),
+        rows,
+        (
+            "Enqueue, a handler that does nothing, acknowledgement; from the first enqueue until",
+            "nothing is left. One process enqueues while the workers work; each has a store of its",
+            f"own. Medians of {ROUNDS} rounds ({BULLMQ}: of all), ratios within a round.",
+            "SharQ keeps limits, counters and marks of ended jobs meanwhile.",
+        ),
+    )
+
+
+def setup_table(rivals: Sequence[Rival]) -> Table:
+    """What was measured of them, and how it was set up."""
+    return Table(
+        "How the others were set up",
+        (Column("queue"), Column("versions"), Column("set-up")),
+        [(rival.peer.name, rival.versions or "-", rival.peer.setup) for rival in rivals],
+    )

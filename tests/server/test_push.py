@@ -661,6 +661,50 @@ HANDSHAKE = (
 
 
 @pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"\x81\x02{}", 1002),
+        (b"\xc1\x80" + bytes(4), 1002),
+        (b"\x88\x81" + bytes(5), 1002),
+        (b"\x81\x81" + bytes(4) + b"\xff", 1007),
+        (b"\x82\x80" + bytes(4), 1003),
+        (b"\x81\xff\0\0\0\0\xff\0\0\0", 1009),
+        (b"\x88\x82" + bytes(4) + b"\x0f\xa0", 4000),
+    ],
+    ids=["no mask", "reserved bit", "short close", "no UTF-8", "binary", "too big", "closed"],
+)
+async def test_the_code_of_a_close_frame_tells_why(raw: Raw, sent: bytes, code: int) -> None:
+    async with raw.connect() as connection:
+        await connection.send(HANDSHAKE)
+        await connection.send(sent)
+        await connection.until(b'"max_credit":10000}}')
+        await connection.until(b"\x88")
+        assert (await connection.until(code.to_bytes(2, "big")))[1:] == code.to_bytes(2, "big")
+
+
+async def test_a_ping_is_answered_also_between_the_fragments_of_a_frame(raw: Raw) -> None:
+    async with raw.connect() as connection:
+        await connection.send(HANDSHAKE + b"\x01\x87" + bytes(4) + b'{"op":"')
+        await connection.send(b"\x89\x81" + bytes(4) + b"p")
+        await connection.until(b"\x8a\x01p")
+        await connection.send(b"\x80\x86" + bytes(4) + b'ping"}')
+        await connection.until(b'{"event":"pong"')
+
+
+async def test_a_message_that_is_too_big_does_not_release_what_is_held(
+    connect: Any, rest: Rest
+) -> None:
+    await rest.enqueue()
+    async with await connect() as subscriber:
+        await subscriber.subscribe(on_disconnect="release")
+        await subscriber.jobs(1)
+        subscriber.socket.write_message("x" * (1 << 21))
+        assert await subscriber.closed() == 1009
+    await rest.get("/deepstatus/")
+    assert (await rest.get("/status/t/q/j/")).body["state"] == "active"
+
+
+@pytest.mark.parametrize(
     ("old", "new", "status", "code"),
     [
         (b"Version: 13", b"Version: 8", 426, "upgrade_required"),

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from sharq.worker_job import Discard, LeasedJob, Retry, retry_delay
 from sharq.worker_log import note
 from sharq.worker_outbox import Answered, End
 from sharq.worker_protocol import Protocol, Settings
+from sharq.worker_threads import Threads
 
 Handler = Callable[[LeasedJob], Any]
 
@@ -78,7 +79,9 @@ class Worker:
         self._turn = 0
         self._ended: list[tuple[str, End | None]] = []
         self._stop: asyncio.Event | None = None
+        self._stopped = True
         self._at_once = False
+        self._unheeded = False
         self._counts = {"done": 0, "retried": 0, "discarded": 0, "lost": 0}
         self._discarded: set[str] = set()
         self._lock = threading.Lock()
@@ -100,25 +103,24 @@ class Worker:
         began = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._is_async = _is_async(self._handler)
-        self._pool: ThreadPoolExecutor | None = None
-        if not self._is_async:
-            self._pool = ThreadPoolExecutor(
-                self._settings.concurrency, thread_name_prefix="sharq-handler"
-            )
+        self._threads: Threads | None = None
+        if not _is_async(self._handler):
+            self._threads = Threads(self._settings.concurrency)
         self._protocol = Protocol(self._settings, self._hand_over, self._count, self._on_lost)
         self._protocol.start()
+        self._stopped = False
         try:
             await self._stop.wait()
         finally:
             await self._wind_up()
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+            if self._threads is not None:
+                self._threads.close()
             seconds = round(time.monotonic() - began, 1)
             note(logging.INFO, "stopped", **self._counts, seconds=seconds)
 
     def stop(self) -> None:
         """Take no more jobs, let those that run come to their end, and return from `serve`."""
+        self._stopped = True
         if self._stop is not None:
             self._stop.set()
 
@@ -128,28 +130,40 @@ class Worker:
         return dict(self._counts)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        serving = asyncio.current_task()
-        assert serving is not None
+        self._loop = asyncio.get_running_loop()
+        self._serving = asyncio.current_task()
+        numbers: tuple[signal.Signals, ...] = ()
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._on_signal, serving)
+            numbers = (signal.SIGTERM, signal.SIGINT)
+        # Not the loop's own way: that waits for a handler that blocks the loop.
+        former = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             await self.serve()
         except asyncio.CancelledError:
             if not self._at_once:
                 raise
+        finally:
+            for number, action in former.items():
+                signal.signal(number, action or signal.SIG_DFL)
 
-    def _on_signal(self, serving: asyncio.Task[Any]) -> None:
-        if self._stop is None or self._stop.is_set():
-            self._at_once = True
-            serving.cancel()
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Stop; the second time at once, and in the system's way where the loop is blocked."""
+        if self._unheeded:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._unheeded = True
+        self._at_once = self._stopped
+        if not self._stopped:
+            self._stopped = True
+            self._protocol.stop_jobs()
+        self._loop.call_soon_threadsafe(self._heed)
+
+    def _heed(self) -> None:
+        self._unheeded = False
+        if self._at_once and self._serving is not None:
+            self._serving.cancel()
         else:
-            self._stop.set()
-
-    @property
-    def _stopped(self) -> bool:
-        return self._stop is None or self._stop.is_set()
+            self.stop()
 
     # Jobs
 
@@ -230,9 +244,9 @@ class Worker:
 
     async def _handle(self, job: LeasedJob) -> None:
         assert self._handler is not None
-        if self._pool is not None:
-            work: Any = self._loop.run_in_executor(self._pool, _call, self._handler, job)
-            work = asyncio.shield(work)
+        work: Any
+        if self._threads is not None:
+            work = asyncio.shield(self._threads.run(_call, self._handler, job))
         else:
             work = self._handler(job)
         if self._settings.timeout is None:
@@ -284,8 +298,7 @@ class Worker:
 
     async def _wind_up(self) -> None:
         """Give back what was not started, wait for what runs, and have it all answered."""
-        assert self._stop is not None
-        self._stop.set()
+        self._stopped = True
         self._winding_up = True
         self._protocol.stop_jobs()
         self._protocol.report([(job.lease, _GIVE_BACK) for job in self._waiting])

@@ -35,7 +35,11 @@ FLOORS = (
     # faces
     ("sharq", "gathering"),
     ("sharq", "client aio"),
-    ("sharq", "websocket_frames worker_frames worker_job worker_log worker_outbox worker_socket"),
+    (
+        "sharq",
+        "websocket_frames worker_frames worker_job worker_log worker_outbox worker_socket"
+        " worker_threads",
+    ),
     ("sharq", "worker_connection worker_protocol worker"),
     ("sharq", "worker_cli __init__ __main__"),
     # the server: what goes over the wire, what a route does, the application, the process

@@ -329,6 +329,56 @@ def test_what_cannot_be_started_is_told(
     assert "Traceback" not in done.stderr
 
 
+BLOCKING = """
+import os, time
+def plain(job):
+    os.write(1, b"begun\\n")
+    time.sleep(job.payload)
+async def blocks(job):
+    plain(job)
+"""
+
+
+@pytest.mark.parametrize(
+    ("handler", "seconds", "signals", "code"),
+    [
+        pytest.param("plain", 600, 1, 0, id="a thread that never ends"),
+        pytest.param("plain", 600, 2, 1, id="a second signal"),
+        pytest.param("blocks", 1, 1, 0, id="a loop that is blocked for a while"),
+        pytest.param("blocks", 600, 2, -signal.SIGTERM, id="a loop that is blocked"),
+    ],
+)
+def test_a_signal_ends_a_worker_whatever_its_handler_does(
+    tmp_path: Path, handler: str, seconds: int, signals: int, code: int
+) -> None:
+    (tmp_path / "jobs.py").write_text(BLOCKING)
+    with Server(tmp_path) as server:
+        url = f"ws://127.0.0.1:{server.port}/ws/"
+        worker = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "sharq", "worker", f"jobs:{handler}", "--type", "t"),
+                *("--url", url, "--concurrency", "1", "--prefetch", "2"),
+                *("--grace", "0.1" if signals == 1 else "60"),
+            ],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            enqueue(server, range(3), payload=seconds)
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == b"begun\n"
+            for _ in range(signals):
+                worker.send_signal(signal.SIGTERM)
+                time.sleep(0.3)
+            assert worker.wait(10) == code
+            assert worker.stdout.read() == b"", "no more jobs were begun"
+        finally:
+            worker.kill()
+            worker.communicate()
+
+
 def test_two_worker_processes_share_and_survive_a_killed_server(tmp_path: Path) -> None:
     (tmp_path / "jobs.py").write_text(
         "import os\ndef handle(job):\n    os.write(1, f'{job.job_id} {os.getpid()}\\n'.encode())\n"
@@ -351,6 +401,9 @@ def test_two_worker_processes_share_and_survive_a_killed_server(tmp_path: Path) 
             )
             for _ in range(2)
         ]
+        for worker in workers:
+            assert worker.stderr is not None
+            assert '"event":"connected"' in worker.stderr.readline()
         enqueue(server, range(20))
         wait_for("the jobs are done", lambda: len(seen.read_text().splitlines()) >= 20)
         server.kill()
@@ -367,7 +420,7 @@ def test_two_worker_processes_share_and_survive_a_killed_server(tmp_path: Path) 
     assert all('"event":"stopped"' in error for error in errors)
 
 
-def enqueue(server: Server, numbers: range) -> None:
+def enqueue(server: Server, numbers: range, payload: int = 1) -> None:
     for at in numbers:
-        job = {"job_id": f"j{at}", "interval": 0, "payload": 1}
+        job = {"job_id": f"j{at}", "interval": 0, "payload": payload}
         assert server.call("POST", f"/enqueue/t/q{at % 5}/", job)[0] == 201

@@ -1,0 +1,80 @@
+"""Threads for plain handlers. None of them keeps the process from ending."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+
+class Threads:
+    """Up to `most` threads, each started when all others are busy.
+
+    The executor of the standard library waits for its threads when the process ends, also for one
+    whose handler never returns.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._started = 0
+        self._idle = 0
+        self._work: deque[Callable[[], None]] = deque()
+        self._change = threading.Condition()
+        self._closed = False
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[None]:
+        """Call `function` in a thread; the future is done, in the running loop, when it ends."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+
+        def work() -> None:
+            error: BaseException | None = None
+            try:
+                function(*arguments)
+            except BaseException as raised:
+                error = raised
+            try:
+                loop.call_soon_threadsafe(_settle, future, error)
+            except RuntimeError:
+                # The loop has ended before the handler has.
+                return
+
+        with self._change:
+            self._work.append(work)
+            if self._idle >= len(self._work):
+                self._change.notify()
+            elif self._started < self._most:
+                self._started += 1
+                name = f"sharq-handler_{self._started}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+        return future
+
+    def close(self) -> None:
+        """Let the threads end when they have nothing to do, and begin nothing that waits."""
+        with self._change:
+            self._closed = True
+            self._work.clear()
+            self._change.notify_all()
+
+    def _serve(self) -> None:
+        while True:
+            with self._change:
+                while not self._work:
+                    if self._closed:
+                        return
+                    self._idle += 1
+                    self._change.wait()
+                    self._idle -= 1
+                work = self._work.popleft()
+            work()
+
+
+def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -12,8 +12,11 @@ from typing import Any, Final, NamedTuple
 import hiredis
 import msgspec
 
-from bench.report import Column, Options, Progress, Subject, Table, median
+from bench.progress import Progress
+from bench.report import Column, Table
+from bench.series import median
 from bench.store import PAYLOAD, PREFIX
+from bench.subject import Findings, Options, Subject
 from sharq._fastpath import (
     Batch,
     Codec,
@@ -101,7 +104,7 @@ def cases() -> Iterator[Case]:
     yield from _text_cases()
 
 
-def run(progress: Progress, options: Options) -> list[Table]:
+def run(progress: Progress, options: Options) -> Findings:
     each = list(cases())
     progress.begin("codec", options.rounds * len(each))
     samples: dict[str, list[tuple[float, float]]] = {case.name: [] for case in each}
@@ -122,18 +125,17 @@ def run(progress: Progress, options: Options) -> list[Table]:
         )
         for name, taken in samples.items()
     ]
-    return [
-        Table(
-            "The codec beside plain Python",
-            (Column("function"), Column("codec ns"), Column("Python ns"), Column("ratio", 1)),
-            rows,
-            (
-                f"Nanoseconds a call, medians of {options.rounds} rounds.",
-                f"Calls of many and batches have {_BATCH} jobs, JSON text {len(_TEXT):,} bytes.",
-                "Python uses f-strings, re, json and msgspec.",
-            ),
-        )
-    ]
+    table = Table(
+        "The codec beside plain Python",
+        (Column("function"), Column("codec ns"), Column("Python ns"), Column("ratio", 1)),
+        rows,
+        (
+            f"Nanoseconds a call, medians of {options.rounds} rounds.",
+            f"Calls of many and batches have {_BATCH} jobs, JSON text {len(_TEXT):,} bytes.",
+            "Python uses f-strings, re, json and msgspec.",
+        ),
+    )
+    return Findings([table], [])
 
 
 def _case(

@@ -57,7 +57,8 @@ class SharQApplication(Application):
     """The REST API. Handlers that are added to it are reached by all other paths.
 
     `under_way` has the requests that are not answered yet. With `draining` set, each answer ends
-    its connection. `begin` is called in the event loop before the first request is served.
+    its connection. `begin` is called in the event loop before the first request is served; from
+    its end on, the application is `serving`.
     """
 
     def __init__(
@@ -81,7 +82,8 @@ class SharQApplication(Application):
         self.router = Router(ROUTES)
         self.draining = False
         self.under_way: set[object] = set()
-        self.beginning: asyncio.Task[None] | None = None
+        self.serving = begin is None
+        self._beginning: asyncio.Task[None] | None = None
         self._begin = begin
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -122,6 +124,7 @@ class SharQApplication(Application):
         if self._begin is not None:
             self._begin()
             self._begin = None
+            self.serving = self._beginning is None
         return Exchange(self, server_conn, request_conn)
 
     def start_other_request(
@@ -130,15 +133,19 @@ class SharQApplication(Application):
         """A request that is for none of the routes."""
         return super().start_request(server_conn, request_conn)
 
-    @property
-    def serving(self) -> bool:
-        """Whether the beginning is over."""
-        return self._begin is None and self.beginning is None
+    def wait_for(self, beginning: asyncio.Task[None]) -> None:
+        """Note the task that is the beginning; requests wait for its end."""
+        self._beginning = beginning
+        beginning.add_done_callback(self._on_begun)
 
     async def begun(self) -> None:
         """Wait for the beginning, where it is under way."""
-        if self.beginning is not None:
-            await asyncio.wait({self.beginning})
+        if self._beginning is not None:
+            await asyncio.wait({self._beginning})
+
+    def _on_begun(self, _beginning: asyncio.Task[None]) -> None:
+        self._beginning = None
+        self.serving = self._begin is None
 
     def body_limit(self, match: Match | None) -> int:
         """Bytes that the body of a request may have."""

@@ -62,15 +62,13 @@ async def deepstatus(sq: AsyncSharQ, _request: Request) -> Reply:
 
 async def enqueue(sq: AsyncSharQ, request: Request) -> Reply:
     queue_type, queue_id = request.names
-    job = job_of(sq, queue_type, queue_id, request.body)
-    return enqueued(job, await sq.submit(job))
+    plain = sq.plain_job(request.body, queue_type, queue_id)
+    job = plain or job_of(sq, queue_type, queue_id, request.body)
+    return _enqueued(job, await sq.submit(job))
 
 
 def job_of(sq: AsyncSharQ, queue_type: str, queue_id: str, text: bytes) -> NewJob:
     """The job that the body of a request describes."""
-    plain = sq.plain_job(text, queue_type, queue_id)
-    if plain is not None:
-        return plain
     body = bodies.decode(bodies.Job, text)
     if body.queue_type is not UNSET and body.queue_type != queue_type:
         raise invalid("queue_type")
@@ -103,7 +101,7 @@ async def enqueue_entries(sq: AsyncSharQ, entries: Sequence[Raw]) -> list[Reply]
         # That is the request's failure, not each job's own.
         raise next((each for each in failures if each.outcome_unknown), failures[0])
     answers = iter(outcomes)
-    return [enqueued(job, next(answers)) if isinstance(job, NewJob) else job for job in jobs]
+    return [_enqueued(job, next(answers)) if isinstance(job, NewJob) else job for job in jobs]
 
 
 async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
@@ -214,8 +212,7 @@ def _entry(sq: AsyncSharQ, entry: Raw) -> NewJob | Reply:
         return replies.of_error(error)
 
 
-def enqueued(job: NewJob, outcome: Enqueued | Exception) -> Reply:
-    """The answer for a job and what has become of it."""
-    if isinstance(outcome, Exception):
+def _enqueued(job: NewJob, outcome: Enqueued | StoreError) -> Reply:
+    if isinstance(outcome, StoreError):
         return incidents.reply_to(outcome, "POST /enqueue/")
     return replies.enqueued(outcome, job.max_queued_length is not None)

@@ -24,14 +24,20 @@ _FINISH: Final = "POST /finish/"
 
 def enqueue(sq: AsyncSharQ, queue_type: str, queue_id: str, body: bytes, respond: Respond) -> None:
     """Put the job of a body into a queue."""
-    try:
-        job = handlers.job_of(sq, queue_type, queue_id, body)
-    except Exception as error:
-        respond(incidents.reply_to(error, _ENQUEUE))
-        return
+    job = sq.plain_job(body, queue_type, queue_id)
+    if job is None:
+        try:
+            job = handlers.job_of(sq, queue_type, queue_id, body)
+        except Exception as error:
+            respond(incidents.reply_to(error, _ENQUEUE))
+            return
+    bounded = job.max_queued_length is not None
 
     def done(outcome: Enqueued | Exception) -> None:
-        respond(handlers.enqueued(job, outcome))
+        if isinstance(outcome, Enqueued):
+            respond(replies.enqueued(outcome, bounded))
+        else:
+            respond(incidents.reply_to(outcome, _ENQUEUE))
 
     sq.submit_soon(job, done)
 

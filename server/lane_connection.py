@@ -141,7 +141,15 @@ class LaneConnection(Reader, asyncio.Protocol):
     # The hot routes
 
     def on_enqueue(self, queue_type: str, queue_id: str, body: bytes) -> None:
-        self._begin_hot(hot.enqueue, (queue_type, queue_id, body), body)
+        app = self._app
+        if self.busy or self._behind or not app.serving or app.access_log is not None:
+            self._begin_hot(hot.enqueue, (queue_type, queue_id, body), body)
+            return
+        # The same, without a detour.
+        self._body_since = None
+        self.busy = True
+        app.under_way.add(self)
+        hot.enqueue(self._sq, queue_type, queue_id, body, self._respond)
 
     def on_dequeue(self, queue_type: str | None, query: str, body: bytes) -> None:
         count: int | None = None

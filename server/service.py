@@ -49,8 +49,8 @@ class SharQServer:
         """
         if not self._begun:
             starting = self._start_task(upkeep=True)
-            starting.add_done_callback(self._on_begun)
-            self.app.beginning = starting
+            starting.add_done_callback(_on_begun)
+            self.app.wait_for(starting)
 
     async def start(self, *, upkeep: bool = True) -> None:
         """Join the embedded store where one is configured, and begin to connect to the store.
@@ -96,10 +96,10 @@ class SharQServer:
             sweep = Sweep(self.sq, self.config.sharq.job_requeue_interval / 1000)
             self._sweeping = loop.create_task(sweep.run())
 
-    def _on_begun(self, starting: asyncio.Task[None]) -> None:
-        self.app.beginning = None
-        if not starting.cancelled() and (error := starting.exception()) is not None:
-            _log.error("The server could not start", exc_info=error)
+
+def _on_begun(starting: asyncio.Task[None]) -> None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        _log.error("The server could not start", exc_info=error)
 
 
 def setup_server(config_path: str | os.PathLike[str] | Settings | None = None) -> SharQServer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -53,6 +54,10 @@ class Process:
         does SIGINT, but for a worker (one with a `lifeline`): there the terminal's signal is
         the parent's to handle. Raises `EmbeddedStoreError`.
         """
+        # What is there by now stays. A collector that looks at it again and again takes a part of
+        # the time that shows, and finds nothing.
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
         self._listen_to_signals()
         server = SharQServer(self._settings, self._access_log)
         listener = server.app.make_listener()

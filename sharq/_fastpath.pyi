@@ -7,7 +7,7 @@ of 64 bits; times are in milliseconds unless a name says otherwise.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, Self, final
 
 from msgspec import Raw
 
@@ -325,24 +325,25 @@ def lease_parts(value: object) -> tuple[str, str, str, str] | None:
 
 # What clients send, where it is plain
 
-def plain_job(
-    text: bytes, queue_type: str, queue_id: str, max_payload_bytes: int, requeue_limit: int
-) -> NewJob | None:
-    """The job in a JSON object that does not name its queue, or None.
+@final
+class JobReader:
+    """Reads jobs of the plainest form from JSON text.
 
-    As `plain_jobs`; what is no JSON or no UTF-8 is not plain either.
-    """
-
-def plain_jobs(
-    entries: Iterable[bytes | Raw], max_payload_bytes: int, requeue_limit: int
-) -> list[NewJob | None]:
-    """The job in each JSON object, known to be valid JSON in UTF-8.
-
-    None for one that is not plain, and has to be looked at by others: where a name has an escape
-    or a field is missing, there twice, unknown or not as it has to be, where the payload is larger
-    than `max_payload_bytes` or nests too deep, and where there may be a bound on the length of the
+    What is not plain has to be looked at by others: where a name has an escape or a field is
+    missing, there twice, unknown or not as it has to be, where the payload is larger than
+    `max_payload_bytes` or nests too deep, and where there may be a bound on the length of the
     queue. `requeue_limit` is that of a job that has none.
     """
+
+    def __new__(cls, max_payload_bytes: int, requeue_limit: int) -> Self: ...
+    def one(self, text: bytes, queue_type: str, queue_id: str) -> NewJob | None:
+        """The job in a JSON object that does not name its queue; None for what is not plain.
+
+        What is no JSON or no UTF-8 is not plain either.
+        """
+
+    def many(self, entries: Iterable[bytes | Raw]) -> list[NewJob | None]:
+        """The job in each object, known to be valid JSON in UTF-8; None where it is not plain."""
 
 # The payloads of websocket frames
 

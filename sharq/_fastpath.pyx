@@ -1426,23 +1426,30 @@ cdef object read_plain_job(const char* data, Py_ssize_t size, str queue_type, st
         NewJob, (queue_type, queue_id, job_id, payload, interval, requeue_limit, None))
 
 
-def plain_job(bytes text not None, str queue_type not None, str queue_id not None,
-              Py_ssize_t max_payload_bytes, int64_t requeue_limit):
-    return read_plain_job(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), queue_type, queue_id,
-                          max_payload_bytes, requeue_limit)
+@cython.final
+cdef class JobReader:
+    cdef Py_ssize_t max_payload_bytes
+    cdef int64_t requeue_limit
 
+    def __cinit__(self, Py_ssize_t max_payload_bytes, int64_t requeue_limit):
+        self.max_payload_bytes = max_payload_bytes
+        self.requeue_limit = requeue_limit
 
-def plain_jobs(entries, Py_ssize_t max_payload_bytes, int64_t requeue_limit):
-    cdef Py_buffer view
-    cdef list jobs = []
-    for entry in entries:
-        PyObject_GetBuffer(entry, &view, PyBUF_SIMPLE)
-        try:
-            jobs.append(read_plain_job(<const char*>view.buf, view.len, None, None,
-                                       max_payload_bytes, requeue_limit))
-        finally:
-            PyBuffer_Release(&view)
-    return jobs
+    def one(self, bytes text not None, str queue_type not None, str queue_id not None):
+        return read_plain_job(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), queue_type,
+                              queue_id, self.max_payload_bytes, self.requeue_limit)
+
+    def many(self, entries):
+        cdef Py_buffer view
+        cdef list jobs = []
+        for entry in entries:
+            PyObject_GetBuffer(entry, &view, PyBUF_SIMPLE)
+            try:
+                jobs.append(read_plain_job(<const char*>view.buf, view.len, None, None,
+                                           self.max_payload_bytes, self.requeue_limit))
+            finally:
+                PyBuffer_Release(&view)
+        return jobs
 
 
 # The payloads of websocket frames (RFC 6455, 5.3).

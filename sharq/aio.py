@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -226,22 +226,6 @@ class AsyncSharQ:
             payload, interval, job_id, queue_id, queue_type, requeue_limit, max_queued_length
         )
 
-    def plain_job(self, text: bytes, queue_type: str, queue_id: str) -> NewJob | None:
-        """The job in the body of a request for a queue with valid names, where it is plain.
-
-        None for one that a decoder and `new_job` have to be asked about, as in `plain_jobs`, and
-        for what is no JSON.
-        """
-        return self._flows.plain_job(text, queue_type, queue_id)
-
-    def plain_jobs(self, entries: Iterable[bytes | Raw]) -> list[NewJob | None]:
-        """The jobs in JSON objects that a decoder has found to be valid, where they are plain.
-
-        None for one that `new_job` has to be asked about: with an unknown field, a value that it
-        cannot have, an escape in a name, or a bound on the length of its queue.
-        """
-        return self._flows.plain_jobs(entries)
-
     async def submit(self, job: NewJob) -> Enqueued:
         """Put a job at the tail of its queue."""
         return await self._run(self._flows.submit(job))
@@ -362,9 +346,26 @@ class AsyncSharQ:
     # For servers, which ask on behalf of many: what is asked for in a turn of the loop leaves
     # together, and `done` is called with what the coroutine of the same purpose would have given.
 
-    def submit_soon(self, job: NewJob, done: OnEnqueued) -> None:
-        """Put a job at the tail of its queue; `done` gets an `Enqueued` or an exception."""
-        self._gathering.enqueue(job, done)
+    plain_job: Callable[[bytes, str, str], NewJob | None]
+    """The job in a JSON object, for a queue with a valid `queue_type` and `queue_id`.
+
+    None where it is not plain: what a decoder and `new_job` have to be asked about, since it has an
+    unknown field, a value that it cannot have, an escape in a name or a bound on the length of its
+    queue; and what is no JSON.
+    """
+
+    plain_jobs: Callable[[Iterable[bytes | Raw]], list[NewJob | None]]
+    """The same for objects that a decoder has found to be valid, and that name their queues."""
+
+    submit_soon: Callable[[NewJob, OnEnqueued], None]
+    """Put a job at the tail of its queue; `done` gets an `Enqueued` or an exception."""
+
+    take_soon: Callable[[str, int, OnTaken], None]
+    """Lease up to `count` jobs (1 to 100) of a type with a valid name.
+
+    `done` gets a `Batch` and the part of it that is meant, from `start` to `stop`, or an exception
+    and twice 0.
+    """
 
     def finish_soon(
         self, queue_type: str, queue_id: str, job_id: str, lease: str | None, done: OnEnded
@@ -374,14 +375,6 @@ class AsyncSharQ:
         Raises `BadArgumentException` at once.
         """
         self._gathering.finish(check_leased(queue_type, queue_id, job_id, lease), done)
-
-    def take_soon(self, queue_type: str, count: int, done: OnTaken) -> None:
-        """Lease up to `count` jobs (1 to 100) of a type with a valid name.
-
-        `done` gets a `Batch` and the part of it that is meant, from `start` to `stop`, or an
-        exception and twice 0.
-        """
-        self._gathering.take(queue_type, count, done)
 
     # For servers, which hand jobs on to subscribers of theirs
 
@@ -427,6 +420,8 @@ class AsyncSharQ:
         operations = self._operations(self.settings)
         self._flows = Flows(operations, self.settings.sharq, time.monotonic)
         self._gathering = Gathering(self._flows, self._run)
+        self.plain_job, self.plain_jobs = self._flows.plain_job, self._flows.plain_jobs
+        self.submit_soon, self.take_soon = self._gathering.enqueue, self._gathering.take
         self._sweeping = None
         self._classic = Classic(self._flows)
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from msgspec import Raw
-
-from sharq._fastpath import Batch, plain_job, plain_jobs
+from sharq._fastpath import Batch, JobReader
 from sharq.call import Call
 from sharq.config import QueueSettings
 from sharq.errors import StoreError
@@ -79,6 +77,9 @@ class Flows:
         self.operations = operations
         self._clock = clock
         self._registered: dict[str, _Registration] = {}
+        reader = JobReader(settings.max_payload_bytes, settings.default_job_requeue_limit)
+        self.plain_job = reader.one
+        self.plain_jobs = reader.many
 
     def new_job(
         self,
@@ -105,22 +106,6 @@ class Flows:
         return NewJob(
             queue_type, queue_id, job_id, text, interval, requeue_limit, max_queued_length
         )
-
-    def plain_job(self, text: bytes, queue_type: str, queue_id: str) -> NewJob | None:
-        """The job in a JSON object of the plainest form, for a queue with valid names, or None."""
-        settings = self.settings
-        return plain_job(
-            text,
-            queue_type,
-            queue_id,
-            settings.max_payload_bytes,
-            settings.default_job_requeue_limit,
-        )
-
-    def plain_jobs(self, entries: Iterable[bytes | Raw]) -> list[NewJob | None]:
-        """The jobs in JSON objects of the plainest form; None for what `new_job` has to see."""
-        settings = self.settings
-        return plain_jobs(entries, settings.max_payload_bytes, settings.default_job_requeue_limit)
 
     def submit(self, job: NewJob) -> Flow[Enqueued]:
         """Enqueue one job, its type registered before."""

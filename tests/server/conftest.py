@@ -72,14 +72,6 @@ def http(request: pytest.FixtureRequest) -> str:
     return way
 
 
-@pytest.fixture
-def new_loop(http: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the event loop: with the lane it is that of a server process."""
-    return (
-        loop_factory() or asyncio.SelectorEventLoop if http == LANE else asyncio.SelectorEventLoop
-    )
-
-
 class _Policy(asyncio.DefaultEventLoopPolicy):
     """Makes event loops as the test that runs wants them."""
 
@@ -93,9 +85,21 @@ class _Policy(asyncio.DefaultEventLoopPolicy):
 _POLICY = _Policy()
 
 
+def _loop_of(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the loop of a test: with the lane, where it does not choose, a server process's."""
+    # Not arguments: the plugin asks for the loop when it is too late for parameters.
+    if "new_loop" in request.fixturenames:
+        chosen: Callable[[], asyncio.AbstractEventLoop] = request.getfixturevalue("new_loop")
+        return chosen
+    if "http" in request.fixturenames and request.getfixturevalue("http") == LANE:
+        return loop_factory() or asyncio.SelectorEventLoop
+    return asyncio.SelectorEventLoop
+
+
 @pytest.fixture
-def io_loop(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[IOLoop]:
+def io_loop(request: pytest.FixtureRequest) -> Iterator[IOLoop]:
     """The event loop of a test, as Tornado has it."""
+    new_loop = _loop_of(request)
     before = asyncio.get_event_loop_policy()
     asyncio.set_event_loop_policy(_POLICY)
     _POLICY.make = new_loop

@@ -126,10 +126,6 @@ class Connection:
         text = b"" if head else await self._reader.readexactly(int(headers["Content-Length"]))
         return RawAnswer(int(lines[0].split()[1]), headers, json.loads(text) if text else None)
 
-    async def until(self, end: bytes) -> bytes:
-        """What comes, up to these bytes."""
-        return await self._reader.readuntil(end)
-
     async def ended(self) -> bool:
         """Wait until the server ends the connection; False where it sends something instead."""
         return await self._reader.read(1) == b""

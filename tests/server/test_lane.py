@@ -323,7 +323,7 @@ class Waiting(RequestHandler):
 
 
 @pytest.fixture(autouse=True)
-def handlers(server: SharQServer) -> None:
+def handlers(new_loop: Any, server: SharQServer) -> None:
     routes = [("/pieces", Pieces), ("/upload", Upload), ("/broken", Broken), ("/waiting", Waiting)]
     server.app.add_handlers(r".*", routes)
 

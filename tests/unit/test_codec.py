@@ -19,6 +19,7 @@ from sharq._fastpath import (
     Batch,
     Codec,
     Job,
+    JobReader,
     enqueued,
     is_name,
     json_depth,
@@ -27,8 +28,6 @@ from sharq._fastpath import (
     lease_parts,
     mask,
     name_of,
-    plain_job,
-    plain_jobs,
 )
 from sharq.results import Lease, NewJob
 from sharq.scripts import Scripts
@@ -206,6 +205,10 @@ def job() -> Job:
 
 
 # Everything else that the stub shows: how it is had, and what it is.
+def plain(text: bytes) -> NewJob | None:
+    return JobReader(3, -1).one(text, "t", "q")
+
+
 VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
     "Codec.prefix": [(lambda: CODEC.prefix, "p")],
     "Codec.tag": [(lambda: CODEC.tag("mail"), b"{p:mail}")],
@@ -352,19 +355,17 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: lease_parts("a/b/c/1x"), None),
         (lambda: lease_parts(b"a/b/c/1"), None),
     ],
-    "plain_jobs": [
-        (lambda: plain_jobs([], 10, 3), []),
+    "JobReader.many": [
+        (lambda: JobReader(10, 3).many([]), []),
         (
-            lambda: plain_jobs(
+            lambda: JobReader(15, 3).many(
                 [
                     b'{"queue_type":"mail","queue_id":"bob","job_id":"j-1","interval":50,'
                     b'"payload":{"a":[1,"}"]}}',
                     b' { "payload" : [ 1 ] , "interval" : 0 , "requeue_limit" : -1 ,'
                     b' "job_id" : "J_2" , "queue_id" : "q" , "queue_type" : "t" } ',
                     b'{"queue_type":"mail"}',
-                ],
-                15,
-                3,
+                ]
             ),
             [
                 ("mail", "bob", "j-1", b'{"a":[1,"}"]}', 50, 3, None),
@@ -377,19 +378,31 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: enqueued([]), []),
         (lambda: enqueued([b"queued", 0, b"full", 7]), [("queued", 0), ("full", 7)]),
     ],
-    "plain_job": [
+    "JobReader.one": [
         (
-            lambda: plain_job(b'{"job_id":"j","interval":1,"payload":"x"}', "t", "q", 3, -1),
+            lambda: plain(b'{"job_id":"j","interval":1,"payload":"x"}'),
             ("t", "q", "j", b'"x"', 1, -1, None),
         ),
-        (lambda: plain_job(b'{"job_id":"j","interval":1,"payload":"xx"}', "t", "q", 3, -1), None),
-        (lambda: plain_job(b'{"job_id":"j","interval":1,"payload":"\xff"}', "t", "q", 3, -1), None),
-        (lambda: plain_job(b'{"job_id":"j","interval":01,"payload":1}', "t", "q", 3, -1), None),
-        (lambda: plain_job(b'{"job_id":"j","interval":1.0,"payload":1}', "t", "q", 3, -1), None),
-        (lambda: plain_job(b'{"job_id":"j","interval":1,"payload":1}x', "t", "q", 3, -1), None),
-        (lambda: plain_job(b'{"job_id":"j","interval":1,"payload":1', "t", "q", 3, -1), None),
-        (lambda: plain_job(b'{"queue_id":"q","job_id":"j","interval":1}', "t", "q", 3, -1), None),
-        (lambda: plain_job(b"", "t", "q", 3, -1), None),
+        (
+            lambda: plain(b'{"job_id":"j","interval":1,"payload":"xx"}'),
+            None,
+        ),
+        (
+            lambda: plain(b'{"job_id":"j","interval":1,"payload":"\xff"}'),
+            None,
+        ),
+        (lambda: plain(b'{"job_id":"j","interval":01,"payload":1}'), None),
+        (
+            lambda: plain(b'{"job_id":"j","interval":1.0,"payload":1}'),
+            None,
+        ),
+        (lambda: plain(b'{"job_id":"j","interval":1,"payload":1}x'), None),
+        (lambda: plain(b'{"job_id":"j","interval":1,"payload":1'), None),
+        (
+            lambda: plain(b'{"queue_id":"q","job_id":"j","interval":1}'),
+            None,
+        ),
+        (lambda: plain(b""), None),
     ],
     # RFC 6455, section 5.7, and the lengths around a block.
     "mask": [

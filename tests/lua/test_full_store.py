@@ -10,6 +10,7 @@ import pytest
 
 from sharq import results
 from sharq.config import QueueSettings
+from sharq.identifiers import check_lease
 from sharq.results import Cleared
 from sharq.scripts import Scripts
 from tests.support.hands import TYPE, Hands, PipelinedStore, new_job
@@ -77,6 +78,15 @@ def test_a_dequeue_and_a_finish_work(
     taken = full.hands.take(20, request_id)
     assert len(taken) == 20
     assert set(full.hands.finish_all(taken)) == {results.SUCCESS}
+
+
+@pytest.mark.parametrize("interval", [0, 1])
+def test_a_dequeue_that_leaves_jobs_behind_works(full: FullStore, interval: int) -> None:
+    full.hands.put_many(new_job(job_id, interval=interval) for job_id in "abc")
+    full.fill()
+    (job,) = full.hands.take(1)
+    call = full.hands.operations.finish_many(TYPE, [check_lease(job.lease)])
+    assert [ended.outcome for ended in full.hands.run(call)] == [results.SUCCESS]
 
 
 def test_the_first_dequeue_of_a_delayed_job_works(full: FullStore) -> None:

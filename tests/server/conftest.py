@@ -86,7 +86,7 @@ _POLICY = _Policy()
 
 
 def _loop_of(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the loop of a test: with the lane, where it does not choose, a server process's."""
+    """What makes the loop of a test: with the lane a server process's, if it does not choose."""
     # Not arguments: the plugin asks for the loop when it is too late for parameters.
     if "new_loop" in request.fixturenames:
         chosen: Callable[[], asyncio.AbstractEventLoop] = request.getfixturevalue("new_loop")

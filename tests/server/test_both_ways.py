@@ -1,0 +1,263 @@
+"""The same bytes to both ways of HTTP, the lane and Tornado's server: the answers are the same."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from tornado.netutil import bind_sockets
+
+from sharq.config import LANE, TORNADO, Settings
+from sharq_server import SharQServer
+from sharq_server.loops import loop_factory
+from tests.support.stores import PrivateStore
+
+LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+LIMITS: dict[str, Any] = {"idle_connection_timeout": 0.4, "body_timeout": 0.4}
+
+PATHS = [
+    "/",
+    "/enqueue/t/q/",
+    "/enqueue/t/q",
+    "/enqueue/t/q/?a=b",
+    "/enqueue/t/%71/",
+    "/enqueue/t/q%2F/",
+    "/enqueue/t//q/",
+    "/enqueue/",
+    "/dequeue/",
+    "/dequeue/t/",
+    "/dequeue/t?count=2",
+    "/dequeue/t/?count=0",
+    "/dequeue/t/?request_id=r1",
+    "/dequeue/t/?count=2&count=3",
+    "/dequeue/t/x/",
+    "/finish/t/q/j1/",
+    "/finish/t/q/j2",
+    "/finish/t/q/" + "j" * 101 + "/",
+    "/finish/t/q/",
+    "/interval/t/q/",
+    "/metrics/t/",
+    "/status/t/q/j1/",
+    "/live/",
+    "/ws/",
+    "/nowhere",
+    "http://a/metrics/t/",
+    "*",
+]
+METHODS = ["GET", "POST", "POST", "POST", "HEAD", "DELETE", "PUT", "OPTIONS", "FOO", "get"]
+BODIES = [
+    b"",
+    b"{}",
+    b'{"job_id":"j1","interval":0,"payload":1}',
+    b'{"job_id":"j2","interval":0,"payload":{"a":[1,2,{"max_queued_length":1}]}}',
+    b'{"job_id":"j2","interval":0,"payload":"\\ud800"}',
+    b'{"job_id":"j3","interval":0,"payload":"\xff"}',
+    b'{"job_id":"j3","interval":true,"payload":null}',
+    b'{"job_id":"j3","interval":0,"payload":1e999,"requeue_limit":3}',
+    b'{"job_id":"j3","job_id":"j4","interval":00,"payload":1}',
+    b'{"job_id":"j3","interval":0,"payload":1,"queue_id":"q"}',
+    b'{"job_id":"j3","interval":0,"payload":1,"queue_id":"other"}',
+    b'{"job_id":"j3","interval":0,"payload":1,"max_queued_length":1}',
+    b'{"job_id":"j3","interval":0,"payload":1,"more":1}',
+    b'{"lease":"t/q/j1/1"}',
+    b'{"lease":null}',
+    b'{"lease":7}',
+    b"[1]",
+    b"{",
+]
+FIELDS = [
+    b"Connection: keep-alive",
+    b"Connection: close",
+    b"Content-Type: application/json",
+    b"Content-Type: text/plain",
+    b"Origin: http://evil.example",
+    b"Expect: 100-continue",
+    b"Expect: more",
+    b"Content-Encoding: gzip",
+    b"Content-Encoding: identity",
+    b"Accept: */*",
+    b"User-Agent: \xff\xfe",
+    b"X-Long: " + b"x" * 3000,
+    b"Host: b",
+    b"Content-Length: 3",
+    b"Transfer-Encoding: chunked",
+    b"Transfer-Encoding: identity",
+    b"Upgrade: h2c",
+    b"X :y",
+    b"\x00: a",
+]
+
+
+class Answer(NamedTuple):
+    head: str
+    fields: dict[str, str]
+    body: bytes
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    """A request that is right in most of its parts."""
+    method, path = draw(st.sampled_from(METHODS)), draw(st.sampled_from(PATHS))
+    body = draw(st.sampled_from(BODIES)) if method != "GET" or draw(st.booleans()) else b""
+    version = draw(st.sampled_from(["HTTP/1.1"] * 12 + ["HTTP/1.0", "HTTP/1.2", "HTTP/2.0"]))
+    fields = [b"Host: a", *draw(st.lists(st.sampled_from(FIELDS), max_size=2))]
+    if body and draw(st.integers(0, 9)) == 0:
+        fields.append(b"Transfer-Encoding: chunked")
+        half = len(body) // 2
+        parts = [part for part in (body[:half], body[half:]) if part]
+        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    elif body or method == "POST":
+        fields.append(b"Content-Length: %d" % len(body))
+    line = f"{method} {path} {version}".encode()
+    return b"\r\n".join([line, *fields]) + b"\r\n\r\n" + body
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A request with a byte or two changed."""
+    data = draw(requests())
+    for _ in range(draw(st.integers(1, 2))):
+        at = draw(st.integers(0, len(data) - 1))
+        byte = bytes([draw(st.sampled_from(b'\x00\t \r\n:/%0aZ{"\x7f\xff'))])
+        data = (
+            data[:at]
+            + draw(st.sampled_from([b"", byte, byte + data[at : at + 1]]))
+            + data[at + 1 :]
+        )
+    return data
+
+
+STREAMS = st.lists(requests() | mutated(), min_size=1, max_size=4).map(b"".join)
+
+
+class Pair:
+    """Two servers over two sets of keys, each with an own way of HTTP."""
+
+    def __init__(self, store: PrivateStore) -> None:
+        self.ports: dict[str, int] = {}
+        self._store = store
+        self._began = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        self._began.wait()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        closers: list[Callable[[], Any]] = []
+        for way in (LANE, TORNADO):
+            redis = {
+                "conn_type": "unix_sock",
+                "unix_socket_path": self._store.socket_path,
+                "key_prefix": f"both-{way}",
+            }
+            server = SharQServer(
+                Settings.from_mapping(
+                    {
+                        "redis": redis,
+                        "sharq-server": {"http": way},
+                        "sharq": {"enable_requeue_script": False},
+                    }
+                )
+            )
+            await server.start()
+            await server.sq.ping()
+            sockets = bind_sockets(0, "127.0.0.1")
+            self.ports[way] = sockets[0].getsockname()[1]
+            listener = server.app.make_listener(**LIMITS)
+            listener.add_sockets(sockets)
+            closers += [listener.close_all_connections, server.stop]
+        self._began.set()
+        await self._end.wait()
+        for close in closers:
+            await close()
+
+    def answers(self, way: str, data: bytes) -> list[Answer]:
+        """What comes back for `data`, up to the end of the connection."""
+        with socket.create_connection(("127.0.0.1", self.ports[way]), timeout=5) as connection:
+            received = b""
+            try:
+                connection.sendall(data)
+                while chunk := connection.recv(65536):
+                    received += chunk
+            except ConnectionResetError:
+                pass
+        return list(_parse(received))
+
+
+def _parse(data: bytes) -> Iterator[Answer]:
+    while data:
+        head, _, data = data.partition(b"\r\n\r\n")
+        line, *lines = head.decode("latin-1").split("\r\n")
+        fields = {
+            name.lower(): value.strip()
+            for name, _, value in (each.partition(":") for each in lines)
+        }
+        # The length of a HEAD's answer is that of a body which does not come.
+        size = int(fields.pop("content-length", 0))
+        body = b"" if data.startswith(b"HTTP/1.1 ") else data[:size]
+        data = data[len(body) :]
+        yield Answer(line, {k: fields[k] for k in sorted(fields) if k in _COMPARED}, _plain(body))
+
+
+_COMPARED = {"connection", "content-type", "allow", "retry-after", "cache-control"}
+
+
+def _plain(body: bytes) -> bytes:
+    """A body without what is another one with each server."""
+    body = re.sub(rb'("lease":"[^"]*/)[0-9]+"', rb'\1n"', body)
+    return re.sub(rb'"[0-9]{13}":', b'"minute":', body)
+
+
+def _is_looser(data: bytes) -> bool:
+    """Whether Tornado takes what the lane does not: a line that ends with LF alone."""
+    return re.search(rb"(?<!\r)\n", data) is not None
+
+
+@pytest.fixture(scope="module")
+def pair(store: PrivateStore) -> Iterator[Pair]:
+    pair = Pair(store)
+    yield pair
+    pair.close()
+
+
+@pytest.fixture(autouse=True)
+def expect_log() -> None:
+    """What the servers log is looked at elsewhere."""
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(STREAMS)
+def test_both_ways_answer_the_same(pair: Pair, data: bytes) -> None:
+    lane, tornado = (pair.answers(way, data + LAST) for way in (LANE, TORNADO))
+    event(f"{len(lane)} answers, the last one {lane[-1].head if lane else None}")
+    if _is_looser(data):
+        lane = [each for each in lane if " 400 " not in each.head]
+        tornado = tornado[: len(lane)]
+    assert lane == tornado
+    assert not any(answer.head.startswith("HTTP/1.1 5") for answer in lane)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.binary(max_size=200))
+def test_bytes_without_any_sense_are_answered_the_same(pair: Pair, data: bytes) -> None:
+    if not _is_looser(data):
+        assert pair.answers(LANE, data + LAST) == pair.answers(TORNADO, data + LAST)

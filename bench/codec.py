@@ -20,14 +20,17 @@ from bench.subject import Findings, Options, Subject
 from sharq._fastpath import (
     Batch,
     Codec,
+    JobReader,
+    enqueued,
     is_name,
     json_depth,
     json_dump,
     json_value,
     lease_parts,
+    mask,
     name_of,
 )
-from sharq.results import Lease, NewJob
+from sharq.results import Enqueued, Lease, NewJob
 from sharq.script_loading import pack
 from sharq.scripts import Scripts
 
@@ -102,6 +105,7 @@ def cases() -> Iterator[Case]:
     yield _case("Codec.woken_type", codec.woken_type, _plain_woken_type(waiting), waiting)
     yield from _reply_cases()
     yield from _text_cases()
+    yield from _client_cases()
 
 
 def run(progress: Progress, options: Options) -> Findings:
@@ -375,6 +379,70 @@ def _text_cases() -> Iterator[Case]:
     yield _case("json_value", json_value, _plain_value, _TEXT, _DEEPEST)
     yield _case("json_dump, one object", json_dump, _plain_dump, _VALUE, _DEEPEST)
     yield _case("json_dump", json_dump, _plain_dump, [_VALUE] * 50, _DEEPEST)
+
+
+class _Posted(msgspec.Struct, forbid_unknown_fields=True):
+    """A job as it stands in the body of a bulk enqueue."""
+
+    queue_type: str
+    queue_id: str
+    job_id: str
+    payload: msgspec.Raw
+    interval: int
+    requeue_limit: int | None = None
+
+
+_posted_decoder = msgspec.json.Decoder(_Posted)
+_LARGEST: Final = 1 << 20
+_FOR_EVER: Final = -1
+
+
+def _entry(job: NewJob) -> bytes:
+    fields = {"queue_type": job.queue_type, "queue_id": job.queue_id, "job_id": job.job_id}
+    text = json.dumps(fields | {"interval": job.interval})
+    return b'%b, "payload": %b}' % (text[:-1].encode(), job.payload)
+
+
+def _plain_job(text: bytes, queue_type: str, queue_id: str) -> NewJob | None:
+    queue = b'{"queue_type":"%b","queue_id":"%b",' % (queue_type.encode(), queue_id.encode())
+    return _plain_posted(queue + text[1:])
+
+
+def _plain_posted(text: bytes) -> NewJob | None:
+    job = _posted_decoder.decode(text)
+    payload = bytes(job.payload)
+    names = (job.queue_type, job.queue_id, job.job_id)
+    if not all(map(_plain_is_name, names)) or len(payload) > _LARGEST:
+        return None
+    if payload.count(b"[") + payload.count(b"{") > _DEEPEST and _plain_depth(payload) > _DEEPEST:
+        return None
+    limit = _FOR_EVER if job.requeue_limit is None else job.requeue_limit
+    return NewJob(*names, payload, job.interval, limit)
+
+
+def _plain_jobs(entries: list[bytes]) -> list[NewJob | None]:
+    return [_plain_posted(entry) for entry in entries]
+
+
+def _plain_enqueued(reply: list[Any]) -> list[Enqueued]:
+    return [Enqueued(reply[i].decode(), reply[i + 1]) for i in range(0, len(reply), 2)]
+
+
+def _plain_mask(key: bytes, data: bytes) -> bytes:
+    whole = key * (len(data) // len(key) + 1)
+    number = int.from_bytes(whole[: len(data)]) ^ int.from_bytes(data)
+    return number.to_bytes(len(data))
+
+
+def _client_cases() -> Iterator[Case]:
+    fields = json.dumps({"job_id": _NAMES[2], "interval": 1000})
+    body = b'%b, "payload": %b}' % (fields[:-1].encode(), PAYLOAD)
+    reader = JobReader(_LARGEST, _FOR_EVER)
+    yield _case("JobReader.one", reader.one, _plain_job, body, *_NAMES[:2])
+    entries = [_entry(job) for job in _JOBS]
+    yield _case("JobReader.many", reader.many, _plain_jobs, entries)
+    yield _case("enqueued", enqueued, _plain_enqueued, [b"queued", 3] * _BATCH)
+    yield _case("mask", mask, _plain_mask, b"\x01\x80\xff\x2a", _TEXT)
 
 
 SUBJECT = Subject("codec", "each function of the codec beside plain Python", run)

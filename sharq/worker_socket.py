@@ -13,6 +13,7 @@ from sharq import websocket_frames as ws
 from sharq.websocket_frames import WebSocketError
 
 _LARGEST_MESSAGE: Final = 512 * 1024 * 1024
+_GOODBYE: Final = 1.0
 _LARGEST_HEAD: Final = 64 * 1024
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _SWITCHING: Final = b"HTTP/1.1 101"
@@ -75,9 +76,11 @@ class Socket(asyncio.Protocol):
         self._write(ws.frame(ws.TEXT, text, masked=True))
 
     def close(self, code: int = ws.NORMAL) -> None:
-        """Say that nothing more comes; the server answers, and closes."""
-        self._write(ws.close_frame(code, masked=True))
-        self._has_said_close = True
+        """Say that nothing more comes; the server answers, and closes, or is left in a moment."""
+        if not self._has_said_close:
+            self._write(ws.close_frame(code, masked=True))
+            self._has_said_close = True
+            asyncio.get_running_loop().call_later(_GOODBYE, self.abort)
 
     def abort(self) -> None:
         """Close at once, without a word."""

@@ -11,10 +11,12 @@ from sharq.results import SUCCESS, Extended
 from sharq_server import handlers, push_frames
 from sharq_server.dispatch import Parcel
 from sharq_server.refusals import NotSubscribed, Stopping
-from sharq_server.session import MAX_SUBSCRIPTIONS, Answer, Session, Slot
+from sharq_server.session import Answer, Session, Slot
 from sharq_server.subscription import Subscription
 
 T = TypeVar("T")
+
+_MOST: Final = push_frames.LIMITS["max_subscriptions"]
 
 
 async def carry_out(session: Session, frame: Any, slot: Slot) -> Answer:
@@ -36,8 +38,8 @@ async def _subscribe(session: Session, frame: push_frames.Subscribe, slot: Slot)
     if push.draining:
         raise Stopping
     former = session.subscriptions.get(queue_type)
-    if former is None and len(session.subscriptions) >= MAX_SUBSCRIPTIONS:
-        raise BadArgumentException(f"There are {MAX_SUBSCRIPTIONS} subscriptions already.")
+    if former is None and len(session.subscriptions) >= _MOST:
+        raise BadArgumentException(f"There are {_MOST} subscriptions already.")
     if former is not None:
         del session.subscriptions[queue_type]
         push.dispatcher.leave(queue_type, former)

@@ -21,9 +21,6 @@ from sharq_server.subscription import Subscription
 if TYPE_CHECKING:
     from sharq_server.push import Push
 
-MAX_SUBSCRIPTIONS: Final = 1000
-"""Types that one connection subscribes to, at most."""
-
 _REFILL_AFTER: Final = 0.002
 _MOST_FRAMES: Final = 64
 _MOST_BYTES: Final = 1024 * 1024

@@ -16,6 +16,8 @@ from sharq_server.replies import Reply, failure
 MAX_URL: Final = 8 * 1024
 """Bytes of a request's target, at most."""
 
+VERSIONS: Final = ("HTTP/1.0", "HTTP/1.1")
+
 # The forms of a target (RFC 9112, 3.2) but for CONNECT's: a path, a URL, or a single *.
 _TARGET = re.compile(r"(?:/|https?://[^/?#]+(?=[/?]|\Z)|\*\Z)[\x21-\x7e]*", re.IGNORECASE)
 _AUTHORITY = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
@@ -32,7 +34,7 @@ STOPPING: Final = failure("stopping", "The server is stopping.")._replace(retry_
 
 def problem(start_line: RequestStartLine, headers: HTTPHeaders) -> Reply | None:
     """The answer for a request that cannot be served whatever its route is, or None."""
-    if not _TARGET.fullmatch(start_line.path):
+    if start_line.version not in VERSIONS or not _TARGET.fullmatch(start_line.path):
         return MALFORMED
     hosts = headers.get_list("Host")
     if len(hosts) != 1:

@@ -37,8 +37,6 @@ _log = logging.getLogger(__name__)
 
 _LINGER_SECONDS: Final = 1.0
 
-_VERSIONS: Final = ("HTTP/1.0", "HTTP/1.1")
-
 # A method that the parser does not know is read under the name of one that it does.
 _STAND_IN: Final = b"PURGE"
 _METHOD: Final = re.compile(rb"(?:\r\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+) ")
@@ -238,7 +236,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         )
         message = Message(start_line, self.headers, self.keeps_alive)
         self._receiving = message
-        if start_line.version not in _VERSIONS:
+        if start_line.version not in framing.VERSIONS:
             self._refuse(framing.MALFORMED)
             return
         self._behind.append(message)

@@ -1355,7 +1355,7 @@ cdef inline Field field_of(const char* name, Py_ssize_t size) noexcept:
 # The fields of the job in a JSON object of `size` bytes; where its queue is given, the object does
 # not name it. The text ends with a NUL, or is known to be valid JSON.
 cdef object read_plain_job(const char* data, Py_ssize_t size, str queue_type, str queue_id,
-                          Py_ssize_t max_payload_bytes, int64_t requeue_limit):
+                           Py_ssize_t max_payload_bytes, int64_t requeue_limit):
     cdef const char* at = after_space(data)
     cdef const char* end = data + size
     cdef const char* begin

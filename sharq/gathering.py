@@ -117,7 +117,7 @@ class Gathering:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _each(self, flow: Flow[list[Any]], dones: Sequence[Callable[[Any], None]]) -> None:
+    async def _each(self, flow: Flow[list[Any]], dones: Sequence[Any]) -> None:
         try:
             outcomes = await self._run(flow)
         except Exception as error:

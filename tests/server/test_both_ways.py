@@ -107,7 +107,7 @@ def requests(draw: st.DrawFn) -> bytes:
     method, path = draw(st.sampled_from(METHODS)), draw(st.sampled_from(PATHS))
     body = draw(st.sampled_from(BODIES)) if method != "GET" or draw(st.booleans()) else b""
     version = draw(st.sampled_from(["HTTP/1.1"] * 12 + ["HTTP/1.0", "HTTP/1.2", "HTTP/2.0"]))
-    fields = [b"Host: a", *draw(st.lists(st.sampled_from(FIELDS), max_size=2))]
+    fields = [b"Host: a", *draw(st.lists(st.sampled_from(FIELDS), max_size=2, unique=True))]
     if body and draw(st.integers(0, 9)) == 0:
         fields.append(b"Transfer-Encoding: chunked")
         half = len(body) // 2
@@ -211,6 +211,9 @@ def _parse(data: bytes) -> Iterator[Answer]:
         size = int(fields.pop("content-length", 0))
         body = b"" if data.startswith(b"HTTP/1.1 ") else data[:size]
         data = data[len(body) :]
+        if line.startswith("HTTP/1.1 100"):
+            # Whether a body is waited for depends on how much of it has come.
+            continue
         yield Answer(line, {k: fields[k] for k in sorted(fields) if k in _COMPARED}, _plain(body))
 
 
@@ -218,14 +221,30 @@ _COMPARED = {"connection", "content-type", "allow", "retry-after", "cache-contro
 
 
 def _plain(body: bytes) -> bytes:
-    """A body without what is another one with each server."""
+    """A body without what is another one with each server, or said in other words."""
+    if body.endswith(b'"code":"bad_request"}'):
+        return b"bad_request"
     body = re.sub(rb'("lease":"[^"]*/)[0-9]+"', rb'\1n"', body)
     return re.sub(rb'"[0-9]{13}":', b'"minute":', body)
 
 
 def _is_looser(data: bytes) -> bool:
-    """Whether Tornado takes what the lane does not: a line that ends with LF alone."""
-    return re.search(rb"(?<!\r)\n", data) is not None
+    """Whether Tornado takes what the lane does not: an LF alone, or a CR before a request."""
+    return re.search(rb"(?<!\r)\n|\r(?!\n)", data) is not None
+
+
+def assert_same(data: bytes, lane: list[Answer], tornado: list[Answer]) -> None:
+    """Compare answers, up to where the lane refuses what Tornado's server takes.
+
+    That is a line that ends otherwise than by CR LF, and, behind other requests, a method that is
+    none of HTTP's.
+    """
+    if lane and lane[-1].body == b"bad_request" and len(lane) <= len(tornado):
+        other = tornado[len(lane) - 1].head
+        if _is_looser(data) or (len(lane) > 1 and (" 404 " in other or " 405 " in other)):
+            lane = lane[:-1]
+            tornado = tornado[: len(lane)]
+    assert lane == tornado
 
 
 @pytest.fixture(scope="module")
@@ -247,10 +266,7 @@ def expect_log() -> None:
 def test_both_ways_answer_the_same(pair: Pair, data: bytes) -> None:
     lane, tornado = (pair.answers(way, data + LAST) for way in (LANE, TORNADO))
     event(f"{len(lane)} answers, the last one {lane[-1].head if lane else None}")
-    if _is_looser(data):
-        lane = [each for each in lane if " 400 " not in each.head]
-        tornado = tornado[: len(lane)]
-    assert lane == tornado
+    assert_same(data, lane, tornado)
     assert not any(answer.head.startswith("HTTP/1.1 5") for answer in lane)
 
 
@@ -259,5 +275,5 @@ def test_both_ways_answer_the_same(pair: Pair, data: bytes) -> None:
 )
 @given(st.binary(max_size=200))
 def test_bytes_without_any_sense_are_answered_the_same(pair: Pair, data: bytes) -> None:
-    if not _is_looser(data):
-        assert pair.answers(LANE, data + LAST) == pair.answers(TORNADO, data + LAST)
+    lane, tornado = (pair.answers(way, data + LAST) for way in (LANE, TORNADO))
+    assert_same(data, lane, tornado)

@@ -234,13 +234,18 @@ class LaneConnection(Reader, asyncio.Protocol):
         start_line = RequestStartLine(
             method.decode("latin-1"), self.target.decode("latin-1"), self.version
         )
-        message = Message(start_line, self.headers, self.keeps_alive)
+        message = Message(start_line, self.headers, self.keeps_alive and not self._wants_close())
         self._receiving = message
         if start_line.version not in framing.VERSIONS:
             self._refuse(framing.MALFORMED)
             return
         self._behind.append(message)
         self._advance()
+
+    def _wants_close(self) -> bool:
+        """Whether the head that was read has the option to close, whatever else it has."""
+        options = (value for name, value in self.headers if name.lower() == b"connection")
+        return any(b"close" in value.lower() for value in options)
 
     def on_chunk(self, chunk: bytes) -> None:
         if self._receiving is not None:

@@ -1,7 +1,9 @@
 """The Lua scripts: read from ``lua/``, includes expanded, each known by its digest.
 
-A script names what it needs from ``lua/include/`` in one line, ``--@include a b c``; the includes
-take its place in that order. Comments are left out of what the store gets.
+A script names what it needs from ``lua/include/`` in a line ``--@include a b c``; the includes take
+its place in that order. A line of its own, in a block, is for what a call seldom needs: to make the
+functions of an include takes time, even where none is called. Comments are left out of what the
+store gets.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-_INCLUDE = re.compile(r"^--@include (.+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^ *--@include (.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
@@ -45,23 +47,26 @@ class Scripts:
 
 
 def expand(text: str, includes: Mapping[str, str]) -> str:
-    """Put the includes in the place of the ``--@include`` line and leave the comments out.
+    """Put the includes in the places of the ``--@include`` lines and leave the comments out.
 
-    Raises `ScriptError` for an include that does not exist or is named twice, for a second line
-    of that kind, and for one in an include: what a script is made of is told in one place.
+    Raises `ScriptError` for an include that does not exist or is named twice, and for such a line
+    in an include: what a script is made of is told in the script.
     """
-    match = _INCLUDE.search(text)
-    if match is not None:
-        names = match[1].split()
+    named: set[str] = set()
+
+    def included(line: re.Match[str]) -> str:
+        names = line[1].split()
         for name in names:
             if name not in includes:
                 raise ScriptError(f"there is no include {name!r}")
-            if names.count(name) > 1:
+            if name in named:
                 raise ScriptError(f"the include {name!r} is named twice")
-        parts = [includes[name] for name in names]
-        text = text[: match.start()] + "\n".join(parts) + text[match.end() :]
-        if _INCLUDE.search(text) is not None:
-            raise ScriptError("there is a second line of includes, or one in an include")
+            if _INCLUDE.search(includes[name]) is not None:
+                raise ScriptError(f"the include {name!r} has includes")
+            named.add(name)
+        return "\n".join(includes[name] for name in names)
+
+    text = _INCLUDE.sub(included, text)
     return _COMMENT.sub("", text)
 
 

@@ -5,44 +5,41 @@
 -- Returns: wait (µs until the next queue is ready; 0: now, -1: none is scheduled), rank among the
 --   servers that wait for it, {queue_id, job_id, n, requeues_remaining, attempt, length after it,
 --   payload}
---@include clock record queue queues schedule bucket count serial next_job pop_job take_one save_taken number_taken take_jobs request waiting line_up wake
-local ready, waiting, request = KEYS[2], KEYS[6], KEYS[7]
-local lease_ms, channel, seq = tonumber(ARGV[7]), ARGV[10], ARGV[11]
+--@include clock record bucket count serial
+local ready, held, waiting, request = KEYS[2], KEYS[4], KEYS[6], KEYS[7]
+local wanted, lease_ms, request_id = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
+local channel, seq = ARGV[10], ARGV[11]
 local out = {0, 0}
-local answer = request and remembered(request, seq)
-if answer then
-  return replay(out, answer, KEYS[4])
+local mark = request and redis.call('GET', request)
+-- A server's last mark is of another call, as a rule.
+if mark and string.sub(mark, 1, #seq + 1) == seq .. '|' then
+  --@include leased_record replay
+  return replay(out, mark, held)
 end
+
 local k = {
-  ready = ready, leases = KEYS[3], held = KEYS[4], serial = KEYS[5], queues = ARGV[1],
-  jobs = ARGV[2], returned = ARGV[3], delayed = ARGV[4], counters = ARGV[5],
+  ready = ready, leases = KEYS[3], held = held, serial = KEYS[5], queues = ARGV[1], jobs = ARGV[2],
+  counters = ARGV[5],
 }
-local taken, next_at = take_jobs(k, out, tonumber(ARGV[6]), lease_ms, tonumber(ARGV[8]), ARGV[9])
+local taken, next_at
+if wanted == 1 then
+  --@include take_plain
+  taken, next_at = take_plain(k, out, lease_ms, request_id)
+end
+if not taken then
+  --@include queue queues schedule count_many delayed next_job pop_job take_one save_taken number_taken take_jobs
+  k.returned, k.delayed = ARGV[3], ARGV[4]
+  taken, next_at = take_jobs(k, out, wanted, lease_ms, tonumber(ARGV[8]), request_id)
+end
 if request and taken > 0 then
+  --@include remember
   remember(request, seq, out, lease_ms)
 end
 if next_at then
   out[1] = next_at == math.huge and -1 or next_at * 1000 - now_us
 end
-if channel == '' then
-  return out
-end
-
-local line = line_of(waiting)
-local server = find_server(line, channel)
-if next_at then
-  out[2] = line_up(waiting, line, server, next_at, taken > 0)
-  -- Whose turn is next has to know of it.
-  if taken > 0 and next_at < math.huge and out[2] == 0 then
-    tell_first(waiting, others_of(line, channel))
-  end
-else
-  if server.waits then
-    server.waits = false
-    write_server(waiting, server)
-  end
-  if #line > 0 then
-    wake(waiting, tonumber(redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')[2]), line)
-  end
+if channel ~= '' and (next_at or redis.call('EXISTS', waiting) == 1) then
+  --@include waiting line_up wake stand_in_line
+  out[2] = stand_in_line(waiting, ready, channel, next_at, taken > 0)
 end
 return out

@@ -3,7 +3,7 @@
 -- KEYS: void ready held waiting
 -- ARGV: queues jobs counters {queue_id job_id payload interval requeue_limit max_length}
 -- Returns: {status, length before it}
---@include status clock record queue rate queues find schedule bucket count put save_put waiting wake
+--@include status clock record queue rate queues find schedule bucket count count_many put save_put waiting wake
 local ids, members, out = {}, {}, {}
 for i = 4, #ARGV, 6 do
   local at = #ids + 1

@@ -3,7 +3,7 @@
 -- KEYS: void leases held
 -- ARGV: marks retention requests by {queue_id job_id n}
 -- Returns: {status, ms that are left}
---@include status clock record bucket mark read_mark refusal lease extend_lease
+--@include status clock leased_record bucket mark read_mark refusal lease extend_lease
 local k = {
   leases = KEYS[2], held = KEYS[3], marks = ARGV[1], retention = tonumber(ARGV[2]),
   requests = ARGV[3],

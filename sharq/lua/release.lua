@@ -2,7 +2,7 @@
 -- KEYS: void ready leases held waiting queue jobs returned delayed
 -- ARGV: marks retention interval_retention queue_id job_id n delay counted
 -- Returns: status (queued, dead, not_active, stale_lease, already_finished)
---@include status clock record spend queue save schedule bucket mark read_mark refusal lease give_back waiting wake
+--@include status clock record leased_record delayed spend queue save schedule bucket mark read_mark refusal lease give_back waiting wake
 local k = {
   ready = KEYS[2], leases = KEYS[3], held = KEYS[4], queue = KEYS[6], jobs = KEYS[7],
   returned = KEYS[8], delayed = KEYS[9], marks = ARGV[1], retention = tonumber(ARGV[2]),

@@ -3,7 +3,7 @@
 -- ARGV: queues jobs returned delayed marks retention interval_retention delay counted
 --   {queue_id job_id n}
 -- Returns: {status}
---@include status clock record spend queue save schedule bucket mark read_mark refusal lease give_back waiting wake
+--@include status clock record leased_record delayed spend queue save schedule bucket mark read_mark refusal lease give_back waiting wake
 local k = {
   ready = KEYS[2], leases = KEYS[3], held = KEYS[4], marks = ARGV[5], retention = tonumber(ARGV[6]),
   interval_retention = tonumber(ARGV[7]),

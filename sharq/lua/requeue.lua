@@ -3,7 +3,7 @@
 -- ARGV: queues jobs returned delayed counters marks retention interval_retention batch
 -- Returns: jobs queued again, jobs discarded, more are due (1 or 0), µs until the next lease
 --   runs out (-1: none is held), the type has no jobs (1 or 0), and no counters either (1 or 0)
---@include status clock record spend queue save schedule bucket count mark give_back waiting wake
+--@include status clock record leased_record delayed spend queue save schedule bucket count mark give_back waiting wake
 local ready, leases, held, batch = KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[9])
 local queued, discarded = 0, 0
 local earliest

@@ -3,7 +3,7 @@
 -- ARGV: marks retention queue_id job_id
 -- Returns: state; queued: jobs before it, ms until its turn, estimated (1 or 0);
 --   active: ms until its lease ends
---@include status clock record queue find bucket mark read_mark
+--@include status clock record delayed queue find bucket mark read_mark
 local returned, delayed = KEYS[7], KEYS[8]
 -- Delayed jobs that are due, but not moved yet, are looked at one by one, up to this many.
 local EXACT_TO = 1000

@@ -385,8 +385,7 @@ def test_an_include_begins_with_what_it_does(name: str) -> None:
 
 
 def asked_for(source: str) -> list[str]:
-    match = re.search(r"^--@include (.*)$", source, re.MULTILINE)
-    return match[1].split() if match else []
+    return " ".join(re.findall(r"^ *--@include (.*)$", source, re.MULTILINE)).split()
 
 
 def needless(source: str, includes: dict[str, str]) -> Iterator[str]:

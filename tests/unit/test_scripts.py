@@ -50,8 +50,8 @@ def test_a_comment_that_speaks_of_includes_is_none() -> None:
     [
         ("--@include one three\n", "there is no include 'three'"),
         ("--@include one two one\n", "the include 'one' is named twice"),
-        ("--@include one\n--@include two\n", "a second line of includes"),
-        ("--@include greedy\n", "or one in an include"),
+        ("--@include one\nif one then\n  --@include one\nend\n", "'one' is named twice"),
+        ("--@include greedy\n", "the include 'greedy' has includes"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(text: str, complaint: str) -> None:

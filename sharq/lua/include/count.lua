@@ -6,22 +6,19 @@ local function counter_bucket(counters, minutes_ago)
   return counters .. (math.floor(now / 60000) - minutes_ago)
 end
 
--- Adds the `counted` of each queue, if any; `total` is their sum.
-local function count(counters, kind, list, total)
+-- Adds to the sum of the type. Returns what `count_queue` wants: the shards' bucket and spread.
+local function count_type(counters, kind, more)
   local bucket = counter_bucket(counters, 0)
-  local sum = redis.call('HINCRBY', bucket, kind, total)
-  if sum == total then
+  local sum = redis.call('HINCRBY', bucket, kind, more)
+  if sum == more then
     expire(bucket, COUNTERS_TTL)
   end
-  local spread = spread_of(sum)
-  bucket = bucket .. ':' .. kind
-  for _, q in ipairs(list) do
-    local more = q.counted
-    if more then
-      local shard = shard_of(bucket, q.id, spread)
-      if redis.call('HINCRBY', shard, q.id, more) == more and redis.call('HLEN', shard) == 1 then
-        expire(shard, COUNTERS_TTL)
-      end
-    end
+  return bucket .. ':' .. kind, spread_of(sum)
+end
+
+local function count_queue(bucket, spread, queue_id, more)
+  local shard = shard_of(bucket, queue_id, spread)
+  if redis.call('HINCRBY', shard, queue_id, more) == more and redis.call('HLEN', shard) == 1 then
+    expire(shard, COUNTERS_TTL)
   end
 end

@@ -1,6 +1,4 @@
 -- Puts a job at the tail of a queue, whose state it changes: status, the length before it, record.
--- A job that is no larger than this, and the only one that waits, is kept in the state.
-local SMALL = 200
 
 -- Notes what `save_put` writes: how many are `counted`, and the `fields` for the hash.
 local function place(q, job_id, record)

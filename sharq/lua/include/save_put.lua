@@ -20,6 +20,6 @@ local function save_put(k, list, total)
   if earliest then
     redis.call('ZADD', k.ready, unpack(turns))
   end
-  count(k.counters, 'e', list, total)
+  count_many(k.counters, 'e', list, total)
   return earliest
 end

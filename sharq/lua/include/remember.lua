@@ -1,0 +1,13 @@
+-- Keeps what a dequeue was answered, as `queue_id/job_id/n/length` words behind the number of the
+-- call. A client's request_id has no number, and is kept for the lease; a server's own mark is that
+-- of its last call.
+local RECOVERY_TTL = 30000
+
+local function remember(request, seq, out, lease_ms)
+  local words = {}
+  for i = 3, #out, 7 do
+    words[#words + 1] = out[i] .. '/' .. out[i + 1] .. '/' .. out[i + 2] .. '/' .. out[i + 5]
+  end
+  redis.call('SET', request, seq .. '|' .. table.concat(words, ' '))
+  expire(request, seq == '' and lease_ms or RECOVERY_TTL)
+end

@@ -1,0 +1,15 @@
+-- Answers as `remember` has kept it behind the number of the call: those jobs once more that are
+-- still under the same lease.
+local function replay(out, mark, held)
+  local words = string.sub(mark, string.find(mark, '|', 1, true) + 1)
+  for queue_id, job_id, n, length in string.gmatch(words, '([^/ ]+)/([^/]+)/(%d+)/(%d+)') do
+    local record = redis.call('HGET', held, queue_id .. '/' .. job_id)
+    local job = record and unpack_leased(record)
+    if job and job.n == n then
+      local i = #out
+      out[i + 1], out[i + 2], out[i + 3], out[i + 4] = queue_id, job_id, n, job.left
+      out[i + 5], out[i + 6], out[i + 7] = job.attempt, tonumber(length), job.payload
+    end
+  end
+  return out
+end

@@ -1,0 +1,49 @@
+-- Leases a job, the short way: that of the schedule's first queue, where it may go and was never
+-- delivered, and none was given back or delayed. Returns 1; 0 and the time (ms) of the schedule's
+-- next job (`inf`: none) where none is ready; nil where it is for `take_jobs`: nothing has changed.
+-- k: ready leases held serial queues jobs counters
+local function take_plain(k, out, lease_ms, request_id)
+  local scheduled = redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')
+  local queue_id, at = scheduled[1], tonumber(scheduled[2] or math.huge)
+  if at > now then
+    return 0, at
+  end
+  local key = k.queues .. queue_id
+  local interval, tat, head, next, leased, rest, job_id, record = string.match(
+    redis.call('GET', key), '^(%d+):(%d+):(%d+):(%d+):(%d+)([%d:]*) (%S*) ?(.*)$')
+  if head == next or tonumber(tat) > now or (rest ~= '' and string.sub(rest, 1, 5) ~= ':0:0:') then
+    return nil
+  end
+
+  -- Begins with a removal, so that it works in a full store.
+  local waiting, jobs = next - head - 1, k.jobs .. queue_id
+  local in_state = job_id ~= ''
+  if not in_state then
+    job_id = redis.call('HGET', jobs, ':' .. head)
+    record = redis.call('HGET', jobs, job_id)
+    if waiting > 0 then
+      redis.call('HDEL', jobs, job_id, ':' .. head)
+    else
+      redis.call('UNLINK', jobs)
+    end
+  end
+  if in_state or waiting == 0 then
+    redis.call('ZREM', k.ready, queue_id)
+  end
+  local turn = now + interval
+  if waiting > 0 then
+    redis.call('ZADD', k.ready, turn, queue_id)
+  end
+  redis.call('SET', key,
+    string.format('%s:%d:%d:%s:%d%s ', interval, turn, head + 1, next, leased + 1, rest))
+
+  local n, member = string.format('%d', next_serial(k.serial, 1)), queue_id .. '/' .. job_id
+  redis.call('HSET', k.held, member, n .. ':' .. request_id .. ':' .. record)
+  redis.call('ZADD', k.leases, now + lease_ms, member)
+  local bucket, spread = count_type(k.counters, 'd', 1)
+  count_queue(bucket, spread, queue_id, 1)
+  local _, left, attempt, payload = unpack_waiting(record)
+  out[3], out[4], out[5], out[6], out[7], out[8], out[9] =
+    queue_id, job_id, n, left, attempt + 1, waiting, payload
+  return 1
+end

@@ -9,29 +9,30 @@
 local ready, held, waiting, request = KEYS[2], KEYS[4], KEYS[6], KEYS[7]
 local wanted, lease_ms, request_id = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
 local channel, seq = ARGV[10], ARGV[11]
-local out = {0, 0}
 local mark = request and redis.call('GET', request)
 -- A server's last mark is of another call, as a rule.
 if mark and string.sub(mark, 1, #seq + 1) == seq .. '|' then
   --@include leased_record replay
-  return replay(out, mark, held)
+  return replay(mark, held)
 end
 
 local k = {
   ready = ready, leases = KEYS[3], held = held, serial = KEYS[5], queues = ARGV[1], jobs = ARGV[2],
   counters = ARGV[5],
 }
-local taken, next_at
+local out, next_at
 if wanted == 1 then
   --@include take_plain
-  taken, next_at = take_plain(k, out, lease_ms, request_id)
+  out, next_at = take_plain(k, lease_ms, request_id)
 end
-if not taken then
+if not out then
   --@include queue queues schedule count_many delayed next_job pop_job take_one save_taken number_taken take_jobs
   k.returned, k.delayed = ARGV[3], ARGV[4]
-  taken, next_at = take_jobs(k, out, wanted, lease_ms, tonumber(ARGV[8]), request_id)
+  out = {0, 0}
+  next_at = take_jobs(k, out, wanted, lease_ms, tonumber(ARGV[8]), request_id)
 end
-if request and taken > 0 then
+local took = #out > 2
+if request and took then
   --@include remember
   remember(request, seq, out, lease_ms)
 end
@@ -40,6 +41,6 @@ if next_at then
 end
 if channel ~= '' and (next_at or redis.call('EXISTS', waiting) == 1) then
   --@include waiting line_up wake stand_in_line
-  out[2] = stand_in_line(waiting, ready, channel, next_at, taken > 0)
+  out[2] = stand_in_line(waiting, ready, channel, next_at, took)
 end
 return out

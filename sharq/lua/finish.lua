@@ -21,13 +21,15 @@ local before, tat, head, next, leased, behind =
   string.match(text, '^(%d+:(%d+):(%d+):(%d+):)(%d+)(.*)$')
 if head ~= next or leased ~= '1' then
   redis.call('SET', key, before .. string.format('%d', leased - 1) .. behind)
-elseif behind == ' ' and tonumber(tat) <= now then
-  redis.call('UNLINK', key)
-else
+elseif behind ~= ' ' then
   --@include queue save
   local q = decode_queue(key, text)
   q.leased = 0
   save_queue(q, tonumber(ARGV[3]))
+elseif tonumber(tat) > now then
+  set_for(key, before .. '0 ', tat - now)
+else
+  redis.call('UNLINK', key)
 end
 write_marks(ARGV[1], retention, {member, own .. ':' .. FINISHED})
 return SUCCESS

@@ -27,6 +27,11 @@ local now = math.floor(now_us / 1000)
 local function expire(key, ms)
   redis.call('PEXPIRE', key, ms + 3600000)
 end
+
+local function set_for(key, value, ms)
+  redis.call('SET', key, value)
+  expire(key, ms)
+end
 """
 
 

@@ -21,6 +21,11 @@ local function expire(key, ms)
   redis.call('ZADD', '{ENDS_KEY}', now + ms, key)
 end
 
+local function set_for(key, value, ms)
+  redis.call('SET', key, value)
+  expire(key, ms)
+end
+
 local store = redis
 local redis = {{sha1hex = store.sha1hex}}
 function redis.call(name, key, ...)

@@ -6,3 +6,7 @@ local now = math.floor(now_us / 1000)
 local function expire(key, ms)
   redis.call('PEXPIRE', key, ms)
 end
+
+local function set_for(key, value, ms)
+  redis.call('SET', key, value, 'PX', ms)
+end

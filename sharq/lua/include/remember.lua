@@ -8,6 +8,6 @@ local function remember(request, seq, out, lease_ms)
   for i = 3, #out, 7 do
     words[#words + 1] = out[i] .. '/' .. out[i + 1] .. '/' .. out[i + 2] .. '/' .. out[i + 5]
   end
-  redis.call('SET', request, seq .. '|' .. table.concat(words, ' '))
-  expire(request, seq == '' and lease_ms or RECOVERY_TTL)
+  local ms = seq == '' and lease_ms or RECOVERY_TTL
+  set_for(request, seq .. '|' .. table.concat(words, ' '), ms)
 end

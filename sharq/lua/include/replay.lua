@@ -1,6 +1,7 @@
 -- Answers as `remember` has kept it behind the number of the call: those jobs once more that are
 -- still under the same lease.
-local function replay(out, mark, held)
+local function replay(mark, held)
+  local out = {0, 0}
   local words = string.sub(mark, string.find(mark, '|', 1, true) + 1)
   for queue_id, job_id, n, length in string.gmatch(words, '([^/ ]+)/([^/]+)/(%d+)/(%d+)') do
     local record = redis.call('HGET', held, queue_id .. '/' .. job_id)

@@ -8,8 +8,7 @@ local function save_queue(q, retention)
   q.retained = q.api and now + retention or 0
   local rest = math.max(q.interval and q.tat or 0, q.retained) - now
   if rest > 0 then
-    redis.call('SET', q.key, encode_queue(q))
-    expire(q.key, rest)
+    set_for(q.key, encode_queue(q), rest)
   else
     redis.call('UNLINK', q.key)
   end

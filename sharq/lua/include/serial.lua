@@ -8,8 +8,7 @@ local function next_serial(serial, count)
   local first = redis.call('INCRBY', serial, count) - count + 1
   if first == 1 then
     first = now_us
-    redis.call('SET', serial, string.format('%.0f', first + count - 1))
-    expire(serial, SERIAL_TTL)
+    set_for(serial, string.format('%.0f', first + count - 1), SERIAL_TTL)
   end
   return first
 end

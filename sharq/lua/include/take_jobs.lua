@@ -1,6 +1,6 @@
 -- Leases up to `wanted` jobs, each from the queue that has been ready longest, while they fit into
--- `room` bytes, and appends them to `out`. Returns how many, and the time (ms) of the schedule's next
--- job: nil where one may be ready now, `inf` where none is.
+-- `room` bytes, and appends them to `out`. Returns the time (ms) of the schedule's next job: nil where
+-- one may be ready now, `inf` where none is scheduled.
 -- k: ready leases held serial queues jobs returned delayed counters
 -- A round reads queues, takes what they give, and writes. It gives a job at least, or corrects the
 -- schedule of queues that have nothing to give: so often, at most.
@@ -39,11 +39,11 @@ local function take_jobs(k, out, wanted, lease_ms, room, request_id)
       taken = taken + #batch.members
     end
     if taken == wanted or room < 0 then
-      return taken
+      return nil
     elseif batch.all then
       local next_at = redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')[2]
-      return taken, next_at and tonumber(next_at) or math.huge
+      return next_at and tonumber(next_at) or math.huge
     end
   end
-  return taken
+  return nil
 end

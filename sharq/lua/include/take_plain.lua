@@ -1,12 +1,13 @@
 -- Leases a job, the short way: that of the schedule's first queue, where it may go and was never
--- delivered, and none was given back or delayed. Returns 1; 0 and the time (ms) of the schedule's
--- next job (`inf`: none) where none is ready; nil where it is for `take_jobs`: nothing has changed.
+-- delivered, and none was given back or delayed. Returns the answer, with the time (ms) of the
+-- schedule's next job (`inf`: none) where it is without a job; nil where it is for `take_jobs`:
+-- nothing has changed.
 -- k: ready leases held serial queues jobs counters
-local function take_plain(k, out, lease_ms, request_id)
+local function take_plain(k, lease_ms, request_id)
   local scheduled = redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')
   local queue_id, at = scheduled[1], tonumber(scheduled[2] or math.huge)
   if at > now then
-    return 0, at
+    return {0, 0}, at
   end
   local key = k.queues .. queue_id
   local interval, tat, head, next, leased, rest, job_id, record = string.match(
@@ -43,7 +44,5 @@ local function take_plain(k, out, lease_ms, request_id)
   local bucket, spread = count_type(k.counters, 'd', 1)
   count_queue(bucket, spread, queue_id, 1)
   local _, left, attempt, payload = unpack_waiting(record)
-  out[3], out[4], out[5], out[6], out[7], out[8], out[9] =
-    queue_id, job_id, n, left, attempt + 1, waiting, payload
-  return 1
+  return {0, 0, queue_id, job_id, n, left, attempt + 1, waiting, payload}
 end

@@ -1051,7 +1051,16 @@ def test_a_forked_child_does_not_take_the_store_with_it(tmp_path: Path) -> None:
 # ---- two faces, one interface ----
 
 ONLY_BLOCKING = {"close"}
-ONLY_ASYNC = {"start", "aclose", "dispatch", "hand_on", "offer", "sweep_when_due", "watch"}
+ONLY_ASYNC = {
+    "start",
+    "aclose",
+    "dispatch",
+    "finish_soon",
+    "hand_on",
+    "offer",
+    "sweep_when_due",
+    "watch",
+}
 NO_COROUTINES = {"new_job", "redis_client"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -419,7 +419,7 @@ class AsyncSharQ:
     def _make_flows(self) -> None:
         operations = self._operations(self.settings)
         self._flows = Flows(operations, self.settings.sharq, time.monotonic)
-        self._gathering = Gathering(self._flows, self._run)
+        self._gathering = Gathering(self._flows, self._begin)
         self.plain_job, self.plain_jobs = self._flows.plain_job, self._flows.plain_jobs
         self.submit_soon, self.take_soon = self._gathering.enqueue, self._gathering.take
         self._sweeping = None
@@ -479,22 +479,43 @@ class AsyncSharQ:
             raise StoreUnavailable("AsyncSharQ has not been started, or is closed.")
         return link
 
+    def _begin(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:
+        """Begin a flow: its first call leaves now, if it can. What is returned does the rest."""
+        try:
+            request = flow.send(None)
+        except Exception as error:
+            return _failed(error)
+        sent = None
+        if isinstance(request, Call) and isinstance(self._link, Link):
+            sent = self._link.send(request)
+        return self._go_on(flow, request, sent)
+
     async def _run(self, flow: Flow[T]) -> T:
         try:
             request = flow.send(None)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        return await self._go_on(flow, request, None)
+
+    async def _go_on(
+        self, flow: Flow[T], request: Call[Any] | list[Call[Any]], sent: Awaitable[Any] | None
+    ) -> T:
+        try:
             while True:
                 if isinstance(request, list):
                     request = flow.send(await self._answers(request))
                 else:
-                    request = flow.send(await self._answer(request))
+                    request = flow.send(await self._answer(request, sent))
+                sent = None
         except StopIteration as stop:
             result: T = stop.value
             return result
 
-    async def _answer(self, call: Call[Any]) -> Any:
+    async def _answer(self, call: Call[Any], sent: Awaitable[Any] | None = None) -> Any:
         link = self._connected()
         try:
-            return await link.run(call)
+            return await (link.run(call) if sent is None else sent)
         except StoreUnavailable as error:
             if not may_go_to_another_store(call, error) or not await self._revived(link):
                 raise
@@ -522,6 +543,10 @@ class AsyncSharQ:
             except EmbeddedStoreError as error:
                 raise StoreUnavailable from error
         return True
+
+
+async def _failed(error: Exception) -> Any:
+    raise error
 
 
 async def _join(settings: Settings) -> EmbeddedStore | None:

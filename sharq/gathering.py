@@ -3,13 +3,16 @@
 A server has many clients at a time. What they ask for within a turn leaves as one script call for
 each kind and type, which costs the store a fraction of a call each. Nobody waits for it: the turn
 would have ended before anything left. Each caller gets what it would have got alone.
+
+While the store has little to do, a few are enough for a call, which leaves at once: so the store
+works on the first while the others come in.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from sharq._fastpath import Batch
 from sharq.flows import MAX_TAKE, Flow, Flows
@@ -21,6 +24,9 @@ OnEnded = Callable[[Ended | Exception], None]
 OnTaken = Callable[[Batch | Exception, int, int], None]
 """Told of a batch and which part of it is meant, `start` to `stop`; the part may be empty."""
 
+
+_ENOUGH: Final = 8
+_FEW_CALLS: Final = 3
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -42,14 +48,18 @@ class _Group(Generic[Item, Done]):
 
 
 class Gathering:
-    """What is asked for in this turn. `run` carries a flow out, in the running event loop.
+    """What is asked for in this turn.
 
-    Each `done` is called once, later, with the outcome or with what went wrong; it must not raise.
+    `begin` carries a flow out, in the running event loop: its first call is sent before it returns,
+    the rest is for whoever awaits what it returns. Each `done` is called once, later, with the
+    outcome or with what went wrong; it must not raise.
     """
 
-    def __init__(self, flows: Flows, run: Callable[[Flow[Any]], Awaitable[Any]]) -> None:
+    def __init__(
+        self, flows: Flows, begin: Callable[[Flow[Any]], Coroutine[Any, Any, Any]]
+    ) -> None:
         self._flows = flows
-        self._run = run
+        self._begin = begin
         self._jobs: dict[str, _Group[NewJob, OnEnqueued]] = {}
         self._leases: dict[str, _Group[Lease, OnEnded]] = {}
         self._wanted: dict[str, list[_Want]] = {}
@@ -63,7 +73,10 @@ class Gathering:
             group = self._jobs[job.queue_type] = _Group()
         group.items.append(job)
         group.dones.append(done)
-        if not self._due:
+        if len(group.items) == _ENOUGH and len(self._tasks) < _FEW_CALLS:
+            del self._jobs[job.queue_type]
+            self._send_group(job.queue_type, group, self._flows.submit_alike)
+        elif not self._due:
             self._end_of_turn()
 
     def finish(self, lease: Lease, done: OnEnded) -> None:
@@ -73,7 +86,10 @@ class Gathering:
             group = self._leases[lease.queue_type] = _Group()
         group.items.append(lease)
         group.dones.append(done)
-        if not self._due:
+        if len(group.items) == _ENOUGH and len(self._tasks) < _FEW_CALLS:
+            del self._leases[lease.queue_type]
+            self._send_group(lease.queue_type, group, self._flows.finish_alike)
+        elif not self._due:
             self._end_of_turn()
 
     def take(self, queue_type: str, count: int, done: OnTaken) -> None:
@@ -82,7 +98,10 @@ class Gathering:
         if wanted is None:
             wanted = self._wanted[queue_type] = []
         wanted.append(_Want(count, done))
-        if not self._due:
+        if len(wanted) == _ENOUGH and len(self._tasks) < _FEW_CALLS:
+            del self._wanted[queue_type]
+            self._take(queue_type, wanted)
+        elif not self._due:
             self._end_of_turn()
 
     def _end_of_turn(self) -> None:
@@ -108,18 +127,27 @@ class Gathering:
         flow: Callable[[str, list[Item]], Flow[list[Any]]],
     ) -> None:
         for queue_type, group in groups.items():
-            for at in range(0, len(group.items), BULK_SIZE):
-                items = group.items[at : at + BULK_SIZE]
-                self._start(self._each(flow(queue_type, items), group.dones[at : at + BULK_SIZE]))
+            self._send_group(queue_type, group, flow)
+
+    def _send_group(
+        self,
+        queue_type: str,
+        group: _Group[Item, Any],
+        flow: Callable[[str, list[Item]], Flow[list[Any]]],
+    ) -> None:
+        for at in range(0, len(group.items), BULK_SIZE):
+            items = group.items[at : at + BULK_SIZE]
+            begun = self._begin(flow(queue_type, items))
+            self._start(self._each(begun, group.dones[at : at + BULK_SIZE]))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _each(self, flow: Flow[list[Any]], dones: Sequence[Any]) -> None:
+    async def _each(self, begun: Awaitable[list[Any]], dones: Sequence[Any]) -> None:
         try:
-            outcomes = await self._run(flow)
+            outcomes = await begun
         except Exception as error:
             for done in dones:
                 done(error)
@@ -132,15 +160,19 @@ class Gathering:
         first, total = 0, 0
         for at, want in enumerate(wants):
             if total + want.most > MAX_TAKE:
-                self._start(self._deal(queue_type, wants[first:at], total))
+                self._take_together(queue_type, wants[first:at], total)
                 first, total = at, 0
             total += want.most
-        self._start(self._deal(queue_type, wants[first:], total))
+        self._take_together(queue_type, wants[first:], total)
 
-    async def _deal(self, queue_type: str, wants: list[_Want], total: int) -> None:
-        """Lease `total` jobs, and give each as many as it wants, in their order."""
+    def _take_together(self, queue_type: str, wants: list[_Want], total: int) -> None:
+        begun = self._begin(self._flows.take(queue_type, total, None))
+        self._start(self._deal(queue_type, wants, begun))
+
+    async def _deal(self, queue_type: str, wants: list[_Want], begun: Awaitable[Batch]) -> None:
+        """Give each as many of the jobs as it wants, in their order."""
         try:
-            batch = await self._run(self._flows.take(queue_type, total, None))
+            batch = await begun
         except Exception as error:
             for want in wants:
                 want.done(error, 0, 0)

@@ -105,6 +105,12 @@ class Link:
         """
         return await self._submit(call)
 
+    def send(self, call: Call[T]) -> asyncio.Future[T]:
+        """Send `call`, and whatever waits to be sent, now: what `run` returns and raises."""
+        future = self._submit_or_fail(call)
+        self._flush()
+        return future
+
     async def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
         """Send `calls` together and return a result or an error for each, in order.
 

@@ -223,6 +223,7 @@ async def test_a_client_that_is_gone_by_then_leases_nothing(
         return await run(call)
 
     monkeypatch.setattr(link, "run", run_late)
+    monkeypatch.setattr(link, "send", lambda call: asyncio.ensure_future(run_late(call)))
     async with raw.connect() as connection:
         await connection.send(b"GET /dequeue/t/ HTTP/1.1\r\n" + HOST + b"\r\n")
         await asked.wait()

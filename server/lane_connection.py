@@ -244,8 +244,9 @@ class LaneConnection(Reader, asyncio.Protocol):
 
     def _wants_close(self) -> bool:
         """Whether the head that was read has the option to close, whatever else it has."""
-        options = (value for name, value in self.headers if name.lower() == b"connection")
-        return any(b"close" in value.lower() for value in options)
+        values = (value for name, value in self.headers if name.lower() == b"connection")
+        options = (option for value in values for option in value.lower().split(b","))
+        return any(option.strip() == b"close" for option in options)
 
     def on_chunk(self, chunk: bytes) -> None:
         if self._receiving is not None:

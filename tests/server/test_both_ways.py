@@ -264,8 +264,12 @@ def expect_log() -> None:
     """What the servers log is looked at elsewhere."""
 
 
+# The same examples each time, so that a failure is one of the change under test.
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(STREAMS)
 def test_both_ways_answer_the_same(pair: Pair, data: bytes) -> None:
@@ -276,7 +280,10 @@ def test_both_ways_answer_the_same(pair: Pair, data: bytes) -> None:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.binary(max_size=200))
 def test_bytes_without_any_sense_are_answered_the_same(pair: Pair, data: bytes) -> None:

@@ -191,6 +191,13 @@ async def test_a_websocket_is_taken_over(raw: Raw, http_port: int) -> None:
     socket.close()
 
 
+async def test_an_option_to_close_counts_among_others(raw: Raw) -> None:
+    async with raw.connect() as connection:
+        await connection.send(b"GET / HTTP/1.0\r\nConnection: keep-alive, Close\r\n\r\n")
+        assert (await connection.answer()).status == 200
+        assert await connection.ended()
+
+
 @pytest.mark.parametrize("kept", [False, True])
 async def test_http_1_0_keeps_a_connection_where_it_is_asked_to(raw: Raw, kept: bool) -> None:
     fields = b"Connection: Keep-Alive\r\n" if kept else b""

@@ -11,10 +11,8 @@ from typing import Final
 
 from tornado.httputil import HTTPHeaders, RequestStartLine
 
+from sharq_server._lane import MAX_URL
 from sharq_server.replies import Reply, failure
-
-MAX_URL: Final = 8 * 1024
-"""Bytes of a request's target, at most."""
 
 VERSIONS: Final = ("HTTP/1.0", "HTTP/1.1")
 

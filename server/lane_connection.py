@@ -26,7 +26,7 @@ from sharq_server import bodies, framing, hot, incidents
 from sharq_server._lane import IN_BODY, WAITING, Reader
 from sharq_server.answers import answer, last_answer
 from sharq_server.conversation import Context, Conversation, Message
-from sharq_server.listener import HTTPStream
+from sharq_server.listener import LINGER_SECONDS, HTTPStream
 from sharq_server.replies import Reply
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from sharq_server.lane import LaneListener
 
 _log = logging.getLogger(__name__)
-
-_LINGER_SECONDS: Final = 1.0
 
 # A method that the parser does not know is read under the name of one that it does.
 _STAND_IN: Final = b"PURGE"
@@ -139,15 +137,7 @@ class LaneConnection(Reader, asyncio.Protocol):
     # The hot routes
 
     def on_enqueue(self, queue_type: str, queue_id: str, body: bytes) -> None:
-        app = self._app
-        if self.busy or self._behind or not app.serving or app.access_log is not None:
-            self._begin_hot(hot.enqueue, (queue_type, queue_id, body), body)
-            return
-        # The same, without a detour.
-        self._body_since = None
-        self.busy = True
-        app.under_way.add(self)
-        hot.enqueue(self._sq, queue_type, queue_id, body, self._respond)
+        self._begin_hot(hot.enqueue, (queue_type, queue_id, body), body)
 
     def on_dequeue(self, queue_type: str | None, query: str, body: bytes) -> None:
         count: int | None = None
@@ -171,14 +161,16 @@ class LaneConnection(Reader, asyncio.Protocol):
         self, route: Callable[..., None], arguments: tuple[Any, ...], body: bytes
     ) -> None:
         self._body_since = None
-        respond = self._respond if self._app.access_log is None else self._logging_respond()
-        if not self._app.serving:
+        app = self._app
+        if not app.serving:
             self._take_whole(body)
-        elif self.busy or self._behind:
+            return
+        respond = self._respond if app.access_log is None else self._logging_respond()
+        if self.busy or self._behind:
             self._behind.append(lambda: route(self._sq, *arguments, respond))
         else:
             self.busy = True
-            self._app.under_way.add(self)
+            app.under_way.add(self)
             route(self._sq, *arguments, respond)
 
     def _take_whole(self, body: bytes) -> None:
@@ -442,7 +434,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._transport.write_eof()
         self._look_after_reading()
         loop = asyncio.get_running_loop()
-        self._lingering = loop.call_later(_LINGER_SECONDS, self._transport.abort)
+        self._lingering = loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     # Back-pressure and time
 

@@ -19,10 +19,10 @@ from tornado.iostream import IOStream, UnsatisfiableReadError
 from tornado.netutil import add_accept_handler
 
 from sharq_server import framing
+from sharq_server._lane import MAX_HEAD_BYTES, MAX_URL
 from sharq_server.answers import last_answer
 from sharq_server.replies import Reply
 
-MAX_HEADER_BYTES: Final = 16 * 1024
 IDLE_SECONDS: Final = 60.0
 BODY_SECONDS: Final = 10.0
 
@@ -33,7 +33,9 @@ _TORNADO_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 _NO_REQUEST = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]")
 _END_OF_FIRST_LINE = re.compile(rb"HTTP/1\.[0-9]\r?")
 
-_LINGER_SECONDS: Final = 1.0
+LINGER_SECONDS: Final = 1.0
+"""Seconds for which a connection is read from after its last answer."""
+
 _MOST_LINGERING: Final = 256
 _lingering: set[asyncio.Task[None]] = set()
 
@@ -154,7 +156,7 @@ class HTTPStream(IOStream):
         if _NO_REQUEST.search(first) or (end >= 0 and not _is_http_1(first)):
             self._stage = _SETTLED
             self.io_loop.add_callback(refuse, self, framing.MALFORMED)
-        elif end < 0 or len(first) > framing.MAX_URL:
+        elif end < 0 or len(first) > MAX_URL:
             # The stage stays: should the head turn out too large, it was this line.
             self._first_line = first
         else:
@@ -194,7 +196,7 @@ class Listener(HTTPServer):
     """An `HTTPServer` with SharQ's limits, whose connections are `HTTPStream`s (but with TLS)."""
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("max_header_size", MAX_HEADER_BYTES)
+        kwargs.setdefault("max_header_size", MAX_HEAD_BYTES)
         kwargs.setdefault("idle_connection_timeout", IDLE_SECONDS)
         kwargs.setdefault("body_timeout", BODY_SECONDS)
         # The application knows the limit of each route, and keeps to it as the body comes in.
@@ -262,7 +264,7 @@ async def _drain(rest: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     try:
         rest.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(_LINGER_SECONDS):
+        async with asyncio.timeout(LINGER_SECONDS):
             while await loop.sock_recv(rest, 65536):
                 pass
     except (OSError, TimeoutError):

@@ -68,29 +68,11 @@ class Gathering:
 
     def enqueue(self, job: NewJob, done: OnEnqueued) -> None:
         """Put a job at the tail of its queue."""
-        group = self._jobs.get(job.queue_type)
-        if group is None:
-            group = self._jobs[job.queue_type] = _Group()
-        group.items.append(job)
-        group.dones.append(done)
-        if len(group.items) == _ENOUGH and len(self._tasks) < _FEW_CALLS:
-            del self._jobs[job.queue_type]
-            self._send_group(job.queue_type, group, self._flows.submit_alike)
-        elif not self._due:
-            self._end_of_turn()
+        self._add(self._jobs, job.queue_type, job, done, self._flows.submit_alike)
 
     def finish(self, lease: Lease, done: OnEnded) -> None:
         """End a leased job for good; an empty `n` means whichever lease holds it."""
-        group = self._leases.get(lease.queue_type)
-        if group is None:
-            group = self._leases[lease.queue_type] = _Group()
-        group.items.append(lease)
-        group.dones.append(done)
-        if len(group.items) == _ENOUGH and len(self._tasks) < _FEW_CALLS:
-            del self._leases[lease.queue_type]
-            self._send_group(lease.queue_type, group, self._flows.finish_alike)
-        elif not self._due:
-            self._end_of_turn()
+        self._add(self._leases, lease.queue_type, lease, done, self._flows.finish_alike)
 
     def take(self, queue_type: str, count: int, done: OnTaken) -> None:
         """Lease up to `count` jobs of a type (1 to 100)."""
@@ -101,6 +83,25 @@ class Gathering:
         if len(wanted) == _ENOUGH and len(self._tasks) < _FEW_CALLS:
             del self._wanted[queue_type]
             self._take(queue_type, wanted)
+        elif not self._due:
+            self._end_of_turn()
+
+    def _add(
+        self,
+        groups: dict[str, _Group[Item, Done]],
+        queue_type: str,
+        item: Item,
+        done: Done,
+        flow: Callable[[str, list[Item]], Flow[list[Any]]],
+    ) -> None:
+        group = groups.get(queue_type)
+        if group is None:
+            group = groups[queue_type] = _Group()
+        group.items.append(item)
+        group.dones.append(done)
+        if len(group.items) == _ENOUGH and len(self._tasks) < _FEW_CALLS:
+            del groups[queue_type]
+            self._send_group(queue_type, group, flow)
         elif not self._due:
             self._end_of_turn()
 

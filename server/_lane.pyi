@@ -22,10 +22,11 @@ MAX_URL: Final[int]
 class Reader:
     """Reads the requests of one connection; a subclass is told of them.
 
-    A plain request has one valid Host, no more body than `body_limit` (bytes), a Content-Length if
-    any, nothing to negotiate, and keeps its connection alive. One for ``POST /enqueue/T/Q``,
-    ``GET /dequeue/T?…`` or ``POST /finish/T/Q/J`` with valid names is told of whole, by
-    `on_enqueue`, `on_dequeue` or `on_finish`; any other one by `on_head`, `on_chunk` and `on_end`.
+    A plain request has one Host, of those in `hosts`, no more body than `body_limit` (bytes), a
+    Content-Length if any, nothing to negotiate, comes from no web page, and keeps its connection
+    alive. One for ``POST /enqueue/T/Q``, ``GET /dequeue/T?…`` or ``POST /finish/T/Q/J`` with valid
+    names is told of whole, by `on_enqueue`, `on_dequeue` or `on_finish`; any other one by
+    `on_head`, `on_chunk` and `on_end`.
 
     `stage` tells how far the request that is being read has come: WAITING for its first byte,
     IN_HEAD or IN_BODY. `method`, `target` and `headers` are those of the last head; `headers` has
@@ -33,6 +34,8 @@ class Reader:
     """
 
     body_limit: int
+    hosts: set[bytes]
+    """Values of Host that need not be looked at."""
     busy: bool
     """For the subclass: whether a request is under way."""
 

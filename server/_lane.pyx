@@ -28,16 +28,12 @@ cdef int FINISH = 3
 cdef Py_ssize_t LONGEST_NAME = 100
 
 cdef char IS_NAME[256]
-cdef char IS_HOST[256]
 
 
 cdef int _fill_tables() except -1:
     cdef int c
     for c in range(256):
         IS_NAME[c] = (48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122 or c == 45 or c == 95)
-        IS_HOST[c] = IS_NAME[c]
-    for c in b".~%!$&'()*+;=:[]":
-        IS_HOST[c] = 1
     return 0
 
 
@@ -58,15 +54,6 @@ cdef bint is_word(bytes name, bytes word) noexcept:
         return False
     for at in range(size):
         if lower(a[at]) != b[at]:
-            return False
-    return True
-
-
-cdef bint is_host(bytes value) noexcept:
-    cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(value)
-    cdef Py_ssize_t at
-    for at in range(PyBytes_GET_SIZE(value)):
-        if not IS_HOST[text[at]]:
             return False
     return True
 
@@ -99,6 +86,7 @@ cdef class Reader:
     # What the connection tells
     cdef public bint busy
     cdef public int64_t body_limit
+    cdef public set hosts
     # How far the message on the wire has come
     cdef readonly int stage
     # The head of the message
@@ -125,6 +113,7 @@ cdef class Reader:
 
     def __cinit__(self):
         self._parser = HttpRequestParser(self)
+        self.hosts = set()
         self._begin()
         self.stage = _WAITING
 
@@ -212,7 +201,7 @@ cdef class Reader:
         if size == 4:
             if is_word(name, b"host"):
                 self._hosts += 1
-                if not is_host(value):
+                if value not in self.hosts:
                     self._plain = False
         elif size == 6:
             if is_word(name, b"expect") or is_word(name, b"origin"):
@@ -228,6 +217,8 @@ cdef class Reader:
                 self._length = length_of(value)
                 if self._length < 0:
                     self._plain = False
+            elif is_word(name, b"sec-fetch-site"):
+                self._plain = False
         elif size == 16:
             if is_word(name, b"content-encoding"):
                 self._plain = False

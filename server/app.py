@@ -20,31 +20,57 @@ from sharq_server.exchange import Exchange
 from sharq_server.lane import LaneListener
 from sharq_server.listener import Listener
 from sharq_server.live import LivePage
+from sharq_server.origins import Origins
 from sharq_server.push import Push
-from sharq_server.routing import Match, Route, Router
+from sharq_server.routing import OPEN, Match, Route, Router
 from sharq_server.websocket import PushHandler
 
 ROUTES: Final = (
-    Route("/", {"GET": handlers.index}),
-    Route("/deepstatus/", {"GET": handlers.deepstatus}),
-    Route("/enqueue/", {"POST": handlers.enqueue_many}, bulk=True),
-    Route("/enqueue/<queue_type>/<queue_id>/", {"POST": handlers.enqueue}),
-    Route("/dequeue/", {"GET": handlers.dequeue, "POST": handlers.dequeue}, head=False),
+    Route("/", {"GET": handlers.index}, operation=OPEN),
+    Route("/deepstatus/", {"GET": handlers.deepstatus}, operation=OPEN),
+    Route("/enqueue/", {"POST": handlers.enqueue_many}, operation="enqueue", bulk=True),
+    Route("/enqueue/<queue_type>/<queue_id>/", {"POST": handlers.enqueue}, operation="enqueue"),
     Route(
-        "/dequeue/<queue_type>/", {"GET": handlers.dequeue, "POST": handlers.dequeue}, head=False
+        "/dequeue/",
+        {"GET": handlers.dequeue, "POST": handlers.dequeue},
+        operation="dequeue",
+        head=False,
     ),
-    Route("/finish/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.finish}),
-    Route("/release/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.release}),
-    Route("/extend/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.extend}),
-    Route("/status/<queue_type>/<queue_id>/<job_id>/", {"GET": handlers.job_status}),
+    Route(
+        "/dequeue/<queue_type>/",
+        {"GET": handlers.dequeue, "POST": handlers.dequeue},
+        operation="dequeue",
+        head=False,
+    ),
+    Route(
+        "/finish/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.finish}, operation="finish"
+    ),
+    Route(
+        "/release/<queue_type>/<queue_id>/<job_id>/",
+        {"POST": handlers.release},
+        operation="release",
+    ),
+    Route(
+        "/extend/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.extend}, operation="extend"
+    ),
+    Route(
+        "/status/<queue_type>/<queue_id>/<job_id>/",
+        {"GET": handlers.job_status},
+        operation="status",
+    ),
     Route(
         "/interval/<queue_type>/<queue_id>/",
         {"POST": handlers.set_interval, "DELETE": handlers.reset_interval},
+        operation="interval",
     ),
-    Route("/metrics/", {"GET": handlers.overview}),
-    Route("/metrics/<queue_type>/", {"GET": handlers.queue_ids}),
-    Route("/metrics/<queue_type>/<queue_id>/", {"GET": handlers.queue_metrics}),
-    Route("/deletequeue/<queue_type>/<queue_id>/", {"DELETE": handlers.clear}),
+    Route("/metrics/", {"GET": handlers.overview}, operation="metrics"),
+    Route("/metrics/<queue_type>/", {"GET": handlers.queue_ids}, operation="metrics"),
+    Route(
+        "/metrics/<queue_type>/<queue_id>/", {"GET": handlers.queue_metrics}, operation="metrics"
+    ),
+    Route(
+        "/deletequeue/<queue_type>/<queue_id>/", {"DELETE": handlers.clear}, operation="deletequeue"
+    ),
 )
 
 _LANE_OPTIONS: Final = {"idle_connection_timeout", "body_timeout"}
@@ -68,9 +94,20 @@ class SharQApplication(Application):
         access_log: AccessLog | None = None,
         begin: Callable[[], None] | None = None,
     ) -> None:
+        server = sq.settings.server
+        self.origins = Origins(
+            server.host,
+            server.allowed_hosts,
+            server.allowed_origins,
+            own_names=(socket.gethostname(),),
+        )
         super().__init__(
             [
-                (websocket.PATH, PushHandler, {"push": push, "begun": self.begun}),
+                (
+                    websocket.PATH,
+                    PushHandler,
+                    {"push": push, "begun": self.begun, "origins": self.origins},
+                ),
                 (live.PATH, LivePage),
             ],
             default_handler_class=_UnknownRoute,

@@ -84,8 +84,10 @@ class Exchange(HTTPMessageDelegate):
         if reply is None:
             path, _, self._query = framing.origin_form(start_line.path).partition("?")
             match = self._app.router.find(path)
+            has_effects = match is not None and match.route.has_effects(start_line.method)
+            reply = self._app.origins.problem(headers, has_effects=has_effects)
             self._limit = self._app.body_limit(match)
-            if (framing.content_length(headers) or 0) > self._limit:
+            if reply is None and (framing.content_length(headers) or 0) > self._limit:
                 reply = framing.too_large(self._limit)
         if reply is not None:
             self._refuse_head(reply)

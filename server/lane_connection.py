@@ -53,6 +53,7 @@ class LaneConnection(Reader, asyncio.Protocol):
     def __init__(self, app: SharQApplication, listener: LaneListener) -> None:
         super().__init__()
         self.body_limit = app.body_limit(None)
+        self.hosts = app.origins.known_hosts
         self.since = listener.now
         self.gone = False
         self.half_closed = False

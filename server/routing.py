@@ -9,13 +9,19 @@ from urllib.parse import unquote_to_bytes
 from sharq_server.handlers import Handler
 from sharq_server.replies import Reply, method_not_allowed
 
+EVERY: Final = "*"
+"""For an operation: all of them, so that only those who may do anything may do this."""
+
+OPEN: Final = ""
+"""For an operation: none, so that everybody may do this."""
+
 
 class Route:
     """One shape of path: its methods, and the answer to any other method.
 
     `names` are the fields that the variable segments stand for. HEAD is a GET without a body;
     `head` is False where a GET has effects. `bulk` tells that bodies may be as large as many
-    jobs are.
+    jobs are. `operation` is what a client has to be allowed to do.
     """
 
     def __init__(
@@ -23,6 +29,7 @@ class Route:
         template: str,
         methods: Mapping[str, Handler],
         *,
+        operation: str = EVERY,
         head: bool = True,
         bulk: bool = False,
     ) -> None:
@@ -31,9 +38,15 @@ class Route:
         self.names: Final = tuple(segment.strip("<>") for segment in segments[1:])
         self.methods: Final = dict(methods)
         self.bulk: Final = bulk
+        self.operation: Final = operation
+        self._safe: Final = frozenset(("GET", "HEAD")) if head else frozenset()
         if head and "GET" in methods:
             self.methods["HEAD"] = methods["GET"]
         self.not_allowed: Final[Reply] = method_not_allowed(", ".join(sorted(self.methods)))
+
+    def has_effects(self, method: str) -> bool:
+        """Whether a request by this method may change something."""
+        return method not in self._safe
 
 
 class Match(NamedTuple):

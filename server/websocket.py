@@ -7,7 +7,6 @@ import binascii
 from collections.abc import Awaitable, Callable
 from http.client import responses
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from tornado.iostream import IOStream
 from tornado.web import RequestHandler
@@ -15,6 +14,7 @@ from tornado.web import RequestHandler
 from sharq import websocket_frames as ws
 from sharq_server import framing, push_frames, replies
 from sharq_server.connection import Connection
+from sharq_server.origins import FOREIGN_ORIGIN, Origins
 from sharq_server.push import Push
 from sharq_server.replies import Reply
 from sharq_server.session import Session
@@ -25,8 +25,11 @@ PATH: Final = "/ws/?"
 class PushHandler(RequestHandler):
     """One client. `push` is the service that its session belongs to; `begun` waits for it."""
 
-    def initialize(self, push: Push, begun: Callable[[], Awaitable[None]]) -> None:
+    def initialize(
+        self, push: Push, begun: Callable[[], Awaitable[None]], origins: Origins
+    ) -> None:
         self._push = push
+        self._origins = origins
         self._begun = begun
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
@@ -77,20 +80,11 @@ class PushHandler(RequestHandler):
             return replies.failure("upgrade_required", "The websocket version has to be 13.")
         if not _is_key(headers.get("Sec-WebSocket-Key", "")):
             return replies.failure("bad_request", "The Sec-WebSocket-Key is not valid.")
-        if self._is_foreign():
-            return replies.failure("forbidden", "The page is of another origin.")
+        if self._origins.is_foreign(headers):
+            return FOREIGN_ORIGIN
         if self._push.draining or not self._push.started:
             return framing.STOPPING
         return None
-
-    def _is_foreign(self) -> bool:
-        """Whether a page of another origin wants to connect."""
-        headers = self.request.headers
-        site = headers.get("Sec-Fetch-Site")
-        if site is not None:
-            return site not in ("same-origin", "none")
-        origin = headers.get("Origin")
-        return origin is not None and urlsplit(origin).netloc.lower() != self.request.host.lower()
 
     def check_xsrf_cookie(self) -> None:
         """There are no cookies."""

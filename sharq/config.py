@@ -156,6 +156,20 @@ class ServerSettings:
             "File that gets a line for each request; nothing is none.",
         ),
     )
+    allowed_hosts: tuple[str, ...] = field(
+        default=(),
+        metadata=_option(
+            kinds.words(kinds.HOST_PATTERN),
+            "Names that requests may have in Host, besides those that the server knows by itself.",
+        ),
+    )
+    allowed_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_option(
+            kinds.words(kinds.ORIGIN),
+            "Origins, besides its own, whose web pages may change something or open a websocket.",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +294,8 @@ def _written(value: object) -> str:
     """The text of a value, as a file would have it."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return " ".join(map(str, value))
     return "" if value is None else str(value)
 
 

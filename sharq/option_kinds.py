@@ -16,6 +16,10 @@ _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _HOST = re.compile(r"[\w.-]{1,253}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_HOST_PATTERN = re.compile(r"\*|(?:\*\.)?[\w.-]{1,253}")
+_ORIGIN = re.compile(
+    r"\*|[a-z][a-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?|[a-z]+://\[[0-9a-f:.]+\](?::[0-9]{1,5})?"
+)
 _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 
 
@@ -132,9 +136,37 @@ def _read_access_log(text: str, environ: Mapping[str, str]) -> str:
     return text if text == "-" else _read_path(text, environ)
 
 
+def _read_host_pattern(text: str, environ: Mapping[str, str]) -> str:
+    if ":" in text:
+        return _read_host(text, environ)
+    if not _HOST_PATTERN.fullmatch(text):
+        raise Refused
+    return text
+
+
+def _read_origin(text: str, _: Mapping[str, str]) -> str:
+    if not _ORIGIN.fullmatch(text.lower()):
+        raise Refused
+    return text
+
+
+def words(kind: Kind) -> Kind:
+    """Any number of what `kind` takes, with white space or commas between them, as a tuple."""
+
+    def read(text: str, environ: Mapping[str, str]) -> tuple[Any, ...]:
+        return tuple(kind.read(word, environ) for word in text.replace(",", " ").split())
+
+    return Kind(f"{kind.expected}, or several with spaces between, or nothing", read)
+
+
 BOOLEAN = Kind("true or false (or yes, no, on, off, 1, 0)", _read_boolean)
 PATH = Kind("a path", _read_path)
 ADDRESS = Kind("a host name, or an IPv4 or IPv6 address without brackets and port", _read_host)
+HOST_PATTERN = Kind(
+    "a host name or an IP address without port, or *.name for all below it, or * for any",
+    _read_host_pattern,
+)
+ORIGIN = Kind("an origin such as https://jobs.example.com, or * for any", _read_origin)
 ACCESS_LOG = Kind("a path, or - for the standard output", _read_access_log)
 PREFIX = Kind("1 to 100 visible characters without braces and enclosing quotes", _read_prefix)
 USERNAME = Kind("a name without white space and enclosing quotes", _read_username)

@@ -45,7 +45,7 @@ FLOORS = (
     # the server: what goes over the wire, what a route does, the application, the process
     (
         "sharq_server",
-        "replies refusals json_forms push_frames bodies framing incidents accesslog options"
+        "replies refusals json_forms push_frames bodies framing origins incidents accesslog options"
         " _lane answers loops",
     ),
     ("sharq_server", "handlers routing listener hot conversation"),

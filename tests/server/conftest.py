@@ -127,7 +127,8 @@ def settings(
     return Settings.from_mapping(
         {
             "sharq": {"enable_requeue_script": False} | options.get("sharq", {}),
-            "sharq-server": {"http": http} | options.get("sharq-server", {}),
+            "sharq-server": {"http": http, "allowed_hosts": "a x"}
+            | options.get("sharq-server", {}),
             "redis": redis | options.get("redis", {}),
         }
     )

@@ -76,6 +76,9 @@ FIELDS = [
     b"Content-Type: application/json",
     b"Content-Type: text/plain",
     b"Origin: http://evil.example",
+    b"Origin: http://a",
+    b"Sec-Fetch-Site: cross-site",
+    b"Sec-Fetch-Site: same-origin",
     b"Expect: 100-continue",
     b"Expect: more",
     b"Content-Encoding: gzip",
@@ -171,7 +174,7 @@ class Pair:
                 Settings.from_mapping(
                     {
                         "redis": redis,
-                        "sharq-server": {"http": way},
+                        "sharq-server": {"http": way, "allowed_hosts": "a"},
                         "sharq": {"enable_requeue_script": False},
                     }
                 )

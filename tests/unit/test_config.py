@@ -39,6 +39,8 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq-server", "http"): "lane",
     ("sharq-server", "heartbeat"): 20_000,
     ("sharq-server", "accesslog"): None,
+    ("sharq-server", "allowed_hosts"): (),
+    ("sharq-server", "allowed_origins"): (),
     ("redis", "conn_type"): "embedded",
     ("redis", "host"): "127.0.0.1",
     ("redis", "port"): 6379,
@@ -128,6 +130,22 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("sharq-server", "accesslog", "", None),
     ("sharq-server", "accesslog", "-", "-"),
     ("sharq-server", "accesslog", "/var/log/sharq #1.log", "/var/log/sharq #1.log"),
+    ("sharq-server", "allowed_hosts", "", ()),
+    (
+        "sharq-server",
+        "allowed_hosts",
+        "jobs.example.com, *.a_b  ::1",
+        ("jobs.example.com", "*.a_b", "::1"),
+    ),
+    ("sharq-server", "allowed_hosts", "*", ("*",)),
+    ("sharq-server", "allowed_origins", "", ()),
+    (
+        "sharq-server",
+        "allowed_origins",
+        "https://a.example http://[::1]:3000,chrome-extension://abc",
+        ("https://a.example", "http://[::1]:3000", "chrome-extension://abc"),
+    ),
+    ("sharq-server", "allowed_origins", "*", ("*",)),
     ("redis", "conn_type", "tcp_sock", "tcp_sock"),
     ("redis", "conn_type", "unix_sock", "unix_sock"),
     ("redis", "conn_type", "embedded", "embedded"),
@@ -215,6 +233,22 @@ BAD: list[tuple[str, str, str]] = [
     ("sharq-server", "heartbeat", "99"),
     ("sharq-server", "heartbeat", "31536000001"),
     ("sharq-server", "accesslog", '"/tmp/log"'),
+    *[
+        ("sharq-server", "allowed_hosts", text)
+        for text in ("a:80", "http://a", "[::1]", "a *.", "**", "*a", "a/b", "::g")
+    ],
+    *[
+        ("sharq-server", "allowed_origins", text)
+        for text in (
+            "a.example",
+            "https://",
+            "https://a/",
+            "https://a:b",
+            "https://u@a",
+            "null",
+            "*.a",
+        )
+    ],
     ("redis", "conn_type", ""),
     ("redis", "conn_type", "tcp"),
     ("redis", "conn_type", "TCP_SOCK"),
@@ -438,7 +472,8 @@ def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default
         value(load(file, environ=environ, overrides=overrides), key),
         value(load(file, overrides=overrides), key),
     ]
-    assert [str(each) for each in seen[1:]] == [texts[0], texts[1], texts[2], texts[2]]
+    given = [" ".join(each) if isinstance(each, tuple) else str(each) for each in seen[1:]]
+    assert given == [texts[0], texts[1], texts[2], texts[2]]
     # conn_type without any source is inferred, here from its company.
     assert seen[0] == ("unix_sock" if option.name == "conn_type" else DEFAULTS[key])
 
@@ -449,10 +484,12 @@ PRECEDENCE: dict[Key, tuple[str, str, str]] = {
         int: ("5", "6", "7"),
         str: ("/first", "/second", "/third"),
         type(None): ("/first", "/second", "/third"),
+        tuple: ("first", "second third", "fourth"),
     }[type(default)]
     for key, default in DEFAULTS.items()
 } | {
     ("sharq-server", "host"): ("first", "second", "third"),
+    ("sharq-server", "allowed_origins"): ("a://b", "a://c a://d", "a://e"),
     ("redis", "host"): ("first", "second", "third"),
     ("sharq-server", "heartbeat"): ("500", "600", "700"),
     ("sharq-server", "http"): ("tornado", "lane", "tornado"),

@@ -24,7 +24,7 @@ class Reader:
 
     A plain request has one Host, of those in `hosts`, no more body than `body_limit` (bytes), a
     Content-Length if any, nothing to negotiate, comes from no web page, and keeps its connection
-    alive. One for ``POST /enqueue/T/Q``, ``GET /dequeue/T?…`` or ``POST /finish/T/Q/J`` with valid
+    alive; where the reader is `locked`, it is one that `admits` admits. One for ``POST /enqueue/T/Q``, ``GET /dequeue/T?…`` or ``POST /finish/T/Q/J`` with valid
     names is told of whole, by `on_enqueue`, `on_dequeue` or `on_finish`; any other one by
     `on_head`, `on_chunk` and `on_end`.
 
@@ -36,6 +36,8 @@ class Reader:
     body_limit: int
     hosts: set[bytes]
     """Values of Host that need not be looked at."""
+    locked: bool
+    """Whether requests need credentials."""
     busy: bool
     """For the subclass: whether a request is under way."""
 
@@ -79,6 +81,9 @@ class Reader:
     def on_headers_complete(self) -> None: ...
     def on_body(self, part: bytes) -> None: ...
     def on_message_complete(self) -> None: ...
+    def admits(self, authorization: bytes | None, operation: str, queue_type: str) -> bool:
+        """Whether a request that is plain otherwise has the credentials for what it asks for."""
+
     def on_enqueue(self, queue_type: str, queue_id: str, body: bytes) -> None:
         """A plain request to enqueue has come."""
 

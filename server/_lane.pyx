@@ -87,6 +87,7 @@ cdef class Reader:
     cdef public bint busy
     cdef public int64_t body_limit
     cdef public set hosts
+    cdef public bint locked
     # How far the message on the wire has come
     cdef readonly int stage
     # The head of the message
@@ -99,6 +100,7 @@ cdef class Reader:
     cdef bint _upgrade
     cdef bint _connection
     cdef bint _deaf
+    cdef bytes _authorization
     cdef Py_ssize_t _hosts
     cdef Py_ssize_t _head_bytes
     cdef Py_ssize_t _unclaimed
@@ -126,6 +128,7 @@ cdef class Reader:
         self._plain = True
         self._upgrade = False
         self._connection = False
+        self._authorization = None
         self._hosts = 0
         self._head_bytes = 0
         self._length = 0
@@ -212,6 +215,11 @@ cdef class Reader:
         elif size == 10:
             if is_word(name, b"connection"):
                 self._connection = True
+        elif size == 13:
+            if self.locked and is_word(name, b"authorization"):
+                if self._authorization is not None:
+                    self._plain = False
+                self._authorization = value
         elif size == 14:
             if is_word(name, b"content-length"):
                 self._length = length_of(value)
@@ -244,10 +252,19 @@ cdef class Reader:
         if (self._plain and self._hosts == 1
                 and self._length <= self.body_limit and self._find_route() != NONE
                 and self._parser.should_keep_alive()
-                and (not self._connection or self._parser.get_http_version() == "1.1")):
+                and (not self._connection or self._parser.get_http_version() == "1.1")
+                and (not self.locked or self._is_admitted())):
             return
         self._route = NONE
         self.on_head()
+
+    cdef bint _is_admitted(self) except -1:
+        return self.admits(
+            self._authorization,
+            "enqueue" if self._route == ENQUEUE else
+            "dequeue" if self._route == DEQUEUE else "finish",
+            self._names[0] if self._names else "default",
+        )
 
     def on_body(self, bytes part not None):
         if self._deaf:
@@ -339,6 +356,9 @@ cdef class Reader:
         return route
 
     # For whoever reads from here
+
+    def admits(self, authorization, operation, queue_type):
+        raise NotImplementedError
 
     def on_enqueue(self, queue_type, queue_id, body):
         raise NotImplementedError

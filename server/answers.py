@@ -65,9 +65,6 @@ def last_answer(reply: Reply) -> bytes:
 
 def _head(reply: Reply, more: str = "") -> bytes:
     """The head of an answer, up to the length of its body."""
-    if reply.retry_after is not None:
-        more += f"Retry-After: {reply.retry_after}\r\n"
-    if reply.allow is not None:
-        more += f"Allow: {reply.allow}\r\n"
+    more += "".join(f"{name}: {value}\r\n" for name, value in reply.fields)
     reason = responses[reply.status]
     return _HEAD.format(status=reply.status, reason=reason, date=http_date(), more=more).encode()

@@ -16,6 +16,7 @@ from sharq import AsyncSharQ
 from sharq.config import LANE
 from sharq_server import handlers, live, replies, websocket
 from sharq_server.accesslog import AccessLog
+from sharq_server.credentials import Credentials
 from sharq_server.exchange import Exchange
 from sharq_server.lane import LaneListener
 from sharq_server.listener import Listener
@@ -34,6 +35,7 @@ ROUTES: Final = (
         "/dequeue/",
         {"GET": handlers.dequeue, "POST": handlers.dequeue},
         operation="dequeue",
+        default_type="default",
         head=False,
     ),
     Route(
@@ -84,7 +86,8 @@ class SharQApplication(Application):
 
     `under_way` has the requests that are not answered yet. With `draining` set, each answer ends
     its connection. `begin` is called in the event loop before the first request is served; from
-    its end on, the application is `serving`.
+    its end on, the application is `serving`. `origins` and `credentials` decide about requests by
+    their heads. Raises `ConfigError` for tokens that cannot be used.
     """
 
     def __init__(
@@ -95,11 +98,13 @@ class SharQApplication(Application):
         begin: Callable[[], None] | None = None,
     ) -> None:
         server = sq.settings.server
+        self.credentials = Credentials(server.token_file, server.tokens)
         self.origins = Origins(
             server.host,
             server.allowed_hosts,
             server.allowed_origins,
             own_names=(socket.gethostname(),),
+            any_host=self.credentials.needed,
         )
         super().__init__(
             [

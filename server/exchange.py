@@ -24,6 +24,7 @@ from tornado.iostream import StreamClosedError
 
 from sharq import Batch
 from sharq.identifiers import invalid, is_identifier
+from sharq.tokens import UNLIMITED, Grant
 from sharq_server import framing, incidents, replies
 from sharq_server.answers import http_date
 from sharq_server.conversation import Conversation
@@ -31,7 +32,7 @@ from sharq_server.handlers import Request
 from sharq_server.listener import HTTPStream, refuse
 from sharq_server.refusals import Stopping
 from sharq_server.replies import Reply
-from sharq_server.routing import Match
+from sharq_server.routing import OPEN, Match
 
 if TYPE_CHECKING:
     from sharq_server.app import SharQApplication
@@ -73,6 +74,7 @@ class Exchange(HTTPMessageDelegate):
         )
         self._other: HTTPMessageDelegate | None = None
         self._refused = False
+        self._grant = UNLIMITED
         self._size = 0
         self._chunks: list[bytes] = []
 
@@ -87,6 +89,8 @@ class Exchange(HTTPMessageDelegate):
             has_effects = match is not None and match.route.has_effects(start_line.method)
             reply = self._app.origins.problem(headers, has_effects=has_effects)
             self._limit = self._app.body_limit(match)
+            if reply is None and match is not None:
+                reply = self._authorize(match, headers)
             if reply is None and (framing.content_length(headers) or 0) > self._limit:
                 reply = framing.too_large(self._limit)
         if reply is not None:
@@ -100,6 +104,22 @@ class Exchange(HTTPMessageDelegate):
         self._match: Match = match
         self._app.under_way.add(self)
         return None
+
+    def _authorize(self, match: Match, headers: HTTPHeaders) -> Reply | None:
+        """Find out what the client may do; the answer where that is not what it asks for."""
+        credentials, route = self._app.credentials, match.route
+        if not credentials.needed or route.operation == OPEN:
+            return None
+        judged = credentials.judge(
+            headers.get("Authorization"),
+            route.operation,
+            route.queue_type(match.values),
+            mixed=route.bulk,
+        )
+        if isinstance(judged, Grant):
+            self._grant = judged
+            return None
+        return judged
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._refused:
@@ -195,7 +215,9 @@ class Exchange(HTTPMessageDelegate):
         await self._app.begun()
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         try:
-            return await handler(self._app.sq, Request(values, self._query, body, self))
+            return await handler(
+                self._app.sq, Request(values, self._query, body, self, self._grant)
+            )
         except Exception as error:
             return incidents.reply_to(error, f"{self._start_line.method} {self._start_line.path}")
 
@@ -207,10 +229,8 @@ class Exchange(HTTPMessageDelegate):
         # A GET may have effects here, so that no answer is for keeping.
         headers["Cache-Control"] = "no-store"
         headers["Content-Length"] = str(len(reply.body))
-        if reply.retry_after is not None:
-            headers["Retry-After"] = str(reply.retry_after)
-        if reply.allow is not None:
-            headers["Allow"] = reply.allow
+        for name, value in reply.fields:
+            headers[name] = value
         last = self._app.draining
         if last:
             headers["Connection"] = "close"

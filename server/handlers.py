@@ -16,7 +16,9 @@ from sharq import AsyncSharQ, Batch
 from sharq.errors import SharqException, StoreError
 from sharq.identifiers import invalid
 from sharq.results import Enqueued, NewJob
+from sharq.tokens import UNLIMITED, Grant
 from sharq_server import bodies, incidents, replies
+from sharq_server.credentials import FORBIDDEN
 from sharq_server.json_forms import mandatory
 from sharq_server.replies import Reply
 
@@ -40,12 +42,15 @@ class Exchange(Protocol):
 
 
 class Request(NamedTuple):
-    """`names`: the names in the path, in order. `query`: the query string as it came."""
+    """`names`: the names in the path, in order. `query`: the query string as it came. `grant`:
+    what the client may do, beyond what the route asks for.
+    """
 
     names: tuple[str, ...]
     query: str
     body: bytes
     exchange: Exchange
+    grant: Grant = UNLIMITED
 
 
 Handler = Callable[[AsyncSharQ, Request], Awaitable[Reply]]
@@ -79,13 +84,16 @@ def job_of(sq: AsyncSharQ, queue_type: str, queue_id: str, text: bytes) -> NewJo
 
 async def enqueue_many(sq: AsyncSharQ, request: Request) -> Reply:
     entries = bodies.entries_of(bodies.decode(bodies.Bulk, request.body).jobs)
-    return replies.bulk(await enqueue_entries(sq, entries))
+    return replies.bulk(await enqueue_entries(sq, entries, request.grant))
 
 
-async def enqueue_entries(sq: AsyncSharQ, entries: Sequence[Raw]) -> list[Reply]:
+async def enqueue_entries(
+    sq: AsyncSharQ, entries: Sequence[Raw], grant: Grant = UNLIMITED
+) -> list[Reply]:
     """Enqueue the jobs of a bulk: for each, in order, what the single route would answer.
 
-    Raises the store's failure where not one job came to it.
+    A job of a type that `grant` does not reach is refused. Raises the store's failure where not
+    one job came to it.
     """
     jobs: list[NewJob | Reply] = []
     for at in range(0, len(entries), _AT_A_TIME):
@@ -94,6 +102,8 @@ async def enqueue_entries(sq: AsyncSharQ, entries: Sequence[Raw]) -> list[Reply]
         some = entries[at : at + _AT_A_TIME]
         plain = sq.plain_jobs(some)
         jobs += [job or _entry(sq, entry) for job, entry in zip(plain, some, strict=True)]
+    if grant.queue_types is not None:
+        jobs = [_within(grant, job) for job in jobs]
     valid = [job for job in jobs if isinstance(job, NewJob)]
     outcomes = await sq.submit_many(valid) if valid else []
     failures = [outcome for outcome in outcomes if isinstance(outcome, StoreError)]
@@ -210,6 +220,13 @@ def _entry(sq: AsyncSharQ, entry: Raw) -> NewJob | Reply:
         return _new_job(sq, body, queue_type, queue_id)
     except SharqException as error:
         return replies.of_error(error)
+
+
+def _within(grant: Grant, job: NewJob | Reply) -> NewJob | Reply:
+    """The job, or what refuses it where its type is out of reach."""
+    if isinstance(job, NewJob) and not grant.reaches(job.queue_type):
+        return FORBIDDEN
+    return job
 
 
 def _enqueued(job: NewJob, outcome: Enqueued | StoreError) -> Reply:

@@ -54,6 +54,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         super().__init__()
         self.body_limit = app.body_limit(None)
         self.hosts = app.origins.known_hosts
+        self.locked = app.credentials.needed
         self.since = listener.now
         self.gone = False
         self.half_closed = False
@@ -136,6 +137,10 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._advance()
 
     # The hot routes
+
+    def admits(self, authorization: bytes | None, operation: str, queue_type: str) -> bool:
+        grant = self._app.credentials.grant_of(authorization)
+        return grant is not None and grant.may(operation) and grant.reaches(queue_type)
 
     def on_enqueue(self, queue_type: str, queue_id: str, body: bytes) -> None:
         self._begin_hot(hot.enqueue, (queue_type, queue_id, body), body)

@@ -28,12 +28,25 @@ class Reply(NamedTuple):
     allow: str | None = None
     unsent: Callable[[], None] | None = None
 
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """The headers that not every answer has."""
+        fields = []
+        if self.status == 401:
+            fields.append(("WWW-Authenticate", "Bearer"))
+        if self.retry_after is not None:
+            fields.append(("Retry-After", str(self.retry_after)))
+        if self.allow is not None:
+            fields.append(("Allow", self.allow))
+        return fields
+
 
 STATUS_OF_CODE: Final = {
     # what a client sent
     "bad_request": 400,
     "invalid_argument": 400,
     "not_json": 400,
+    "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,
     "nothing_ready": 404,

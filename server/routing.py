@@ -21,7 +21,8 @@ class Route:
 
     `names` are the fields that the variable segments stand for. HEAD is a GET without a body;
     `head` is False where a GET has effects. `bulk` tells that bodies may be as large as many
-    jobs are. `operation` is what a client has to be allowed to do.
+    jobs are. `operation` is what a client has to be allowed to do, `default_type` the queue type
+    where the path has none.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Route:
         methods: Mapping[str, Handler],
         *,
         operation: str = EVERY,
+        default_type: str | None = None,
         head: bool = True,
         bulk: bool = False,
     ) -> None:
@@ -39,10 +41,15 @@ class Route:
         self.methods: Final = dict(methods)
         self.bulk: Final = bulk
         self.operation: Final = operation
+        self._default_type: Final = default_type
         self._safe: Final = frozenset(("GET", "HEAD")) if head else frozenset()
         if head and "GET" in methods:
             self.methods["HEAD"] = methods["GET"]
         self.not_allowed: Final[Reply] = method_not_allowed(", ".join(sorted(self.methods)))
+
+    def queue_type(self, values: tuple[str, ...]) -> str | None:
+        """The queue type that a request is about; None where it is about all, or several."""
+        return values[0] if values else self._default_type
 
     def has_effects(self, method: str) -> bool:
         """Whether a request by this method may change something."""

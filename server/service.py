@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from functools import partial
+from typing import Final
 
 from sharq import AsyncSharQ, EmbeddedStore
 from sharq.config import EMBEDDED, Settings
@@ -16,6 +17,9 @@ from sharq_server.push import Push
 from sharq_server.upkeep import StoreKeeper, Sweep
 
 _log = logging.getLogger(__name__)
+
+_LOOK_AT_TOKENS: Final = 1.0
+"""Seconds between two looks at whether the token file has changed."""
 
 
 class SharQServer:
@@ -41,6 +45,7 @@ class SharQServer:
         self._sweeping: asyncio.Task[None] | None = None
         self._keeper: StoreKeeper | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Start in the background, in the running event loop; a failure is logged.
@@ -63,7 +68,7 @@ class SharQServer:
 
     async def stop(self) -> None:
         """End the upkeep, close the connection to the store and leave the embedded one."""
-        for task in (self._starting, self._sweeping):
+        for task in (self._starting, self._sweeping, self._watching):
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
@@ -73,7 +78,11 @@ class SharQServer:
         if self._keeper is not None and self._keeping is not None:
             self._keeper.stop()
             await self._keeping
-        self._starting = self._sweeping = self._keeping = self._keeper = None
+        self._starting = self._sweeping = self._watching = self._keeping = self._keeper = None
+
+    def reload(self) -> None:
+        """Read again what can change while the server runs: the tokens."""
+        self.app.credentials.reload()
 
     def _start_task(self, *, upkeep: bool) -> asyncio.Task[None]:
         self._begun = True
@@ -83,6 +92,8 @@ class SharQServer:
     async def _start(self, upkeep: bool) -> None:
         self.push.start()
         await self.sq.start()
+        if self.config.server.token_file is not None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch_tokens())
         if not upkeep:
             return
         loop = asyncio.get_running_loop()
@@ -95,6 +106,11 @@ class SharQServer:
         if self.config.sharq.enable_requeue_script:
             sweep = Sweep(self.sq, self.config.sharq.job_requeue_interval / 1000)
             self._sweeping = loop.create_task(sweep.run())
+
+    async def _watch_tokens(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_AT_TOKENS)
+            self.app.credentials.refresh()
 
 
 def _on_begun(starting: asyncio.Task[None]) -> None:

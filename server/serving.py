@@ -50,16 +50,16 @@ class Process:
     async def run(self) -> int:
         """Serve; the exit code is 0 unless requests under way were given up on demand.
 
-        SIGTERM stops gracefully, a second one at once, and SIGHUP reopens the access log. So
-        does SIGINT, but for a worker (one with a `lifeline`): there the terminal's signal is
-        the parent's to handle. Raises `EmbeddedStoreError`.
+        SIGTERM stops gracefully, a second one at once; so does SIGINT, but for a worker (one with
+        a `lifeline`): there the terminal's signal is the parent's to handle. SIGHUP reopens the
+        access log and reads the tokens again. Raises `EmbeddedStoreError` and `ConfigError`.
         """
         # What is there by now stays. A collector that looks at it again and again takes a part of
         # the time that shows, and finds nothing.
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         self._listen_to_signals()
-        server = SharQServer(self._settings, self._access_log)
+        server = self._server = SharQServer(self._settings, self._access_log)
         listener = server.app.make_listener()
         try:
             await server.start(upkeep=self._upkeep)
@@ -104,6 +104,7 @@ class Process:
     def _on_hangup(self) -> None:
         if self._access_log is not None:
             self._access_log.reopen()
+        self._server.reload()
 
     def _on_lifeline(self) -> None:
         assert self._lifeline is not None

@@ -100,10 +100,8 @@ class PushHandler(RequestHandler):
         self.set_header("Server", "SharQ")
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
-        if reply.allow is not None:
-            self.set_header("Allow", reply.allow)
-        if reply.retry_after is not None:
-            self.set_header("Retry-After", str(reply.retry_after))
+        for name, value in reply.fields:
+            self.set_header(name, value)
         self.finish(reply.body)
 
 

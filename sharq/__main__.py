@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sharq import __version__, worker_cli
+from sharq import __version__, token_cli, worker_cli
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     worker_cli.add_arguments(worker)
     worker.set_defaults(run=worker_cli.run)
+    token = commands.add_parser(
+        "token", help="make bearer tokens", description="Makes bearer tokens."
+    )
+    token_cli.add_arguments(token)
     given = parser.parse_args(arguments)
     code: int = given.run(given)
     return code

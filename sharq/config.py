@@ -156,6 +156,21 @@ class ServerSettings:
             "File that gets a line for each request; nothing is none.",
         ),
     )
+    token_file: str | None = field(
+        default=None,
+        metadata=_option(
+            kinds.optional(kinds.PATH),
+            "File with the bearer tokens that requests need; nothing is no need.",
+        ),
+    )
+    tokens: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_option(
+            kinds.optional(kinds.TOKENS),
+            "The same without a file, for the environment; both together add up.",
+        ),
+    )
     allowed_hosts: tuple[str, ...] = field(
         default=(),
         metadata=_option(

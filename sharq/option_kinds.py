@@ -170,6 +170,7 @@ ORIGIN = Kind("an origin such as https://jobs.example.com, or * for any", _read_
 ACCESS_LOG = Kind("a path, or - for the standard output", _read_access_log)
 PREFIX = Kind("1 to 100 visible characters without braces and enclosing quotes", _read_prefix)
 USERNAME = Kind("a name without white space and enclosing quotes", _read_username)
+TOKENS = Kind("lines of a token file with vertical bars between", _read_password)
 PASSWORD = Kind("text without control characters", _read_password)
 
 

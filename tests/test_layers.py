@@ -20,7 +20,7 @@ FOLDERS = {"sharq": ROOT / "sharq", "sharq_server": ROOT / "server"}
 # From the ground up. A module imports from its own floor and from those below it.
 FLOORS = (
     # facts
-    ("sharq", "_fastpath errors exceptions identifiers results option_kinds config"),
+    ("sharq", "_fastpath errors exceptions identifiers results option_kinds config tokens"),
     # scripts
     ("sharq", "scripts"),
     # operations, and the parts of the transport that need no socket
@@ -41,12 +41,12 @@ FLOORS = (
         " worker_threads",
     ),
     ("sharq", "worker_connection worker_protocol worker"),
-    ("sharq", "worker_cli __init__ __main__"),
+    ("sharq", "worker_cli token_cli __init__ __main__"),
     # the server: what goes over the wire, what a route does, the application, the process
     (
         "sharq_server",
-        "replies refusals json_forms push_frames bodies framing origins incidents accesslog options"
-        " _lane answers loops",
+        "replies refusals json_forms push_frames bodies framing origins credentials incidents"
+        " accesslog options _lane answers loops",
     ),
     ("sharq_server", "handlers routing listener hot conversation"),
     ("sharq_server", "timer schedule credit returns leases"),
@@ -80,6 +80,7 @@ MAY_USE_ANYWAY = {"sharq.config": {"os"}, "sharq.option_kinds": {"os"}}
 PUBLIC = {
     *("sharq", "sharq.errors", "sharq.results", "sharq.config", "sharq.identifiers"),
     "sharq.websocket_frames",
+    "sharq.tokens",
 }
 
 KEY_SPELLING = re.compile(

@@ -39,6 +39,8 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq-server", "http"): "lane",
     ("sharq-server", "heartbeat"): 20_000,
     ("sharq-server", "accesslog"): None,
+    ("sharq-server", "token_file"): None,
+    ("sharq-server", "tokens"): None,
     ("sharq-server", "allowed_hosts"): (),
     ("sharq-server", "allowed_origins"): (),
     ("redis", "conn_type"): "embedded",
@@ -130,6 +132,10 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("sharq-server", "accesslog", "", None),
     ("sharq-server", "accesslog", "-", "-"),
     ("sharq-server", "accesslog", "/var/log/sharq #1.log", "/var/log/sharq #1.log"),
+    ("sharq-server", "token_file", "", None),
+    ("sharq-server", "token_file", "~/tokens", "/home/tester/tokens"),
+    ("sharq-server", "tokens", "", None),
+    ("sharq-server", "tokens", "a sha256:0 * *|b", "a sha256:0 * *|b"),
     ("sharq-server", "allowed_hosts", "", ()),
     (
         "sharq-server",
@@ -233,6 +239,8 @@ BAD: list[tuple[str, str, str]] = [
     ("sharq-server", "heartbeat", "99"),
     ("sharq-server", "heartbeat", "31536000001"),
     ("sharq-server", "accesslog", '"/tmp/log"'),
+    ("sharq-server", "token_file", '"/tokens"'),
+    ("sharq-server", "tokens", "a\x00b"),
     *[
         ("sharq-server", "allowed_hosts", text)
         for text in ("a:80", "http://a", "[::1]", "a *.", "**", "*a", "a/b", "::g")
@@ -782,7 +790,7 @@ def test_an_unknown_section_is_named(section: str, hint: str) -> None:
         ("sharq-server", "job_expire_interval", " (it belongs to [sharq])"),
         ("sharq-server", "zzz", ""),
         ("sharq-server", "tls_key", " (it belongs to [redis])"),
-        ("sharq-server", "token_file", ""),
+        ("sharq-server", "token_files", " (did you mean token_file?)"),
     ],
 )
 def test_an_unknown_option_is_named_without_its_value(section: str, name: str, hint: str) -> None:

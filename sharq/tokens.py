@@ -1,0 +1,146 @@
+"""Bearer tokens: who may do what, with the jobs of which queue types. Pure.
+
+A token file has a line for each token, of four words: a name for people, ``sha256:`` and the digest
+of the secret in hexadecimal, the operations, the queue types. The last two are words with commas
+between them, or ``*`` for all. Empty lines and those that begin with ``#`` say nothing. The secret
+itself is nowhere but with its holder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sharq.errors import ConfigError
+from sharq.identifiers import is_identifier
+
+OPERATIONS: Final = (
+    "enqueue",
+    "dequeue",
+    "finish",
+    "release",
+    "extend",
+    "status",
+    "interval",
+    "metrics",
+    "deletequeue",
+)
+"""What can be allowed, by the first segment of the routes; to subscribe is to dequeue."""
+
+ALL: Final = "*"
+
+_PREFIX: Final = "sharq_"
+_SECRET_BYTES: Final = 32
+_DIGEST: Final = re.compile(r"sha256:([0-9a-fA-F]{64})")
+_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the holder of a token may do. `queue_types` is None where that are all."""
+
+    name: str
+    digest: bytes = field(repr=False)
+    operations: frozenset[str]
+    queue_types: frozenset[str] | None
+
+    def may(self, operation: str) -> bool:
+        """Whether `operation` is allowed with some queue type."""
+        return operation in self.operations
+
+    def reaches(self, queue_type: str | None) -> bool:
+        """Whether jobs of the type are within reach; None stands for those of all types."""
+        return self.queue_types is None or queue_type in self.queue_types
+
+
+UNLIMITED: Final = Grant("", b"", frozenset((*OPERATIONS, ALL)), None)
+"""What everybody may do where no tokens are asked for."""
+
+
+class Tokens:
+    """The tokens that are valid, several for one name if need be."""
+
+    def __init__(self, grants: Iterable[Grant] = ()) -> None:
+        self._grants = tuple(grants)
+
+    def __len__(self) -> int:
+        return len(self._grants)
+
+    def grant_of(self, digest: bytes) -> Grant | None:
+        """The grant of the token with this digest, in a time that does not tell which it is."""
+        found = None
+        for grant in self._grants:
+            if hmac.compare_digest(grant.digest, digest):
+                found = grant
+        return found
+
+
+def parse(lines: Iterable[str], origin: str) -> list[Grant]:
+    """The grants that lines of a token file tell of.
+
+    Raises `ConfigError`, which names `origin` and the line, and shows nothing of a digest.
+    """
+    grants: list[Grant] = []
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            grant = _grant(words)
+            if any(grant.digest == each.digest for each in grants):
+                raise ValueError("the token is there already")
+        except ValueError as error:
+            raise ConfigError(f"{origin}: line {number}: {error}") from None
+        grants.append(grant)
+    return grants
+
+
+def digest_of(secret: str) -> bytes:
+    """The SHA-256 of a secret."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def secret_in(authorization: str) -> str | None:
+    """The secret in the value of an Authorization header, None where there is none."""
+    match = _BEARER.fullmatch(authorization)
+    return None if match is None else match[1]
+
+
+def new_secret() -> str:
+    """A secret that nobody guesses."""
+    return _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def line_for(
+    secret: str, name: str, operations: Iterable[str] = (ALL,), queue_types: Iterable[str] = (ALL,)
+) -> str:
+    """The line of a token file for a secret. Raises ValueError for what cannot be there."""
+    digest = digest_of(secret).hex()
+    line = f"{name} sha256:{digest} {','.join(operations)} {','.join(queue_types)}"
+    _grant(line.split(" "))
+    return line
+
+
+def _grant(words: list[str]) -> Grant:
+    if len(words) != 4:
+        raise ValueError("expected a name, sha256:DIGEST, operations and queue types")
+    name, digest, operations, queue_types = words
+    if not is_identifier(name):
+        raise ValueError("a name has 1 to 100 letters, digits, - and _")
+    match = _DIGEST.fullmatch(digest)
+    if match is None:
+        raise ValueError("expected sha256: and 64 hexadecimal digits behind the name")
+    allowed = frozenset(operations.split(","))
+    if allowed == {ALL}:
+        allowed = UNLIMITED.operations
+    elif not allowed <= frozenset(OPERATIONS):
+        raise ValueError(f"the operations are * or some of {', '.join(OPERATIONS)}")
+    types = frozenset(queue_types.split(","))
+    if types != {ALL} and not all(map(is_identifier, types)):
+        raise ValueError("queue types are * or names with commas between")
+    return Grant(name, bytes.fromhex(match[1]), allowed, None if types == {ALL} else types)

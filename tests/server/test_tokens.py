@@ -1,0 +1,187 @@
+"""Tokens over REST: who is let in, and to what, on both ways of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sharq.tokens import OPERATIONS, line_for
+from sharq_server import SharQServer
+from sharq_server.app import ROUTES
+from sharq_server.routing import OPEN
+from tests.server.support import Raw, Rest
+
+pytestmark = pytest.mark.gen_test
+
+NEVER = "never-in-a-line"
+JOB = {"job_id": "j", "interval": 0, "payload": 1}
+
+# Secret, and what it is for.
+TOKENS = {
+    "root": (["*"], ["*"]),
+    "worker": (["dequeue", "finish", "release", "extend"], ["sms", "default"]),
+    "producer": (["enqueue", "status"], ["sms"]),
+    "watcher": (["metrics"], ["*"]),
+    "clerk": (["metrics", "interval", "deletequeue"], ["sms"]),
+}
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens"
+    write(path, *TOKENS)
+    return path
+
+
+def write(path: Path, *secrets: str) -> None:
+    path.write_text("".join(line_for(each, each, *TOKENS[each]) + "\n" for each in secrets))
+    path.chmod(0o600)
+
+
+@pytest.fixture
+def options(token_file: Path) -> dict[str, dict[str, Any]]:
+    return {"sharq-server": {"token_file": str(token_file)}}
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+REQUESTS = [
+    ("POST", "/enqueue/sms/q/", JOB, "enqueue"),
+    ("POST", "/enqueue/sms/q?a=b", JOB, "enqueue"),
+    ("POST", "/enqueue/", {"jobs": [{**JOB, "queue_type": "sms", "queue_id": "q"}]}, "enqueue"),
+    ("GET", "/dequeue/", None, "dequeue"),
+    ("GET", "/dequeue/sms/", None, "dequeue"),
+    ("GET", "/dequeue/sms/?count=2", None, "dequeue"),
+    ("GET", "/dequeue/sms/?wait=0.01", None, "dequeue"),
+    ("POST", "/dequeue/sms/", b"", "dequeue"),
+    ("POST", "/finish/sms/q/j/", b"", "finish"),
+    ("POST", "/release/sms/q/j/", b"", "release"),
+    ("POST", "/extend/sms/q/j/", {"by": 5}, "extend"),
+    ("GET", "/status/sms/q/j/", None, "status"),
+    ("POST", "/interval/sms/q/", {"interval": 5}, "interval"),
+    ("DELETE", "/interval/sms/q/", None, "interval"),
+    ("GET", "/metrics/", None, "metrics"),
+    ("HEAD", "/metrics/sms/", None, "metrics"),
+    ("GET", "/metrics/sms/q/", None, "metrics"),
+    ("DELETE", "/deletequeue/sms/q/", None, "deletequeue"),
+]
+
+
+def test_every_route_is_for_an_operation_that_can_be_allowed() -> None:
+    named = {route.operation for route in ROUTES if route.operation != OPEN}
+    assert named == set(OPERATIONS)
+    assert {route.first for route in ROUTES if route.operation == OPEN} == {"", "deepstatus"}
+    assert named == {operation for *_, operation in REQUESTS}
+
+
+@pytest.mark.parametrize("queue_type", ["sms", "email"])
+async def test_who_is_let_in(rest: Rest, queue_type: str) -> None:
+    for method, path, body, operation in REQUESTS:
+        path = path.replace("sms", queue_type)
+        for headers in ({}, bearer(NEVER), {"Authorization": "Basic cm9vdDpyb290"}):
+            answer = await rest.call(method, path, body, headers)
+            assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer"), path
+            assert method == "HEAD" or answer.error == (401, "unauthorized")
+        for secret, (operations, types) in TOKENS.items():
+            answer = await rest.call(method, path, body, bearer(secret))
+            # A bulk is let in by its operation, and each of its jobs judged by itself.
+            within = {"/metrics/": False, "/enqueue/": True, "/dequeue/": "default" in types}
+            reaches = types == ["*"] or within.get(path, queue_type in types)
+            if reaches and (operation in operations or operations == ["*"]):
+                assert answer.status in (200, 201, 404), (secret, path, answer)
+            else:
+                assert answer.status == 403, (secret, path, answer)
+                assert method == "HEAD" or answer.error == (403, "forbidden")
+
+
+async def test_what_needs_no_token(rest: Rest) -> None:
+    for path in ("/", "/deepstatus/"):
+        assert (await rest.get(path)).status == 200
+    assert (await rest.call("GET", "/nowhere")).status == 404
+
+
+async def test_each_job_of_a_bulk_is_judged_by_its_type(rest: Rest) -> None:
+    jobs = [
+        {**JOB, "queue_type": "sms", "queue_id": "q"},
+        {**JOB, "queue_type": "email", "queue_id": "q"},
+        {**JOB, "queue_type": "email", "queue_id": "q", "max_queued_length": 5},
+        {**JOB, "queue_type": "sms", "queue_id": "q", "interval": -1},
+    ]
+    answer = await rest.call("POST", "/enqueue/", {"jobs": jobs}, bearer("producer"))
+    codes = [result.get("code", result["status"]) for result in answer.body["results"]]
+    assert codes == ["queued", "forbidden", "forbidden", "invalid_argument"]
+    lengths = [
+        (await rest.call("GET", f"/metrics/{each}/q/", headers=bearer("root"))).body["queue_length"]
+        for each in ("sms", "email")
+    ]
+    assert lengths == [1, 0]
+
+
+def request(line: str, *fields: str, body: bytes = b"") -> bytes:
+    lines = [f"{line} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *fields]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+WORKER, ROOT = "Authorization: Bearer worker", "authorization: bearer  root"
+
+
+async def test_a_connection_is_no_credential(raw: Raw) -> None:
+    """Each request of a connection is judged by itself, whatever came before it."""
+    async with raw.connect() as connection:
+        for field in (WORKER, ROOT, WORKER):
+            await connection.send(request("GET /dequeue/sms/", field))
+            assert (await connection.answer()).status == 404
+        await connection.send(request("GET /dequeue/sms/"))
+        assert (await connection.answer()).error == (401, "unauthorized")
+        assert await connection.ended()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (WORKER, ROOT),
+        (ROOT, ROOT),
+        ("Authorization: Bearer root, Bearer root",),
+        ("Authorization: Bearer",),
+        ("X-Authorization: Bearer root",),
+        ("Authorization: Bearer root2",),
+        ("Authorization: root",),
+    ],
+)
+async def test_a_header_with_more_or_less_than_a_token_is_none(
+    raw: Raw, fields: tuple[str, ...]
+) -> None:
+    answer = await raw.send(request("GET /dequeue/sms/", *fields))
+    assert answer.error == (401, "unauthorized")
+    assert answer.headers["Www-Authenticate"] == "Bearer"
+
+
+async def test_a_token_in_the_url_is_none(rest: Rest) -> None:
+    for query in ("token=root", "access_token=root", "Authorization=Bearer%20root"):
+        assert (await rest.get(f"/metrics/?{query}")).status == 401
+
+
+async def test_a_body_is_not_read_of_who_is_not_let_in(raw: Raw) -> None:
+    head = request("POST /enqueue/sms/q/").replace(b"Length: 0", b"Length: 900000")
+    assert (await raw.send(head)).error == (401, "unauthorized")
+
+
+async def test_tokens_are_exchanged_while_the_server_runs(
+    rest: Rest, server: SharQServer, token_file: Path
+) -> None:
+    async def status(secret: str) -> int:
+        return (await rest.call("GET", "/dequeue/sms/", headers=bearer(secret))).status
+
+    assert (await status("worker"), await status("root")) == (404, 404)
+    write(token_file, "root")
+    server.reload()
+    assert (await status("worker"), await status("root")) == (401, 404)
+    # Without a signal too, in a moment.
+    write(token_file, "root", "worker")
+    while await status("worker") != 404:
+        await asyncio.sleep(0.05)

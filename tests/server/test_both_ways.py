@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from tornado.netutil import bind_sockets
 
-from sharq.config import LANE, TORNADO, Settings
-from sharq_server import SharQServer
-from sharq_server.loops import loop_factory
+from sharq.config import LANE, TORNADO
+from tests.server.both import Pair
 from tests.support.stores import PrivateStore
 
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -141,70 +137,17 @@ def mutated(draw: st.DrawFn) -> bytes:
 STREAMS = st.lists(requests() | mutated(), min_size=1, max_size=4).map(b"".join)
 
 
-class Pair:
-    """Two servers over two sets of keys, each with an own way of HTTP."""
-
-    def __init__(self, store: PrivateStore) -> None:
-        self.ports: dict[str, int] = {}
-        self._store = store
-        self._began = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        self._began.wait()
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join()
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        stoppers: list[Callable[[], None]] = []
-        closers: list[Callable[[], Any]] = []
-        for way in (LANE, TORNADO):
-            redis = {
-                "conn_type": "unix_sock",
-                "unix_socket_path": self._store.socket_path,
-                "key_prefix": f"both-{way}",
-            }
-            server = SharQServer(
-                Settings.from_mapping(
-                    {
-                        "redis": redis,
-                        "sharq-server": {"http": way, "allowed_hosts": "a"},
-                        "sharq": {"enable_requeue_script": False},
-                    }
-                )
-            )
-            await server.start()
-            await server.sq.ping()
-            sockets = bind_sockets(0, "127.0.0.1")
-            self.ports[way] = sockets[0].getsockname()[1]
-            listener = server.app.make_listener(**LIMITS)
-            listener.add_sockets(sockets)
-            stoppers.append(listener.stop)
-            closers += [listener.close_all_connections, server.stop]
-        self._began.set()
-        await self._end.wait()
-        for stop in stoppers:
-            stop()
-        for close in closers:
-            await close()
-
-    def answers(self, way: str, data: bytes) -> list[Answer]:
-        """What comes back for `data`, up to the end of the connection."""
-        with socket.create_connection(("127.0.0.1", self.ports[way]), timeout=5) as connection:
-            received = b""
-            try:
-                connection.sendall(data)
-                while chunk := connection.recv(65536):
-                    received += chunk
-            except ConnectionResetError:
-                pass
-        return list(_parse(received))
+def answers(pair: Pair, way: str, data: bytes) -> list[Answer]:
+    """What comes back for `data`, up to the end of the connection."""
+    with socket.create_connection(("127.0.0.1", pair.ports[way]), timeout=5) as connection:
+        received = b""
+        try:
+            connection.sendall(data)
+            while chunk := connection.recv(65536):
+                received += chunk
+        except ConnectionResetError:
+            pass
+    return list(_parse(received))
 
 
 def _parse(data: bytes) -> Iterator[Answer]:
@@ -257,9 +200,8 @@ def assert_same(data: bytes, lane: list[Answer], tornado: list[Answer]) -> None:
 
 @pytest.fixture(scope="module")
 def pair(store: PrivateStore) -> Iterator[Pair]:
-    pair = Pair(store)
-    yield pair
-    pair.close()
+    with Pair(store, "both", LIMITS) as pair:
+        yield pair
 
 
 @pytest.fixture(autouse=True)
@@ -276,7 +218,7 @@ def expect_log() -> None:
 )
 @given(STREAMS)
 def test_both_ways_answer_the_same(pair: Pair, data: bytes) -> None:
-    lane, tornado = (pair.answers(way, data + LAST) for way in (LANE, TORNADO))
+    lane, tornado = (answers(pair, way, data + LAST) for way in (LANE, TORNADO))
     event(f"{len(lane)} answers, the last one {lane[-1].head if lane else None}")
     assert_same(data, lane, tornado)
     assert not any(answer.head.startswith("HTTP/1.1 5") for answer in lane)
@@ -290,5 +232,5 @@ def test_both_ways_answer_the_same(pair: Pair, data: bytes) -> None:
 )
 @given(st.binary(max_size=200))
 def test_bytes_without_any_sense_are_answered_the_same(pair: Pair, data: bytes) -> None:
-    lane, tornado = (pair.answers(way, data + LAST) for way in (LANE, TORNADO))
+    lane, tornado = (answers(pair, way, data + LAST) for way in (LANE, TORNADO))
     assert_same(data, lane, tornado)

@@ -14,7 +14,7 @@ from tornado.web import Application, RequestHandler
 
 from sharq import AsyncSharQ
 from sharq.config import LANE
-from sharq_server import handlers, live, replies, websocket
+from sharq_server import handlers, live, openapi, replies, websocket
 from sharq_server.accesslog import AccessLog
 from sharq_server.credentials import Credentials
 from sharq_server.exchange import Exchange
@@ -28,6 +28,7 @@ from sharq_server.websocket import PushHandler
 
 ROUTES: Final = (
     Route("/", {"GET": handlers.index}, operation=OPEN),
+    Route(openapi.PATH, {"GET": handlers.description}, operation=OPEN),
     Route("/deepstatus/", {"GET": handlers.deepstatus}, operation=OPEN),
     Route("/enqueue/", {"POST": handlers.enqueue_many}, operation="enqueue", bulk=True),
     Route("/enqueue/<queue_type>/<queue_id>/", {"POST": handlers.enqueue}, operation="enqueue"),

@@ -17,7 +17,7 @@ from sharq.errors import SharqException, StoreError
 from sharq.identifiers import invalid
 from sharq.results import Enqueued, NewJob
 from sharq.tokens import UNLIMITED, Grant
-from sharq_server import bodies, incidents, replies
+from sharq_server import bodies, incidents, openapi, replies
 from sharq_server.credentials import FORBIDDEN
 from sharq_server.json_forms import mandatory
 from sharq_server.replies import Reply
@@ -58,6 +58,10 @@ Handler = Callable[[AsyncSharQ, Request], Awaitable[Reply]]
 
 async def index(_sq: AsyncSharQ, _request: Request) -> Reply:
     return replies.HELLO
+
+
+async def description(_sq: AsyncSharQ, _request: Request) -> Reply:
+    return openapi.reply()
 
 
 async def deepstatus(sq: AsyncSharQ, _request: Request) -> Reply:

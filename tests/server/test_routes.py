@@ -50,6 +50,7 @@ async def test_a_form_for_an_unknown_route_is_of_no_interest(rest: Rest) -> None
 
 ROUTES = {
     "/": "GET, HEAD",
+    "/openapi.json": "GET, HEAD",
     "/deepstatus": "GET, HEAD",
     "/enqueue": "POST",
     "/enqueue/t/q": "POST",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from sharq.config import Settings
+from sharq.config import LANE, Settings
 from sharq_server import SharQServer, schedule
 from tests.server.command import Server
 from tests.server.subscriber import Subscriber
@@ -150,6 +150,7 @@ def masked(text: bytes) -> bytes:
     return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text
 
 
+@pytest.mark.parametrize("http", [LANE])
 @pytest.mark.usefixtures("many_files")
 async def test_two_thousand_idle_subscribers_cost_nothing(
     ports: list[int], clean_store: PrivateStore
@@ -169,6 +170,7 @@ async def test_two_thousand_idle_subscribers_cost_nothing(
     assert commands["ping"] <= 12
 
 
+@pytest.mark.parametrize("http", [LANE])
 async def test_two_thousand_idle_types_cost_no_more_than_the_pace(
     ports: list[int], clean_store: PrivateStore
 ) -> None:

@@ -2,17 +2,22 @@
 
     python enqueue.py [URL] [QUEUE_TYPE] [QUEUE_ID]
 
-It needs nothing but Python; polling_worker.py is the other end.
+It needs nothing but Python; polling_worker.py is the other end. Where the server asks for a token,
+SHARQ_TOKEN has it.
 """
 
 import argparse
 import json
+import os
 import urllib.request
 import uuid
 from typing import Any
 
 INTERVAL = 500
 """Milliseconds between two jobs of the queue, at least."""
+
+TOKEN = os.environ.get("SHARQ_TOKEN")
+CREDENTIALS = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
 
 
 def enqueue(url: str, queue_type: str, queue_id: str, payload: Any) -> str:
@@ -26,7 +31,7 @@ def enqueue(url: str, queue_type: str, queue_id: str, payload: Any) -> str:
     request = urllib.request.Request(
         f"{url}/enqueue/{queue_type}/{queue_id}/",
         json.dumps(job).encode(),
-        {"Content-Type": "application/json"},
+        {"Content-Type": "application/json"} | CREDENTIALS,
     )
     with urllib.request.urlopen(request, timeout=30):
         return job_id

@@ -3,7 +3,8 @@
     python polling_worker.py [URL] [QUEUE_TYPE]
 
 It needs nothing but Python. URL is where the server is (or SHARQ_URL, or http://127.0.0.1:8080),
-QUEUE_TYPE is what to work on (or SHARQ_QUEUE_TYPE, or sms).
+QUEUE_TYPE is what to work on (or SHARQ_QUEUE_TYPE, or sms). Where the server asks for a token,
+SHARQ_TOKEN has it.
 """
 
 import argparse
@@ -55,7 +56,10 @@ def finish(url: str, queue_type: str, job: dict[str, Any]) -> None:
 def call(method: str, url: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
     """Make a request: the status and the body of the answer."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    headers = {"Content-Type": "application/json"}
+    if token := os.environ.get("SHARQ_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(url, data, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, json.load(response)

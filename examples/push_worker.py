@@ -1,17 +1,20 @@
 """A worker over the push channel: prints each job, and takes its time over it.
 
 push_worker.py [URL [TYPE]]
+
+Where the server asks for a token, SHARQ_TOKEN has it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 from sharq import LeasedJob, Worker
 
 url, queue_type, *_ = [*sys.argv[1:], *("ws://127.0.0.1:8080/ws/", "sms")[len(sys.argv) - 1 :]]
-worker = Worker(url, queue_type, concurrency=32)
+worker = Worker(url, queue_type, concurrency=32, token=os.environ.get("SHARQ_TOKEN"))
 
 
 @worker.handler

@@ -24,9 +24,10 @@ class Reader:
 
     A plain request has one Host, of those in `hosts`, no more body than `body_limit` (bytes), a
     Content-Length if any, nothing to negotiate, comes from no web page, and keeps its connection
-    alive; where the reader is `locked`, it is one that `admits` admits. One for ``POST /enqueue/T/Q``, ``GET /dequeue/T?…`` or ``POST /finish/T/Q/J`` with valid
-    names is told of whole, by `on_enqueue`, `on_dequeue` or `on_finish`; any other one by
-    `on_head`, `on_chunk` and `on_end`.
+    alive; where the reader is `locked`, it is one that `admits` admits. One for
+    ``POST /enqueue/T/Q``, ``GET /dequeue/T?…`` or ``POST /finish/T/Q/J`` with valid names is told
+    of whole, by `on_enqueue`, `on_dequeue` or `on_finish`; any other one by `on_head`, `on_chunk`
+    and `on_end`.
 
     `stage` tells how far the request that is being read has come: WAITING for its first byte,
     IN_HEAD or IN_BODY. `method`, `target` and `headers` are those of the last head; `headers` has

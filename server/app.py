@@ -107,12 +107,18 @@ class SharQApplication(Application):
             own_names=(socket.gethostname(),),
             any_host=self.credentials.needed,
         )
+        about_push = {
+            "push": push,
+            "begun": self.begun,
+            "origins": self.origins,
+            "credentials": self.credentials,
+        }
         super().__init__(
             [
                 (
                     websocket.PATH,
                     PushHandler,
-                    {"push": push, "begun": self.begun, "origins": self.origins},
+                    about_push,
                 ),
                 (live.PATH, LivePage),
             ],

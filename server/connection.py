@@ -188,6 +188,7 @@ class Connection:
             _log.info("A subscriber at %s is not heard of any more", self._peer)
             self._stream.close()
             return
+        self._session.on_beat()
         self._put(ws.frame(ws.PING, b""))
         self._beating = self._loop.call_later(self._heartbeat, self._beat)
 

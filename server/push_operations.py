@@ -7,21 +7,41 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from sharq.errors import BadArgumentException, StoreError
-from sharq.results import SUCCESS, Extended
+from sharq.results import SUCCESS, Ended, Extended
 from sharq_server import handlers, push_frames
 from sharq_server.dispatch import Parcel
-from sharq_server.refusals import NotSubscribed, Stopping
+from sharq_server.refusals import Forbidden, NotSubscribed, Stopping
 from sharq_server.session import Answer, Session, Slot
 from sharq_server.subscription import Subscription
 
 T = TypeVar("T")
 
+_REFUSED: Final[Ended | StoreError] = Ended(Forbidden.code)
 _MOST: Final = push_frames.LIMITS["max_subscriptions"]
 
 
 async def carry_out(session: Session, frame: Any, slot: Slot) -> Answer:
     """Carry a decoded frame out; raises what the answer to a refused one is made of."""
-    return await _OPERATIONS[type(frame)](session, frame, slot)
+    operation, carry = _OPERATIONS[type(frame)]
+    if not session.grant.may(operation):
+        raise Forbidden
+    return await carry(session, frame, slot)
+
+
+async def _within_reach(
+    session: Session,
+    leases: Sequence[str],
+    carry: Callable[[Sequence[str]], Awaitable[Sequence[T]]],
+    refusal: T,
+) -> Sequence[T]:
+    """The outcomes for leases; `refusal` for those of types that the client's token is not for."""
+    grant = session.grant
+    if grant.queue_types is None:
+        return await carry(leases)
+    within = [grant.reaches(lease.partition("/")[0]) for lease in leases]
+    reached = [lease for lease, is_within in zip(leases, within, strict=True) if is_within]
+    outcomes = iter(await carry(reached) if reached else ())
+    return [next(outcomes) if is_within else refusal for is_within in within]
 
 
 # What changes the subscriptions is done in turn, so that a frame means what the ones before it
@@ -30,10 +50,12 @@ async def carry_out(session: Session, frame: Any, slot: Slot) -> Answer:
 
 async def _subscribe(session: Session, frame: push_frames.Subscribe, slot: Slot) -> Answer:
     queue_type, push = frame.queue_type, session.push
+    if not session.grant.reaches(queue_type):
+        raise Forbidden
     asked = time.monotonic()
     carried: Sequence[Extended | StoreError] = []
     if frame.leases:
-        carried = _carried_out(await push.sq.extend_many(frame.leases, 0))
+        carried = _carried_out(await _extended(session, frame.leases, 0))
     await session.turn(slot)
     if push.draining:
         raise Stopping
@@ -103,12 +125,16 @@ async def _unsubscribe(session: Session, frame: push_frames.Unsubscribe, slot: S
 
 
 async def _finish(session: Session, frame: push_frames.Finish, _slot: Slot) -> Answer:
-    outcomes = await session.push.sq.finish_many(frame.leases)
+    finish = session.push.sq.finish_many
+    outcomes = await _within_reach(session, frame.leases, finish, _REFUSED)
     return _ended(session, frame, outcomes)
 
 
 async def _release(session: Session, frame: push_frames.Release, _slot: Slot) -> Answer:
-    outcomes = await session.push.sq.release_many(frame.leases, frame.delay, frame.count_requeue)
+    def release(leases: Sequence[str]) -> Awaitable[list[Ended | StoreError]]:
+        return session.push.sq.release_many(leases, frame.delay, frame.count_requeue)
+
+    outcomes = await _within_reach(session, frame.leases, release, _REFUSED)
     return _ended(session, frame, outcomes)
 
 
@@ -117,11 +143,11 @@ def _ended(
 ) -> Answer:
     _carried_out(outcomes)
     final = frame.leases
-    if any(isinstance(outcome, StoreError) for outcome in outcomes):
+    if any(isinstance(outcome, StoreError) or outcome is _REFUSED for outcome in outcomes):
         final = [
             lease
             for lease, outcome in zip(frame.leases, outcomes, strict=True)
-            if not isinstance(outcome, StoreError)
+            if not (isinstance(outcome, StoreError) or outcome is _REFUSED)
         ]
     text = push_frames.reply(frame.id, push_frames.ended(outcomes))
     return Answer(text, lambda: session.free(final))
@@ -129,21 +155,32 @@ def _ended(
 
 async def _extend(session: Session, frame: push_frames.Extend, _slot: Slot) -> Answer:
     asked = time.monotonic()
-    outcomes = _carried_out(await session.push.sq.extend_many(frame.leases, frame.by))
+    outcomes = _carried_out(await _extended(session, frame.leases, frame.by))
     for lease, outcome in zip(frame.leases, outcomes, strict=True):
         if not isinstance(outcome, StoreError) and outcome.outcome == SUCCESS:
             session.extended(lease, asked + outcome.lease_ms / 1000)
     return Answer(push_frames.reply(frame.id, push_frames.extended(outcomes)))
 
 
+async def _extended(
+    session: Session, leases: Sequence[str], by: int
+) -> Sequence[Extended | StoreError]:
+    def extend(leases: Sequence[str]) -> Awaitable[list[Extended | StoreError]]:
+        return session.push.sq.extend_many(leases, by)
+
+    return await _within_reach(session, leases, extend, Extended(Forbidden.code, 0))
+
+
 async def _enqueue(session: Session, frame: push_frames.Enqueue, _slot: Slot) -> Answer:
-    answers = await handlers.enqueue_entries(session.push.sq, frame.jobs)
+    answers = await handlers.enqueue_entries(session.push.sq, frame.jobs, session.grant)
     results = b"[%b]" % b",".join([answer.body for answer in answers])
     return Answer(push_frames.reply(frame.id, results))
 
 
 async def _dequeue(session: Session, frame: push_frames.Dequeue, _slot: Slot) -> Answer:
     queue_type, push, credit = frame.queue_type, session.push, session.credit
+    if not session.grant.reaches(queue_type):
+        raise Forbidden
     if push.draining:
         raise Stopping
     wanted = credit.reserve(queue_type, frame.count)
@@ -181,13 +218,14 @@ def _carried_out(outcomes: Sequence[T]) -> Sequence[T]:
 
 _Operation = Callable[[Session, Any, Slot], Awaitable[Answer]]
 
-_OPERATIONS: Final[dict[type[Any], _Operation]] = {
-    push_frames.Subscribe: _subscribe,
-    push_frames.Credit: _set_credit,
-    push_frames.Unsubscribe: _unsubscribe,
-    push_frames.Finish: _finish,
-    push_frames.Release: _release,
-    push_frames.Extend: _extend,
-    push_frames.Enqueue: _enqueue,
-    push_frames.Dequeue: _dequeue,
+# Each frame's operation, which a token has to be for, and what carries it out.
+_OPERATIONS: Final[dict[type[Any], tuple[str, _Operation]]] = {
+    push_frames.Subscribe: ("dequeue", _subscribe),
+    push_frames.Credit: ("dequeue", _set_credit),
+    push_frames.Unsubscribe: ("dequeue", _unsubscribe),
+    push_frames.Finish: ("finish", _finish),
+    push_frames.Release: ("release", _release),
+    push_frames.Extend: ("extend", _extend),
+    push_frames.Enqueue: ("enqueue", _enqueue),
+    push_frames.Dequeue: ("dequeue", _dequeue),
 }

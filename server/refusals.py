@@ -13,6 +13,12 @@ class NotSubscribed(SharqException):
     code = "not_found"
 
 
+class Forbidden(SharqException):
+    """The token is not for this."""
+
+    code = "forbidden"
+
+
 class Stopping(SharqException):
     """The server is stopping."""
 

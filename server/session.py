@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sharq import websocket_frames as ws
+from sharq.tokens import UNLIMITED, Grant
 from sharq_server import incidents, push_frames
 from sharq_server.credit import Credit
 from sharq_server.dispatch import Parcel
@@ -77,12 +78,22 @@ class Slot:
 
 
 class Session:
-    """The state of one connection. `clock` is monotonic, in seconds."""
+    """The state of one connection. `clock` is monotonic, in seconds.
+
+    `grant` is what the client may do, as long as `is_valid` says so.
+    """
 
     def __init__(
-        self, push: Push, transport: Transport, clock: Callable[[], float] = time.monotonic
+        self,
+        push: Push,
+        transport: Transport,
+        grant: Grant = UNLIMITED,
+        is_valid: Callable[[Grant], bool] = lambda _: True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.push = push
+        self.grant = grant
+        self._is_valid = is_valid
         self.credit = Credit()
         self.subscriptions: dict[str, Subscription] = {}
         self.closed = False
@@ -302,6 +313,11 @@ class Session:
             self.refill()
 
     # The end
+
+    def on_beat(self) -> None:
+        """A moment to look at what may have changed: whether the client's token is valid."""
+        if not self._is_valid(self.grant):
+            self.close(ws.POLICY_VIOLATION, "the token is not valid any more")
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection from this side."""

@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 from http.client import responses
 from typing import Any, Final
 
+from tornado.httputil import HTTPHeaders
 from tornado.iostream import IOStream
 from tornado.web import RequestHandler
 
 from sharq import websocket_frames as ws
 from sharq_server import framing, push_frames, replies
 from sharq_server.connection import Connection
+from sharq_server.credentials import UNAUTHORIZED, Credentials
 from sharq_server.origins import FOREIGN_ORIGIN, Origins
 from sharq_server.push import Push
 from sharq_server.replies import Reply
@@ -21,14 +23,24 @@ from sharq_server.session import Session
 
 PATH: Final = "/ws/?"
 
+_BEARER: Final = "sharq.bearer."
+"""Begins the subprotocol that brings a token in base64url."""
+
 
 class PushHandler(RequestHandler):
-    """One client. `push` is the service that its session belongs to; `begun` waits for it."""
+    """One client. `push` is the service that its session belongs to; `begun` waits for it.
+    `origins` and `credentials` tell whether it may connect, and what it may do then.
+    """
 
     def initialize(
-        self, push: Push, begun: Callable[[], Awaitable[None]], origins: Origins
+        self,
+        push: Push,
+        begun: Callable[[], Awaitable[None]],
+        origins: Origins,
+        credentials: Credentials,
     ) -> None:
         self._push = push
+        self._credentials = credentials
         self._origins = origins
         self._begun = begun
 
@@ -61,7 +73,7 @@ class PushHandler(RequestHandler):
         connection = Connection(
             stream, str(self.request.remote_ip), push.max_frame_bytes, push.heartbeat
         )
-        session = Session(push, connection)
+        session = Session(push, connection, self._grant, self._credentials.is_valid)
         push.open(session)
         try:
             await connection.serve(session)
@@ -82,6 +94,10 @@ class PushHandler(RequestHandler):
             return replies.failure("bad_request", "The Sec-WebSocket-Key is not valid.")
         if self._origins.is_foreign(headers):
             return FOREIGN_ORIGIN
+        grant = self._credentials.grant_of(_authorization(headers))
+        if grant is None:
+            return UNAUTHORIZED
+        self._grant = grant
         if self._push.draining or not self._push.started:
             return framing.STOPPING
         return None
@@ -103,6 +119,19 @@ class PushHandler(RequestHandler):
         for name, value in reply.fields:
             self.set_header(name, value)
         self.finish(reply.body)
+
+
+def _authorization(headers: HTTPHeaders) -> bytes | None:
+    """The value of the Authorization header, or what stands for it among the subprotocols."""
+    for name in headers.get("Sec-WebSocket-Protocol", "").split(","):
+        encoded = name.strip().removeprefix(_BEARER)
+        if encoded != name.strip():
+            try:
+                return b"Bearer " + base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+            except ValueError:
+                return b""
+    value = headers.get("Authorization")
+    return None if value is None else value.encode("latin-1")
 
 
 def _is_key(value: str) -> bool:

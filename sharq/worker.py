@@ -7,6 +7,7 @@ import contextvars
 import inspect
 import logging
 import signal
+import ssl
 import threading
 import time
 from collections import deque
@@ -38,7 +39,8 @@ class Worker:
     handlers run at once, and up to `prefetch` more jobs wait here for their turn. A handler may
     take `timeout` seconds (None: as long as it wants); until then its lease is extended. On
     SIGTERM the worker takes no more jobs and waits `grace` seconds for those that run. `token` is
-    sent as a bearer token.
+    sent as a bearer token; a function is asked for it at each connection. `tls_ca` is a file with
+    the certificates that a server at ``wss://`` is checked by (None: the system's).
 
     A handler that returns has finished its job. One that raises gives it back, to be delivered
     again after a delay that grows with each attempt; `Retry` chooses the delay, and `Discard`
@@ -57,7 +59,8 @@ class Worker:
         prefetch: int | None = None,
         timeout: float | None = None,
         grace: float = 30.0,
-        token: str | None = None,
+        token: str | Callable[[], str] | None = None,
+        tls_ca: str | None = None,
     ) -> None:
         if urlsplit(url).scheme not in ("ws", "wss") or not urlsplit(url).hostname:
             raise BadArgumentException("`url` has to be one like ws://127.0.0.1:8080/ws/.")
@@ -71,7 +74,9 @@ class Worker:
             )
         if timeout is not None and not timeout > 0:
             raise BadArgumentException("`timeout` has to be more than 0 seconds.")
-        self._settings = Settings(url, _weights(types), concurrency, prefetch, timeout, token)
+        self._settings = Settings(
+            url, _weights(types), concurrency, prefetch, timeout, token, _tls(tls_ca)
+        )
         self._grace = grace
         self._handler: Handler | None = None
         self._waiting: deque[LeasedJob] = deque()
@@ -312,6 +317,15 @@ class Worker:
         self._report()
         patience = 0.0 if self._at_once else 5.0
         await asyncio.to_thread(self._protocol.finish, patience)
+
+
+def _tls(authority: str | None) -> ssl.SSLContext | None:
+    if authority is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as error:
+        raise BadArgumentException(f"`tls_ca` {authority} cannot be used: {error}.") from None
 
 
 def _call(handler: Handler, job: LeasedJob) -> None:

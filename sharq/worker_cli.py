@@ -49,7 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds for which a stop waits for running handlers (%(default)g)",
     )
-    parser.add_argument("--token-file", metavar="FILE", help="file with the bearer token")
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file with the bearer token, read at each connection; without it, SHARQ_TOKEN is "
+        "the token, if it is set",
+    )
+    parser.add_argument(
+        "--tls-ca", metavar="FILE", help="certificates that a wss:// server is checked by"
+    )
     parser.add_argument(
         "--log-format",
         choices=(worker_log.TEXT, worker_log.JSON),
@@ -70,6 +78,7 @@ def run(given: argparse.Namespace) -> int:
             timeout=given.timeout,
             grace=given.grace,
             token=_token(given.token_file),
+            tls_ca=given.tls_ca,
         )
     except (UsageError, SharqException) as error:
         print(f"sharq worker: {error}", file=sys.stderr)
@@ -115,11 +124,16 @@ def weights_of(types: list[str]) -> dict[str, int]:
     return weights
 
 
-def _token(path: str | None) -> str | None:
+def _token(path: str | None) -> str | Callable[[], str] | None:
     if path is None:
-        return None
-    try:
+        return os.environ.get("SHARQ_TOKEN") or None
+
+    def read() -> str:
         with open(path, encoding="ascii") as file:
             return file.read().strip()
+
+    try:
+        read()
     except (OSError, ValueError) as error:
         raise UsageError(f"The token file {path} cannot be read: {error}.") from None
+    return read

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import ssl
 import threading
 import time
 from collections import deque
@@ -45,7 +46,8 @@ class Settings:
         concurrency: int,
         prefetch: int,
         timeout: float | None,
-        token: str | None,
+        token: str | Callable[[], str] | None,
+        tls: ssl.SSLContext | None,
     ) -> None:
         self.url = url
         self.weights = dict(weights)
@@ -53,6 +55,7 @@ class Settings:
         self.capacity = concurrency + prefetch
         self.timeout = timeout
         self.token = token
+        self.tls = tls
 
 
 class Protocol:
@@ -193,10 +196,11 @@ class Protocol:
 
     async def _connect(self) -> Connection:
         headers = {"Sec-WebSocket-Protocol": frames.PROTOCOL}
-        if self._settings.token is not None:
-            headers["Authorization"] = f"Bearer {self._settings.token}"
+        token = self._settings.token
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token if isinstance(token, str) else token()}"
         async with asyncio.timeout(_CONNECT_TIMEOUT):
-            socket = await Socket.connect(self._settings.url, headers)
+            socket = await Socket.connect(self._settings.url, headers, self._settings.tls)
             try:
                 welcome = frames.decode(await socket.first_text())
                 if not isinstance(welcome, frames.Welcome):

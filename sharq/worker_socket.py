@@ -39,10 +39,13 @@ class Socket(asyncio.Protocol):
         self._has_said_close = False
 
     @classmethod
-    async def connect(cls, url: str, headers: Mapping[str, str]) -> Socket:
+    async def connect(
+        cls, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None
+    ) -> Socket:
         """Open a websocket at `url`; `headers` are sent besides those of the handshake.
 
-        Raises OSError where that fails, ConnectionError where the server does not agree.
+        With wss, `tls` tells whose certificates are trusted; None is the system's choice. Raises
+        OSError where that fails, ConnectionError where the server does not agree.
         """
         parts = urlsplit(url)
         secure = parts.scheme == "wss"
@@ -51,7 +54,7 @@ class Socket(asyncio.Protocol):
             cls,
             parts.hostname or "",
             parts.port or (443 if secure else 80),
-            ssl=ssl.create_default_context() if secure else None,
+            ssl=(tls or ssl.create_default_context()) if secure else None,
         )
         try:
             await socket._shake_hands(url, headers)

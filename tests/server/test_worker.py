@@ -308,6 +308,7 @@ async def test_what_runs_longer_than_the_grace_is_given_back(working: Any, rest:
         (["jobs:handle", "--type", "t", "--url", "http://x/"], "`url` has to be one like"),
         (["jobs:handle", "--type", "t", "--concurrency", "0"], "`concurrency` has to be"),
         (["jobs:handle", "--type", "t", "--token-file", "none"], "cannot be read"),
+        (["jobs:handle", "--type", "t", "--tls-ca", "none"], "`tls_ca` none cannot be used"),
     ],
 )
 def test_what_cannot_be_started_is_told(

@@ -4,6 +4,11 @@ A script names what it needs from ``lua/include/`` in a line ``--@include a b c`
 its place in that order. A line of its own, in a block, is for what a call seldom needs: to make the
 functions of an include takes time, even where none is called. Comments are left out of what the
 store gets.
+
+A line ``--@audit 'finish', member, 'n', n`` says what has happened to a job or a queue; it goes on
+in lines that begin with ``--@ ``. It is a comment like any other, unless tests give an `audit`:
+then it is a call. ``--@note`` is the same where the script has not written anything yet; it is told
+with the next ``--@audit``, which may have nothing to say of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +21,8 @@ from importlib.resources.abc import Traversable
 
 _INCLUDE = re.compile(r"^ *--@include (.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+_AUDIT = re.compile(r"^( *)--@(audit|note)((?: .+)?(?:\n *--@ .+)*)$", re.MULTILINE)
+_CONTINUED = re.compile(r"\n *--@ ")
 
 
 class ScriptError(Exception):
@@ -26,18 +33,27 @@ class Scripts:
     """All scripts, ready to be loaded.
 
     `overrides` puts other text in the place of an include, by its name: tests inject a clock
-    this way. `digests` maps a script's name to the SHA-1 of its text, `by_digest` the SHA-1 to
-    the text, as SCRIPT LOAD and EVALSHA want them.
+    this way. `audit` is the head that each script gets in which there is something to audit: Lua
+    that declares the functions `audit` and `note`; `script` is the script's name there. They are
+    called with the time (ms), the word for what happened, what it happened to (``queue_id/job_id``
+    or ``queue_id``), and then names and values in turn. `digests` maps a script's name to the SHA-1
+    of its text, `by_digest` the SHA-1 to the text, as SCRIPT LOAD and EVALSHA want them.
     """
 
-    def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
+    def __init__(self, overrides: Mapping[str, str] | None = None, audit: str = "") -> None:
         folder = files("sharq").joinpath("lua")
         includes = _read(folder.joinpath("include"))
         for name, text in (overrides or {}).items():
             if name not in includes:
                 raise ScriptError(f"there is no include {name!r} to override")
             includes[name] = text
-        sources = {name: expand(text, includes) for name, text in _read(folder).items()}
+        sources = _read(folder)
+        if audit:
+            includes = {name: audited(text) for name, text in includes.items()}
+            sources = {name: audited(text) for name, text in sources.items()}
+        sources = {name: expand(text, includes) for name, text in sources.items()}
+        if audit:
+            sources = {name: _with_head(audit, name, text) for name, text in sources.items()}
         self.digests: Mapping[str, str] = {
             name: hashlib.sha1(text.encode()).hexdigest() for name, text in sources.items()
         }
@@ -68,6 +84,22 @@ def expand(text: str, includes: Mapping[str, str]) -> str:
 
     text = _INCLUDE.sub(included, text)
     return _COMMENT.sub("", text)
+
+
+def audited(text: str) -> str:
+    """Turn the ``--@audit`` and ``--@note`` lines into calls."""
+
+    def call(line: re.Match[str]) -> str:
+        told = _CONTINUED.sub(" ", line[3])
+        return f"{line[1]}{line[2]}({f'now,{told}' if told else ''})"
+
+    return _AUDIT.sub(call, text)
+
+
+def _with_head(head: str, name: str, text: str) -> str:
+    if not re.search(r"\b(?:audit|note)\(", text):
+        return text
+    return f"local script = '{name}'\n{head}\n{text}"
 
 
 def _read(folder: Traversable) -> dict[str, str]:

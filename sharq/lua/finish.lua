@@ -32,4 +32,5 @@ else
   redis.call('UNLINK', key)
 end
 write_marks(ARGV[1], retention, {member, own .. ':' .. FINISHED})
+--@audit 'finish', member, 'n', own
 return SUCCESS

@@ -27,6 +27,7 @@ for at, member in ipairs(members) do
     local last = #gone
     gone[last + 1], ids[last + 1], ended[member], out[at] = member, ARGV[i], true, SUCCESS
     marks[2 * last + 1], marks[2 * last + 2] = member, own .. ':' .. FINISHED
+    --@note 'finish', member, 'n', own
   end
 end
 if #gone == 0 then
@@ -42,4 +43,5 @@ redis.call('HDEL', KEYS[3], unpack(gone))
 redis.call('ZREM', KEYS[2], unpack(gone))
 save_queues(list, tonumber(ARGV[4]))
 write_marks(ARGV[2], retention, marks)
+--@audit
 return out

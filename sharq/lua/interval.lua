@@ -14,6 +14,7 @@ q.id = ARGV[2]
 change_interval(q, tonumber(ARGV[3]))
 q.api = true
 save_queue(q, tonumber(ARGV[1]))
+--@audit 'interval', q.id, 'interval', q.interval
 if q.waiting > 0 then
   wake(KEYS[3], reschedule(KEYS[2], q, KEYS[5]))
 end

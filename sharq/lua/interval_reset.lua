@@ -14,4 +14,5 @@ q.api = false
 -- A removal first, so that it works in a full store.
 redis.call('DEL', KEYS[2])
 save_queue(q, tonumber(ARGV[1]))
+--@audit 'reset', string.match(KEYS[2], '[^:]+$')
 return SUCCESS

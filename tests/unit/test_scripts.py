@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 
 import sharq
-from sharq.scripts import ScriptError, Scripts, expand
+from sharq.scripts import ScriptError, Scripts, audited, expand
+from tests.support.lua_source import free_names
 
 FOLDER = Path(sharq.__file__).parent / "lua"
 INCLUDES = {
@@ -96,3 +98,37 @@ def test_an_override_takes_the_place_of_an_include() -> None:
 def test_an_override_of_nothing_is_refused() -> None:
     with pytest.raises(ScriptError, match="there is no include 'clokc' to override"):
         Scripts({"clokc": ""})
+
+
+AUDIT = "local function note(...)\n  redis.log(script, ...)\nend\nlocal audit = note\n"
+
+
+def test_no_audit_is_left_in_what_the_store_gets() -> None:
+    assert [text for text in Scripts().by_digest.values() if "audit" in text or "@" in text] == []
+
+
+def test_an_audit_adds_its_calls_and_its_head_and_nothing_else() -> None:
+    plain, audited = Scripts(), Scripts(audit=AUDIT)
+    changed = set()
+    for name, digest in audited.digests.items():
+        text = audited.by_digest[digest]
+        if text.startswith(f"local script = '{name}'\n{AUDIT}"):
+            changed.add(name)
+            text = text.removeprefix(f"local script = '{name}'\n{AUDIT}\n")
+            text = re.sub(r"^ *(?:audit|note)\(.*\)\n", "", text, flags=re.MULTILINE)
+        assert text == plain.by_digest[plain.digests[name]]
+    assert {"enqueue", "finish_many", "requeue"} <= changed
+    assert changed.isdisjoint({"status", "ping", "list_types"})
+
+
+def test_an_audit_is_told_the_time_and_what_its_lines_name() -> None:
+    lines = "  --@note 'a', b,\n  --@ 'c', d\n--@audit\n--@audit 'e', f\n"
+    assert audited(f"{lines}return\n") == (
+        "  note(now, 'a', b, 'c', d)\naudit()\naudit(now, 'e', f)\nreturn\n"
+    )
+
+
+@pytest.mark.parametrize("name", list(Scripts().digests))
+def test_an_audited_script_uses_no_name_that_it_has_not_declared(name: str) -> None:
+    scripts = Scripts(audit=AUDIT)
+    assert free_names(scripts.by_digest[scripts.digests[name]]) == []

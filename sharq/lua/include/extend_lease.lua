@@ -11,6 +11,7 @@ local function extend_lease(k, queue_id, job_id, n, by)
     ends = now + by
     redis.call('ZREM', k.leases, member)
     redis.call('ZADD', k.leases, ends, member)
+    --@audit 'extend', member, 'n', job.n, 'ends', ends
     local request = k.requests .. job.request
     if job.request ~= '' and redis.call('PTTL', request) < by then
       expire(request, by)

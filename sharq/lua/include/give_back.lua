@@ -11,6 +11,8 @@ local function give_back(k, queue_id, job_id, job, counted, delay)
   if job.seq < q.cleared or (counted and job.left == '0') then
     write_marks(k.marks, k.retention, {member, job.n .. ':' .. DEAD})
     save_queue(q, k.interval_retention)
+    --@audit 'dead', member, 'n', job.n, 'left', job.left, 'counted', counted,
+    --@ 'cleared', job.seq < q.cleared
     return DEAD
   end
   local left = counted and spend(job.left) or job.left
@@ -24,5 +26,7 @@ local function give_back(k, queue_id, job_id, job, counted, delay)
     redis.call('ZADD', k.returned, job.seq, job_id)
   end
   save_queue(q)
+  --@audit 'return', member, 'n', job.n, 'left', left, 'counted', counted, 'due', now + delay,
+  --@ 'place', job.seq
   return QUEUED, reschedule(k.ready, q, k.delayed)
 end

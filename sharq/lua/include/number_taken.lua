@@ -12,8 +12,12 @@ local function number_taken(k, out, batch, list, lease_ms, request_id)
     out[before + 7 * i - 4] = n
     leased[2 * i - 1], leased[2 * i] = member, n .. behind .. batch.records[i]
     ends[2 * i - 1], ends[2 * i] = now + lease_ms, member
+    --@note 'dispatch', member, 'n', n, 'place', (unpack_waiting(batch.records[i])),
+    --@ 'left', out[before + 7 * i - 3], 'attempt', out[before + 7 * i - 2],
+    --@ 'ends', now + lease_ms, 'request', request_id
   end
   redis.call('HSET', k.held, unpack(leased))
   redis.call('ZADD', k.leases, unpack(ends))
   count_many(k.counters, 'd', list, size)
+  --@audit
 end

@@ -33,6 +33,8 @@ local function put(k, q, known, job_id, payload, interval, requeue_limit, max_le
   end
   local record = pack_waiting(q.next, requeue_limit, 0, payload)
   place(q, job_id, record)
+  --@note 'enqueue', q.id .. '/' .. job_id, 'place', q.next - 1, 'left', requeue_limit,
+  --@ 'asked', interval, 'interval', q.interval, 'sha', redis.sha1hex(payload)
   if length == 0 then
     q.turn = math.max(q.tat, now)
   elseif changed or length == q.late then

@@ -40,5 +40,7 @@ local function put_plain(k, text, queue_id, job_id, payload, interval, left, max
   end
   local bucket, spread = count_type(k.counters, 'e', 1)
   count_queue(bucket, spread, queue_id, 1)
+  --@audit 'enqueue', queue_id .. '/' .. job_id, 'place', next, 'left', left, 'asked', interval,
+  --@ 'interval', interval, 'sha', redis.sha1hex(payload)
   return length, turn
 end

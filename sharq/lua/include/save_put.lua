@@ -21,5 +21,6 @@ local function save_put(k, list, total)
     redis.call('ZADD', k.ready, unpack(turns))
   end
   count_many(k.counters, 'e', list, total)
+  --@audit
   return earliest
 end

@@ -2,7 +2,10 @@
 -- KEYS: sweep
 -- ARGV: hold
 -- Returns: 1 where it is this one, else 0
-if redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[1]) then
-  return 1
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return 0
 end
-return 0
+-- A removal first, so that it works in a full store.
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])
+return 1

@@ -124,6 +124,14 @@ def test_the_sweep_works(full: FullStore) -> None:
     assert (swept.returned, swept.discarded) == (10, 10)
 
 
+def test_a_server_can_claim_the_sweep(full: FullStore) -> None:
+    full.hands.put("a")
+    full.fill()
+    claim = full.hands.operations.claim_sweep(900)
+    assert full.hands.run(claim)
+    assert not full.hands.run(claim)
+
+
 @pytest.mark.parametrize("purge", [False, True])
 def test_a_clear_works(full: FullStore, purge: bool) -> None:
     full.hands.put_many(new_job(job_id, interval=10) for job_id in "abc")

@@ -1,8 +1,8 @@
 """What the store did, as told by itself: scripts that keep an audit, and the file it goes into.
 
 The scripts of the product with an audit (`audited_scripts`) append to the stream ``T:audit``, in
-the same call and after their first write, so that the audit and what it tells of get in together or not
-at all. A `Drain` moves the streams into ``audit.jsonl``, an entry a line:
+the same call and after their first write, so that the audit and what it tells of get in together
+or not at all. A `Drain` moves the streams into ``audit.jsonl``, an entry a line:
 
     type, queue, job   what it is about; no `job` in what is about a queue
     at, id             when and where it got into the stream: ms of the store's own clock; the entry

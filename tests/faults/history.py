@@ -17,7 +17,9 @@
                         is less than before, when it was answered
       expired           note of a websocket: leases (tokens) that were said to be over
       open, close       note of a websocket
-    Notes of p "faults" tell of faults: op is its name, phase is "begin" or "end".
+    Notes of p "faults" tell of faults: op is its name, phase is "begin" or "end", target the server
+    that it was done to, where it was one; `recovered` says after how many ms (of the return of the
+    store) a server worked again.
 
 An operation on many jobs is written as as many operations. `payload` is the JSON value. What has no
 end may have been carried out, and what is `unknown` may still be. The checker leaves other fields
@@ -75,6 +77,9 @@ class Event(msgspec.Struct):
     mode: str = "deliver"
     leases: list[str] = []
     phase: str = ""
+    target: str = ""
+    server: str = ""
+    ms: int = 0
     wall: int = 0
 
 

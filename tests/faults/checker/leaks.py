@@ -1,0 +1,62 @@
+"""I10: store keys, sockets, tasks and memory return to their baseline. From the drained state.
+
+When every job has ended and the rate states have run out, the keys that are left are counters,
+marks, what was remembered of requests, servers that wait, lease numbers, and states of queues,
+each with a TTL, and the registry of types. A key of jobs, leases or the schedule, or one without a
+TTL, has leaked; so has one of a name that docs/keyspace.md does not have.
+
+`resources` of the snapshot has, for each server, what its processes held at the `start` and at the
+`end`; their sums have not grown by more than the slack of each measure (`slack` of the settings).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from tests.faults.audit import OFFSET_KEY
+from tests.faults.checker.report import Report
+
+_ENDING: Final = re.compile(
+    r"\{[^{}]+\}:(?:serial|waiting|sweep|q:[\w-]+|x:[.*\w-]+|[cf]:\d+(?:(?::[ed])?:\d+)?)"
+)
+_LASTING: Final = re.compile(r"\{[^{}:]+\}:types|\{[^{}]+\}:audit|" + re.escape(OFFSET_KEY))
+
+SLACK: Final = {"sockets": 8, "files": 16, "tasks": 16, "memory": 65_536}
+"""By how much each measure may grow: sockets, files and tasks, and KiB of memory."""
+
+
+class Leaks:
+    """The checks of I10."""
+
+    def __init__(self, report: Report) -> None:
+        self._tally = report["I10"]
+
+    def at_end(self, drained: Mapping[str, Any], slack: Mapping[str, int]) -> None:
+        """Look at what is left."""
+        for key in drained["keys"]:
+            name, ttl = key["key"], key["ttl"]
+            if _ENDING.fullmatch(name):
+                self._tally.expect(ttl >= 0, f"the key {name} has no TTL")
+            else:
+                self._tally.expect(
+                    bool(_LASTING.fullmatch(name)), f"the key {name} ({key['type']}) is left"
+                )
+        resources = drained.get("resources", {"start": {}, "end": {}})
+        for server, processes in resources["end"].items():
+            before, after = _sums(resources["start"].get(server, ())), _sums(processes)
+            for measure, held in after.items():
+                allowed = before[measure] + slack.get(measure, 0)
+                self._tally.expect(
+                    held <= allowed,
+                    f"{server}: {measure} {before[measure]} at first, {held} at last",
+                )
+
+
+def _sums(processes: Iterable[Mapping[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for process in processes:
+        total.update(process)
+    return total

@@ -1,0 +1,100 @@
+"""When nothing could be expected of the service, by the notes of the faults."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from tests.faults.history import Event
+
+RECOVERY_MS: Final = 5_000
+"""Within so many ms of the store's return, service is back."""
+
+_OF_ALL: Final = ("kill store", "restart the store", "fill the disk", "restart all servers")
+_START_MS: Final = 3_000
+"""What a server takes to work again, at most, where another one is there to do its part."""
+
+Span = tuple[float, float]
+
+
+class Outages:
+    """Spans of time in ms of the store's clock, in order; those that touch are one."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self.spans = _joined(spans)
+
+    def deadline(self, due: float, within: float) -> float:
+        """Until when what is `due` is to be done; each outage starts the time again."""
+        deadline = due + within
+        at = max(0, bisect_left(self.spans, (due, 0.0)) - 1)
+        for begin, end in self.spans[at:]:
+            if begin > deadline:
+                break
+            if end + RECOVERY_MS > due:
+                deadline = max(deadline, end + RECOVERY_MS + within)
+        return deadline
+
+    def ends(self) -> Iterator[Span]:
+        """The end of each outage, and for how long there is none after it."""
+        for at, (_, end) in enumerate(self.spans):
+            following = self.spans[at + 1 : at + 2]
+            yield end, following[0][0] - end if following else float("inf")
+
+
+def outages_of(notes: Iterable[Event], wall_minus_t: int) -> Outages:
+    """The outages in the history: the store is, or all servers at once are, out of order.
+
+    `wall_minus_t` is how far the time of day is ahead of the times of the history, in µs.
+    """
+    whole: list[Span] = []
+    of_server: defaultdict[str, list[Span]] = defaultdict(list)
+    begun: dict[tuple[str, str], float] = {}
+    last = 0.0
+    for note in notes:
+        last = (note.t + wall_minus_t) / 1000
+        key = (note.op, note.target)
+        if note.phase == "begin":
+            begun.setdefault(key, last)
+        elif note.phase == "end" and key in begun:
+            _add(whole, of_server, key, begun.pop(key), last)
+    for key, begin in begun.items():
+        _add(whole, of_server, key, begin, last)
+    common: list[Span] | None = None
+    for spans in of_server.values():
+        joined = _joined(spans)
+        common = joined if common is None else list(_common(common, joined))
+    return Outages([*whole, *(common or ())])
+
+
+def _add(
+    whole: list[Span],
+    of_server: dict[str, list[Span]],
+    key: tuple[str, str],
+    begin: float,
+    end: float,
+) -> None:
+    op, target = key
+    if op in _OF_ALL:
+        whole.append((begin, end))
+    elif target and "worker" not in op:
+        of_server[target].append((begin, end + _START_MS))
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    joined: list[Span] = []
+    for begin, end in sorted(spans):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def _common(some: list[Span], others: list[Span]) -> Iterator[Span]:
+    """The times that are in both."""
+    for begin, end in some:
+        for other_begin, other_end in others:
+            if max(begin, other_begin) < min(end, other_end):
+                yield max(begin, other_begin), min(end, other_end)

@@ -1,0 +1,143 @@
+"""I12: every reply belongs to its request. From the history, held against the audit.
+
+What a client was told must be what the store did for this request and no other:
+
+- a delivery names the queue and the job of its lease, and is of the type that was asked for; a
+  dequeue brings no more jobs than were asked for
+- a finish is told to be a success once for a lease, and only where the audit has the finish of
+  this lease; a release, where the lease was given back or its job discarded; an extension, where
+  there was such a lease
+- each finish of the audit was asked for, by its lease or by the name of its job, and was not told
+  to have failed
+- as many changes of an interval, and as many clears with something removed, as clients were told
+  of, and no more than with those whose answer was lost (twice that of an interval's while faults
+  are about: a server may send it again)
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from tests.faults.audit import Entry
+from tests.faults.checker.replay import DEAD, FINISHED, RETURNED, Job, Lease, Queue, Replay
+from tests.faults.checker.report import Report
+from tests.faults.history import Delivered, Event
+
+_Row = tuple[str, ...]
+
+
+class Replies:
+    """The checks of I12."""
+
+    def __init__(self, report: Report, replay: Replay) -> None:
+        self._tally = report["I12"]
+        self._replay = replay
+        self._done: Counter[_Row] = Counter()
+        self._told: Counter[_Row] = Counter()
+        self._lost: Counter[_Row] = Counter()
+        self._named: dict[_Row, list[int]] = defaultdict(lambda: [0, 0])
+
+    # What the store did
+
+    def on_interval(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
+        """An interval is set."""
+        self._done["interval", entry.type, entry.queue, str(entry.interval)] += 1
+
+    def on_reset(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
+        """An interval is given back."""
+        self._done["reset_interval", entry.type, entry.queue, ""] += 1
+
+    def on_clear(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
+        """A queue is cleared."""
+        if entry.removed:
+            self._done["clear", entry.type, entry.queue, ""] += 1
+
+    # What clients were told
+
+    def on_ended(self, invoke: Event, end: Event | None) -> None:
+        """An operation on a lease is over."""
+        ok = end is not None and end.e == "ok"
+        lost = end is None or end.e == "unknown"
+        if invoke.op == "finish" and not invoke.n:
+            counts = self._named[invoke.type, invoke.queue, invoke.job]
+            counts[0] += ok
+            counts[1] += lost
+            return
+        lease = self._replay.lease(invoke.type, invoke.n)
+        if lease is None or not _is_of(lease, invoke.queue, invoke.job):
+            self._tally.expect(not ok, f"a {invoke.op} of no lease succeeded", invoke, end)
+        elif invoke.op == "finish":
+            lease.finishes += ok
+            lease.attempts += lost
+            self._tally.expect(
+                not ok or (lease.end == FINISHED and lease.finishes == 1),
+                f"a finish succeeded, {lease.finishes} in all, of a lease that is"
+                f" {lease.end or 'held'}",
+                invoke,
+                end,
+            )
+        elif invoke.op == "release":
+            self._tally.expect(
+                not ok or lease.end in (RETURNED, DEAD),
+                f"a release succeeded of a lease that is {lease.end or 'held'}",
+                invoke,
+                end,
+            )
+
+    def on_changed(self, invoke: Event, end: Event | None) -> None:
+        """An operation on a queue is over."""
+        value = str(invoke.interval) if invoke.op == "interval" else ""
+        row = (invoke.op, invoke.type, invoke.queue, value)
+        if end is None or end.e == "unknown":
+            self._lost[row] += 1
+        elif end.e == "ok" and end.removed:
+            self._told[row] += 1
+
+    def on_dequeued(self, invoke: Event, end: Event) -> None:
+        """A dequeue was answered."""
+        self._tally.expect(
+            len(end.jobs) <= invoke.count, f"{len(end.jobs)} jobs for {invoke.count}", invoke, end
+        )
+
+    def on_delivery(self, told: Event | Delivered, lease: Lease) -> None:
+        """A client was given a job."""
+        self._tally.expect(
+            _is_of(lease, told.queue, told.job),
+            f"lease {lease.n} is of {lease.job.queue.id}/{lease.job.id}",
+            told,
+        )
+
+    # What became of both
+
+    def at_end(self, disturbed: bool) -> None:
+        """Count up. `disturbed`: there were faults."""
+        by_name: Counter[_Row] = Counter()
+        for of_type in self._replay.types.values():
+            for lease in of_type.leases.values():
+                if lease.end != FINISHED:
+                    continue
+                key = (of_type.name, lease.job.queue.id, lease.job.id)
+                named = self._named.get(key)
+                if named is not None and not lease.finishes:
+                    by_name[key] += 1
+                self._tally.expect(
+                    bool(lease.finishes or lease.attempts or (named and sum(named))),
+                    f"{'/'.join(key)}/{lease.n} is finished, and nobody was told so",
+                )
+        for key, (finishes, _) in self._named.items():
+            self._tally.expect(
+                finishes <= by_name[key],
+                f"{'/'.join(key)}: {finishes} finishes by name, {by_name[key]} in the store",
+            )
+        for row in self._done.keys() | self._told.keys():
+            told, done = self._told[row], self._done[row]
+            most = (told + self._lost[row]) * (2 if disturbed and row[0] == "interval" else 1)
+            self._tally.expect(
+                (told <= done or row[0] == "clear") and done <= most,
+                f"{' '.join(row)}: {told} successes were told, {self._lost[row]} answers lost,"
+                f" {done} done",
+            )
+
+
+def _is_of(lease: Lease, queue: str, job: str) -> bool:
+    return lease.job.id == job and lease.job.queue.id == queue

@@ -20,6 +20,7 @@ from sharq.config import EMBEDDED, TCP, Settings
 from sharq.errors import ConfigError, EmbeddedStoreError
 from sharq_server import loops, options
 from sharq_server.accesslog import AccessLog
+from sharq_server.admission import raise_file_limit
 from sharq_server.credentials import Credentials
 from sharq_server.processes import Supervisor
 from sharq_server.serving import GRACE, Process
@@ -55,10 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     settings, insecure = options.read(arguments, os.environ)
-    options.check_exposure(settings.server.host, insecure)
     _set_up_logging()
     # What is wrong with them is told before anything starts.
-    Credentials(settings.server.token_file, settings.server.tokens)
+    credentials = Credentials(settings.server.token_file, settings.server.tokens)
+    options.check_exposure(settings.server.host, insecure or credentials.needed)
+    raise_file_limit()
     with ExitStack() as held:
         access_log = _open_access_log(settings)
         sockets = _listen(settings)

@@ -16,6 +16,7 @@ from sharq import AsyncSharQ
 from sharq.config import LANE
 from sharq_server import handlers, live, openapi, replies, websocket
 from sharq_server.accesslog import AccessLog
+from sharq_server.admission import Connections
 from sharq_server.credentials import Credentials
 from sharq_server.exchange import Exchange
 from sharq_server.lane import LaneListener
@@ -127,6 +128,7 @@ class SharQApplication(Application):
         )
         self.sq = sq
         self.push = push
+        self.connections = Connections(server.max_connections, server.max_connections_per_address)
         self.access_log = access_log
         self.router = Router(ROUTES)
         self.draining = False
@@ -165,7 +167,7 @@ class SharQApplication(Application):
         """
         if self.sq.settings.server.http == LANE and options.keys() <= _LANE_OPTIONS:
             return LaneListener(self, **options)
-        return Listener(self, **options)
+        return Listener(self, admission=self.connections, **options)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection

@@ -27,6 +27,7 @@ MALFORMED: Final = failure("bad_request", "The request is not valid HTTP.")
 URI_TOO_LONG: Final = failure("uri_too_long", f"The URL is longer than {MAX_URL} bytes.")
 HEADERS_TOO_LARGE: Final = failure("headers_too_large", "The headers are too large.")
 TIMED_OUT: Final = failure("request_timeout", "The request did not arrive in time.")
+OVERLOADED: Final = failure("overloaded", "There are too many connections.")._replace(retry_after=1)
 STOPPING: Final = failure("stopping", "The server is stopping.")._replace(retry_after=1)
 
 

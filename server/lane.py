@@ -32,7 +32,8 @@ class LaneListener:
     Times are in seconds. A connection without a request, or with a head that does not come to
     its end, is closed after `idle_connection_timeout`; so is one that reads nothing of its answers.
     A body may take `body_timeout`. `now` is the time by which that is judged: it moves in ticks.
-    `stops` tells that the server ends.
+    `stops` tells that the server ends, `lingering` how many connections are still read from for a
+    moment, answered as they are.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class LaneListener:
         self.connections: set[LaneConnection] = set()
         self.now = 0.0
         self.stops = False
+        self.lingering = 0
         self._app = app
         self._idle = idle_connection_timeout
         self._body = body_timeout

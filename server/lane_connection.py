@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
@@ -26,7 +27,7 @@ from sharq_server import bodies, framing, hot, incidents
 from sharq_server._lane import IN_BODY, WAITING, Reader
 from sharq_server.answers import answer, last_answer
 from sharq_server.conversation import Context, Conversation, Message
-from sharq_server.listener import LINGER_SECONDS, HTTPStream
+from sharq_server.listener import LINGER_SECONDS, MOST_LINGERING, HTTPStream
 from sharq_server.replies import Reply
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._stuck_since: float | None = None
         self._drained: asyncio.Future[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
+        self._counted_for: str | None = None
 
     # The transport
 
@@ -82,6 +84,11 @@ class LaneConnection(Reader, asyncio.Protocol):
         # uvloop's are asyncio's by their methods alone.
         self._transport = cast(asyncio.Transport, transport)
         self._listener.connections.add(self)
+        address = self._context().remote_ip
+        if self._app.connections.enter(address):
+            self._counted_for = address
+        else:
+            self.refuse_now(framing.OVERLOADED)
 
     def data_received(self, data: bytes) -> None:
         if self._ended:
@@ -119,12 +126,20 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._behind.clear()
         if self._lingering is not None:
             self._lingering.cancel()
+            self._listener.lingering -= 1
+        self._leave()
         self._resolve_drained()
         receiving, self._receiving = self._receiving, None
         if receiving is not None and receiving is self._current and self._conversing is not None:
             self._conversing.cancel()
         elif self._conversation is not None:
             self._conversation.on_close()
+
+    def _leave(self) -> None:
+        """Let another connection have the place of this one."""
+        address, self._counted_for = self._counted_for, None
+        if address is not None:
+            self._app.connections.leave(address)
 
     def pause_writing(self) -> None:
         self._stuck_since = self._listener.now
@@ -434,12 +449,17 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._ended = True
         self.ignore()
         self._behind.clear()
-        if self.half_closed or not self._transport.can_write_eof():
+        if (
+            self.half_closed
+            or not self._transport.can_write_eof()
+            or self._listener.lingering >= MOST_LINGERING
+        ):
             self._transport.close()
             return
         self._transport.write_eof()
         self._look_after_reading()
         loop = asyncio.get_running_loop()
+        self._listener.lingering += 1
         self._lingering = loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     # Back-pressure and time
@@ -535,6 +555,9 @@ class LaneConnection(Reader, asyncio.Protocol):
         stream = HTTPStream(connection, lambda: self._listener.stops)
         stream.settle()
         stream.give_back(self._rest or b"")
+        address, self._counted_for = self._counted_for, None
+        if address is not None:
+            stream.on_end = partial(self._app.connections.leave, address)
         # This closes one of two descriptors: the connection stays.
         self.abort()
         with suppress(StreamClosedError):

@@ -12,6 +12,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from tornado.httpserver import HTTPServer
@@ -20,6 +21,7 @@ from tornado.netutil import add_accept_handler
 
 from sharq_server import framing
 from sharq_server._lane import MAX_HEAD_BYTES, MAX_URL
+from sharq_server.admission import Connections
 from sharq_server.answers import last_answer
 from sharq_server.replies import Reply
 
@@ -36,7 +38,9 @@ _END_OF_FIRST_LINE = re.compile(rb"HTTP/1\.[0-9]\r?")
 LINGER_SECONDS: Final = 1.0
 """Seconds for which a connection is read from after its last answer."""
 
-_MOST_LINGERING: Final = 256
+MOST_LINGERING: Final = 256
+"""Connections that are read from in this way at once, at most; more are closed right away."""
+
 _lingering: set[asyncio.Task[None]] = set()
 
 
@@ -66,7 +70,7 @@ class HTTPStream(IOStream):
 
     `stopping` tells whether the server closes its connections because it ends. `accepted` counts
     the bytes that were given to it to send, `taken` those of them that the kernel has taken. With
-    `lingers` it goes on reading for a moment after it was closed.
+    `lingers` it goes on reading for a moment after it was closed. `on_end` is called once, then.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class HTTPStream(IOStream):
         self._begun = False
         self._ahead = b""
         self.lingers = False
+        self.on_end: Callable[[], None] | None = None
         self.accepted = 0
         self.taken = 0
         super().__init__(connection, **limits)
@@ -142,6 +147,9 @@ class HTTPStream(IOStream):
             if self.lingers:
                 _linger(self.socket)
         super().close(exc_info)
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
 
     def _enter_body(self) -> None:
         if self._stage is not _SETTLED:
@@ -193,7 +201,10 @@ _TOO_LONG: Final = {
 
 
 class Listener(HTTPServer):
-    """An `HTTPServer` with SharQ's limits, whose connections are `HTTPStream`s (but with TLS)."""
+    """An `HTTPServer` with SharQ's limits, whose connections are `HTTPStream`s (but with TLS).
+
+    It counts them in `admission`.
+    """
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_header_size", MAX_HEAD_BYTES)
@@ -201,6 +212,8 @@ class Listener(HTTPServer):
         kwargs.setdefault("body_timeout", BODY_SECONDS)
         # The application knows the limit of each route, and keeps to it as the body comes in.
         kwargs.setdefault("max_body_size", 2**62)
+        admission = kwargs.pop("admission", None)
+        self._admission: Connections = Connections() if admission is None else admission
         super().initialize(*args, **kwargs)
         self._listening: dict[socket.socket, Callable[[], None]] = {}
         self._stops = False
@@ -234,7 +247,12 @@ class Listener(HTTPServer):
             "max_buffer_size": self.max_buffer_size,
             "read_chunk_size": self.read_chunk_size,
         }
-        self.handle_stream(HTTPStream(connection, lambda: self._stops, **limits), address)
+        stream = HTTPStream(connection, lambda: self._stops, **limits)
+        if not self._admission.enter(address[0]):
+            refuse(stream, framing.OVERLOADED)
+            return
+        stream.on_end = partial(self._admission.leave, address[0])
+        self.handle_stream(stream, address)
 
 
 def _is_http_1(line: bytes) -> bool:
@@ -247,7 +265,7 @@ def _linger(connection: socket.socket) -> None:
     A socket that is closed with unread input resets the connection, and the answer may be lost
     on its way (RFC 9112, 9.6).
     """
-    if len(_lingering) >= _MOST_LINGERING:
+    if len(_lingering) >= MOST_LINGERING:
         return
     try:
         rest = connection.dup()

@@ -15,7 +15,7 @@ from sharq.errors import ConfigError
 
 
 class Options(NamedTuple):
-    """The settings of a server, and whether it may listen where others can reach it."""
+    """The settings of a server; `insecure`: let those who can reach it do anything."""
 
     settings: Settings
     insecure: bool
@@ -46,13 +46,14 @@ def read(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Options
     return Options(settings, given.insecure)
 
 
-def check_exposure(host: str, insecure: bool) -> None:
-    """Raise `ConfigError` for a host that others can reach, unless that is wanted."""
-    if insecure or all(address.is_loopback for address in _addresses(host)):
+def check_exposure(host: str, may_be_reached: bool) -> None:
+    """Raise `ConfigError` for a host that others can reach, unless they may."""
+    if may_be_reached or all(address.is_loopback for address in _addresses(host)):
         return
     raise ConfigError(
         f"The server asks for no credentials, and others can reach it at {host}. "
-        "Let it listen on 127.0.0.1, or say --insecure if that network is safe."
+        "Give it tokens (token_file), let it listen on 127.0.0.1, or say --insecure if that "
+        "network is safe."
     )
 
 
@@ -82,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accesslog", metavar="FILE", help="log of requests; - for the output")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of the embedded store")
     parser.add_argument(
-        "--insecure", action="store_true", help="listen where others can reach the server"
+        "--insecure",
+        action="store_true",
+        help="listen where others can reach the server, though it asks for no tokens",
     )
     parser.add_argument("--version", action="version", version=f"SharQ Server {__version__}")
     return parser

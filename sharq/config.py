@@ -156,6 +156,20 @@ class ServerSettings:
             "File that gets a line for each request; nothing is none.",
         ),
     )
+    max_connections: int | None = field(
+        default=None,
+        metadata=_option(
+            kinds.optional(kinds.integer(1, 1_000_000)),
+            "Connections of a server process at once; nothing is what the file limit leaves.",
+        ),
+    )
+    max_connections_per_address: int | None = field(
+        default=None,
+        metadata=_option(
+            kinds.optional(kinds.integer(1, 1_000_000)),
+            "Those from one address; nothing is half of all, and no limit for the loopback.",
+        ),
+    )
     token_file: str | None = field(
         default=None,
         metadata=_option(

@@ -11,10 +11,12 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from sharq.tokens import line_for
 from sharq_server import __version__
 from tests.server.command import Server, call, run
 from tests.support.stores import PrivateStore, free_port, wait_for
@@ -59,7 +61,7 @@ def in_one_line(done: subprocess.CompletedProcess[str]) -> str:
         (["--port", "x"], ["port", "'x'"]),
         (["--port", "65536"], ["port", "65536"]),
         (["--workers", "0"], ["workers", "'0'"]),
-        (["--host", "0.0.0.0"], ["0.0.0.0", "--insecure"]),
+        (["--host", "0.0.0.0"], ["0.0.0.0", "token_file", "--insecure"]),
         (["--host", "::"], ["::", "--insecure"]),
         (["--host", "no.such.host.invalid"], ["no.such.host.invalid"]),
         (["--accesslog", "absent/access.log"], ["absent/access.log", "No such file"]),
@@ -208,6 +210,50 @@ def test_another_address_can_be_allowed(tmp_path: Path) -> None:
     with Server(tmp_path, "--host", "0.0.0.0", "--insecure") as server:
         assert server.url == f"http://127.0.0.1:{server.port}"
         assert server.call("GET", "/")[0] == 200
+
+
+def test_a_server_with_tokens_may_listen_everywhere(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(line_for("secret", "worker", ["dequeue"]) + "\n")
+    path.chmod(0o600)
+    more = {"SHARQ_SHARQ_SERVER_TOKEN_FILE": str(path)}
+    with Server(tmp_path, "--host", "0.0.0.0", "--workers", "2", **more) as server:
+        assert server.call("GET", "/dequeue/t/")[0] == 401
+        with closing(server.connect()) as connection:
+            connection.request("GET", "/dequeue/t/", headers={"Authorization": "Bearer secret"})
+            assert connection.getresponse().status == 404
+        path.write_text("")
+        server.process.send_signal(signal.SIGHUP)
+        with closing(server.connect()) as connection:
+
+            def is_refused() -> bool:
+                connection.request("GET", "/dequeue/t/", headers={"Authorization": "Bearer secret"})
+                answer = connection.getresponse()
+                answer.read()
+                return answer.status == 401
+
+            wait_for("the token is not valid any more", is_refused, 5)
+        assert "secret" not in server.log + server.output
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "word"),
+    [
+        ("x", 0o600, "line 1"),
+        ("", 0o666, "Everybody may write"),
+        (None, 0, "cannot be read"),
+    ],
+)
+def test_tokens_that_cannot_be_used_stop_the_start(
+    tmp_path: Path, content: str | None, mode: int, word: str
+) -> None:
+    path = tmp_path / "tokens"
+    if content is not None:
+        path.write_text(content)
+        path.chmod(mode)
+    done = run(tmp_path, "--workers", "2", SHARQ_SHARQ_SERVER_TOKEN_FILE=str(path))
+    assert done.returncode == 2
+    assert word in in_one_line(done)
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")

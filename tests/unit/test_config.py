@@ -39,6 +39,8 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq-server", "http"): "lane",
     ("sharq-server", "heartbeat"): 20_000,
     ("sharq-server", "accesslog"): None,
+    ("sharq-server", "max_connections"): None,
+    ("sharq-server", "max_connections_per_address"): None,
     ("sharq-server", "token_file"): None,
     ("sharq-server", "tokens"): None,
     ("sharq-server", "allowed_hosts"): (),
@@ -132,6 +134,11 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("sharq-server", "accesslog", "", None),
     ("sharq-server", "accesslog", "-", "-"),
     ("sharq-server", "accesslog", "/var/log/sharq #1.log", "/var/log/sharq #1.log"),
+    *[
+        ("sharq-server", name, text, value)
+        for name in ("max_connections", "max_connections_per_address")
+        for text, value in (("", None), ("1", 1), ("1000000", 1_000_000))
+    ],
     ("sharq-server", "token_file", "", None),
     ("sharq-server", "token_file", "~/tokens", "/home/tester/tokens"),
     ("sharq-server", "tokens", "", None),
@@ -191,6 +198,7 @@ BAD: list[tuple[str, str, str]] = [
         for option in OPTIONS
         if option.kind.expected.startswith("a whole number")
         for text in NOT_INTEGERS
+        if text or not option.kind.expected.endswith("or nothing")
     ],
     *[
         (option.section, option.name, text)
@@ -239,6 +247,8 @@ BAD: list[tuple[str, str, str]] = [
     ("sharq-server", "heartbeat", "99"),
     ("sharq-server", "heartbeat", "31536000001"),
     ("sharq-server", "accesslog", '"/tmp/log"'),
+    ("sharq-server", "max_connections", "0"),
+    ("sharq-server", "max_connections_per_address", "1000001"),
     ("sharq-server", "token_file", '"/tokens"'),
     ("sharq-server", "tokens", "a\x00b"),
     *[
@@ -497,6 +507,8 @@ PRECEDENCE: dict[Key, tuple[str, str, str]] = {
     for key, default in DEFAULTS.items()
 } | {
     ("sharq-server", "host"): ("first", "second", "third"),
+    ("sharq-server", "max_connections"): ("5", "6", "7"),
+    ("sharq-server", "max_connections_per_address"): ("5", "6", "7"),
     ("sharq-server", "allowed_origins"): ("a://b", "a://c a://d", "a://e"),
     ("redis", "host"): ("first", "second", "third"),
     ("sharq-server", "heartbeat"): ("500", "600", "700"),

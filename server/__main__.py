@@ -24,6 +24,7 @@ from sharq_server.admission import raise_file_limit
 from sharq_server.credentials import Credentials
 from sharq_server.processes import Supervisor
 from sharq_server.serving import GRACE, Process
+from sharq_server.tls import Certificate
 
 _PATIENCE: Final = GRACE + 10.0
 """Seconds after which a worker that does not stop is killed: requests, then the store's answers."""
@@ -59,6 +60,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     _set_up_logging()
     # What is wrong with them is told before anything starts.
     credentials = Credentials(settings.server.token_file, settings.server.tokens)
+    if settings.server.tls_certificate is not None:
+        Certificate(settings.server.tls_certificate, settings.server.tls_key)
     options.check_exposure(settings.server.host, insecure or credentials.needed)
     raise_file_limit()
     with ExitStack() as held:
@@ -152,7 +155,8 @@ def _open_access_log(settings: Settings) -> AccessLog | None:
 
 def _greet(settings: Settings, sockets: Sequence[socket.socket]) -> None:
     """Say where the server is, where the data is, and what to try."""
-    url = _url(settings.server.host, sockets[0].getsockname()[1])
+    scheme = "http" if settings.server.tls_certificate is None else "https"
+    url = f"{scheme}://{_place(settings.server.host, sockets[0].getsockname()[1])}"
     job = '{"job_id": "job-1", "interval": 1000, "payload": {"message": "Hello"}}'
     print(
         f"SharQ {__version__} listens on {url}\n"
@@ -165,10 +169,10 @@ def _greet(settings: Settings, sockets: Sequence[socket.socket]) -> None:
     )
 
 
-def _url(host: str, port: int) -> str:
+def _place(host: str, port: int) -> str:
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _whereabouts(settings: Settings) -> str:

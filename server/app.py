@@ -25,6 +25,7 @@ from sharq_server.live import LivePage
 from sharq_server.origins import Origins
 from sharq_server.push import Push
 from sharq_server.routing import OPEN, Match, Route, Router
+from sharq_server.tls import Certificate
 from sharq_server.websocket import PushHandler
 
 ROUTES: Final = (
@@ -89,7 +90,7 @@ class SharQApplication(Application):
     `under_way` has the requests that are not answered yet. With `draining` set, each answer ends
     its connection. `begin` is called in the event loop before the first request is served; from
     its end on, the application is `serving`. `origins` and `credentials` decide about requests by
-    their heads. Raises `ConfigError` for tokens that cannot be used.
+    their heads. Raises `ConfigError` for tokens and for a certificate that cannot be used.
     """
 
     def __init__(
@@ -129,6 +130,9 @@ class SharQApplication(Application):
         self.sq = sq
         self.push = push
         self.connections = Connections(server.max_connections, server.max_connections_per_address)
+        self.certificate: Certificate | None = None
+        if server.tls_certificate is not None:
+            self.certificate = Certificate(server.tls_certificate, server.tls_key)
         self.access_log = access_log
         self.router = Router(ROUTES)
         self.draining = False
@@ -165,6 +169,10 @@ class SharQApplication(Application):
         The lane takes `idle_connection_timeout` and `body_timeout` as `options`. With any other
         option of Tornado's server, as for TLS, or where the settings say so, it is Tornado's.
         """
+        if self.certificate is not None:
+            return Listener(
+                self, admission=self.connections, certificate=self.certificate, **options
+            )
         if self.sq.settings.server.http == LANE and options.keys() <= _LANE_OPTIONS:
             return LaneListener(self, **options)
         return Listener(self, admission=self.connections, **options)

@@ -16,14 +16,15 @@ from functools import partial
 from typing import Any, Final
 
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream, UnsatisfiableReadError
-from tornado.netutil import add_accept_handler
+from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
+from tornado.netutil import add_accept_handler, ssl_wrap_socket
 
 from sharq_server import framing
 from sharq_server._lane import MAX_HEAD_BYTES, MAX_URL
 from sharq_server.admission import Connections
 from sharq_server.answers import last_answer
 from sharq_server.replies import Reply
+from sharq_server.tls import Certificate
 
 IDLE_SECONDS: Final = 60.0
 BODY_SECONDS: Final = 10.0
@@ -188,6 +189,10 @@ class HTTPStream(IOStream):
         self.lingers = True
 
 
+class HTTPSStream(HTTPStream, SSLIOStream):
+    """The same with TLS: what is read and written here is what TLS carries."""
+
+
 _FIRST_LINE: Final = "first line"
 _HEAD: Final = "head"
 _BODY: Final = "body"
@@ -201,9 +206,9 @@ _TOO_LONG: Final = {
 
 
 class Listener(HTTPServer):
-    """An `HTTPServer` with SharQ's limits, whose connections are `HTTPStream`s (but with TLS).
+    """An `HTTPServer` with SharQ's limits, whose connections are `HTTPStream`s.
 
-    It counts them in `admission`.
+    It counts them in `admission`. With a `certificate`, or `ssl_options`, it speaks TLS.
     """
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
@@ -212,6 +217,7 @@ class Listener(HTTPServer):
         kwargs.setdefault("body_timeout", BODY_SECONDS)
         # The application knows the limit of each route, and keeps to it as the body comes in.
         kwargs.setdefault("max_body_size", 2**62)
+        self._certificate: Certificate | None = kwargs.pop("certificate", None)
         admission = kwargs.pop("admission", None)
         self._admission: Connections = Connections() if admission is None else admission
         super().initialize(*args, **kwargs)
@@ -219,10 +225,6 @@ class Listener(HTTPServer):
         self._stops = False
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
-        if self.ssl_options is not None:
-            # With TLS the streams are Tornado's own.
-            super().add_sockets(sockets)
-            return
         for listening in sockets:
             self._listening[listening] = add_accept_handler(listening, self._accept)
 
@@ -247,12 +249,32 @@ class Listener(HTTPServer):
             "max_buffer_size": self.max_buffer_size,
             "read_chunk_size": self.read_chunk_size,
         }
-        stream = HTTPStream(connection, lambda: self._stops, **limits)
-        if not self._admission.enter(address[0]):
-            refuse(stream, framing.OVERLOADED)
+        tls = self.ssl_options if self._certificate is None else self._certificate.context
+        admitted = self._admission.enter(address[0])
+        if tls is None:
+            stream = HTTPStream(connection, self._is_stopping, **limits)
+            if not admitted:
+                refuse(stream, framing.OVERLOADED)
+                return
+        elif not admitted:
+            # It would have to be greeted first.
+            connection.close()
             return
+        else:
+            try:
+                wrapped = ssl_wrap_socket(
+                    connection, tls, server_side=True, do_handshake_on_connect=False
+                )
+            except OSError:  # it is gone already
+                connection.close()
+                self._admission.leave(address[0])
+                return
+            stream = HTTPSStream(wrapped, self._is_stopping, **limits)
         stream.on_end = partial(self._admission.leave, address[0])
         self.handle_stream(stream, address)
+
+    def _is_stopping(self) -> bool:
+        return self._stops
 
 
 def _is_http_1(line: bytes) -> bool:
@@ -268,9 +290,11 @@ def _linger(connection: socket.socket) -> None:
     if len(_lingering) >= MOST_LINGERING:
         return
     try:
-        rest = connection.dup()
-    except (OSError, NotImplementedError):  # no descriptor left; a TLS connection
+        # Not by its own method: below TLS it is bytes all the same.
+        rest = socket.socket(fileno=socket.dup(connection.fileno()))
+    except OSError:
         return
+    rest.setblocking(False)
     task = asyncio.get_running_loop().create_task(_drain(rest))
     _lingering.add(task)
     task.add_done_callback(_lingering.discard)

@@ -81,8 +81,10 @@ class SharQServer:
         self._starting = self._sweeping = self._watching = self._keeping = self._keeper = None
 
     def reload(self) -> None:
-        """Read again what can change while the server runs: the tokens."""
+        """Read again what can change while the server runs: the tokens and the certificate."""
         self.app.credentials.reload()
+        if self.app.certificate is not None:
+            self.app.certificate.reload()
 
     def _start_task(self, *, upkeep: bool) -> asyncio.Task[None]:
         self._begun = True

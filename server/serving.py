@@ -52,7 +52,8 @@ class Process:
 
         SIGTERM stops gracefully, a second one at once; so does SIGINT, but for a worker (one with
         a `lifeline`): there the terminal's signal is the parent's to handle. SIGHUP reopens the
-        access log and reads the tokens again. Raises `EmbeddedStoreError` and `ConfigError`.
+        access log and reads the tokens and the certificate again. Raises `EmbeddedStoreError` and
+        `ConfigError`.
         """
         # What is there by now stays. A collector that looks at it again and again takes a part of
         # the time that shows, and finds nothing.

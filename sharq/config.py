@@ -199,6 +199,20 @@ class ServerSettings:
             "Origins, besides its own, whose web pages may change something or open a websocket.",
         ),
     )
+    tls_certificate: str | None = field(
+        default=None,
+        metadata=_option(
+            kinds.optional(kinds.PATH),
+            "Certificate of the server (PEM); with it the port speaks TLS alone.",
+        ),
+    )
+    tls_key: str | None = field(
+        default=None,
+        metadata=_option(
+            kinds.optional(kinds.PATH),
+            "Key of tls_certificate (PEM), where that file does not hold it.",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,8 +555,9 @@ def _contradictions(
     for name in ("tls_ca", "tls_certificate", "tls_key"):
         if getattr(store, name) is not None and not store.tls:
             yield ("redis", name), "needs tls = true"
-    if store.tls_key is not None and store.tls_certificate is None:
-        yield ("redis", "tls_key"), "needs the tls_certificate that it is the key of"
+    for section, owner in (("redis", store), ("sharq-server", settings.server)):
+        if owner.tls_key is not None and owner.tls_certificate is None:
+            yield (section, "tls_key"), "needs the tls_certificate that it is the key of"
 
 
 def _read_text(path: str, origin: str) -> str:

@@ -74,7 +74,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        match = re.search(r"listens on (http://\S+)", self.output)
+        match = re.search(r"listens on (https?://\S+)", self.output)
         assert match is not None, self.output
         return match[1]
 

@@ -45,6 +45,8 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq-server", "tokens"): None,
     ("sharq-server", "allowed_hosts"): (),
     ("sharq-server", "allowed_origins"): (),
+    ("sharq-server", "tls_certificate"): None,
+    ("sharq-server", "tls_key"): None,
     ("redis", "conn_type"): "embedded",
     ("redis", "host"): "127.0.0.1",
     ("redis", "port"): 6379,
@@ -64,6 +66,7 @@ DEFAULTS: dict[Key, Any] = {
 
 # What else has to be set for an option to make sense.
 COMPANY: dict[Key, dict[Key, str]] = {
+    ("sharq-server", "tls_key"): {("sharq-server", "tls_certificate"): "/pem"},
     ("redis", "unix_socket_path"): {("redis", "conn_type"): "tcp_sock"},
     ("redis", "username"): {("redis", "conn_type"): "tcp_sock", ("redis", "password"): "p"},
     ("redis", "password"): {("redis", "conn_type"): "tcp_sock"},
@@ -178,8 +181,14 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("redis", "password", "[x]", "[x]"),
     ("redis", "password", "pässwörd", "pässwörd"),
     *[
-        ("redis", name, text, value)
-        for name in ("tls_ca", "tls_certificate", "tls_key")
+        (section, name, text, value)
+        for section, name in (
+            ("redis", "tls_ca"),
+            ("redis", "tls_certificate"),
+            ("redis", "tls_key"),
+            ("sharq-server", "tls_certificate"),
+            ("sharq-server", "tls_key"),
+        )
         for text, value in (("/etc/x.pem", "/etc/x.pem"), ("", None))
     ],
     ("redis", "data_dir", "/var/lib/sharq/", "/var/lib/sharq"),
@@ -250,6 +259,8 @@ BAD: list[tuple[str, str, str]] = [
     ("sharq-server", "max_connections", "0"),
     ("sharq-server", "max_connections_per_address", "1000001"),
     ("sharq-server", "token_file", '"/tokens"'),
+    ("sharq-server", "tls_certificate", "a\tb"),
+    ("sharq-server", "tls_key", "'a'"),
     ("sharq-server", "tokens", "a\x00b"),
     *[
         ("sharq-server", "allowed_hosts", text)
@@ -801,7 +812,7 @@ def test_an_unknown_section_is_named(section: str, hint: str) -> None:
         ("sharq", "port", " (it belongs to [sharq-server] or [redis])"),
         ("sharq-server", "job_expire_interval", " (it belongs to [sharq])"),
         ("sharq-server", "zzz", ""),
-        ("sharq-server", "tls_key", " (it belongs to [redis])"),
+        ("sharq-server", "tls", " (it belongs to [redis])"),
         ("sharq-server", "token_files", " (did you mean token_file?)"),
     ],
 )
@@ -884,6 +895,10 @@ def test_the_host_is_shown_behind_withheld_credentials() -> None:
 TCP = "[redis]\nconn_type = tcp_sock\n"
 
 CONTRADICTIONS: list[tuple[str, str]] = [
+    (
+        "[sharq-server]\ntls_key = /k",
+        "[sharq-server] tls_key = '/k': needs the tls_certificate that it is the key of",
+    ),
     (
         "[sharq]\nmax_payload_bytes = 20000000",
         "[sharq] max_payload_bytes = '20000000': "

@@ -1,0 +1,54 @@
+"""The server's certificate: read from its files, and read again while the server runs."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+
+from sharq.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+class Certificate:
+    """A certificate (PEM, with what leads to its authority) and its key, in one file or in two.
+
+    `context` is for connections that come from now on: TLS 1.2 or later. Raises `ConfigError`.
+    """
+
+    def __init__(self, certificate: str, key: str | None) -> None:
+        self._certificate = certificate
+        self._key = key
+        self.context = self._load()
+
+    def reload(self) -> bool:
+        """Read the files again; where that fails, the certificate stays as it was.
+
+        Returns whether it went well; what is wrong is logged.
+        """
+        try:
+            self.context = self._load()
+        except ConfigError as error:
+            _log.error("The certificate stays as it was: %s", error)
+            return False
+        return True
+
+    def _load(self) -> ssl.SSLContext:
+        for path in (self._certificate, self._key or self._certificate):
+            try:
+                open(path, "rb").close()
+            except OSError as error:
+                raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            # Nobody is there to be asked for the password of a key.
+            context.load_cert_chain(self._certificate, self._key, password="")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or "it needs a password, or is no PEM"
+            where = f"tls_certificate {self._certificate}"
+            if self._key is not None:
+                where += f" and tls_key {self._key}"
+            raise ConfigError(f"{where} cannot be used: {reason}.") from None
+        return context

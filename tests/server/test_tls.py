@@ -1,0 +1,238 @@
+"""The server with TLS: requests, limits, the push channel, and another certificate."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sharq import LeasedJob, Worker
+from sharq.config import LANE
+from sharq.errors import ConfigError
+from sharq_server import SharQServer
+from sharq_server.tls import Certificate
+from tests.server.command import run
+from tests.server.conftest import ExpectLog
+from tests.server.support import Connection
+
+pytestmark = pytest.mark.gen_test(timeout=20)
+
+FILES = Path(__file__).parent.parent / "support" / "tls"
+AUTHORITY = str(FILES / "authority.pem")
+HOST = b"Host: localhost\r\n"
+JOB = b'{"job_id":"j","interval":0,"payload":1}'
+ENQUEUE = b"POST /enqueue/t/q/ HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(JOB) + JOB
+
+
+@pytest.fixture
+def http() -> str:
+    """With TLS there is one way of HTTP."""
+    return LANE
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate and its key, to be exchanged."""
+    certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
+    exchange((certificate, key), "server")
+    return certificate, key
+
+
+def exchange(files: tuple[Path, Path], name: str) -> None:
+    for path, kind in zip(files, ("pem", "key"), strict=True):
+        shutil.copy(FILES / f"{name}.{kind}", path)
+
+
+@pytest.fixture
+def options(files: tuple[Path, Path]) -> dict[str, dict[str, Any]]:
+    certificate, key = files
+    server = {"tls_certificate": str(certificate), "tls_key": str(key), "max_connections": 4}
+    return {"sharq-server": server}
+
+
+@pytest.fixture
+def limits() -> dict[str, Any]:
+    return {"idle_connection_timeout": 0.5, "body_timeout": 0.3}
+
+
+def trusting(**options: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=AUTHORITY)
+    for name, value in options.items():
+        setattr(context, name, value)
+    return context
+
+
+@pytest.fixture
+def secure(http_port: int, http_server: object) -> Any:
+    """Opens a connection by TLS, whose certificate is verified."""
+
+    async def secure(**options: Any) -> Connection:
+        context = trusting(**options)
+        return Connection(*await asyncio.open_connection("127.0.0.1", http_port, ssl=context))
+
+    return secure
+
+
+async def test_requests_are_served(secure: Any) -> None:
+    connection = await secure()
+    await connection.send(ENQUEUE + b"GET /dequeue/t/ HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert (await connection.answer()).body == {"status": "queued"}
+    assert (await connection.answer()).body["job_id"] == "j"
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
+        (b"POST /enqueue/t/q/ HTTP/1.1\r\n" + HOST + b"Content-Length: 9999999\r\n\r\n", 413),
+        (b"POST /enqueue/t/q/ HTTP/1.1\r\n" + HOST + b"Content-Length: 9\r\n\r\n{", 408),
+        (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
+        (b"GET / HTTP/1.1\r\n", 408),
+        (b"\x16\x03\x01", 400),
+    ],
+)
+async def test_what_is_refused_is_told(secure: Any, sent: bytes, status: int) -> None:
+    connection = await secure()
+    await connection.send(sent)
+    assert (await connection.answer()).status == status
+    assert await connection.ended()
+    connection.close()
+
+
+async def test_who_says_nothing_is_left(
+    secure: Any, http_port: int, server: SharQServer, expect_log: ExpectLog
+) -> None:
+    expect_log("SSL Error", certain=False)
+    mute = await secure()
+    _, greeting = await asyncio.open_connection("127.0.0.1", http_port)
+    _, plain = await asyncio.open_connection("127.0.0.1", http_port)
+    plain.write(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert await mute.ended()
+    while len(server.app.connections):
+        await asyncio.sleep(0.01)
+    for each in (mute, greeting, plain):
+        each.close()
+
+
+async def test_a_place_is_for_one_connection(secure: Any, server: SharQServer) -> None:
+    held = [await secure() for _ in range(4)]
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await secure()
+    assert len(server.app.connections) == 4
+    for each in held:
+        each.close()
+    while len(server.app.connections):
+        await asyncio.sleep(0.01)
+
+
+async def test_a_certificate_is_verified_by_clients(http_port: int, http_server: object) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await asyncio.open_connection("127.0.0.1", http_port, ssl=ssl.create_default_context())
+
+
+def test_older_versions_are_not_spoken() -> None:
+    context = Certificate(str(FILES / "server.pem"), str(FILES / "server.key")).context
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+async def test_both_versions_are_spoken(secure: Any) -> None:
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        connection = await secure(minimum_version=version, maximum_version=version)
+        await connection.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await connection.answer()).status == 200
+        connection.close()
+
+
+async def test_another_certificate_is_for_new_connections(
+    secure: Any, server: SharQServer, files: tuple[Path, Path], expect_log: ExpectLog
+) -> None:
+    async def shown() -> bytes:
+        connection = await secure(check_hostname=False, verify_mode=ssl.CERT_NONE)
+        certificate = connection._writer.get_extra_info("ssl_object").getpeercert(True)
+        connection.close()
+        return bytes(certificate)
+
+    before = await shown()
+    exchange(files, "client")
+    assert await shown() == before
+    server.reload()
+    after = await shown()
+    assert after != before
+    for content in ("nonsense", None):
+        files[0].unlink() if content is None else files[0].write_text(content)
+        expect_log("The certificate stays as it was")
+        server.reload()
+        assert await shown() == after
+
+
+async def test_a_worker_works_over_wss(
+    http_port: int, server: SharQServer, http_server: object, secure: Any
+) -> None:
+    done: list[str] = []
+    url = f"wss://127.0.0.1:{http_port}/ws/"
+    worker = Worker(url, "t", tls_ca=AUTHORITY)
+
+    @worker.handler
+    async def handle(job: LeasedJob) -> None:
+        done.append(job.payload)
+
+    serving = asyncio.ensure_future(worker.serve())
+    while not server.push.sessions:
+        await asyncio.sleep(0.005)
+    large = "x" * 500_000
+    body = b'{"job_id":"j","interval":0,"payload":"%b"}' % large.encode()
+    head = b"POST /enqueue/t/q/ HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body)
+    connection = await secure()
+    await connection.send(head + body)
+    assert (await connection.answer()).status == 201
+    while done != [large]:
+        await asyncio.sleep(0.005)
+    connection.close()
+    worker.stop()
+    await serving
+
+
+async def test_a_worker_trusts_no_unknown_authority(
+    http_port: int,
+    server: SharQServer,
+    http_server: object,
+    expect_log: ExpectLog,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expect_log("no connection")
+    expect_log("SSL Error|SSL alert", certain=False)
+    worker = Worker(f"wss://127.0.0.1:{http_port}/ws/", "t")
+    worker.handler(lambda job: None)
+    serving = asyncio.ensure_future(worker.serve())
+    while not any("CERTIFICATE_VERIFY_FAILED" in str(each.__dict__) for each in caplog.records):
+        await asyncio.sleep(0.005)
+    worker.stop()
+    await serving
+    assert not server.push.sessions
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "word"),
+    [
+        ("absent.pem", None, "No such file"),
+        (str(FILES / "server.pem"), None, "tls_certificate"),
+        (str(FILES / "server.pem"), str(FILES / "client.key"), "KEY_VALUES_MISMATCH"),
+        (str(FILES / "make.sh"), str(FILES / "server.key"), "tls_certificate"),
+        (str(FILES / "server.pem"), "absent.key", "absent.key"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(certificate: str, key: str | None, word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        Certificate(certificate, key)
+
+
+def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
+    done = run(tmp_path, SHARQ_SHARQ_SERVER_TLS_CERTIFICATE="absent.pem")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "absent.pem cannot be read" in done.stderr

@@ -1,0 +1,194 @@
+"""One run, from the first process to the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tests.faults.auditing import Auditing
+from tests.faults.faults import Faults
+from tests.faults.history import Recorder
+from tests.faults.keeper import Keeper
+from tests.faults.progress import Progress
+from tests.faults.recovery import Recovery
+from tests.faults.schedule import is_kill, schedule
+from tests.faults.snapshot import count_jobs, snapshot
+from tests.faults.stand import (
+    FINISHED_RETENTION,
+    INTERVAL_RETENTION,
+    LEASES,
+    PREFIX,
+    REQUEUE_INTERVAL,
+    Stand,
+)
+
+_LOOK_EVERY: Final = 0.5
+_WARM_UP: Final = 2.0
+_DRAIN_TIMEOUT: Final = 330.0
+_EXPIRY_TIMEOUT: Final = 90.0
+_SETTLE_TIMEOUT: Final = 15.0
+
+
+@dataclass
+class Outcome:
+    """What a run has done: jobs, faults by kind, seconds from the store's return to a server's."""
+
+    jobs: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    recoveries: list[float] = field(default_factory=list)
+
+
+class Director:
+    """Runs the stand for `minutes` under the faults of a seed, and leaves the history."""
+
+    def __init__(self, folder: Path, seed: int, minutes: float) -> None:
+        self._folder = folder
+        self._seed = seed
+        self._minutes = minutes
+        self._progress = Progress(minutes * 60)
+        self._recovery: Recovery | None = None
+
+    async def run(self) -> Outcome:
+        """Do it all. Whatever goes wrong with the stand itself is raised."""
+        _write(self._folder / "settings.json", self._settings())
+        with Keeper() as keeper:
+            recorder = Recorder(self._folder, "harness", buffered=False)
+            stand = Stand(self._folder, self._seed, keeper, self._on_store_return)
+            audit = Auditing(stand.store.socket, PREFIX, self._folder / "audit.jsonl")
+            try:
+                return await self._run(stand, recorder, audit)
+            finally:
+                await stand.end()
+                await asyncio.to_thread(audit.close)
+                recorder.close()
+
+    async def _run(self, stand: Stand, recorder: Recorder, audit: Auditing) -> Outcome:
+        self._progress.say("Starting the store, the servers, the workers and the clients…")
+        log = recorder.client("faults")
+        faults = Faults(stand, log)
+        await stand.start()
+        self._recovery = Recovery(
+            stand.places.direct,
+            recorder.client("probe"),
+            log,
+            faults.disturbed.__getitem__,
+            faults.is_disturbed,
+        )
+        await asyncio.sleep(_WARM_UP)
+        following = asyncio.create_task(
+            faults.follow(schedule(self._seed, self._minutes), time.monotonic())
+        )
+        try:
+            await self._watch(stand, faults, following, audit)
+        finally:
+            following.cancel()
+        await faults.heal()
+        self._recovery.stop()
+        self._progress.say("All is healed. Waiting until nothing moves…")
+        stand.change_clients(producing=False)
+        await stand.end_workers()
+        await stand.rest_clients()
+        await audit.drain()
+        final = await snapshot(stand.store)
+        self._progress.say(f"{len(final['jobs'])} jobs are left. Draining…")
+        await self._drain(stand)
+        await audit.drain()
+        await self._until_run_out(stand)
+        drained = await snapshot(stand.store)
+        drained["resources"] = {
+            "start": stand.resources_at_start,
+            "end": await self._settled(stand),
+        }
+        _write(self._folder / "final.json", final)
+        _write(self._folder / "drained.json", drained)
+        return Outcome(audit.enqueued, faults.done, faults.skipped, self._recovery.times)
+
+    async def _watch(
+        self, stand: Stand, faults: Faults, following: asyncio.Task[None], audit: Auditing
+    ) -> None:
+        """Look after the run until its time is over."""
+        began = time.monotonic()
+        while (elapsed := time.monotonic() - began) < self._minutes * 60 or not following.done():
+            stand.check()
+            if audit.failure is not None:
+                raise RuntimeError("the audit is not taken out any more") from audit.failure
+            stand.change_clients(backlog=audit.waiting)
+            if following.done():
+                following.result()
+            kills = sum(count for kind, count in faults.done.items() if is_kill(kind))
+            state = "store up" if stand.store.up.is_set() else "store down"
+            self._progress.show(elapsed, audit.enqueued, kills, faults.done.total() - kills, state)
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _drain(self, stand: Stand) -> None:
+        """Have everything that is left taken and finished."""
+        await stand.start_workers(calm=True)
+        stand.change_clients(taking=True, well_behaved=True)
+        await _until(lambda: count_jobs(stand.store), _DRAIN_TIMEOUT, "no job is left")
+        await stand.end_workers()
+        await stand.rest_clients()
+        await stand.end_clients()
+
+    async def _until_run_out(self, stand: Stand) -> None:
+        """Wait until the rate states of all queues have run out."""
+
+        async def left() -> int:
+            keys = (await snapshot(stand.store))["keys"]
+            return sum(_is_rate_state(key["key"]) for key in keys)
+
+        await _until(left, _EXPIRY_TIMEOUT, "what runs out has run out", fail=False)
+
+    async def _settled(self, stand: Stand) -> Any:
+        """The servers' resources, once their connections have ended as far as they do."""
+
+        async def more() -> int:
+            return max(0, _sockets(stand.resources()) - _sockets(stand.resources_at_start))
+
+        await _until(more, _SETTLE_TIMEOUT, "the connections have ended", fail=False)
+        return stand.resources()
+
+    def _on_store_return(self) -> None:
+        if self._recovery is not None:
+            self._recovery.on_return()
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "seed": self._seed,
+            "minutes": self._minutes,
+            "key_prefix": PREFIX,
+            "job_expire_interval": LEASES,
+            "job_requeue_interval": REQUEUE_INTERVAL,
+            "finished_retention": FINISHED_RETENTION,
+            "interval_retention": INTERVAL_RETENTION,
+        }
+
+
+async def _until(count: Callable[[], Any], timeout: float, what: str, *, fail: bool = True) -> None:
+    """Wait until `count()` is 0."""
+    deadline = time.monotonic() + timeout
+    while left := await count():
+        if time.monotonic() > deadline:
+            if fail:
+                raise TimeoutError(f"not within {timeout:g} s: {what} ({left} are)")
+            return
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+def _is_rate_state(key: str) -> bool:
+    return key.partition("}:")[2].startswith("q:")
+
+
+def _sockets(held: dict[str, list[dict[str, int]]]) -> int:
+    return sum(each["sockets"] for processes in held.values() for each in processes)
+
+
+def _write(path: Path, what: Any) -> None:
+    path.write_bytes(msgspec.json.encode(what))

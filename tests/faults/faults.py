@@ -1,0 +1,220 @@
+"""The faults themselves: each kind of the schedule, done to what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+import redis
+
+from tests.faults.audit import OFFSET_KEY
+from tests.faults.history import Log
+from tests.faults.schedule import SERVERS, Fault
+from tests.faults.stand import Stand
+
+LARGEST_STEP: Final = 5.0
+"""Seconds that the clock is at most away from the right time, both ways."""
+
+_HEADROOM: Final = 200_000
+_STOP_TIMEOUT: Final = 20.0
+
+
+class Faults:
+    """Does what a schedule says, and records it.
+
+    `done` counts the faults of each kind, `skipped` those that this machine does not allow.
+    `disturbed` counts for each server what was done to it or to its way to the store.
+    """
+
+    def __init__(self, stand: Stand, log: Log) -> None:
+        self.done: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.disturbed: Counter[str] = Counter()
+        self.under_way: Counter[str] = Counter()
+        self._stand = stand
+        self._log = log
+        self._offset = 0.0
+        self._acts = {
+            "kill server": self._kill_server,
+            "kill server process": self._kill_server_process,
+            "kill worker": self._kill_worker,
+            "kill store": self._kill_store,
+            "stop server": self._stop_server,
+            "stop worker": self._stop_worker,
+            "lose replies of the store": self._lose_replies,
+            "lose replies of a server": self._lose_replies,
+            "stall the store's connections": self._stall,
+            "stall a server's connections": self._stall,
+            "flush the scripts": self._flush_scripts,
+            "restart the store": self._restart_store,
+            "fill the disk": self._fill_disk,
+            "limit the memory": self._limit_memory,
+            "step the clock forward": self._step_clock,
+            "step the clock back": self._step_clock,
+            "restart all servers": self._restart_servers,
+        }
+
+    async def follow(self, schedule: list[Fault], began: float) -> None:
+        """Do each fault at its time, counted from `began` (of the monotonic clock)."""
+        async with asyncio.TaskGroup() as group:
+            for fault in schedule:
+                await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
+                group.create_task(self._do(fault))
+
+    def is_disturbed(self, server: str) -> bool:
+        """Whether something is being done to a server or to its way to the store."""
+        return self.under_way[server] > 0
+
+    async def _do(self, fault: Fault) -> None:
+        if fault.kind == "fill the disk" and not self._stand.store.has_disk:
+            self.skipped[fault.kind] += 1
+            return
+        self._log.note(fault.kind, phase="begin", target=fault.target, seconds=fault.seconds)
+        try:
+            await self._acts[fault.kind](fault)
+            self.done[fault.kind] += 1
+        finally:
+            self._log.note(fault.kind, phase="end", target=fault.target)
+
+    @contextmanager
+    def _disturbing(self, *servers: str) -> Iterator[None]:
+        self.disturbed.update(servers)
+        self.under_way.update(servers)
+        try:
+            yield
+        finally:
+            self.under_way.subtract(servers)
+            self.disturbed.update(servers)
+
+    @asynccontextmanager
+    async def _store_disturbed(self) -> AsyncIterator[None]:
+        """What is done to the store is done to all; it is over when the store is there."""
+        with self._disturbing(*SERVERS):
+            yield
+        await self._stand.store.up.wait()
+
+    # Processes
+
+    async def _kill_server(self, fault: Fault) -> None:
+        with self._disturbing(fault.target):
+            starts = self._stand.servers[fault.target].starts
+            self._stand.servers[fault.target].signal(signal.SIGKILL)
+            await self._until_back(fault.target, starts)
+
+    async def _kill_server_process(self, fault: Fault) -> None:
+        with self._disturbing(fault.target):
+            pid = self._some_process(fault)
+            self._stand.servers[fault.target].signal(signal.SIGKILL, pid)
+
+    async def _kill_worker(self, fault: Fault) -> None:
+        self._stand.workers[fault.target].signal(signal.SIGKILL)
+
+    async def _stop_server(self, fault: Fault) -> None:
+        server, pid = self._stand.servers[fault.target], self._some_process(fault)
+        with self._disturbing(fault.target):
+            server.signal(signal.SIGSTOP, pid)
+            await asyncio.sleep(fault.seconds)
+            server.signal_group(signal.SIGCONT)
+
+    async def _stop_worker(self, fault: Fault) -> None:
+        worker = self._stand.workers[fault.target]
+        worker.signal(signal.SIGSTOP)
+        await asyncio.sleep(fault.seconds)
+        worker.signal_group(signal.SIGCONT)
+
+    async def _restart_servers(self, _fault: Fault) -> None:
+        for name, server in self._stand.servers.items():
+            with self._disturbing(name):
+                starts = server.starts
+                server.signal(signal.SIGTERM)
+                await self._until_back(name, starts)
+
+    async def _until_back(self, name: str, starts: int) -> None:
+        """Wait until a server that was started `starts` times is there once more."""
+        server = self._stand.servers[name]
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while time.monotonic() < deadline:
+            if server.starts > starts and await self._stand.listens(name):
+                return
+            await asyncio.sleep(0.1)
+
+    def _some_process(self, fault: Fault) -> int:
+        processes = self._stand.server_processes(fault.target)
+        return processes[int(fault.chance * len(processes))] if processes else 0
+
+    # Connections
+
+    async def _lose_replies(self, fault: Fault) -> None:
+        with self._disturbing(fault.target):
+            await self._through_gate(fault, "lose", "keep")
+
+    async def _stall(self, fault: Fault) -> None:
+        """Half-open for a time; then all goes on, or the connections are reset."""
+        with self._disturbing(fault.target):
+            await self._through_gate(fault, "stall", "resume", cut=fault.chance < 0.5)
+
+    async def _through_gate(self, fault: Fault, do: str, undo: str, *, cut: bool = False) -> None:
+        of_store = "store" in fault.kind
+        gate = f"store of {fault.target}" if of_store else f"server {fault.target}"
+        self._stand.gate(gate, do)
+        await asyncio.sleep(fault.seconds)
+        if cut:
+            self._stand.gate(gate, "cut")
+        self._stand.gate(gate, undo)
+
+    # The store
+
+    async def _kill_store(self, fault: Fault) -> None:
+        async with self._store_disturbed():
+            self._stand.store.kill(hold=fault.chance**2)
+
+    async def _restart_store(self, fault: Fault) -> None:
+        async with self._store_disturbed():
+            self._stand.store.restart(hold=fault.chance**2)
+
+    async def _fill_disk(self, fault: Fault) -> None:
+        async with self._store_disturbed():
+            await asyncio.to_thread(self._stand.store.fill_disk)
+            try:
+                await asyncio.sleep(fault.seconds)
+            finally:
+                self._stand.store.free_disk()
+
+    async def _limit_memory(self, fault: Fault) -> None:
+        """So little that the store is full at once; work has to go on, but for enqueues."""
+        store = self._stand.store
+        async with self._store_disturbed():
+            await self._unless_away("CONFIG", "SET", "maxmemory", _HEADROOM)
+            await asyncio.sleep(fault.seconds)
+            await store.insist("CONFIG", "SET", "maxmemory", 0)
+
+    async def _flush_scripts(self, _fault: Fault) -> None:
+        await self._unless_away("SCRIPT", "FLUSH")
+
+    async def _unless_away(self, *command: str | int) -> None:
+        try:
+            await self._stand.store.insist(*command, timeout=3.0)
+        except (redis.RedisError, OSError):
+            return
+
+    # The clock
+
+    async def _step_clock(self, fault: Fault) -> None:
+        far = fault.chance * LARGEST_STEP
+        self._offset = far if "forward" in fault.kind else -far
+        await self._set_clock()
+
+    async def heal(self) -> None:
+        """Undo what a fault that was broken off may have left, and set the clock right."""
+        self._offset = 0.0
+        self._stand.store.free_disk()
+        await self._stand.store.insist("CONFIG", "SET", "maxmemory", 0)
+        await self._set_clock()
+
+    async def _set_clock(self) -> None:
+        await self._stand.store.insist("SET", OFFSET_KEY, round(self._offset * 1_000_000))

@@ -1,0 +1,160 @@
+"""Processes that the harness starts, watches, and starts again when they have died."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tests.faults.keeper import Keeper
+
+PYTHON: Final = (sys.executable, "-P", "-m")
+
+_LINE: Final = 1 << 20
+
+
+class Managed:
+    """A process in a group of its own, whose errors go to a log.
+
+    `on_line` gets each line that it writes. While `wanted`, a process that has ended is started
+    again by `supervise`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        keeper: Keeper,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        on_line: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.environment = environment
+        self.wanted = True
+        self.hold = 0.0
+        """Seconds for which a process that has died is left dead, the next time."""
+        self.starts = 0
+        self._keeper = keeper
+        self._log = log
+        self._on_line = on_line
+        self._process: asyncio.subprocess.Process | None = None
+        self._group = 0
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 while there is none."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else 0
+
+    async def start(self) -> None:
+        """Start it."""
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE if self._on_line else log,
+                stderr=log,
+                env=self.environment,
+                start_new_session=True,
+                limit=_LINE,
+            )
+        self.starts += 1
+        self._group = self._process.pid
+        self._keeper.begins(self._group)
+        if self._on_line is not None:
+            self._reading = asyncio.create_task(self._read(self._on_line))
+
+    async def supervise(self, restart: Callable[[], Any] | None = None) -> None:
+        """Start it again, by `restart` if given, whenever it has ended, until it is not wanted."""
+        while self.wanted:
+            await self.wait()
+            if self.wanted:
+                hold, self.hold = self.hold, 0.0
+                await asyncio.sleep(hold)
+                await (restart or self.start)()
+
+    async def wait(self) -> int:
+        """Wait for the end of the process; its exit code."""
+        assert self._process is not None
+        code = await self._process.wait()
+        if self._reading is not None:
+            await self._reading
+        return code
+
+    def signal(self, number: signal.Signals, pid: int = 0) -> None:
+        """Send a signal to the process, or to the one of its group with `pid`."""
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid or self.pid, number)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to the process and its children."""
+        if self._group:
+            with suppress(ProcessLookupError):
+                os.killpg(self._group, number)
+
+    def children(self) -> list[int]:
+        """The processes that it has started."""
+        if not self.pid:
+            return []
+        try:
+            listing = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        except OSError:
+            return []
+        return [int(word) for word in listing.split()]
+
+    def tell(self, **order: Any) -> None:
+        """Give an order; nobody hears it where the process has ended."""
+        process = self._process
+        if process is not None and process.stdin is not None and not process.stdin.is_closing():
+            process.stdin.write(msgspec.json.encode(order) + b"\n")
+
+    async def end(self, patience: float = 15.0) -> None:
+        """Ask it to end; kill the group after `patience` seconds."""
+        self.wanted = False
+        if self._process is None:
+            return
+        self.signal_group(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self.wait()
+        self.signal_group(signal.SIGKILL)
+        await self.wait()
+        self._keeper.ends(self._group)
+
+    async def _read(self, on_line: Callable[[bytes], None]) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            on_line(line)
+
+
+def resources(pid: int) -> dict[str, int]:
+    """What a process holds: `sockets`, `files` and `memory` (resident, KiB)."""
+    sockets = files = memory = 0
+    with suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                files += 1
+                sockets += os.readlink(entry.path).startswith("socket:")
+        status = Path(f"/proc/{pid}/status").read_text()
+        memory = int(status.partition("VmRSS:")[2].split()[0])
+    return {"sockets": sockets, "files": files, "memory": memory}
+
+
+def run_quietly(*command: str) -> bool:
+    """Run a short command; whether it succeeded."""
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0

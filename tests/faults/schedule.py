@@ -1,0 +1,119 @@
+"""Which fault comes when: a pure function of a seed and a length."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+SERVERS: Final = ("a", "b", "c")
+WORKERS: Final = ("w1", "w2")
+
+CALM: Final = 4.0
+"""Seconds at the start and at the end of a run without faults, or a fifth of it."""
+
+_KILL_EVERY: Final = 5.4
+_OTHER_EVERY: Final = 4.5
+
+KILLS: Final = ("kill server", "kill server process", "kill worker", "kill store")
+OTHERS: Final = (
+    "stop server",
+    "stop worker",
+    "lose replies of the store",
+    "lose replies of a server",
+    "stall the store's connections",
+    "stall a server's connections",
+    "flush the scripts",
+    "restart the store",
+    "fill the disk",
+    "limit the memory",
+    "step the clock forward",
+    "step the clock back",
+    "restart all servers",
+)
+
+_KILL_WEIGHTS: Final = (3, 3, 4, 3)
+_SECONDS: Final = {
+    "stop server": (2.5, 5.0),
+    "stop worker": (2.5, 6.0),
+    "lose replies of the store": (0.2, 1.5),
+    "lose replies of a server": (0.2, 1.5),
+    "stall the store's connections": (0.5, 4.0),
+    "stall a server's connections": (0.5, 4.0),
+    "fill the disk": (1.5, 4.0),
+    "limit the memory": (2.0, 5.0),
+}
+_TARGETS: Final = {
+    "kill server": SERVERS,
+    "kill server process": SERVERS,
+    "kill worker": WORKERS,
+    "stop server": SERVERS,
+    "stop worker": WORKERS,
+    "lose replies of the store": SERVERS[:2],
+    "lose replies of a server": SERVERS,
+    "stall the store's connections": SERVERS[:2],
+    "stall a server's connections": SERVERS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: `at` seconds after the start of the run, for `seconds` where it lasts.
+
+    `target` is a server or a worker. `chance` is a number from 0 to 1 for whatever else is to be
+    chosen: how far a clock steps, which process of a server, whether a stall ends in a cut.
+    """
+
+    at: float
+    kind: str
+    target: str
+    seconds: float
+    chance: float
+
+
+def schedule(seed: int, minutes: float) -> list[Fault]:
+    """The faults of a run, by their time; the same for the same seed and minutes."""
+    end = minutes * 60
+    calm = min(CALM, end / 5)
+    kills = _series(random.Random(f"{seed} kills"), _KILL_EVERY, _drawn_kills)
+    others = _series(random.Random(f"{seed} others"), _OTHER_EVERY, _dealt_others)
+    both = (
+        itertools.takewhile(lambda fault: fault.at < end - calm, series)
+        for series in (kills, others)
+    )
+    faults = (fault for series in both for fault in series if fault.at >= calm)
+    return sorted(faults, key=lambda fault: fault.at)
+
+
+def is_kill(kind: str) -> bool:
+    """Whether the fault is a kill -9."""
+    return kind in KILLS
+
+
+def _series(
+    rng: random.Random, every: float, kinds: Callable[[random.Random], Iterator[str]]
+) -> Iterator[Fault]:
+    at = 0.0
+    for kind in kinds(rng):
+        at += every * rng.uniform(0.4, 1.6)
+        low, high = _SECONDS.get(kind, (0.0, 0.0))
+        yield Fault(
+            at=round(at, 3),
+            kind=kind,
+            target=rng.choice(_TARGETS.get(kind, ("",))),
+            seconds=round(rng.uniform(low, high), 3),
+            chance=round(rng.random(), 6),
+        )
+
+
+def _drawn_kills(rng: random.Random) -> Iterator[str]:
+    while True:
+        yield rng.choices(KILLS, _KILL_WEIGHTS)[0]
+
+
+def _dealt_others(rng: random.Random) -> Iterator[str]:
+    """Every kind comes once in each round, so that a short run meets them all."""
+    while True:
+        yield from rng.sample(OTHERS, len(OTHERS))

@@ -1,0 +1,103 @@
+"""What is in the store once nothing moves: every job, all counters, every key."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tests.faults.store import Store
+
+_PAGE: Final = 1000
+
+
+async def snapshot(store: Store) -> dict[str, Any]:
+    """All of it.
+
+    `jobs`: {type, queue, job, state}, the state `queued` or `active`. `counters`: for each type
+    and minute its own `e` and `d`, and those of its queues. `keys`: name, type and TTL (ms; -1 for
+    none). `memory`: the bytes that the store uses.
+    """
+    jobs: list[dict[str, str]] = []
+    counters: dict[str, Any] = defaultdict(lambda: defaultdict(_new_minute))
+    keys = []
+    for key, kind, ttl in await _keys(store):
+        keys.append({"key": key, "type": kind, "ttl": ttl})
+        tag, _, rest = key.partition("}:")
+        queue_type = tag.partition(":")[2]
+        if not queue_type:
+            continue
+        jobs += [
+            {"type": queue_type, "queue": queue, "job": job, "state": state}
+            for queue, job, state in await _jobs(store, key, kind, rest)
+        ]
+        if rest.startswith("c:"):
+            await _add_counters(store, counters[queue_type], key, rest)
+    return {
+        "jobs": jobs,
+        "counters": counters,
+        "keys": [each for each in keys if not each["key"].endswith("}:audit")],
+        "memory": await store.memory(),
+    }
+
+
+async def count_jobs(store: Store) -> int:
+    """How many jobs there are."""
+    return sum(
+        [
+            len(await _jobs(store, key, kind, key.partition("}:")[2]))
+            for key, kind, _ in await _keys(store)
+        ]
+    )
+
+
+async def _keys(store: Store) -> list[tuple[str, str, int]]:
+    cursor, names = b"0", set()
+    while True:
+        cursor, page = await store.insist("SCAN", cursor, "COUNT", _PAGE)
+        names.update(page)
+        if cursor in (b"0", 0):
+            break
+    found = []
+    for name in sorted(names):
+        kind = (await store.insist("TYPE", name)).decode()
+        if kind != "none":
+            found.append((name.decode(), kind, await store.insist("PTTL", name)))
+    return found
+
+
+async def _jobs(store: Store, key: str, kind: str, rest: str) -> list[tuple[str, str, str]]:
+    """The jobs that a key holds: queue, job, state."""
+    word, _, queue = rest.partition(":")
+    if rest == "held" and kind == "hash":
+        leased = (field.decode().partition("/") for field in await store.insist("HKEYS", key))
+        return [(queue, job, "active") for queue, _, job in leased]
+    if word == "j" and kind == "hash":
+        fields = (field.decode() for field in await store.insist("HKEYS", key))
+        return [(queue, job, "queued") for job in fields if not job.startswith(":")]
+    if word == "q" and kind == "string":
+        _, _, inline = (await store.insist("GET", key) or b"").decode().partition(" ")
+        return [(queue, inline.partition(" ")[0], "queued")] if inline else []
+    return []
+
+
+async def _add_counters(store: Store, minutes: Any, key: str, rest: str) -> None:
+    _, minute, *shard = rest.split(":")
+    flat = await store.insist("HGETALL", key)
+    counts = dict(_pairs(flat))
+    if not shard:
+        minutes[minute].update(counts)
+        return
+    for queue, count in counts.items():
+        queues = minutes[minute]["queues"]
+        queues[queue][shard[0]] += count
+
+
+def _pairs(flat: Any) -> Iterator[tuple[str, int]]:
+    items = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+    for name, count in items:
+        yield name.decode(), int(count)
+
+
+def _new_minute() -> dict[str, Any]:
+    return {"e": 0, "d": 0, "queues": defaultdict(lambda: {"e": 0, "d": 0})}

@@ -1,0 +1,167 @@
+"""The store of a run: a Valkey that loses nothing, on a disk of its own that can be filled."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from sharq.store_process import store_environment
+from tests.faults.keeper import Keeper
+from tests.faults.processes import Managed, run_quietly
+from tests.support.stores import store_binary
+
+DISK_BYTES: Final = 384 << 20
+
+_START_TIMEOUT: Final = 60.0
+_ZEROS: Final = bytes(1 << 20)
+_RETRY_START: Final = 0.2
+
+
+class Store:
+    """Runs from `start` on, and is started again whenever it has died.
+
+    `on_return` is called each time it answers again. `has_disk` tells whether its data is on a
+    file system of its own, which root may mount.
+    """
+
+    def __init__(self, folder: Path, keeper: Keeper, on_return: Callable[[], None]) -> None:
+        self.socket = str(folder / "store.sock")
+        self.up = asyncio.Event()
+        self.returned_at = 0.0
+        self._data = folder / "data"
+        self._data.mkdir()
+        self._ballast = self._data / "ballast"
+        self.has_disk = _mount(self._data, keeper)
+        self._on_return = on_return
+        self._client: Any = redis.Redis(
+            unix_socket_path=self.socket,
+            protocol=2,
+            socket_timeout=10,
+            retry=Retry(NoBackoff(), 0),
+        )
+        options = {
+            "port": "0",
+            "unixsocket": self.socket,
+            "unixsocketperm": "600",
+            "dir": str(self._data),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "maxmemory-policy": "noeviction",
+            "logfile": "",
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        self.process = Managed(
+            "store",
+            [store_binary(), *words],
+            keeper=keeper,
+            log=folder / "store.log",
+            environment=store_environment(),
+        )
+        self._supervising: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it answers."""
+        await self._start()
+        self._supervising = asyncio.create_task(self._supervise())
+
+    async def command(self, *words: str | bytes | float) -> Any:
+        """Run a command. Raises what redis-py raises."""
+        return await self._client.execute_command(*words)
+
+    async def insist(self, *words: str | bytes | float, timeout: float = 20.0) -> Any:
+        """Run a command that may be repeated, until it is answered."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return await self.command(*words)
+            except (redis.RedisError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+
+    def kill(self, hold: float) -> None:
+        """End it as a crash would; it comes back after `hold` seconds."""
+        self._goes(hold, signal.SIGKILL)
+
+    def restart(self, hold: float) -> None:
+        """End it in good order; it comes back after `hold` seconds."""
+        self._goes(hold, signal.SIGTERM)
+
+    def fill_disk(self) -> None:
+        """Leave no room on its disk."""
+        with suppress(OSError), self._ballast.open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(_ZEROS)
+
+    def free_disk(self) -> None:
+        """Give the room back."""
+        self._ballast.unlink(missing_ok=True)
+
+    async def memory(self) -> int:
+        """The bytes that it uses."""
+        info = await self.insist("INFO", "memory")
+        return int(info["used_memory"])
+
+    async def end(self) -> None:
+        """End it."""
+        await self.process.end()
+        if self._supervising is not None:
+            self._supervising.cancel()
+        await self._client.aclose()
+        if self.has_disk:
+            run_quietly("umount", "-l", str(self._data))
+
+    def _goes(self, hold: float, how: signal.Signals) -> None:
+        self.up.clear()
+        self.process.hold = hold
+        self.process.signal(how)
+
+    async def _supervise(self) -> None:
+        while self.process.wanted:
+            await self.process.wait()
+            self.up.clear()
+            if self.process.wanted:
+                hold, self.process.hold = self.process.hold, 0.0
+                await asyncio.sleep(max(hold, _RETRY_START))
+                with suppress(RuntimeError):
+                    await self._start()
+
+    async def _start(self) -> None:
+        await self.process.start()
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not await self._answers():
+            if not self.process.pid:
+                raise RuntimeError("the store has ended")
+            if time.monotonic() > deadline:
+                raise TimeoutError("the store does not start")
+            await asyncio.sleep(0.01)
+        self.returned_at = time.monotonic()
+        self.up.set()
+        self._on_return()
+
+    async def _answers(self) -> bool:
+        try:
+            return bool(await self.command("PING"))
+        except (redis.RedisError, OSError):
+            return False
+
+
+def _mount(folder: Path, keeper: Keeper) -> bool:
+    if os.geteuid() != 0:
+        return False
+    size = f"size={DISK_BYTES}"
+    if not run_quietly("mount", "-t", "tmpfs", "-o", size, "sharq-faults", str(folder)):
+        return False
+    keeper.mounted(str(folder))
+    return True

@@ -1,0 +1,106 @@
+"""The queues of a run: what is put into them, how fast, and how those who take it behave."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A queue type.
+
+    `rate` is the number of jobs a second that are put into all of its queues together, `batch`
+    how many at once at most. `intervals` (ms) are those of its queues in turn, `limits` the
+    requeue limits that its jobs have, `max_length` the bound of a queue. With `names` job_ids
+    repeat: there are so many for each queue.
+    """
+
+    name: str
+    queues: int
+    rate: float
+    batch: int = 1
+    intervals: tuple[int, ...] = (0,)
+    limits: tuple[int, ...] = (-1,)
+    max_length: int | None = None
+    names: int = 0
+
+
+KINDS: Final = {
+    kind.name: kind
+    for kind in (
+        Kind("bulk", queues=60, rate=330, batch=100),
+        Kind(
+            "paced",
+            queues=30,
+            rate=60,
+            batch=4,
+            intervals=(2, 5, 10, 20, 50, 50, 100, 100, 200, 500, 1000, 2000),
+        ),
+        Kind("limited", queues=20, rate=25, intervals=(0, 0, 20), limits=(0, 1, 2, 3)),
+        Kind("bounded", queues=6, rate=25, intervals=(40, 0, 100), max_length=15),
+        Kind("reused", queues=5, rate=15, intervals=(0, 10, 50), limits=(-1, 2), names=25),
+    )
+}
+
+PROBE: Final = "probe"
+"""The type through which the harness sees whether a server works."""
+
+TYPES: Final = (*KINDS, PROBE)
+
+
+class Source:
+    """Makes the jobs of a kind, each with a name of its own unless the kind repeats names."""
+
+    def __init__(self, kind: Kind, client: str, rng: random.Random) -> None:
+        self.kind = kind
+        self._client = client
+        self._rng = rng
+        self._made = 0
+        intervals = [kind.intervals[i % len(kind.intervals)] for i in range(kind.queues)]
+        # A queue gets what its rate lets through, as far as there is one.
+        weights = [1000 / max(interval, 20) for interval in intervals]
+        self._queues = [(f"{kind.name}-{i}", interval) for i, interval in enumerate(intervals)]
+        self._weights = weights
+
+    def jobs(self, count: int) -> list[dict[str, Any]]:
+        """Some jobs, as the bulk route takes them, for one queue or two."""
+        kind, rng = self.kind, self._rng
+        queues = rng.choices(self._queues, self._weights, k=2)
+        jobs = []
+        for _ in range(count):
+            self._made += 1
+            queue, interval = queues[rng.random() < 0.2]
+            name = f"{self._client}-{self._made}"
+            if kind.names:
+                name = f"again-{rng.randrange(kind.names)}"
+            job = {
+                "queue_type": kind.name,
+                "queue_id": queue,
+                "job_id": name,
+                "interval": interval,
+                "payload": self._payload(name),
+            }
+            limit = rng.choice(kind.limits)
+            if limit >= 0 or rng.random() < 0.5:
+                job["requeue_limit"] = limit
+            if kind.max_length is not None:
+                if rng.random() < 0.5:
+                    job["max_queued_length"] = kind.max_length
+                else:
+                    job["payload"] = {"max_queued_length": kind.max_length, "of": name}
+            jobs.append(job)
+        return jobs
+
+    def _payload(self, name: str) -> Any:
+        rng = self._rng
+        if self.kind.names:
+            # Few of them, so that a name comes again with the same payload, and with another.
+            return {"name": name, "version": rng.choice((1, 1, 1, 2))}
+        chance = rng.random()
+        if chance < 0.02:
+            return {"of": name, "text": "grüße \u2603 " * rng.randrange(1, 200)}
+        if chance < 0.2:
+            return [name, self._made, {"nested": [None, True, -1.5, 2**53]}]
+        return f"{name} {rng.getrandbits(32):08x}"

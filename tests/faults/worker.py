@@ -1,0 +1,67 @@
+"""A worker of the library's, in a process of its own.
+
+python -m tests.faults.worker NAME PORT PLACES [calm]
+
+Whatever it is about to do is in the history before it does it, since it may be killed at any
+moment. A calm one finishes every job at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sharq import Discard, LeasedJob, Retry, Worker, worker_log
+from tests.faults.history import Recorder
+from tests.faults.places import Places
+from tests.faults.pollers import number_of
+from tests.faults.tenants import TYPES
+
+_LONGEST_HANDLER: Final = 1.0
+_MOST_FAILURES: Final = 3
+"""Attempts before which a job may fail: the worker waits twice as long after each."""
+
+
+def main(name: str, port: int, places: Places, calm: bool) -> int:
+    """Work until SIGTERM."""
+    recorder = Recorder(Path(places.folder), f"{name}.{os.getpid()}", buffered=False)
+    log = recorder.client(f"{name}.{os.getpid()}")
+    rng = places.rng(name)
+    worker = Worker(
+        f"ws://127.0.0.1:{port}/ws/", TYPES, concurrency=24, timeout=_LONGEST_HANDLER, grace=3.0
+    )
+
+    @worker.handler
+    async def handle(job: LeasedJob) -> None:
+        fields = {
+            "type": job.queue_type,
+            "queue": job.queue_id,
+            "job": job.job_id,
+            "n": number_of(job.lease),
+        }
+        left = job.requeues_remaining
+        log.note("deliver", **fields, payload=job.payload, left=left)
+        chance = 1.0 if calm else rng.random()
+        if chance < 0.1:
+            await asyncio.sleep(rng.uniform(0.0, 0.05))
+        elif chance < 0.12 and job.attempt < _MOST_FAILURES:
+            await asyncio.sleep(2 * _LONGEST_HANDLER)  # more than it may
+        elif chance < 0.15:
+            raise Retry(rng.choice((0.0, 0.1, 0.5)))
+        # What becomes of it the worker does not tell.
+        log.invoke("finish", **fields).unknown()
+        if chance < 0.16:
+            raise Discard("as it happens")
+
+    worker_log.set_up(worker_log.TEXT)
+    return worker.run()
+
+
+if __name__ == "__main__":
+    name, port, places, *calm = sys.argv[1:]
+    sys.exit(main(name, int(port), msgspec.json.decode(places, type=Places), bool(calm)))

@@ -16,7 +16,7 @@ async def snapshot(store: Store) -> dict[str, Any]:
 
     `jobs`: {type, queue, job, state}, the state `queued` or `active`. `counters`: for each type
     and minute its own `e` and `d`, and those of its queues. `keys`: name, type and TTL (ms; -1 for
-    none). `memory`: the bytes that the store uses.
+    none). `memory`: the bytes that the store uses. `now`: the store's time in ms.
     """
     jobs: list[dict[str, str]] = []
     counters: dict[str, Any] = defaultdict(lambda: defaultdict(_new_minute))
@@ -38,6 +38,7 @@ async def snapshot(store: Store) -> dict[str, Any]:
         "counters": counters,
         "keys": [each for each in keys if not each["key"].endswith("}:audit")],
         "memory": await store.memory(),
+        "now": await _now(store),
     }
 
 
@@ -49,6 +50,11 @@ async def count_jobs(store: Store) -> int:
             for key, kind, _ in await _keys(store)
         ]
     )
+
+
+async def _now(store: Store) -> int:
+    seconds, micros = await store.insist("TIME")
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 async def _keys(store: Store) -> list[tuple[str, str, int]]:

@@ -92,7 +92,7 @@ class Queue:
         self.past: dict[str, Job] = {}
         self.lives: dict[str, int] = {}
         self.fresh: deque[Job] = deque()
-        self.returned: list[tuple[int, int, Job]] = []
+        self.returned: list[tuple[int, int, Job, int]] = []
         self.delayed: list[tuple[int, int, Job]] = []
         self.waiting = 0
         self.leased = 0
@@ -146,11 +146,16 @@ class Queue:
         while self.delayed and self.delayed[0][0] <= now:
             due, _, job = heapq.heappop(self.delayed)
             if job.state == QUEUED and job.due == due:
-                heapq.heappush(self.returned, (job.place, id(job), job))
+                heapq.heappush(self.returned, (job.place, id(job), job, due))
         returned = self.returned
-        while returned and returned[0][2].state != QUEUED:
+        while returned and not _still_returned(*returned[0]):
             heapq.heappop(returned)
         return returned[0][2] if returned else None
+
+
+def _still_returned(_place: int, _id: int, job: Job, due: int) -> bool:
+    """Whether a job still waits as it was given back then; it may have been given back again."""
+    return job.state == QUEUED and job.due == due
 
 
 class Type:
@@ -281,7 +286,7 @@ class Replay:
         if entry.due > entry.now:
             heapq.heappush(queue.delayed, (entry.due, id(job), job))
         else:
-            heapq.heappush(queue.returned, (job.place, id(job), job))
+            heapq.heappush(queue.returned, (job.place, id(job), job, entry.due))
 
     def _extend(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         lease = self.lease(entry.type, entry.n)

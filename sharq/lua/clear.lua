@@ -43,5 +43,5 @@ if purge then
   q.api = false
 end
 save_queue(q, tonumber(ARGV[1]))
---@audit 'clear', queue_id, 'removed', removed, 'purge', purge, 'ended', purge and leased or 0
+--@audit 'clear', queue_id, 'removed', removed, 'purge', purge, 'ended', leased - q.leased
 return {removed, purge and leased or 0}

@@ -125,8 +125,8 @@ def check_all(
     conservation.at_end(faults.disturbed, last)
     replies.at_end(faults.disturbed)
     liveness.at_end(last_at, drained is not None)
-    if final is not None:
-        counters.at_end(final)
+    if last is not None:
+        counters.at_end(last)
     if drained is not None:
         Leaks(report).at_end(drained, {**SLACK, **settings.get("slack", {})})
     return report

@@ -1,10 +1,10 @@
 """I9: counters of queues add up to the global ones and to the audit. From the audit and a snapshot.
 
 Each enqueue and each dispatch is counted in a minute of the script's clock; the audit tells which.
-When nothing moves any more, the snapshot has the counters of each type: for each minute its own
-sums, `e` and `d`, and those of its queues. Of the ten minutes that users are shown, up to the last
-one in which something was counted, each number is what the audit has, and those of the queues add
-up.
+The last snapshot, taken when nothing moves any more, has the counters of each type: for each minute
+its own sums, `e` and `d`, and those of its queues. Of the ten minutes that users are shown, up to
+the last one in which something was counted or to the `now` (ms) of the snapshot, each number is
+what the audit has, and those of the queues add up.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Counters:
             for minute, counts in minutes.items()
         }
         last = max((minute for _, minute in self._counts), default=0)
+        last = max(last, snapshot.get("now", 0) // _MINUTE)
         for key in sorted(self._counts.keys() | found.keys()):
             if last - _SHOWN < key[1] <= last:
                 self._compare(f"{key[0]}, minute {key[1]}", self._counts[key], found.get(key, {}))

@@ -7,7 +7,7 @@ it:
   first lease and one return between; numbers of leases only rise; a lease runs out at its end and
   not before, and an extension never shortens it.
 - I6: what has ended is not delivered again; only the lease that holds a job ends, returns or
-  extends it, and a stale one changes nothing.
+  extends it, and a stale one changes nothing. What clients were told of that is in `replies`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ What a client was told must be what the store did for this request and no other:
 - a delivery names the queue and the job of its lease, and is of the type that was asked for; a
   dequeue brings no more jobs than were asked for
 - a finish is told to be a success once for a lease, and only where the audit has the finish of
-  this lease; a release, where the lease was given back or its job discarded; an extension, where
+  this lease (where it has another end, that is a breach of I6: a stale lease was not refused);
+  a release, where the lease was given back or its job discarded; an extension, where
   there was such a lease
 - each finish of the audit was asked for, by its lease or by the name of its job, and was not told
   to have failed
@@ -31,6 +32,7 @@ class Replies:
 
     def __init__(self, report: Report, replay: Replay) -> None:
         self._tally = report["I12"]
+        self._stale = report["I6"]
         self._replay = replay
         self._done: Counter[_Row] = Counter()
         self._told: Counter[_Row] = Counter()
@@ -69,10 +71,15 @@ class Replies:
         elif invoke.op == "finish":
             lease.finishes += ok
             lease.attempts += lost
+            self._stale.expect(
+                not ok or lease.end in ("", FINISHED),
+                f"a finish succeeded under a lease that is {lease.end}",
+                invoke,
+                end,
+            )
             self._tally.expect(
-                not ok or (lease.end == FINISHED and lease.finishes == 1),
-                f"a finish succeeded, {lease.finishes} in all, of a lease that is"
-                f" {lease.end or 'held'}",
+                not ok or (lease.end != "" and lease.finishes == 1),
+                f"{lease.finishes} finishes succeeded of a lease that is {lease.end or 'held'}",
                 invoke,
                 end,
             )

@@ -39,7 +39,7 @@ class Requeues:
         spent = entry.counted and job.left >= 0
         expected = job.left - 1 if spent else job.left
         self._tally.expect(
-            entry.left == expected and not job.doomed,
+            entry.left == expected and not job.doomed and not (entry.counted and job.left == 0),
             f"a job {'of a cleared queue' if job.doomed else f'with {job.left} left'} is given back"
             f" with {entry.left}",
             entry,

@@ -1,0 +1,332 @@
+"""A short life of a few queues, through the library: all that can happen to a job, on the record.
+
+The clock of the scripts is moved, so that nothing waits for anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sharq import SharQ
+from sharq._fastpath import Job
+from sharq.results import DEAD, DUPLICATE, QUEUED, SUCCESS, NewJob
+from sharq.scripts import Scripts
+from tests.faults.audit import OFFSET_KEY, Drain
+from tests.faults.history import Recorder
+from tests.support.faces import settings_for
+from tests.support.stores import PrivateStore
+
+LEASE = 1000
+RETENTION = 2000
+PREFIX = "library"
+
+
+class Scenario:
+    """A client of the library on an empty store, whose history and audit go into `folder`."""
+
+    def __init__(self, store: PrivateStore, folder: Path, scripts: Scripts) -> None:
+        settings = settings_for(
+            store,
+            job_expire_interval=LEASE,
+            finished_retention=RETENTION,
+            interval_retention=RETENTION,
+        )
+        self._store = store
+        self._folder = folder
+        self._sharq = SharQ(settings, scripts=scripts)
+        self._recorder = Recorder(folder, "client")
+        self._log = self._recorder.client("client")
+        self._offset_us = 0
+
+    def run(self) -> None:
+        """Live it, and leave all files that the checker wants."""
+        try:
+            self._live()
+            self._write("final.json", snapshot(self._store))
+            self._drain_queues()
+            self._write("drained.json", snapshot(self._store))
+            self._write("settings.json", {"interval_retention": RETENTION})
+            drain = Drain(self._folder / "audit.jsonl")
+            asyncio.run(drain.drain(self._command, PREFIX))
+            drain.close()
+        finally:
+            self._sharq.close()
+            self._recorder.close()
+
+    # What happens
+
+    def _live(self) -> None:
+        self._deliver_and_finish()
+        self._run_out()
+        self._give_back()
+        self._change_rates()
+        self._clear()
+        self._put(*self._jobs("b", 2, 30), *self._jobs("d", 1, 0))
+        self._take(1)
+
+    def _deliver_and_finish(self) -> None:
+        first = self._jobs("a", 3, 0)
+        self._put(*first)
+        self._put_many(
+            [*self._jobs("b", 4, 100), *self._jobs("ab", 2, 0), *self._jobs("b", 1, 100)]
+        )
+        again = self._jobs("a", 1, 0, name="again")[0]
+        self._put(again, again, again._replace(payload=b'"other"'))
+        self._put(self._jobs("full", 1, 0)[0], *self._jobs("full", 2, 0, bound=1))
+        taken = self._take(5, request="r1")
+        assert [job.lease for job in self._take(5, request="r1")] == [job.lease for job in taken]
+        self._put(first[0])
+        self._finish(taken[0])
+        self._finish(taken[0])
+        self._finish(taken[1], by_name=True)
+        self._put(again)
+        for _ in range(8):
+            for job in self._take(1):
+                self._finish(job)
+            self._advance(60)
+        self._finish_many(taken)
+
+    def _run_out(self) -> None:
+        self._put(*self._jobs("limited", 3, 0, limit=1), *self._jobs("b", 4, 10))
+        for _ in range(3):
+            taken = [job for _ in range(6) for job in self._take_later(10)]
+            self._finish(*taken[:1])
+            self._advance(LEASE + 1)
+            self._sweep()
+            again = self._take(3)
+            self._finish(*taken[:3])
+            self._finish(*again[:1])
+
+    def _give_back(self) -> None:
+        self._put(*self._jobs("a", 7, 0, limit=2))
+        first, second, third, *rest = self._take(5)
+        self._release(third)
+        self._release(second, delay=200)
+        self._release(first, counted=False)
+        self._extend(rest[0], LEASE * 2)
+        self._finish(*self._take(3)[2:])
+        self._advance(LEASE + 1)
+        self._sweep()
+        self._advance(-50)
+        for job in (*self._take(6), rest[0]):
+            self._finish(job)
+        for _ in range(4):
+            for job in self._take(1):
+                self._release(job)
+
+    def _change_rates(self) -> None:
+        self._put(*self._jobs("f", 3, 20))
+        self._finish(*self._take(1))
+        self._put(*self._jobs("f", 1, 300))
+        self._advance(25)
+        self._finish(*self._take(1))
+        self._drain_queues()
+        self._put(*self._jobs("e", 6, 500))
+        self._finish(*self._take(1))
+        self._set_interval("e", 20)
+        self._advance(20)
+        self._finish(*self._take(1))
+        self._put(*self._jobs("e", 1, 300))
+        self._advance(20)
+        self._finish(*self._take(1))
+        self._reset_interval("e")
+        self._put(*self._jobs("e", 1, 40))
+        for _ in range(5):
+            self._advance(25)
+            self._finish(*self._take(1))
+
+    def _clear(self) -> None:
+        self._drain_queues()
+        self._put(*self._jobs("c", 6, 0))
+        self._take(2)
+        self._clear_queue("c", purge=False)
+        self._advance(LEASE + 1)
+        self._sweep()
+        self._put(*self._jobs("q", 3, 0), *self._jobs("qq", 3, 0))
+        leased = self._take(8)
+        self._clear_queue("q", purge=True)
+        self._clear_queue("q", purge=False)
+        for job in leased:
+            self._finish(job)
+
+    def _drain_queues(self) -> None:
+        """Take and finish all that is there."""
+        self._advance(LEASE + 1)
+        for _ in range(8):
+            self._sweep()
+            for queue_type in ("t", "u"):
+                self._finish(*self._take(20, queue_type))
+            self._advance(500)
+
+    # How it is done, and put on record
+
+    def _jobs(
+        self, queue: str, count: int, interval: int, *, limit: int = -1, name: str = "",
+        bound: int | None = None,
+    ) -> list[NewJob]:  # fmt: skip
+        self._made = getattr(self, "_made", 0)
+        jobs = []
+        for _ in range(count):
+            self._made += 1
+            payload = msgspec.json.encode({"number": self._made, "text": "x" * (self._made % 300)})
+            job_id = name or f"j{self._made}"
+            jobs.append(NewJob("t", queue, job_id, payload, interval, limit, bound))
+        return jobs
+
+    def _put(self, *jobs: NewJob) -> None:
+        for job in jobs:
+            i = self._invoke_enqueue(job)
+            self._end_enqueue(i, self._sharq.submit(job))
+
+    def _put_many(self, jobs: Sequence[NewJob]) -> None:
+        numbers = [self._invoke_enqueue(job) for job in jobs]
+        for i, outcome in zip(numbers, self._sharq.submit_many(jobs), strict=True):
+            self._end_enqueue(i, outcome)
+
+    def _invoke_enqueue(self, job: NewJob) -> int:
+        return self._log.invoke(
+            "enqueue",
+            type=job.queue_type,
+            queue=job.queue_id,
+            job=job.job_id,
+            interval=job.interval,
+            limit=job.requeue_limit,
+            payload=msgspec.Raw(job.payload),
+        )
+
+    def _end_enqueue(self, i: int, outcome: Any) -> None:
+        if outcome.outcome in (QUEUED, DUPLICATE):
+            self._log.ok(i, "enqueue", duplicate=outcome.outcome == DUPLICATE)
+        else:
+            self._log.fail(i, "enqueue", code=outcome.outcome)
+
+    def _take(self, count: int, queue_type: str = "t", *, request: str | None = None) -> list[Job]:
+        i = self._log.invoke("dequeue", type=queue_type, count=count, request_id=request)
+        jobs = self._sharq.take(queue_type, count, request).jobs
+        self._log.ok(i, "dequeue", jobs=[_told(job) for job in jobs])
+        return jobs
+
+    def _take_later(self, ms: int) -> list[Job]:
+        self._advance(ms)
+        return self._take(1)
+
+    def _finish(self, *jobs: Job, by_name: bool = False) -> None:
+        for job in jobs:
+            fields = _named(job) | ({"n": 0} if by_name else {})
+            i = self._log.invoke("finish", **fields)
+            lease = None if by_name else job.lease
+            self._end(
+                i,
+                "finish",
+                self._sharq.finish_job(job.queue_type, job.queue_id, job.job_id, lease).outcome,
+            )
+
+    def _finish_many(self, jobs: Sequence[Job]) -> None:
+        other = NewJob("u", "other", "j", b"1", 0, -1)
+        self._put(other)
+        jobs = [*jobs, *self._take(1, "u")]
+        numbers = [self._log.invoke("finish", **_named(job)) for job in jobs]
+        outcomes = self._sharq.finish_many([job.lease for job in jobs])
+        for i, outcome in zip(numbers, outcomes, strict=True):
+            assert not isinstance(outcome, Exception)
+            self._end(i, "finish", outcome.outcome)
+
+    def _release(self, job: Job, delay: int = 0, *, counted: bool = True) -> None:
+        i = self._log.invoke("release", **_named(job), delay=delay, count_requeue=counted)
+        ended = self._sharq.release_job(
+            job.queue_type, job.queue_id, job.job_id, job.lease, delay, counted
+        )
+        self._end(i, "release", ended.outcome)
+
+    def _extend(self, job: Job, by: int) -> None:
+        i = self._log.invoke("extend", **_named(job), by=by)
+        extended = self._sharq.extend_job(job.queue_type, job.queue_id, job.job_id, by, job.lease)
+        self._end(i, "extend", extended.outcome)
+
+    def _end(self, i: int, op: str, outcome: str) -> None:
+        if outcome in (SUCCESS, DEAD):
+            self._log.ok(i, op)
+        else:
+            self._log.fail(i, op, code=outcome)
+
+    def _set_interval(self, queue: str, interval: int) -> None:
+        i = self._log.invoke("interval", type="t", queue=queue, interval=interval)
+        assert self._sharq.set_interval("t", queue, interval)
+        self._log.ok(i, "interval")
+
+    def _reset_interval(self, queue: str) -> None:
+        i = self._log.invoke("reset_interval", type="t", queue=queue)
+        assert self._sharq.reset_interval("t", queue)
+        self._log.ok(i, "reset_interval")
+
+    def _clear_queue(self, queue: str, *, purge: bool) -> None:
+        i = self._log.invoke("clear", type="t", queue=queue, purge=purge)
+        cleared = self._sharq.clear("t", queue, purge)
+        self._log.ok(i, "clear", removed=cleared.waiting > 0)
+
+    def _sweep(self) -> None:
+        self._sharq.sweep()
+
+    def _advance(self, ms: int) -> None:
+        self._offset_us += ms * 1000
+        self._store.client.set(OFFSET_KEY, self._offset_us)
+
+    async def _command(self, *words: str | bytes | int) -> Any:
+        return self._store.command(*words)
+
+    def _write(self, name: str, what: Any) -> None:
+        (self._folder / name).write_bytes(msgspec.json.encode(what))
+
+
+def snapshot(store: PrivateStore) -> dict[str, Any]:
+    """The jobs, counters and keys of a small store."""
+    keys, jobs = [], []
+    counters: dict[str, Any] = defaultdict(lambda: defaultdict(_minute))
+    for key in sorted(store.client.keys()):
+        name, kind = key.decode(), store.command("TYPE", key)
+        kind = kind.decode() if isinstance(kind, bytes) else kind
+        keys.append({"key": name, "type": kind, "ttl": store.client.pttl(key)})
+        tag, _, rest = name.partition("}:")
+        queue_type, (word, _, queue) = tag.rpartition(":")[2], rest.partition(":")
+        found: Iterable[tuple[str, str, str]] = ()
+        if word == "held":
+            members = (member.decode().split("/") for member in store.client.hkeys(key))
+            found = [(queue, job, "active") for queue, job in members]
+        elif word == "j":
+            fields = (field.decode() for field in store.client.hkeys(key))
+            found = [(queue, field, "queued") for field in fields if field[0] != ":"]
+        elif word == "q":
+            first = store.client.get(key).decode().partition(" ")[2].partition(" ")[0]
+            found = [(queue, first, "queued")] if first else ()
+        elif word == "c":
+            _count(counters[queue_type], rest, store.client.hgetall(key))
+        jobs += [{"type": queue_type, "queue": q, "job": j, "state": s} for q, j, s in found]
+    return {"jobs": jobs, "counters": counters, "keys": keys}
+
+
+def _count(minutes: Any, rest: str, counts: dict[bytes, bytes]) -> None:
+    _, minute, *kind = rest.split(":")
+    for name, count in counts.items():
+        if kind:
+            minutes[minute]["queues"][name.decode()][kind[0]] += int(count)
+        else:
+            minutes[minute][name.decode()] = int(count)
+
+
+def _minute() -> dict[str, Any]:
+    return {"e": 0, "d": 0, "queues": defaultdict(lambda: {"e": 0, "d": 0})}
+
+
+def _named(job: Job) -> dict[str, Any]:
+    n = job.lease.rpartition("/")[2]
+    return {"type": job.queue_type, "queue": job.queue_id, "job": job.job_id, "n": n}
+
+
+def _told(job: Job) -> dict[str, Any]:
+    return _named(job) | {"payload": msgspec.Raw(job.payload), "left": job.requeues_remaining}

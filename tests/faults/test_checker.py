@@ -1,0 +1,144 @@
+"""The checker finds nothing in a healthy run, and each defect under its invariant.
+
+The defects are guards taken out of the product itself, which then lives through the same scenario.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from sharq import SharQ
+from sharq.scripts import Scripts
+from tests.faults.audit import audited_scripts
+from tests.faults.checker import check
+from tests.faults.checker.report import INVARIANTS, Report
+from tests.faults.scenario import Scenario
+from tests.support.stores import PrivateStore
+
+
+class Damaged(Scripts):
+    """Audited scripts in which one text stands for another, wherever it occurs."""
+
+    def __init__(self, changes: Mapping[str, str]) -> None:
+        sound = audited_scripts()
+        texts = {name: sound.by_digest[digest] for name, digest in sound.digests.items()}
+        for old, new in changes.items():
+            assert any(old in text for text in texts.values()), f"nothing says {old!r}"
+            texts = {name: text.replace(old, new) for name, text in texts.items()}
+        self.digests = {
+            name: hashlib.sha1(text.encode()).hexdigest() for name, text in texts.items()
+        }
+        self.by_digest = {self.digests[name]: text for name, text in texts.items()}
+
+
+def live_through(store: PrivateStore, folder: Path, scripts: Scripts) -> Report:
+    Scenario(store, folder, scripts).run()
+    return check(folder)
+
+
+def test_a_healthy_run_violates_nothing_and_checks_everything(
+    clean_store: PrivateStore, tmp_path: Path
+) -> None:
+    report = live_through(clean_store, tmp_path, audited_scripts())
+    assert [violation for tally in report.tallies.values() for violation in tally.first] == []
+    assert report.unchecked == set()
+
+
+GIVE_BACK = (
+    "redis.call('HSET', k.jobs, job_id, pack_waiting(job.seq, left, job.attempt, job.payload))"
+)
+
+DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
+    "a job that is given back is not written": ("I1", {GIVE_BACK: ""}),
+    "a full queue says that it took the job": (
+        "I1",
+        {"return {status, length}": "return {status == FULL and QUEUED or status, length}"},
+    ),
+    "a clear takes the leased jobs along": (
+        "I1",
+        {"if purge then\n  local AT_ONCE": "if true then\n  local AT_ONCE"},
+    ),
+    "a job that is given back has another payload": (
+        "I2",
+        {"job.attempt, job.payload": "job.attempt, '0'"},
+    ),
+    "a leased job is put in once more": (
+        "I2",
+        {"if not held then": "if true then", "known = known or find_": "known = find_"},
+    ),
+    "the sweep takes leases that have not run out": (
+        "I3",
+        {"'-inf', now, 'LIMIT', 0, batch": "'-inf', '+inf', 'LIMIT', 0, batch"},
+    ),
+    "lease numbers come again": (
+        "I3",
+        {"redis.call('INCRBY', serial, count) - count + 1": "5"},
+    ),
+    "a dispatch does not move the TAT": ("I4", {"turn = now + interval": "turn = now"}),
+    "a dispatch among several does not move the TAT": (
+        "I4",
+        {"math.max(now, q.tat) + q.interval": "now"},
+    ),
+    "a longer interval leaves the TAT where it is": (
+        "I4",
+        {"q.tat - q.interval + interval": "q.tat"},
+    ),
+    "jobs that were given back go in the wrong order": (
+        "I5",
+        {"k.returned, job.seq": "k.returned, -job.seq"},
+    ),
+    "jobs that were given back go behind the others": (
+        "I5",
+        {"if q.back > 0 then": "if q.back > 0 and q.next == q.head then"},
+    ),
+    "a delay is not kept": ("I5", {"now + delay, delayed_member": "now, delayed_member"}),
+    "a finish takes any lease": ("I6", {"if n ~= '' and n ~= own then": "if false then"}),
+    "an expiry takes no requeue": (
+        "I7",
+        {"counted and spend(job.left) or job.left": "job.left"},
+    ),
+    "the last requeue is not the last": (
+        "I7",
+        {"(counted and job.left == '0')": "(counted and job.left == '-2')"},
+    ),
+    "a job that is given back is not scheduled": (
+        "I8",
+        {"return QUEUED, reschedule(k.ready, q, k.delayed)": "return QUEUED, now"},
+    ),
+    "a queue's enqueues are not counted": (
+        "I9",
+        {
+            "count_queue(bucket, spread, queue_id, 1)\n  audit(now, 'enqueue'": (
+                "audit(now, 'enqueue'"
+            )
+        },
+    ),
+    "the dispatches of a type are counted twice": (
+        "I9",
+        {"count_type(k.counters, 'd', 1)": "count_type(k.counters, 'd', 2)"},
+    ),
+    "counters never end": ("I10", {"expire(bucket, COUNTERS_TTL)": ""}),
+    "marks never end": ("I10", {"expire(shard, ttl)": ""}),
+    "a purge ends leases of queues of like names": (
+        "I11",
+        {"beginning = {}, queue_id .. '/'": "beginning = {}, queue_id"},
+    ),
+    "a queue gets the interval of another one": (
+        "I11",
+        {"if changed then": "k.was, q.interval = q.interval, k.was or q.interval if changed then"},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("invariant", "changes"), [pytest.param(*defect, id=what) for what, defect in DEFECTS.items()]
+)
+def test_a_defect_is_found(
+    clean_store: PrivateStore, tmp_path: Path, invariant: str, changes: dict[str, str]
+) -> None:
+    report = live_through(clean_store, tmp_path, Damaged(changes))
+    assert invariant in report.violated

@@ -73,6 +73,11 @@ verb_bench() { # run the benchmarks; arguments go to bench/
     exec .venv/bin/python -m bench "$@"
 }
 
+verb_soak() { # hold 10,000 connections under load: --minutes N --connections N --slow N
+    prepare dev
+    exec .venv/bin/python -m tests.load "$@"
+}
+
 verb_annotate() { # show which lines of the extension go through the interpreter, as HTML
     prepare dev
     mkdir -p build/annotate

@@ -18,9 +18,9 @@ from tornado.netutil import bind_sockets
 from sharq import EmbeddedStore, ServerLock, __version__
 from sharq.config import EMBEDDED, TCP, Settings
 from sharq.errors import ConfigError, EmbeddedStoreError
-from sharq_server import loops, options
+from sharq_server import descriptors, loops, options
+from sharq_server.accepting import BACKLOG
 from sharq_server.accesslog import AccessLog
-from sharq_server.admission import raise_file_limit
 from sharq_server.credentials import Credentials
 from sharq_server.processes import Supervisor
 from sharq_server.serving import GRACE, Process
@@ -63,7 +63,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     if settings.server.tls_certificate is not None:
         Certificate(settings.server.tls_certificate, settings.server.tls_key)
     options.check_exposure(settings.server.host, insecure or credentials.needed)
-    raise_file_limit()
+    descriptors.raise_limit()
     with ExitStack() as held:
         access_log = _open_access_log(settings)
         sockets = _listen(settings)
@@ -127,7 +127,7 @@ def _embedded_store(settings: Settings) -> Iterator[EmbeddedStore]:
 def _listen(settings: Settings) -> list[socket.socket]:
     host, port = settings.server.host, settings.server.port
     try:
-        return bind_sockets(port, host)
+        return bind_sockets(port, host, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             problem = f"Port {port} of {host} is in use. Choose another one with --port."

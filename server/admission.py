@@ -50,16 +50,6 @@ class Connections:
             del self._of_one[address]
 
 
-def raise_file_limit() -> None:
-    """Let this process open as many files as the system allows it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError):
-        return  # macOS has a lower limit that it does not tell
-
-
 def _most_by_files() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:

@@ -13,6 +13,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from sharq import websocket_frames as ws
 from sharq.websocket_frames import WebSocketError
 from sharq_server.listener import HTTPStream
+from sharq_server.patience import PatientStream
 from sharq_server.session import Session
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,9 @@ class Connection:
         self._leaving: asyncio.TimerHandle | None = None
         stream.set_nodelay(True)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        if isinstance(stream, PatientStream):
+            # Progress is looked at here, where the reason can be told.
+            stream.patience = None
         if isinstance(stream, HTTPStream):
             stream.settle()
             # A client that is still sending has to see why the connection is closed.

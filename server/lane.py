@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tornado.ioloop import IOLoop
 
+from sharq_server.accepting import BACKLOG
+from sharq_server.descriptors import Room
 from sharq_server.lane_connection import LaneConnection
 from sharq_server.listener import BODY_SECONDS, IDLE_SECONDS
 
 if TYPE_CHECKING:
     from sharq_server.app import SharQApplication
 
-_BACKLOG: Final = 1024
 _SHORTEST_TICK: Final = 0.01
 _LONGEST_TICK: Final = 1.0
 _GOODBYE: Final = 2.0
@@ -32,8 +33,8 @@ class LaneListener:
     Times are in seconds. A connection without a request, or with a head that does not come to
     its end, is closed after `idle_connection_timeout`; so is one that reads nothing of its answers.
     A body may take `body_timeout`. `now` is the time by which that is judged: it moves in ticks.
-    `stops` tells that the server ends, `lingering` how many connections are still read from for a
-    moment, answered as they are.
+    `room` tells whether there is one for another connection, `lingering` how many are read from
+    for a moment, answered as they are, `stops` that the server ends.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class LaneListener:
         body_timeout: float = BODY_SECONDS,
     ) -> None:
         self.connections: set[LaneConnection] = set()
+        self.room = Room()
+        self.lingering = 0
         self.now = 0.0
         self.stops = False
-        self.lingering = 0
         self._app = app
         self._idle = idle_connection_timeout
         self._body = body_timeout
@@ -117,7 +119,7 @@ class LaneListener:
     async def _accept_on(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: LaneConnection(self._app, self), sock=listening, backlog=_BACKLOG
+            lambda: LaneConnection(self._app, self), sock=listening, backlog=BACKLOG
         )
         self._servers.append(server)
 

@@ -73,7 +73,9 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._advancing = False
         self._ended = False
         self._holding = False
-        self._stuck_since: float | None = None
+        self._stuck = False
+        self._unsent = -1
+        self._moved_at = 0.0
         self._drained: asyncio.Future[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._counted_for: str | None = None
@@ -85,7 +87,9 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._listener.connections.add(self)
         address = self._context().remote_ip
-        if self._app.connections.enter(address):
+        if not self._listener.room.has(transport.get_extra_info("socket").fileno()):
+            self.refuse_now(framing.OVERLOADED)
+        elif self._app.connections.enter(address):
             self._counted_for = address
         else:
             self.refuse_now(framing.OVERLOADED)
@@ -142,11 +146,12 @@ class LaneConnection(Reader, asyncio.Protocol):
             self._app.connections.leave(address)
 
     def pause_writing(self) -> None:
-        self._stuck_since = self._listener.now
+        self._stuck = True
         self._look_after_reading()
 
     def resume_writing(self) -> None:
-        self._stuck_since = None
+        self._stuck = False
+        self._unsent = -1
         self._resolve_drained()
         self._look_after_reading()
         self._advance()
@@ -282,11 +287,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         if self._advancing:
             return
         self._advancing = True
-        while (
-            self._behind
-            and not (self.busy or self._ended or self.gone)
-            and self._stuck_since is None
-        ):
+        while self._behind and not (self.busy or self._ended or self.gone) and not self._stuck:
             self.busy = True
             following = self._behind.popleft()
             if not isinstance(following, Message):
@@ -449,17 +450,18 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._ended = True
         self.ignore()
         self._behind.clear()
+        listener = self._listener
         if (
             self.half_closed
             or not self._transport.can_write_eof()
-            or self._listener.lingering >= MOST_LINGERING
+            or listener.lingering >= MOST_LINGERING
         ):
             self._transport.close()
             return
         self._transport.write_eof()
         self._look_after_reading()
         loop = asyncio.get_running_loop()
-        self._listener.lingering += 1
+        listener.lingering += 1
         self._lingering = loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     # Back-pressure and time
@@ -473,7 +475,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         hold = not self._ended and (
             bool(self._behind)
             or self._rest is not None
-            or self._stuck_since is not None
+            or self._stuck
             or (self._receiving is not None and self._receiving.full)
         )
         if hold != self._holding:
@@ -485,11 +487,8 @@ class LaneConnection(Reader, asyncio.Protocol):
 
     def look_at_time(self, now: float, idle: float, body: float) -> None:
         """Close what is idle or too slow; `idle` and `body` are in seconds."""
-        if self._ended:
-            return
-        if self._stuck_since is not None:
-            if now - self._stuck_since > idle:
-                self.abort()
+        if self._stuck or self._ended:
+            self._look_at_progress(now, idle)
         elif self._body_since is not None and not self._holding:
             if now - self._body_since > body:
                 self._refuse(framing.TIMED_OUT)
@@ -499,6 +498,14 @@ class LaneConnection(Reader, asyncio.Protocol):
                 self._transport.close()
             else:
                 self._refuse(framing.TIMED_OUT)
+
+    def _look_at_progress(self, now: float, idle: float) -> None:
+        """Give up on a client that takes nothing of what it has to be sent."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._moved_at = unsent, now
+        elif now - self._moved_at > idle:
+            self.abort()
 
     def stop(self) -> None:
         """The server ends: what is not whole by now is not begun."""
@@ -525,7 +532,7 @@ class LaneConnection(Reader, asyncio.Protocol):
 
     def drained(self) -> asyncio.Future[None] | None:
         """What waits until the client has read more; None where it reads well."""
-        if self._stuck_since is None or self.gone:
+        if not self._stuck or self.gone:
             return None
         if self._drained is None:
             self._drained = asyncio.get_running_loop().create_future()

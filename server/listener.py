@@ -16,13 +16,17 @@ from functools import partial
 from typing import Any, Final
 
 from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
-from tornado.netutil import add_accept_handler, ssl_wrap_socket
+from tornado.netutil import ssl_wrap_socket
 
 from sharq_server import framing
 from sharq_server._lane import MAX_HEAD_BYTES, MAX_URL
+from sharq_server.accepting import Acceptor
 from sharq_server.admission import Connections
 from sharq_server.answers import last_answer
+from sharq_server.descriptors import Room
+from sharq_server.patience import PatientStream
 from sharq_server.replies import Reply
 from sharq_server.tls import Certificate
 
@@ -40,7 +44,7 @@ LINGER_SECONDS: Final = 1.0
 """Seconds for which a connection is read from after its last answer."""
 
 MOST_LINGERING: Final = 256
-"""Connections that are read from in this way at once, at most; more are closed right away."""
+"""Connections that linger at a time; others are closed at once."""
 
 _lingering: set[asyncio.Task[None]] = set()
 
@@ -66,12 +70,12 @@ def refuse(stream: IOStream, reply: Reply) -> None:
         stream.close()
 
 
-class HTTPStream(IOStream):
+class HTTPStream(PatientStream):
     """A connection that knows how far the request on it has come.
 
     `stopping` tells whether the server closes its connections because it ends. `accepted` counts
-    the bytes that were given to it to send, `taken` those of them that the kernel has taken. With
-    `lingers` it goes on reading for a moment after it was closed. `on_end` is called once, then.
+    the bytes that were given to it to send. With `lingers` it goes on reading for a moment after it
+    was closed. `on_end` is called once, then.
     """
 
     def __init__(
@@ -85,7 +89,6 @@ class HTTPStream(IOStream):
         self.lingers = False
         self.on_end: Callable[[], None] | None = None
         self.accepted = 0
-        self.taken = 0
         super().__init__(connection, **limits)
 
     def settle(self) -> None:
@@ -134,11 +137,6 @@ class HTTPStream(IOStream):
             data = last_answer(framing.MALFORMED)
         self.accepted += len(data)
         return super().write(data)
-
-    def write_to_fd(self, data: memoryview) -> int:
-        count = super().write_to_fd(data)
-        self.taken += count
-        return count
 
     def close(self, exc_info: Any = False) -> None:
         if not self.closed():
@@ -208,12 +206,14 @@ _TOO_LONG: Final = {
 class Listener(HTTPServer):
     """An `HTTPServer` with SharQ's limits, whose connections are `HTTPStream`s.
 
-    It counts them in `admission`. With a `certificate`, or `ssl_options`, it speaks TLS.
+    It counts them in `admission`. With a `certificate`, or `ssl_options`, it speaks TLS. A
+    connection is closed, too, where its client takes nothing of an answer for
+    `idle_connection_timeout` seconds.
     """
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_header_size", MAX_HEAD_BYTES)
-        kwargs.setdefault("idle_connection_timeout", IDLE_SECONDS)
+        self._patience = kwargs.setdefault("idle_connection_timeout", IDLE_SECONDS)
         kwargs.setdefault("body_timeout", BODY_SECONDS)
         # The application knows the limit of each route, and keeps to it as the body comes in.
         kwargs.setdefault("max_body_size", 2**62)
@@ -221,16 +221,17 @@ class Listener(HTTPServer):
         admission = kwargs.pop("admission", None)
         self._admission: Connections = Connections() if admission is None else admission
         super().initialize(*args, **kwargs)
-        self._listening: dict[socket.socket, Callable[[], None]] = {}
+        self._acceptors: list[Acceptor] = []
+        self._room = Room()
         self._stops = False
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
-        for listening in sockets:
-            self._listening[listening] = add_accept_handler(listening, self._accept)
+        loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined] # every IOLoop's is one
+        self._acceptors += [Acceptor(loop, each, self._room, self._accept) for each in sockets]
 
     def addresses(self) -> list[Any]:
         """The addresses that the server listens on, as `socket.getsockname` gives them."""
-        return [listening.getsockname() for listening in self._listening]
+        return [each.listening.getsockname() for each in self._acceptors]
 
     async def close_all_connections(self) -> None:
         await super().close_all_connections()
@@ -239,18 +240,17 @@ class Listener(HTTPServer):
     def stop(self) -> None:
         super().stop()
         self._stops = True
-        while self._listening:
-            listening, remove_handler = self._listening.popitem()
-            remove_handler()
-            listening.close()
+        while self._acceptors:
+            self._acceptors.pop().close()
 
     def _accept(self, connection: socket.socket, address: Any) -> None:
         limits = {
             "max_buffer_size": self.max_buffer_size,
             "read_chunk_size": self.read_chunk_size,
+            "patience": self._patience,
         }
         tls = self.ssl_options if self._certificate is None else self._certificate.context
-        admitted = self._admission.enter(address[0])
+        admitted = self._room.has(connection.fileno()) and self._admission.enter(address[0])
         if tls is None:
             stream = HTTPStream(connection, self._is_stopping, **limits)
             if not admitted:

@@ -46,7 +46,8 @@ FLOORS = (
     (
         "sharq_server",
         "replies refusals json_forms push_frames bodies framing origins credentials incidents"
-        " accesslog options _lane answers loops api_schemas openapi admission tls",
+        " accesslog options _lane answers loops api_schemas openapi admission tls"
+        " descriptors accepting patience",
     ),
     ("sharq_server", "handlers routing listener hot conversation"),
     ("sharq_server", "timer schedule credit returns leases"),

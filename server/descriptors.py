@@ -1,0 +1,66 @@
+"""Open files, of which each connection is one: how many there may be, and when there are too many.
+
+The system gives out the lowest number that is free, so the number of a new connection tells how
+many are in use, whoever uses them.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import resource
+import time
+from collections.abc import Callable
+from typing import Final
+
+_log = logging.getLogger(__name__)
+
+EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""What accepting a connection fails with where the system has no room for it."""
+
+_MOST_RESERVED: Final = 64
+_RESERVED_SHARE: Final = 8
+_BETWEEN_WARNINGS: Final = 60.0
+
+
+def raise_limit() -> None:
+    """Let this process, and those that it starts, have as many files open as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError) as error:  # macOS says that there is no bound, and has one
+            _log.debug("The limit of open files stays at %d: %s", soft, error)
+
+
+class Room:
+    """Keeps some descriptors for all that is no connection: the store, logs, the hand-over to a
+    websocket. `clock` is monotonic, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._warned_at: float | None = None
+
+    def has(self, descriptor: int) -> bool:
+        """Whether a connection that was accepted as `descriptor` may stay; if not, that is logged,
+        once a minute at most.
+        """
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        reserved = min(_MOST_RESERVED, limit // _RESERVED_SHARE)
+        if limit == resource.RLIM_INFINITY or descriptor < limit - reserved:
+            return True
+        self.warn()
+        return False
+
+    def warn(self) -> None:
+        """Log that connections are turned away, or have to wait, if that was not said just now."""
+        now = self._clock()
+        if self._warned_at is None or now - self._warned_at >= _BETWEEN_WARNINGS:
+            self._warned_at = now
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            _log.warning(
+                "No room for more connections: nearly all of the %d files that this process may "
+                "have open (ulimit -n) are in use",
+                limit,
+            )

@@ -39,6 +39,8 @@ class Reader:
     """Values of Host that need not be looked at."""
     locked: bool
     """Whether requests need credentials."""
+    epoch: list[int]
+    """One number, which changes when what `admits` has admitted may be so no more."""
     busy: bool
     """For the subclass: whether a request is under way."""
 

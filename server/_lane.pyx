@@ -26,6 +26,7 @@ cdef int DEQUEUE = 2
 cdef int FINISH = 3
 
 cdef Py_ssize_t LONGEST_NAME = 100
+cdef Py_ssize_t MOST_ADMITTED = 64
 
 cdef char IS_NAME[256]
 
@@ -73,6 +74,19 @@ cdef int64_t length_of(bytes value) noexcept:
     return length
 
 
+# Whether two credentials are one and the same, in a time that does not tell where they differ.
+cdef bint is_same(bytes one, bytes other) noexcept:
+    cdef const unsigned char* a = <const unsigned char*>PyBytes_AS_STRING(one)
+    cdef const unsigned char* b = <const unsigned char*>PyBytes_AS_STRING(other)
+    cdef unsigned char difference = 0
+    cdef Py_ssize_t at
+    if PyBytes_GET_SIZE(one) != PyBytes_GET_SIZE(other):
+        return False
+    for at in range(PyBytes_GET_SIZE(one)):
+        difference |= a[at] ^ b[at]
+    return difference == 0
+
+
 # Whether what follows the method is not one space.
 cdef bint has_two_spaces(const char* text, Py_ssize_t size) noexcept:
     cdef Py_ssize_t at
@@ -88,6 +102,7 @@ cdef class Reader:
     cdef public int64_t body_limit
     cdef public set hosts
     cdef public bint locked
+    cdef public list epoch
     # How far the message on the wire has come
     cdef readonly int stage
     # The head of the message
@@ -106,6 +121,10 @@ cdef class Reader:
     cdef Py_ssize_t _unclaimed
     cdef Py_ssize_t _without_body
     cdef int64_t _length
+    # What was admitted, by which credentials, and when
+    cdef set _admitted
+    cdef bytes _admitted_by
+    cdef object _admitted_in
     # The names in its path, and its query
     cdef list _names
     cdef str _query
@@ -116,6 +135,8 @@ cdef class Reader:
     def __cinit__(self):
         self._parser = HttpRequestParser(self)
         self.hosts = set()
+        self.epoch = [0]
+        self._admitted = set()
         self._begin()
         self.stage = _WAITING
 
@@ -258,13 +279,30 @@ cdef class Reader:
         self._route = NONE
         self.on_head()
 
+    # Asks once for each route and type, as long as the credentials and the epoch are the same.
     cdef bint _is_admitted(self) except -1:
-        return self.admits(
+        cdef object epoch = self.epoch[0]
+        cdef str queue_type = self._names[0] if self._names else "default"
+        cdef tuple wanted = (self._route, queue_type)
+        if self._authorization is None:
+            return False
+        if (self._admitted_by is None or self._admitted_in is not epoch
+                or not is_same(self._admitted_by, self._authorization)
+                or len(self._admitted) >= MOST_ADMITTED):
+            self._admitted.clear()
+            self._admitted_by = self._authorization
+            self._admitted_in = epoch
+        if wanted in self._admitted:
+            return True
+        if not self.admits(
             self._authorization,
             "enqueue" if self._route == ENQUEUE else
             "dequeue" if self._route == DEQUEUE else "finish",
-            self._names[0] if self._names else "default",
-        )
+            queue_type,
+        ):
+            return False
+        self._admitted.add(wanted)
+        return True
 
     def on_body(self, bytes part not None):
         if self._deaf:

@@ -34,11 +34,12 @@ class Credentials:
     """Tokens from the file at `path`, if there is one, and from `inline`, lines with | between.
 
     `needed` tells whether requests need a token at all: they do where there is either, be it
-    empty. Raises `ConfigError`.
+    empty. `epoch` has a number that changes when the tokens are read again. Raises `ConfigError`.
     """
 
     def __init__(self, path: str | None, inline: str | None) -> None:
         self.needed: Final = path is not None or inline is not None
+        self.epoch: Final = [0]
         self._path = path
         self._inline = inline
         self._version: _Version | None = None
@@ -115,6 +116,7 @@ class Credentials:
     def _take(self, grants: list[Grant]) -> None:
         self._tokens = Tokens(grants)
         self._seen.clear()
+        self.epoch[0] += 1
         _log.info("%d tokens are valid", len(grants))
 
     def _read(self) -> list[Grant]:

@@ -56,6 +56,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         self.body_limit = app.body_limit(None)
         self.hosts = app.origins.known_hosts
         self.locked = app.credentials.needed
+        self.epoch = app.credentials.epoch
         self.since = listener.now
         self.gone = False
         self.half_closed = False

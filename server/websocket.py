@@ -59,6 +59,7 @@ class PushHandler(RequestHandler):
         """Finish the handshake (RFC 6455, 4.2.2)."""
         headers = self.request.headers
         self.set_status(101)
+        self.set_header("Server", "SharQ")
         self.clear_header("Content-Type")
         self.set_header("Upgrade", "websocket")
         self.set_header("Connection", "Upgrade")

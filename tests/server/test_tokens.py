@@ -175,6 +175,35 @@ async def test_a_body_is_not_read_of_who_is_not_let_in(raw: Raw) -> None:
     assert (await raw.send(head)).error == (401, "unauthorized")
 
 
+async def test_what_a_connection_was_let_in_for_is_looked_at_anew_with_new_tokens(
+    raw: Raw, server: SharQServer, token_file: Path
+) -> None:
+    async with raw.connect() as connection:
+        for queue_type, status in (("sms", 404), ("sms", 404), ("default", 404)):
+            await connection.send(request(f"GET /dequeue/{queue_type}/", WORKER))
+            assert (await connection.answer()).status == status
+        await connection.send(request("POST /enqueue/sms/q/", ROOT, body=b"{}"))
+        assert (await connection.answer()).status == 400
+        for number in range(200):
+            await connection.send(request(f"GET /dequeue/t{number}/", ROOT))
+            assert (await connection.answer()).status == 404
+        await connection.send(request("GET /dequeue/sms/", WORKER))
+        assert (await connection.answer()).status == 404
+        write(token_file, "root")
+        server.reload()
+        await connection.send(request("GET /dequeue/sms/", WORKER))
+        assert (await connection.answer()).error == (401, "unauthorized")
+    async with raw.connect() as connection:
+        await connection.send(request("GET /dequeue/sms/", ROOT))
+        assert (await connection.answer()).status == 404
+        for other in ("Authorization: Bearer roo2", "authorization: bearer  roots"):
+            async with raw.connect() as another:
+                await another.send(request("GET /dequeue/sms/", ROOT))
+                assert (await another.answer()).status == 404
+                await another.send(request("GET /dequeue/sms/", other))
+                assert (await another.answer()).error == (401, "unauthorized")
+
+
 async def test_tokens_are_exchanged_while_the_server_runs(
     rest: Rest, server: SharQServer, token_file: Path
 ) -> None:

@@ -116,6 +116,7 @@ cdef class Reader:
     cdef bint _connection
     cdef bint _deaf
     cdef bytes _authorization
+    cdef char _last
     cdef Py_ssize_t _hosts
     cdef Py_ssize_t _head_bytes
     cdef Py_ssize_t _unclaimed
@@ -159,10 +160,15 @@ cdef class Reader:
 
     def feed(self, bytes data not None):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef bint in_line = self.stage == _IN_HEAD and self.target is not None
         if self.stage == _WAITING:
             self._unclaimed = 0
-            if has_two_spaces(PyBytes_AS_STRING(data), size):
+            self._last = 0
+        if self.stage == _WAITING or (self.stage == _IN_HEAD and self.target is None and size):
+            if (PyBytes_AS_STRING(data)[0] == 32 if self._last == 32
+                    else has_two_spaces(PyBytes_AS_STRING(data), size)):
                 raise HttpParserError("two spaces before the target")
+            self._last = PyBytes_AS_STRING(data)[size - 1] if size else 0
         self._unclaimed += size
         self._without_body += size
         self._parser.feed_data(data)
@@ -172,7 +178,7 @@ cdef class Reader:
             if self._unclaimed > _MAX_HEAD_BYTES:
                 self.on_large_head()
             elif (self._parser.get_http_version() in ("0.0", "0.9")
-                    and b"\n" in data.lstrip(b"\r\n")):
+                    and b"\n" in (data if in_line else data.lstrip(b"\r\n"))):
                 raise HttpParserError("HTTP/0.9")
         elif self._length < 0 and self._without_body > _MAX_HEAD_BYTES:
             raise HttpParserError("what is around a chunk is too large")

@@ -44,6 +44,20 @@ verb_cover() { # run the tests and show the lines of Python that none reaches
     .venv/bin/coverage report
 }
 
+verb_fuzz() { # try inputs without end: --minutes N --seed S --target NAME --guided --asan
+    prepare dev
+    export PYTHONPATH="$root"
+    arguments=()
+    for argument; do
+        case $argument in
+            --asan) with_sanitizers ;;
+            --guided) with_atheris && arguments+=("$argument") ;;
+            *) arguments+=("$argument") ;;
+        esac
+    done
+    exec .venv/bin/python -P -m tests.fuzz ${arguments[@]+"${arguments[@]}"}
+}
+
 verb_lint() { # check format, style, types, the extension's stub and its warnings
     prepare dev
     export PATH="$root/.venv/bin:$PATH"
@@ -227,6 +241,36 @@ check_compiler() {
         fail "$compiler cannot compile for $python: ${complaint%%$'\n'*} ($hint)"
     fi
     [ "$compiler" = "$own" ] || export CC="$compiler"
+}
+
+# Atheris has wheels for some Pythons on Linux alone, so that it is no requirement of the tools.
+with_atheris() {
+    export PYTHONPATH="$root/build/atheris:$PYTHONPATH"
+    [ -d build/atheris/atheris ] ||
+        logged .venv/bin/python -m pip install --no-input --target build/atheris 'atheris>=3,<4' ||
+        fail "Atheris could not be installed; the whole log is in build/log."
+}
+
+# Has Python take the extensions from copies of the sources in build/asan, compiled with
+# AddressSanitizer and UndefinedBehaviorSanitizer. What is there otherwise is not touched.
+with_sanitizers() {
+    [ "$(uname)" = Linux ] || fail "The sanitizers are for Linux here."
+    say "Compiling the extensions with the sanitizers…"
+    mkdir -p build/asan
+    cp -ru sharq server setup.py pyproject.toml README.md LICENSE build/asan/
+    rm -f build/asan/sharq/*.so build/asan/server/*.so
+    (
+        cd build/asan
+        export CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g -O1"
+        export LDFLAGS="-fsanitize=address,undefined"
+        "$root/.venv/bin/python" setup.py -q build_ext --inplace >"$root/build/log" 2>&1
+    ) || fail "They could not be compiled; the whole log is in build/log."
+    ln -sfn server build/asan/sharq_server
+    export PYTHONPATH="$root/build/asan:$PYTHONPATH" PYTHONMALLOC=malloc
+    # Python itself frees little at its end; that is no leak of the extensions'.
+    export ASAN_OPTIONS="detect_leaks=0:abort_on_error=1" UBSAN_OPTIONS="print_stacktrace=1"
+    LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so):$(${CC:-cc} -print-file-name=libubsan.so)"
+    export LD_PRELOAD
 }
 
 # Tags the wheel by the systems that it runs on, strips its extensions, and puts it into dist/.

@@ -1,0 +1,120 @@
+"""`./build.sh fuzz`: every target for its share of the time, with inputs that were not tried yet.
+
+A failure is shown with the input, made small, and with the seed of its round; the others go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from hypothesis import HealthCheck, given, seed, settings
+
+from sharq import _fastpath
+from sharq.config import LANE, TORNADO
+from tests.fuzz import codec, contract, frames, lane
+from tests.fuzz.targets import Target
+from tests.server.both import Pair
+from tests.support.stores import PrivateStore
+
+_A_ROUND = 200
+
+PURE = [*codec.TARGETS, *frames.TARGETS, *lane.TARGETS]
+WITH_SERVERS = ("lane", *(f"rest-{way}" for way in (LANE, TORNADO)))
+
+
+@contextmanager
+def _with_servers(names: list[str]) -> Iterator[list[Target]]:
+    """The targets of these names that need a store and servers."""
+    with ExitStack() as stack:
+        targets = []
+        if set(names) & set(WITH_SERVERS):
+            store = stack.enter_context(PrivateStore(tcp=True))
+            if "lane" in names:
+                targets.append(stack.enter_context(lane.lanes(store, "lane")))
+            pair = stack.enter_context(Pair(store, "rest"))
+            for way, port in pair.ports.items():
+                if f"rest-{way}" in names:
+                    api = contract.Api(port)
+                    stack.callback(api.close)
+                    targets.append(Target(f"rest-{way}", api.cases(), api.check))
+        yield targets
+
+
+def _fuzz(target: Target, seconds: float, chance: random.Random) -> tuple[int, bool]:
+    """Try inputs for a time: how many there were, and whether all is well."""
+    count = 0
+    end = time.monotonic() + seconds
+
+    def check(data: Any) -> None:
+        nonlocal count
+        count += 1
+        target.check(data)
+
+    while time.monotonic() < end:
+        round_seed = chance.getrandbits(64)
+        run = settings(
+            max_examples=_A_ROUND,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )(seed(round_seed)(given(target.inputs)(check)))
+        try:
+            run()
+        except Exception:
+            traceback.print_exc()
+            print(f"{target.name}: broken, in the round of seed {round_seed}", file=sys.stderr)
+            return count, False
+    return count, True
+
+
+def _guided(target: Target, seconds: float) -> None:
+    """Let Atheris look for inputs that reach new code. Ends the process."""
+    import atheris  # ./build.sh installs it for this alone
+
+    run = settings(database=None, deadline=None)(given(target.inputs)(target.check))
+    options = [f"-max_total_time={round(seconds)}", "-print_final_stats=1", "-rss_limit_mb=4096"]
+    atheris.instrument_all()
+    atheris.Setup([sys.argv[0], *options], run.hypothesis.fuzz_one_input)
+    atheris.Fuzz()
+
+
+def main() -> int:
+    names = [*(target.name for target in PURE), *WITH_SERVERS]
+    parser = argparse.ArgumentParser(prog="./build.sh fuzz", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0, help="for all targets together")
+    parser.add_argument("--seed", type=int, default=None, help="of the inputs; by chance if absent")
+    parser.add_argument(
+        "--target", choices=names, action="append", help="this one alone; may be repeated"
+    )
+    parser.add_argument(
+        "--guided", action="store_true", help="one target, its inputs chosen by Atheris"
+    )
+    options = parser.parse_args()
+    chosen = options.target or names
+    seconds = options.minutes * 60 / len(chosen)
+    if options.guided:
+        (target,) = (target for target in PURE if target.name in chosen)
+        _guided(target, seconds)
+    start = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
+    print(f"seed {start}, {seconds:.0f} s for each of {len(chosen)} targets, {_fastpath.__file__}")
+    chance = random.Random(start)
+    well = True
+    with _with_servers(chosen) as served:
+        for target in [*PURE, *served]:
+            if target.name in chosen:
+                count, fine = _fuzz(target, seconds, chance)
+                print(f"{target.name:14} {count:9} inputs  {'well' if fine else 'BROKEN'}")
+                sys.stdout.flush()
+                well &= fine
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""The lane: the same bytes mean the same, however they are cut into pieces on their way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import zip_longest
+from typing import Any
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
+from hypothesis import strategies as st
+
+from sharq.config import LANE, Settings
+from sharq_server import SharQServer
+from sharq_server._lane import Reader
+from sharq_server.lane import LaneListener
+from sharq_server.lane_connection import LaneConnection
+from sharq_server.loops import loop_factory
+from tests.fuzz.http_streams import STREAMS, Answer, parse
+from tests.fuzz.targets import SIZES, Target, cut
+from tests.support.stores import PrivateStore
+
+# ---- the reader alone ----
+
+
+class _Told(Reader):
+    """Notes what it is told; pieces of a body that follow one another are one."""
+
+    def __init__(self) -> None:
+        self.body_limit = 1000
+        self.told: list[Any] = []
+
+    def on_enqueue(self, *arguments: Any) -> None:
+        self.told.append(("enqueue", *arguments))
+
+    def on_dequeue(self, *arguments: Any) -> None:
+        self.told.append(("dequeue", *arguments))
+
+    def on_finish(self, *arguments: Any) -> None:
+        self.told.append(("finish", *arguments))
+
+    def on_head(self) -> None:
+        head = (self.method, self.target, self.version, self.keeps_alive)
+        self.told.append(("head", *head, tuple(self.headers)))
+
+    def on_chunk(self, chunk: bytes) -> None:
+        if self.told[-1][0] == "chunk":
+            chunk = self.told.pop()[1] + chunk
+        self.told.append(("chunk", chunk))
+
+    def on_end(self) -> None:
+        self.told.append(("end",))
+
+    def on_large_target(self) -> None:
+        self.ignore()
+        self.told.append(("large target",))
+
+    def on_large_head(self) -> None:
+        self.ignore()
+        self.told.append(("large head",))
+
+
+def _told(pieces: list[bytes]) -> list[Any]:
+    reader = _Told()
+    for piece in pieces:
+        try:
+            reader.feed(piece)
+        except HttpParserUpgrade:
+            return [*reader.told, ("upgrade", reader.method, reader.target)]
+        except HttpParserCallbackError as error:
+            if not isinstance(error.__context__, HttpParserError):
+                # Not what a callback finds wrong, but a bug of its own.
+                raise
+            return [*reader.told, ("malformed",)]
+        except HttpParserError:
+            return [*reader.told, ("malformed",)]
+    return reader.told
+
+
+def _without_pieces(told: list[Any]) -> list[Any]:
+    """What is certain: of a body that is then refused, more or less may have been told."""
+    if told and told[-1] == ("malformed",):
+        told = told[:-1]
+        while told and told[-1][0] in ("chunk", "head"):
+            told = told[:-1]
+        told.append(("malformed",))
+    return told
+
+
+def check_reader(parts: tuple[bytes, list[int]]) -> None:
+    data, sizes = parts
+    whole, pieces = _told([data]), _told(cut(data, sizes))
+    assert _without_pieces(pieces) == _without_pieces(whole)
+
+
+# ---- connections of a server ----
+
+_SECONDS = 30.0
+
+
+class _Connection(LaneConnection):
+    taken = 0
+    _taking = False
+
+    def data_received(self, data: bytes) -> None:
+        # What is read anew with a change comes in here once more.
+        if self._taking:
+            super().data_received(data)
+            return
+        self.taken += len(data)
+        self._taking = True
+        super().data_received(data)
+        self._taking = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing will happen before more comes in."""
+        waits_for_body = self._receiving is not None and self._receiving is self._current
+        return self.gone or self._ended or not self.busy or waits_for_body
+
+    @property
+    def holds(self) -> bool:
+        return self._holding
+
+
+def _may_be_odd_method(one: Answer | None, other: Answer | None) -> bool:
+    """Whether a method that nobody knows may have been told from bytes without sense once only.
+
+    That takes a method that is the first thing of its piece, and whole. Such a request is answered
+    when its body has come, and bytes without sense are at once.
+    """
+    bad, told = sorted((one, other), key=lambda each: each is None or each.body != b"bad_request")
+    return (bad is not None and bad.body == b"bad_request") and (
+        told is None
+        or any(status in told.head for status in (" 405 ", " 415 ", " 417 "))
+        or b"no such route" in told.body
+    )
+
+
+class Lanes:
+    """Two servers in this thread, with keys of their own, each with the lane alone."""
+
+    def __init__(self, store: PrivateStore, prefix: str) -> None:
+        self._runner = asyncio.Runner(loop_factory=loop_factory())
+        self._servers = [
+            SharQServer(
+                Settings.from_mapping(
+                    {
+                        "redis": {
+                            "conn_type": "unix_sock",
+                            "unix_socket_path": store.socket_path,
+                            "key_prefix": f"{prefix}-{name}",
+                        },
+                        "sharq-server": {"http": LANE},
+                        "sharq": {
+                            "enable_requeue_script": False,
+                            "job_expire_interval": 3_600_000,
+                        },
+                    }
+                )
+            )
+            for name in ("whole", "cut")
+        ]
+        for server in self._servers:
+            self._runner.run(server.start())
+            self._runner.run(server.sq.ping())
+        self._listeners = [LaneListener(server.app) for server in self._servers]
+
+    def close(self) -> None:
+        for server in self._servers:
+            self._runner.run(server.stop())
+        self._runner.close()
+
+    def check(self, parts: tuple[bytes, list[int]]) -> None:
+        data, sizes = parts
+        whole = self._runner.run(self._answers(0, [data]))
+        pieces = self._runner.run(self._answers(1, cut(data, sizes)))
+        for at, (one, other) in enumerate(zip_longest(whole, pieces)):
+            if one != other and _may_be_odd_method(one, other):
+                whole, pieces = whole[:at], pieces[:at]
+                break
+        assert pieces == whole
+        assert not any(answer.head.startswith("HTTP/1.1 5") for answer in whole)
+
+    async def _answers(self, which: int, pieces: list[bytes]) -> list[Answer]:
+        """What comes back for the pieces, each of which is read before the next one is sent."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _SECONDS
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        app, listener = self._servers[which].app, self._listeners[which]
+        transport, connection = await loop.connect_accepted_socket(
+            lambda: _Connection(app, listener), theirs
+        )
+        sent = 0
+        with ours:
+            for piece in pieces:
+                if connection.gone:
+                    break
+                await loop.sock_sendall(ours, piece)
+                sent += len(piece)
+                while connection.taken < sent and not (connection.gone or connection.holds):
+                    await asyncio.sleep(0)
+            while not (connection.waits and (connection.taken == sent or connection.gone)):
+                assert loop.time() < give_up, (
+                    f"{connection.taken} of {sent} bytes: {vars(connection)}"
+                )
+                await asyncio.sleep(0)
+            # What was written last leaves at the end of the loop's turn.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            received = b""
+            while True:
+                try:
+                    chunk = ours.recv(1 << 20)
+                except BlockingIOError:
+                    break
+                if not chunk:
+                    break
+                received += chunk
+        transport.abort()
+        while not connection.gone:
+            await asyncio.sleep(0)
+        return list(parse(received))
+
+
+@contextmanager
+def lanes(store: PrivateStore, prefix: str) -> Iterator[Target]:
+    """The target that needs servers."""
+    servers = Lanes(store, prefix)
+    try:
+        yield Target("lane", st.tuples(STREAMS, SIZES), servers.check, examples=100)
+    finally:
+        servers.close()
+
+
+TARGETS = [
+    Target("reader", st.tuples(STREAMS | st.binary(max_size=100), SIZES), check_reader),
+]

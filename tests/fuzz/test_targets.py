@@ -1,0 +1,41 @@
+"""A little of the fuzzing, the same inputs each time; `./build.sh fuzz` goes on for longer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.fuzz import codec, frames, lane
+from tests.fuzz.targets import Target
+from tests.support.stores import PrivateStore
+
+TARGETS = [*codec.TARGETS, *frames.TARGETS, *lane.TARGETS]
+
+
+def run(target: Target) -> None:
+    """Check the target with the inputs of an ordinary run."""
+
+    @settings(
+        max_examples=target.examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(target.inputs)
+    def check(data: Any) -> None:
+        target.check(data)
+
+    check()
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_a_target(target: Target) -> None:
+    run(target)
+
+
+def test_connections_of_the_lane(store: PrivateStore) -> None:
+    with lane.lanes(store, "fuzz") as target:
+        run(target)

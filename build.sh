@@ -82,6 +82,11 @@ verb_format() { # rewrite the sources in the project's format
     .venv/bin/ruff format .
 }
 
+verb_faults() { # prove by fault: --minutes N --seed S; a store, servers, workers under kill -9
+    prepare dev
+    exec .venv/bin/python -P -m tests.faults "$@"
+}
+
 verb_bench() { # run the benchmarks; arguments go to bench/
     prepare dev
     exec .venv/bin/python -m bench "$@"

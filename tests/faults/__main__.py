@@ -12,6 +12,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from tests.faults import verdict
+from tests.faults.checker import check
 from tests.faults.director import Director, Outcome
 
 
@@ -27,10 +29,17 @@ def main() -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("Broken off.", file=sys.stderr)
         return 130
-    _print(outcome)
-    if not given.keep:
-        shutil.rmtree(folder)
-    return 0
+    print("Checking…", file=sys.stderr)
+    report = check(folder)
+    for line in verdict.lines(outcome, report):
+        print(line)
+    if verdict.holds(report):
+        if not given.keep:
+            shutil.rmtree(folder)
+        return 0
+    verdict.write(folder, report)
+    print(f"More is in {folder / verdict.VIOLATIONS}; --seed {seed} replays the faults.")
+    return 1
 
 
 async def _until_signal(director: Director) -> Outcome:
@@ -41,18 +50,6 @@ async def _until_signal(director: Director) -> Outcome:
     with suppress(NotImplementedError):
         loop.add_signal_handler(signal.SIGTERM, task.cancel)
     return await director.run()
-
-
-def _print(outcome: Outcome) -> None:
-    for kind, count in sorted(outcome.faults.items()):
-        print(f"  {kind:32} {count:6}")
-    for kind, count in sorted(outcome.skipped.items()):
-        print(f"  {kind:32} skipped {count} times: not root, or no tmpfs can be mounted")
-    if outcome.recoveries:
-        slowest = max(outcome.recoveries)
-        print(
-            f"  {len(outcome.recoveries)} times back after the store's return, {slowest:.2f} s at most"
-        )
 
 
 def _parser() -> argparse.ArgumentParser:

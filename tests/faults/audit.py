@@ -35,7 +35,7 @@ from sharq.scripts import Scripts
 OFFSET_KEY = "{clock}offset"
 """Holds what is added to the store's clock, in µs; it need not exist."""
 
-LATE_EXPIRY_MS = 60_000
+LATE_EXPIRY_MS = 15_000
 """How much later keys expire than they would: the clock may be moved back so far."""
 
 # A clock that can be moved. Keys live by the store's own clock, and must not end too early by ours.

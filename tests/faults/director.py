@@ -38,12 +38,27 @@ _SETTLE_TIMEOUT: Final = 15.0
 
 @dataclass
 class Outcome:
-    """What a run has done: jobs, faults by kind, seconds from the store's return to a server's."""
+    """What a run has done.
+
+    `faults` and `skipped` count them by kind, `recoveries` are the seconds from the store's return
+    to a server's, `memory` is what the store used at the start and at the end, in bytes.
+    """
 
     jobs: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
+    memory: tuple[int, int] = (0, 0)
+
+    @property
+    def kills(self) -> int:
+        """How many processes were killed."""
+        return sum(count for kind, count in self.faults.items() if is_kill(kind))
+
+    @property
+    def others(self) -> int:
+        """How many other faults there were."""
+        return self.faults.total() - self.kills
 
 
 class Director:
@@ -83,6 +98,7 @@ class Director:
             faults.is_disturbed,
         )
         await asyncio.sleep(_WARM_UP)
+        memory_at_start = await stand.store.memory()
         following = asyncio.create_task(
             faults.follow(schedule(self._seed, self._minutes), time.monotonic())
         )
@@ -109,7 +125,13 @@ class Director:
         }
         _write(self._folder / "final.json", final)
         _write(self._folder / "drained.json", drained)
-        return Outcome(audit.enqueued, faults.done, faults.skipped, self._recovery.times)
+        return Outcome(
+            audit.enqueued,
+            faults.done,
+            faults.skipped,
+            self._recovery.times,
+            (memory_at_start, drained["memory"]),
+        )
 
     async def _watch(
         self, stand: Stand, faults: Faults, following: asyncio.Task[None], audit: Auditing

@@ -84,7 +84,7 @@ verb_format() { # rewrite the sources in the project's format
 
 verb_faults() { # prove by fault: --minutes N --seed S; a store, servers, workers under kill -9
     prepare dev
-    exec .venv/bin/python -P -m tests.faults "$@"
+    exec .venv/bin/python -m tests.faults "$@"
 }
 
 verb_bench() { # run the benchmarks; arguments go to bench/

@@ -51,6 +51,7 @@ class Faults:
             "stall the store's connections": self._stall,
             "stall a server's connections": self._stall,
             "flush the scripts": self._flush_scripts,
+            "stop the store": self._stop_store,
             "restart the store": self._restart_store,
             "fill the disk": self._fill_disk,
             "limit the memory": self._limit_memory,
@@ -172,6 +173,12 @@ class Faults:
     async def _kill_store(self, fault: Fault) -> None:
         async with self._store_disturbed():
             self._stand.store.kill(hold=fault.chance**2)
+
+    async def _stop_store(self, fault: Fault) -> None:
+        async with self._store_disturbed():
+            self._stand.store.pause()
+            await asyncio.sleep(fault.seconds)
+            self._stand.store.resume()
 
     async def _restart_store(self, fault: Fault) -> None:
         async with self._store_disturbed():

@@ -11,6 +11,8 @@ from tests.faults.tenants import PROBE
 
 _WEIGHTS: Final = {"bulk": 3, "paced": 4, "limited": 4, "bounded": 3, "reused": 3, PROBE: 1}
 _LONGEST_LEASE: Final = 3.0
+_IMPATIENT: Final = 0.05
+"""Part of the long polls whose client goes away."""
 
 
 def number_of(lease: str) -> int:
@@ -62,9 +64,12 @@ class Poller:
     async def _dequeue(self, path: str, fields: dict[str, Any], wait: float) -> list[Job] | None:
         """One dequeue, recorded; None where it is not known what it took."""
         operation = self._caller.log.invoke("dequeue", **fields)
-        method = self._caller.rng.choice(("GET", "POST"))
+        rng = self._caller.rng
+        method, timeout = rng.choice(("GET", "POST")), 4.0 + wait
+        if wait and rng.random() < _IMPATIENT:
+            timeout = wait / 2
         try:
-            answer = await self._caller.call(method, path, timeout=4.0 + wait)
+            answer = await self._caller.call(method, path, timeout=timeout)
         except NotSent:
             operation.fail("not_sent")
             return []
@@ -84,8 +89,10 @@ class Poller:
 
     async def _deal_with(self, queue_type: str, job: Job) -> None:
         chance = 0.0 if self._run.well_behaved else self._caller.rng.random()
-        if chance < 0.80:
+        if chance < 0.78:
             await self._end("finish", queue_type, job)
+        elif chance < 0.80:
+            await self._end("finish", queue_type, job, lease=False)
         elif chance < 0.87:
             await self._release(queue_type, job)
         elif chance < 0.90:
@@ -112,19 +119,21 @@ class Poller:
         delay, counted = rng.choice((0, 0, 100, 1000)), rng.random() < 0.7
         await self._end("release", queue_type, job, delay=delay, count_requeue=counted)
 
-    async def _end(self, op: str, queue_type: str, job: Job, **more: Any) -> None:
+    async def _end(
+        self, op: str, queue_type: str, job: Job, *, lease: bool = True, **more: Any
+    ) -> None:
         """Finish, release or extend; again where the outcome is unknown and that is safe."""
         fields = {
             "type": queue_type,
             "queue": job.queue_id,
             "job": job.job_id,
-            "n": number_of(job.lease),
+            "n": number_of(job.lease) if lease else 0,
             **more,
         }
+        token = {"lease": job.lease} if lease else {}
         path = f"/{op}/{queue_type}/{job.queue_id}/{job.job_id}/"
         for _ in range(1 if op == "release" else 5):
-            content = {"lease": job.lease, **more}
-            answer = await self._caller.operate(op, fields, "POST", path, content)
+            answer = await self._caller.operate(op, fields, "POST", path, token | more)
             if answer is not None and answer.status < 500:
                 return
 

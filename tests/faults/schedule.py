@@ -26,6 +26,7 @@ OTHERS: Final = (
     "stall the store's connections",
     "stall a server's connections",
     "flush the scripts",
+    "stop the store",
     "restart the store",
     "fill the disk",
     "limit the memory",
@@ -38,6 +39,7 @@ _KILL_WEIGHTS: Final = (3, 3, 4, 3)
 _SECONDS: Final = {
     "stop server": (2.5, 5.0),
     "stop worker": (2.5, 6.0),
+    "stop the store": (0.5, 3.5),
     "lose replies of the store": (0.2, 1.5),
     "lose replies of a server": (0.2, 1.5),
     "stall the store's connections": (0.5, 4.0),

@@ -98,6 +98,16 @@ class Store:
         """End it in good order; it comes back after `hold` seconds."""
         self._goes(hold, signal.SIGTERM)
 
+    def pause(self) -> None:
+        """Let it hang: it keeps its connections and does not answer."""
+        self.process.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.signal(signal.SIGCONT)
+        if self.up.is_set():
+            self._on_return()
+
     def fill_disk(self) -> None:
         """Leave no room on its disk."""
         with suppress(OSError), self._ballast.open("wb", buffering=0) as ballast:

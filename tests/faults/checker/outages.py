@@ -12,7 +12,10 @@ from tests.faults.history import Event
 RECOVERY_MS: Final = 5_000
 """Within so many ms of the store's return, service is back."""
 
-_OF_ALL: Final = ("kill store", "restart the store", "fill the disk", "restart all servers")
+_OF_ALL: Final = (
+    *("kill store", "stop the store", "restart the store", "fill the disk"),
+    "restart all servers",
+)
 _START_MS: Final = 3_000
 """What a server takes to work again, at most, where another one is there to do its part."""
 

@@ -19,6 +19,7 @@ from sharq.results import DEAD, DUPLICATE, QUEUED, SUCCESS, NewJob
 from sharq.scripts import Scripts
 from tests.faults.audit import OFFSET_KEY, Drain
 from tests.faults.history import Recorder
+from tests.support.direct import DirectStore
 from tests.support.faces import settings_for
 from tests.support.stores import PrivateStore
 
@@ -37,12 +38,13 @@ class Scenario:
             finished_retention=RETENTION,
             interval_retention=RETENTION,
         )
-        self._store = store
+        self._store = DirectStore(store.socket_path)
         self._folder = folder
         self._sharq = SharQ(settings, scripts=scripts)
         self._recorder = Recorder(folder, "client")
         self._log = self._recorder.client("client")
         self._offset_us = 0
+        self._made = 0
 
     def run(self) -> None:
         """Live it, and leave all files that the checker wants."""
@@ -52,12 +54,19 @@ class Scenario:
             self._drain_queues()
             self._write("drained.json", snapshot(self._store))
             self._write("settings.json", {"interval_retention": RETENTION})
-            drain = Drain(self._folder / "audit.jsonl")
-            asyncio.run(drain.drain(self._command, PREFIX))
-            drain.close()
+            self._drain_audit()
         finally:
-            self._sharq.close()
-            self._recorder.close()
+            self._close()
+
+    def take_twice(self) -> None:
+        """Take a job, and ask for another one."""
+        try:
+            self._put(*self._jobs("q", 2, 0))
+            self._take(1)
+            self._take(1)
+            self._drain_audit()
+        finally:
+            self._close()
 
     # What happens
 
@@ -90,7 +99,9 @@ class Scenario:
             for job in self._take(1):
                 self._finish(job)
             self._advance(60)
-        self._finish_many(taken)
+        self._finish_many(taken[1:])
+        self._put(NewJob("u", "other", "j", b"1", 0, -1))
+        self._finish_many([taken[0], *self._take(1, "u")])
 
     def _run_out(self) -> None:
         self._put(*self._jobs("limited", 3, 0, limit=1), *self._jobs("b", 4, 10))
@@ -158,11 +169,13 @@ class Scenario:
     def _drain_queues(self) -> None:
         """Take and finish all that is there."""
         self._advance(LEASE + 1)
-        for _ in range(8):
+        empty = 0
+        while empty < 2:
             self._sweep()
-            for queue_type in ("t", "u"):
-                self._finish(*self._take(20, queue_type))
+            jobs = [*self._take(20), *self._take(20, "u")]
+            self._finish(*jobs)
             self._advance(500)
+            empty = 0 if jobs else empty + 1
 
     # How it is done, and put on record
 
@@ -170,7 +183,6 @@ class Scenario:
         self, queue: str, count: int, interval: int, *, limit: int = -1, name: str = "",
         bound: int | None = None,
     ) -> list[NewJob]:  # fmt: skip
-        self._made = getattr(self, "_made", 0)
         jobs = []
         for _ in range(count):
             self._made += 1
@@ -228,9 +240,6 @@ class Scenario:
             )
 
     def _finish_many(self, jobs: Sequence[Job]) -> None:
-        other = NewJob("u", "other", "j", b"1", 0, -1)
-        self._put(other)
-        jobs = [*jobs, *self._take(1, "u")]
         numbers = [self._log.invoke("finish", **_named(job)) for job in jobs]
         outcomes = self._sharq.finish_many([job.lease for job in jobs])
         for i, outcome in zip(numbers, outcomes, strict=True):
@@ -275,7 +284,17 @@ class Scenario:
 
     def _advance(self, ms: int) -> None:
         self._offset_us += ms * 1000
-        self._store.client.set(OFFSET_KEY, self._offset_us)
+        self._store.command("SET", OFFSET_KEY, self._offset_us)
+
+    def _drain_audit(self) -> None:
+        drain = Drain(self._folder / "audit.jsonl")
+        asyncio.run(drain.drain(self._command, PREFIX))
+        drain.close()
+
+    def _close(self) -> None:
+        self._store.close()
+        self._sharq.close()
+        self._recorder.close()
 
     async def _command(self, *words: str | bytes | int) -> Any:
         return self._store.command(*words)
@@ -284,35 +303,34 @@ class Scenario:
         (self._folder / name).write_bytes(msgspec.json.encode(what))
 
 
-def snapshot(store: PrivateStore) -> dict[str, Any]:
+def snapshot(store: DirectStore) -> dict[str, Any]:
     """The jobs, counters and keys of a small store."""
     keys, jobs = [], []
     counters: dict[str, Any] = defaultdict(lambda: defaultdict(_minute))
-    for key in sorted(store.client.keys()):
+    for key in sorted(store.command("KEYS", "*")):
         name, kind = key.decode(), store.command("TYPE", key)
-        kind = kind.decode() if isinstance(kind, bytes) else kind
-        keys.append({"key": name, "type": kind, "ttl": store.client.pttl(key)})
+        keys.append({"key": name, "type": kind.decode(), "ttl": store.command("PTTL", key)})
         tag, _, rest = name.partition("}:")
         queue_type, (word, _, queue) = tag.rpartition(":")[2], rest.partition(":")
         found: Iterable[tuple[str, str, str]] = ()
         if word == "held":
-            members = (member.decode().split("/") for member in store.client.hkeys(key))
+            members = (member.decode().split("/") for member in store.command("HKEYS", key))
             found = [(queue, job, "active") for queue, job in members]
         elif word == "j":
-            fields = (field.decode() for field in store.client.hkeys(key))
+            fields = (field.decode() for field in store.command("HKEYS", key))
             found = [(queue, field, "queued") for field in fields if field[0] != ":"]
         elif word == "q":
-            first = store.client.get(key).decode().partition(" ")[2].partition(" ")[0]
+            first = store.command("GET", key).decode().partition(" ")[2].partition(" ")[0]
             found = [(queue, first, "queued")] if first else ()
         elif word == "c":
-            _count(counters[queue_type], rest, store.client.hgetall(key))
+            _count(counters[queue_type], rest, store.command("HGETALL", key))
         jobs += [{"type": queue_type, "queue": q, "job": j, "state": s} for q, j, s in found]
     return {"jobs": jobs, "counters": counters, "keys": keys}
 
 
-def _count(minutes: Any, rest: str, counts: dict[bytes, bytes]) -> None:
+def _count(minutes: Any, rest: str, counts: list[bytes]) -> None:
     _, minute, *kind = rest.split(":")
-    for name, count in counts.items():
+    for name, count in zip(counts[::2], counts[1::2], strict=True):
         if kind:
             minutes[minute]["queues"][name.decode()][kind[0]] += int(count)
         else:

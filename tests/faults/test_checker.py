@@ -5,18 +5,27 @@ The defects are guards taken out of the product itself, which then lives through
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tornado.netutil import bind_sockets
 
-from sharq import SharQ
+from sharq import Settings, SharQ
+from sharq._fastpath import Batch
 from sharq.scripts import Scripts
-from tests.faults.audit import audited_scripts
+from sharq_server import SharQServer
+from sharq_server.credit import Credit
+from tests.faults.audit import Drain, audited_scripts
 from tests.faults.checker import check
-from tests.faults.checker.report import INVARIANTS, Report
+from tests.faults.checker.report import Report
+from tests.faults.history import Recorder
 from tests.faults.scenario import Scenario
+from tests.server.subscriber import Subscriber
+from tests.support.direct import DirectStore
 from tests.support.stores import PrivateStore
 
 
@@ -142,3 +151,112 @@ def test_a_defect_is_found(
 ) -> None:
     report = live_through(clean_store, tmp_path, Damaged(changes))
     assert invariant in report.violated
+
+
+def test_replies_that_are_swapped_are_found(
+    clean_store: PrivateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = SharQ._answers
+    monkeypatch.setattr(SharQ, "_answers", lambda self, calls: answers(self, calls)[::-1])
+    assert "I12" in live_through(clean_store, tmp_path, audited_scripts()).violated
+
+
+def test_a_job_that_is_given_to_two_is_found(
+    clean_store: PrivateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, given = SharQ.take, []
+
+    def take_again(self: SharQ, *arguments: Any) -> Batch:
+        given.append(take(self, *arguments))
+        return given[0]
+
+    monkeypatch.setattr(SharQ, "take", take_again)
+    scenario = Scenario(clean_store, tmp_path, audited_scripts())
+    scenario.take_twice()
+    assert check(tmp_path).violated == {"I13"}
+
+
+# ---- the push channel of a server ----
+
+CREDIT = 3
+
+
+async def push(store: PrivateStore, folder: Path) -> None:
+    """A subscriber with little credit takes and finishes what is more than that."""
+    redis = {
+        "conn_type": "unix_sock",
+        "unix_socket_path": store.socket_path,
+        "key_prefix": "library",
+    }
+    server = SharQServer(
+        Settings.from_mapping({"redis": redis, "sharq": {"enable_requeue_script": False}})
+    )
+    await server.start()
+    (socket,) = bind_sockets(0, "127.0.0.1")
+    listener = server.app.make_listener()
+    listener.add_sockets([socket])
+    recorder = Recorder(folder, "client")
+    log = recorder.client("ws#1")
+    try:
+        for at in range(12):
+            job = server.sq.new_job(b"1", 0, f"j{at}", "q", "t")
+            i = log.invoke("enqueue", type="t", queue="q", job=job.job_id, payload=1)
+            await server.sq.submit(job)
+            log.ok(i, "enqueue")
+        async with await Subscriber.connect(socket.getsockname()[1]) as subscriber:
+            log.note("subscribe", type="t", credit=CREDIT)
+            await subscriber.subscribe("t", CREDIT)
+            done = 0
+            while done < 12:
+                jobs = (await subscriber.event("jobs"))["jobs"]
+                named = [told(job) for job in jobs]
+                for job in named:
+                    log.note("deliver", **job)
+                numbers = [log.invoke("finish", **job) for job in named]
+                assert await subscriber.finish(*jobs) == ["success"] * len(jobs)
+                for i in numbers:
+                    log.ok(i, "finish")
+                done += len(jobs)
+    finally:
+        recorder.close()
+        listener.stop()
+        await listener.close_all_connections()
+        await server.stop()
+    drain = Drain(folder / "audit.jsonl")
+    direct = DirectStore(store.socket_path)
+
+    async def command(*words: str | bytes | int) -> Any:
+        return direct.command(*words)
+
+    await drain.drain(command, "library")
+    drain.close()
+    direct.close()
+
+
+def told(job: dict[str, Any]) -> dict[str, Any]:
+    queue_type, queue, job_id, n = job["lease"].split("/")
+    names = {"type": queue_type, "queue": queue, "job": job_id, "n": n}
+    return names | {"payload": job["payload"], "left": job["requeues_remaining"]}
+
+
+@pytest.fixture
+def audited_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that are made have audited scripts."""
+    monkeypatch.setattr("sharq.aio.Scripts", audited_scripts)
+
+
+@pytest.mark.usefixtures("audited_server")
+def test_a_healthy_push_channel_violates_nothing(clean_store: PrivateStore, tmp_path: Path) -> None:
+    asyncio.run(push(clean_store, tmp_path))
+    report = check(tmp_path)
+    assert report.ok, list(report.lines())
+    assert report["I13"].checked > 12
+
+
+@pytest.mark.usefixtures("audited_server")
+def test_credit_that_is_exceeded_is_found(
+    clean_store: PrivateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Credit, "room", lambda _self, _queue_type: CREDIT + 1)
+    asyncio.run(push(clean_store, tmp_path))
+    assert check(tmp_path).violated == {"I13"}

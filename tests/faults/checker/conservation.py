@@ -132,8 +132,8 @@ class Conservation:
         tally = self._invented if possible else self._lost
         tally.expect(
             lives <= most,
-            f"{name} was put in {lives} times: {row.accepted} accepted, {row.duplicates} duplicates,"
-            f" {row.lost} without an answer, {row.refused} refused",
+            f"{name} was put in {lives} times: {row.accepted} accepted,"
+            f" {row.duplicates} duplicates, {row.lost} without an answer, {row.refused} refused",
         )
         self._lost.expect(
             lives > 0 or row.duplicates == 0, f"{name} was called a duplicate, and is nowhere"

@@ -25,6 +25,7 @@ _AT_ONCE: Final = 2.0
 """Seconds that workers have to end at once."""
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD)
 
 
 @dataclass(slots=True)
@@ -70,10 +71,7 @@ class Supervisor:
         self._woken, wake = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(wake, False)
-        former = {
-            number: signal.signal(number, _note)
-            for number in (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD)
-        }
+        former = {number: signal.signal(number, _note) for number in _SIGNALS}
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         try:
             while not self._stopping or any(worker.pid for worker in self._workers):
@@ -99,11 +97,15 @@ class Supervisor:
         sys.stdout.flush()
         sys.stderr.flush()
         worker.since = time.monotonic()
+        # A signal that reached a worker before it has handlers of its own would go by those of
+        # its parent: it would be noted, in the parent's pipe, and forgotten.
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         worker.pid = os.fork()
         if not worker.pid:
-            self._be_worker(index)
+            self._be_worker(index, former)
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
-    def _be_worker(self, index: int) -> None:
+    def _be_worker(self, index: int, mask: set[signal.Signals]) -> None:
         # Leaves by _exit: what the parent has to do at its end is not the worker's business.
         code = 1
         try:
@@ -113,6 +115,7 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             # Ctrl-C reaches the whole group; the parent passes it on as SIGTERM.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             code = self._work(index, self._lifeline)
         except BaseException:
             _log.exception("Worker %d failed", index)

@@ -26,6 +26,8 @@ from sharq_server.processes import Supervisor
 from sharq_server.serving import GRACE, Process
 from sharq_server.tls import Certificate
 
+_log = logging.getLogger(__name__)
+
 _PATIENCE: Final = GRACE + 10.0
 """Seconds after which a worker that does not stop is killed: requests, then the store's answers."""
 
@@ -100,7 +102,10 @@ def _supervise(
             # The worker's share in the parent's hold: where the parent was killed, the last
             # worker is the last user.
             if store is not None:
-                store.leave()
+                try:
+                    store.leave()
+                except EmbeddedStoreError as error:
+                    _log.warning("%s", error)
 
     supervisor = Supervisor(
         settings.server.workers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from functools import partial
+import threading
 from typing import Final
 
 from sharq import AsyncSharQ, EmbeddedStore
@@ -101,7 +101,12 @@ class SharQServer:
         loop = asyncio.get_running_loop()
         if self.config.redis.conn_type == EMBEDDED:
             store = self.config.redis
-            join = partial(EmbeddedStore.join, store.data_dir, appendfsync=store.appendfsync)
+
+            def join(given_up: threading.Event) -> EmbeddedStore:
+                return EmbeddedStore.join(
+                    store.data_dir, appendfsync=store.appendfsync, given_up=given_up
+                )
+
             self._keeper = StoreKeeper(join)
             await self._keeper.begin()
             self._keeping = loop.create_task(self._keeper.run())

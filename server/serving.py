@@ -63,7 +63,8 @@ class Process:
         server = self._server = SharQServer(self._settings, self._access_log)
         listener = server.app.make_listener()
         try:
-            await server.start(upkeep=self._upkeep)
+            if not await self._started(server):
+                return 0
             listener.add_sockets(self._sockets)
             await self._stop.wait()
             server.app.draining = True
@@ -77,6 +78,18 @@ class Process:
             if self._access_log is not None:
                 self._access_log.close()
         return 1 if self._stop_at_once.is_set() else 0
+
+    async def _started(self, server: SharQServer) -> bool:
+        """Start the server; False where it was told to stop before that was done."""
+        starting = asyncio.ensure_future(server.start(upkeep=self._upkeep))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+            return False
+        await starting
+        return True
 
     async def _drain(self, server: SharQServer) -> None:
         loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -58,16 +59,22 @@ class Sweep:
 class StoreKeeper:
     """Holds the embedded store, and starts it again when it has died.
 
-    `join` gives a hold on the running store, or on a new one; it blocks.
+    `join` gives a hold on the running store, or on a new one; it blocks, until the event that it
+    is given is set.
     """
 
-    def __init__(self, join: Callable[[], EmbeddedStore]) -> None:
+    def __init__(self, join: Callable[[threading.Event], EmbeddedStore]) -> None:
         self._join = join
         self._stopped = asyncio.Event()
+        self._given_up = threading.Event()
 
     async def begin(self) -> None:
         """Join the store. Raises `EmbeddedStoreError`."""
-        self._store = await asyncio.to_thread(self._join)
+        try:
+            self._store = await asyncio.to_thread(self._join, self._given_up)
+        except asyncio.CancelledError:
+            self._given_up.set()
+            raise
 
     async def run(self) -> None:
         """Watch the store from `begin` on until `stop`, then leave it."""
@@ -79,14 +86,17 @@ class StoreKeeper:
 
     def stop(self) -> None:
         """Let `run` end."""
+        self._given_up.set()
         self._stopped.set()
 
     async def _join_again(self) -> None:
         pause = _LOOK_EVERY
         while True:
             try:
-                store = await asyncio.to_thread(self._join)
+                store = await asyncio.to_thread(self._join, self._given_up)
             except EmbeddedStoreError as error:
+                if self._stopped.is_set():
+                    return
                 _log.error("The embedded store does not start: %s", error)
             else:
                 await self._leave()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
@@ -550,11 +551,13 @@ async def _failed(error: Exception) -> Any:
 
 
 async def _join(settings: Settings) -> EmbeddedStore | None:
-    joining = asyncio.create_task(asyncio.to_thread(join_store, settings))
+    given_up = threading.Event()
+    joining = asyncio.create_task(asyncio.to_thread(join_store, settings, given_up))
     try:
         return await asyncio.shield(joining)
     except asyncio.CancelledError:
-        # The thread goes on and joins the store, for nobody.
+        given_up.set()
+        # The thread may have joined the store just now, for nobody.
         joining.add_done_callback(_leave_unused)
         raise
 

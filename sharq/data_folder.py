@@ -23,6 +23,8 @@ USERS_LOCK: Final = "users.lock"
 STORE_LOCK: Final = "store.lock"
 SERVER_LOCK: Final = "server.lock"
 
+_LOOK_EVERY: Final = 0.002
+
 
 def open_folder(data_dir: str | Path) -> Path:
     """Make the folder where it is missing, check that it is ours, and close it to others."""
@@ -101,8 +103,8 @@ def lock(descriptor: int, kind: int) -> bool:
 
 
 @contextmanager
-def alone(folder: Path, timeout: float) -> Iterator[None]:
-    """Hold start.lock."""
+def alone(folder: Path, timeout: float, given_up: threading.Event | None = None) -> Iterator[None]:
+    """Hold start.lock, which is waited for `timeout` seconds, or until `given_up` is set."""
     if not folder.is_dir():
         # The folder has been removed: only those who are leaving it come here, and nobody joins.
         yield
@@ -115,7 +117,10 @@ def alone(folder: Path, timeout: float) -> Iterator[None]:
                     f"Another process has been starting or stopping the store of {folder}"
                     f" for more than {timeout:g} s."
                 )
-            time.sleep(0.002)
+            if given_up is None:
+                time.sleep(_LOOK_EVERY)
+            elif given_up.wait(_LOOK_EVERY):
+                raise EmbeddedStoreError(f"The wait for the store of {folder} was given up.")
         yield
 
 

@@ -19,6 +19,7 @@ import atexit
 import fcntl
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -52,6 +53,10 @@ from sharq.store_process import (
 
 _STOP_TIMEOUT: Final = 30.0
 
+# Nobody holds start.lock for longer than moments while there are users, unless it is stopped or
+# starved: no reason for others not to end.
+_LEAVE_TIMEOUT: Final = 2.0
+
 
 class EmbeddedStore:
     """A user's hold on the store of a data folder; made by `join`, given up by `leave`.
@@ -70,14 +75,20 @@ class EmbeddedStore:
 
     @classmethod
     def join(
-        cls, data_dir: str | Path, *, appendfsync: str = "always", timeout: float = 60.0
+        cls,
+        data_dir: str | Path,
+        *,
+        appendfsync: str = "always",
+        timeout: float = 60.0,
+        given_up: threading.Event | None = None,
     ) -> EmbeddedStore:
         """Join the store of `data_dir`, starting it where none runs. Blocks until it answers.
 
         The folder is made if it is missing. `appendfsync` is Valkey's: "always", "everysec" or
         "no"; a running store that is less strict is made as strict. `timeout` is in seconds and
-        starts anew with each sign of progress of a store that is loading its data. The hold is
-        left when the process exits, if not before.
+        starts anew with each sign of progress of a store that is loading its data. Another
+        thread ends the wait by setting `given_up`. The hold is left when the process exits, if
+        not before.
 
         Raises `EmbeddedStoreError` with the reason where there is no store to be had.
         """
@@ -86,9 +97,9 @@ class EmbeddedStore:
         binary = find_binary()
         folder = open_folder(data_dir)
         with explained(folder):
-            store = cls._enter(folder, timeout)
+            store = cls._enter(folder, timeout, given_up)
             try:
-                store._bring_up(binary, appendfsync, timeout)
+                store._bring_up(binary, appendfsync, timeout, given_up)
             except BaseException:
                 with suppress(EmbeddedStoreError):
                     store.leave()
@@ -99,7 +110,8 @@ class EmbeddedStore:
     def leave(self) -> None:
         """Give up the hold; the last user to do so stops the store and waits until it is gone.
 
-        Does nothing the second time. Raises `EmbeddedStoreError` if the store does not stop.
+        Does nothing the second time. Raises `EmbeddedStoreError` if the store does not stop, or
+        if another process that starts or stops it does not get on: the hold is given up even so.
         """
         try:
             users, store_lock = self._held.pop()
@@ -109,7 +121,7 @@ class EmbeddedStore:
         with explained(self.data_dir):
             try:
                 with (
-                    alone(self.data_dir, _STOP_TIMEOUT),
+                    alone(self.data_dir, _LEAVE_TIMEOUT),
                     # Forked children may share the lock of `users` itself.
                     reopened(users, self.data_dir / USERS_LOCK) as probe,
                 ):
@@ -141,8 +153,10 @@ class EmbeddedStore:
         self.leave()
 
     @classmethod
-    def _enter(cls, folder: Path, timeout: float) -> EmbeddedStore:
-        with alone(folder, timeout):
+    def _enter(
+        cls, folder: Path, timeout: float, given_up: threading.Event | None
+    ) -> EmbeddedStore:
+        with alone(folder, timeout, given_up):
             users = os.open(folder / USERS_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 # Waits for nobody: it is only ever locked exclusively by one who holds
@@ -154,13 +168,15 @@ class EmbeddedStore:
                 raise
         return cls(folder, users, store_lock)
 
-    def _bring_up(self, binary: Path, appendfsync: str, timeout: float) -> None:
+    def _bring_up(
+        self, binary: Path, appendfsync: str, timeout: float, given_up: threading.Event | None
+    ) -> None:
         while True:
-            with alone(self.data_dir, timeout):
+            with alone(self.data_dir, timeout, given_up):
                 launch = start_where_none_runs(self.data_dir, binary, appendfsync)
             if launch is not None:
                 self.pid = launch.pid
-            if self._wait_until_ready(appendfsync, timeout):
+            if self._wait_until_ready(appendfsync, timeout, given_up):
                 return
             # A store that was about to end when we came is replaced, one of our own is not.
             if launch is not None:
@@ -168,7 +184,9 @@ class EmbeddedStore:
                     f"The store of {self.data_dir} ended at its start.{launch.last_words()}"
                 )
 
-    def _wait_until_ready(self, appendfsync: str, timeout: float) -> bool:
+    def _wait_until_ready(
+        self, appendfsync: str, timeout: float, given_up: threading.Event | None
+    ) -> bool:
         """Wait until the store answers and is as strict as asked; False where it has died."""
         deadline = time.monotonic() + timeout
         pause = 0.002
@@ -197,6 +215,10 @@ class EmbeddedStore:
                     deadline = time.monotonic() + timeout
             if not self.alive():
                 return False
+            if given_up is not None and given_up.is_set():
+                raise EmbeddedStoreError(
+                    f"The wait for the store of {self.data_dir} was given up: {problem}."
+                )
             if time.monotonic() > deadline:
                 raise EmbeddedStoreError(
                     f"The store of {self.data_dir} was not ready within {timeout:g} s: {problem}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from typing import Any
 
 from sharq.call import Call
@@ -21,11 +22,15 @@ def load_settings(source: ConfigSource) -> Settings:
     return Settings.load(None if source is None else os.fspath(source), environ=os.environ)
 
 
-def join_store(settings: Settings) -> EmbeddedStore | None:
-    """Join the embedded store where it is configured; start it where nobody has."""
-    if settings.redis.conn_type != "embedded":
+def join_store(settings: Settings, given_up: threading.Event | None = None) -> EmbeddedStore | None:
+    """Join the embedded store where it is configured; start it where nobody has.
+
+    Another thread ends the wait for it by setting `given_up`.
+    """
+    store = settings.redis
+    if store.conn_type != "embedded":
         return None
-    return EmbeddedStore.join(settings.redis.data_dir, appendfsync=settings.redis.appendfsync)
+    return EmbeddedStore.join(store.data_dir, appendfsync=store.appendfsync, given_up=given_up)
 
 
 def at_socket(settings: StoreSettings, store: EmbeddedStore | None) -> StoreSettings:

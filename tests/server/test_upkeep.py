@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -154,12 +155,12 @@ class Joins:
         self.failing = 0
         self._folder = folder
 
-    def __call__(self) -> EmbeddedStore:
+    def __call__(self, given_up: threading.Event) -> EmbeddedStore:
         if self.failing:
             self.failing -= 1
             self.failures += 1
             raise EmbeddedStoreError("not yet")
-        self.made.append(EmbeddedStore.join(self._folder))
+        self.made.append(EmbeddedStore.join(self._folder, given_up=given_up))
         return self.made[-1]
 
     async def reach(self, holds: int) -> None:

@@ -15,8 +15,11 @@ JOB = {"job_id": "j", "interval": 0, "payload": 1}
 
 
 def two_workers(server: Server) -> list[int]:
+    """The processes of two workers, when both serve."""
     wait_for("two workers run", lambda: len(server.children()) == 2)
-    return server.children()
+    workers = server.children()
+    wait_for("both serve", lambda: all(f" {pid} INFO" in server.log for pid in workers))
+    return workers
 
 
 def test_there_are_as_many_workers_as_wanted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from tornado.iostream import IOStream
@@ -22,7 +23,7 @@ class PatientStream(IOStream):
         self._looking: object | None = None
         super().__init__(*arguments, **limits)
 
-    def write(self, data: bytes | memoryview) -> Any:
+    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
         written = super().write(data)
         if self._looking is None and self.patience is not None and self.writing():
             self._looks = 0

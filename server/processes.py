@@ -105,7 +105,7 @@ class Supervisor:
             self._be_worker(index, former)
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
-    def _be_worker(self, index: int, mask: set[signal.Signals]) -> None:
+    def _be_worker(self, index: int, mask: set[int | signal.Signals]) -> None:
         # Leaves by _exit: what the parent has to do at its end is not the worker's business.
         code = 1
         try:

@@ -12,8 +12,17 @@ from sharq_server.descriptors import EXHAUSTED, Room
 BACKLOG: Final = 1024
 """Connections that wait to be accepted, as far as the system allows."""
 
+_SEND_BUFFER: Final = 256 * 1024
 _AT_ONCE: Final = 128
 _PAUSE: Final = 0.1
+
+
+def bound_buffers(listening: socket.socket) -> None:
+    """Have the kernel keep a quarter of a MiB, about, for a client that does not read.
+
+    Connections have this from the socket that they are accepted on. By itself it would keep 4 MiB.
+    """
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
 
 class Acceptor:
@@ -35,6 +44,7 @@ class Acceptor:
         self._room = room
         self._take = take
         self._pausing: asyncio.TimerHandle | None = None
+        bound_buffers(listening)
         self._go_on()
 
     @property

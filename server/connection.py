@@ -13,7 +13,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from sharq import websocket_frames as ws
 from sharq.websocket_frames import WebSocketError
 from sharq_server.listener import HTTPStream
-from sharq_server.patience import PatientStream
+from sharq_server.patience import PatientStream, discard_unsent
 from sharq_server.session import Session
 
 _log = logging.getLogger(__name__)
@@ -138,7 +138,13 @@ class Connection:
     def close(self, code: int, reason: str) -> None:
         self._say_close(code, reason)
         # The client is to close, too; what it has sent before is still taken.
-        self._leaving = self._loop.call_later(_GOODBYE, self._stream.close)
+        self._leaving = self._loop.call_later(_GOODBYE, self._give_up)
+
+    def _give_up(self) -> None:
+        """Close without the client, which has had its time."""
+        if self._stream.writing():
+            discard_unsent(self._stream.socket)
+        self._stream.close()
 
     def abort(self) -> None:
         if isinstance(self._stream, HTTPStream):
@@ -190,7 +196,7 @@ class Connection:
         self._heard = False
         if self._silent_beats == _MOST_SILENT_BEATS:
             _log.info("A subscriber at %s is not heard of any more", self._peer)
-            self._stream.close()
+            self._give_up()
             return
         self._session.on_beat()
         self._put(ws.frame(ws.PING, b""))

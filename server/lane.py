@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tornado.ioloop import IOLoop
 
-from sharq_server.accepting import BACKLOG
+from sharq_server.accepting import BACKLOG, bound_buffers
 from sharq_server.descriptors import Room
 from sharq_server.lane_connection import LaneConnection
 from sharq_server.listener import BODY_SECONDS, IDLE_SECONDS
@@ -61,6 +61,8 @@ class LaneListener:
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on sockets that are bound, as soon as the event loop runs."""
         added = list(sockets)
+        for each in added:
+            bound_buffers(each)
         self._sockets += added
         IOLoop.current().add_callback(self._begin, added)
 

@@ -28,6 +28,7 @@ from sharq_server._lane import IN_BODY, WAITING, Reader
 from sharq_server.answers import answer, last_answer
 from sharq_server.conversation import Context, Conversation, Message
 from sharq_server.listener import LINGER_SECONDS, MOST_LINGERING, HTTPStream
+from sharq_server.patience import discard_unsent
 from sharq_server.replies import Reply
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._listener.connections.add(self)
         address = self._context().remote_ip
         if not self._listener.room.has(transport.get_extra_info("socket").fileno()):
-            self.refuse_now(framing.OVERLOADED)
+            self._transport.write(last_answer(framing.OVERLOADED))
+            self._ended = True
+            self._transport.close()
         elif self._app.connections.enter(address):
             self._counted_for = address
         else:
@@ -506,6 +509,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         if unsent != self._unsent:
             self._unsent, self._moved_at = unsent, now
         elif now - self._moved_at > idle:
+            discard_unsent(self._transport.get_extra_info("socket"))
             self.abort()
 
     def stop(self) -> None:

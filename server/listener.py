@@ -12,6 +12,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -250,7 +251,10 @@ class Listener(HTTPServer):
             "patience": self._patience,
         }
         tls = self.ssl_options if self._certificate is None else self._certificate.context
-        admitted = self._room.has(connection.fileno()) and self._admission.enter(address[0])
+        if not self._room.has(connection.fileno()):
+            _turn_away(connection, tells=tls is None)
+            return
+        admitted = self._admission.enter(address[0])
         if tls is None:
             stream = HTTPStream(connection, self._is_stopping, **limits)
             if not admitted:
@@ -275,6 +279,13 @@ class Listener(HTTPServer):
 
     def _is_stopping(self) -> bool:
         return self._stops
+
+
+def _turn_away(connection: socket.socket, *, tells: bool) -> None:
+    """Close a connection that there is no room for; `tells` where it can be told why."""
+    with connection, suppress(OSError):
+        if tells:
+            connection.send(last_answer(framing.OVERLOADED))
 
 
 def _is_http_1(line: bytes) -> bool:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import Any, Final
 
 from tornado.iostream import IOStream
 
 _LOOKS: Final = 4
+_DISCARD: Final = struct.pack("ii", 1, 0)
+
+
+def discard_unsent(connection: socket.socket) -> None:
+    """Have the kernel forget what it could not send when the connection is closed.
+
+    For a client that takes nothing it would keep that, and try again, for minutes.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
 
 
 class PatientStream(IOStream):
@@ -52,6 +63,7 @@ class PatientStream(IOStream):
             return
         self._looks = self._looks + 1 if self.taken == self._seen_taken else 0
         if self._looks == _LOOKS:
+            discard_unsent(self.socket)
             self.close()
         else:
             self._look_later()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,9 @@ def main() -> int:
     except descriptors.TooFew as error:
         print(f"soak: {error}", file=sys.stderr)
         return 2
+    # Whoever starts it in the background has it ignore the one, and may end it by the other.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     print(
         f"{plan.connections:,} connections and {plan.slow:,} slow ones for {plan.minutes:g} min, "
         f"{plan.rate:g} jobs a second, by the {plan.http}; {files:,} open files a process.",
@@ -64,7 +68,8 @@ def _tell(outcome: soak.Outcome) -> None:
         sample = figures[moment]
         print(
             f"  {moment:8} server {sample['server_kib'] / 1024:7.1f} MiB "
-            f"{sample['server_files']:7,} files   store {sample['store_kib'] / 1024:6.1f} MiB {sample['store_keys']:7,} keys"
+            f"{sample['server_files']:7,} files   "
+            f"store {sample['store_kib'] / 1024:6.1f} MiB {sample['store_keys']:7,} keys"
         )
     print()
     for each in outcome.verdicts:

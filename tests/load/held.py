@@ -19,7 +19,8 @@ _OPENING = 32
 
 _BETWEEN_REQUESTS = (20.0, 50.0)
 _WAITS = (20.0, 28.0)
-_BEFORE_RECONNECT = 1.0
+_AFTER_TROUBLE = 1.0
+_MOST_PATIENCE = 5
 
 Talk = Callable[[Peer], Awaitable[None]]
 
@@ -55,7 +56,7 @@ class Crowd:
                     await go_on(peer)
             except (OSError, EOFError, TimeoutError) as error:
                 self._ledger.troubles[f"{kind}: {type(error).__name__} {error}".strip()] += 1
-            await asyncio.sleep(_BEFORE_RECONNECT * (1 + random.random()))
+            await asyncio.sleep(_AFTER_TROUBLE * (1 + random.random()))
 
     def _talk(self, number: int) -> tuple[str, Talk, Talk]:
         round_, place = divmod(number, 20)
@@ -91,13 +92,19 @@ class Crowd:
 
     def _polling(self, queue_type: str) -> Talk:
         async def poll(peer: Peer) -> None:
+            troubles = 0
             while True:
                 wait = random.uniform(*_WAITS)
                 status, body = await peer.ask("GET", f"/dequeue/{queue_type}/?wait={wait:.3f}")
                 if status == 200:
                     await self._finish(peer, queue_type, json.loads(body))
-                elif status != 404:
-                    self._ledger.troubles[f"a long poll was answered {status}"] += 1
+                if status in (200, 404):
+                    troubles = 0
+                    continue
+                # As clients should: the more often it fails, the longer until the next attempt.
+                troubles = min(troubles + 1, _MOST_PATIENCE)
+                self._ledger.troubles[f"a long poll was answered {status}"] += 1
+                await asyncio.sleep(_AFTER_TROUBLE * 2**troubles * random.random())
 
         return poll
 

@@ -26,13 +26,13 @@ LARGE_QUEUES = 1500
 _SMALL_BUFFER = 4096
 _LATE = 20.0
 _CLOSED_STATES = frozenset((4, 5, 6, 7, 8, 9, 11))
-_ANSWERING_FRAMES = 24
+_ANSWERING_FRAMES = 30
 
 _HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"x" * 200
 _BODY_HEAD = b"POST /finish/t/q/j/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 _LARGE = b"GET /metrics/" + LARGE_TYPE.encode() + b"/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _MANY_REFUSALS = ws.frame(
-    ws.TEXT, json.dumps({"op": "enqueue", "jobs": [{}] * 1000}).encode(), masked=True
+    ws.TEXT, json.dumps({"op": "finish", "leases": ["none"] * 1000}).encode(), masked=True
 )
 
 
@@ -223,15 +223,15 @@ async def _reset(connection: socket.socket) -> str:
 # The server's own limits, docs/rest-api.md and docs/push-protocol.md: a head or a request 60 s, a
 # body 10 s, answers that are not read 60 s, and two heartbeats of 20 s; its clock ticks by seconds.
 KINDS = (
-    Kind("says nothing", 10, _say_nothing, "closed", 58, 70),
-    Kind("half a head", 15, _half_a_head, "408", 58, 70),
-    Kind("a head byte by byte", 15, _drip_a_head, "408", 58, 70),
-    Kind("half a body", 12, _half_a_body, "408", 8, 20),
-    Kind("a body byte by byte", 12, _drip_a_body, "408", 8, 20),
-    Kind("a body byte by byte, in time", 10, _drip_a_body_in_time, "404", 3, 15),
-    Kind("reads no answer", 8, _read_nothing, "ended", 58, 80),
-    Kind("reads an answer slowly", 8, _read_slowly, "200, whole", 60, 300),
-    Kind("reads nothing pushed", 3, _subscribe_and_read_nothing, "ended", 55, 90),
-    Kind("half a frame, and no pong", 7, _half_a_frame, "closed", 38, 75),
+    Kind("says nothing", 14, _say_nothing, "closed", 58, 70),
+    Kind("half a head", 20, _half_a_head, "408", 58, 70),
+    Kind("a head byte by byte", 20, _drip_a_head, "408", 58, 70),
+    Kind("half a body", 10, _half_a_body, "408", 8, 20),
+    Kind("a body byte by byte", 10, _drip_a_body, "408", 8, 20),
+    Kind("a body byte by byte, in time", 5, _drip_a_body_in_time, "404", 3, 15),
+    Kind("reads no answer", 5, _read_nothing, "ended", 58, 80),
+    Kind("reads an answer slowly", 5, _read_slowly, "200, whole", 60, 300),
+    Kind("reads nothing pushed", 3, _subscribe_and_read_nothing, "ended", 38, 90),
+    Kind("half a frame, and no pong", 8, _half_a_frame, "closed", 38, 75),
 )
 assert sum(kind.share for kind in KINDS) == 100

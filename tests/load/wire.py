@@ -81,7 +81,8 @@ def status_of(answer: bytes) -> int:
     return int(answer[9:12])
 
 
-def _length(lines: bytes) -> int:
+def length_of(lines: bytes) -> int:
+    """The length of the body of an answer, by the lines of its head."""
     for line in lines.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":

@@ -56,9 +56,10 @@ def connect(http_port: int, server: SharQServer, http_server: object) -> Any:
     return connect
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
+async def test_without_a_token_nothing_is_upgraded(
+    http_port: int, server: SharQServer, http_server: object
+) -> None:
+    refused: list[dict[str, str]] = [
         {},
         {"Authorization": "Bearer other"},
         {"Authorization": "Basic cm9vdA=="},
@@ -67,34 +68,28 @@ def connect(http_port: int, server: SharQServer, http_server: object) -> Any:
         {"Sec-WebSocket-Protocol": "sharq.bearer.*"},
         {"Sec-WebSocket-Protocol": "sharq.bearer."},
         {"Sec-WebSocket-Protocol": "bearer.cm9vdA"},
-    ],
-)
-async def test_without_a_token_nothing_is_upgraded(
-    http_port: int, server: SharQServer, http_server: object, headers: dict[str, str]
-) -> None:
-    with pytest.raises(HTTPClientError) as caught:
-        await Subscriber.connect(http_port, **headers)
-    assert caught.value.code == 401
-    assert caught.value.response is not None
-    assert caught.value.response.headers["WWW-Authenticate"] == "Bearer"
+    ]
+    for headers in refused:
+        with pytest.raises(HTTPClientError) as caught:
+            await Subscriber.connect(http_port, **headers)
+        assert caught.value.code == 401, headers
+        assert caught.value.response is not None
+        assert caught.value.response.headers["WWW-Authenticate"] == "Bearer"
     assert not server.push.sessions
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
+async def test_a_token_opens_the_channel(
+    http_port: int, server: SharQServer, http_server: object
+) -> None:
+    for headers in (
         {"Authorization": "Bearer worker"},
         {"Sec-WebSocket-Protocol": subprotocols("worker")},
         # What a browser sends by itself to a gateway in front does not stand in the way.
         {"Sec-WebSocket-Protocol": subprotocols("worker"), "Authorization": "Basic cm9vdA=="},
-    ],
-)
-async def test_a_token_opens_the_channel(
-    http_port: int, server: SharQServer, http_server: object, headers: dict[str, str]
-) -> None:
-    async with await Subscriber.connect(http_port, **headers) as subscriber:
-        assert (await subscriber.ask(op="dequeue", queue_type="sms"))["jobs"] == []
-        assert subscriber.socket.selected_subprotocol in (None, "sharq.v1.json")
+    ):
+        async with await Subscriber.connect(http_port, **headers) as subscriber:
+            assert (await subscriber.ask(op="dequeue", queue_type="sms"))["jobs"] == []
+            assert subscriber.socket.selected_subprotocol in (None, "sharq.v1.json")
 
 
 def job(queue_type: str, job_id: str = "j") -> dict[str, Any]:

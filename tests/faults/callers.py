@@ -12,6 +12,7 @@ from typing import Any, Final
 from tests.faults.history import Recorder
 from tests.faults.http_client import Answer, Http, Lost, NotSent, may_have_happened
 from tests.faults.places import Places
+from tests.faults.recording import Recorded
 
 PAUSE: Final = 0.2
 """Seconds before a client tries again after a failure."""
@@ -67,7 +68,7 @@ class Caller:
     def __init__(self, run: Run, name: str, first: int) -> None:
         self.run = run
         self.rng: random.Random = run.places.rng(name)
-        self.log = run.recorder.client(name)
+        self.log = Recorded.of(run.recorder, name)
         self._ways = [Http(port) for port in run.places.ports(first)]
         self._at = 0
 

@@ -17,6 +17,7 @@ from tests.faults.faults import Faults
 from tests.faults.history import Recorder
 from tests.faults.keeper import Keeper
 from tests.faults.progress import Progress
+from tests.faults.recording import Recorded
 from tests.faults.recovery import Recovery
 from tests.faults.schedule import is_kill, schedule
 from tests.faults.snapshot import count_jobs, snapshot
@@ -87,12 +88,12 @@ class Director:
 
     async def _run(self, stand: Stand, recorder: Recorder, audit: Auditing) -> Outcome:
         self._progress.say("Starting the store, the servers, the workers and the clients…")
-        log = recorder.client("faults")
+        log = Recorded.of(recorder, "faults")
         faults = Faults(stand, log)
         await stand.start()
         self._recovery = Recovery(
             stand.places.direct,
-            recorder.client("probe"),
+            Recorded.of(recorder, "probe"),
             log,
             faults.disturbed.__getitem__,
             faults.is_disturbed,

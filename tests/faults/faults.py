@@ -13,7 +13,7 @@ from typing import Final
 import redis
 
 from tests.faults.audit import OFFSET_KEY
-from tests.faults.history import Log
+from tests.faults.recording import Recorded
 from tests.faults.schedule import SERVERS, Fault
 from tests.faults.stand import Stand
 
@@ -27,11 +27,12 @@ _STOP_TIMEOUT: Final = 20.0
 class Faults:
     """Does what a schedule says, and records it.
 
-    `done` counts the faults of each kind, `skipped` those that this machine does not allow.
+    `done` counts the faults of each kind, `skipped` those that this machine does not allow. What
+    has met no process is not counted.
     `disturbed` counts for each server what was done to it or to its way to the store.
     """
 
-    def __init__(self, stand: Stand, log: Log) -> None:
+    def __init__(self, stand: Stand, log: Recorded) -> None:
         self.done: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.disturbed: Counter[str] = Counter()
@@ -77,8 +78,7 @@ class Faults:
             return
         self._log.note(fault.kind, phase="begin", target=fault.target, seconds=fault.seconds)
         try:
-            await self._acts[fault.kind](fault)
-            self.done[fault.kind] += 1
+            self.done[fault.kind] += await self._acts[fault.kind](fault)
         finally:
             self._log.note(fault.kind, phase="end", target=fault.target)
 
@@ -101,39 +101,43 @@ class Faults:
 
     # Processes
 
-    async def _kill_server(self, fault: Fault) -> None:
+    async def _kill_server(self, fault: Fault) -> bool:
         with self._disturbing(fault.target):
             starts = self._stand.servers[fault.target].starts
-            self._stand.servers[fault.target].signal(signal.SIGKILL)
+            hit = self._stand.servers[fault.target].signal(signal.SIGKILL)
             await self._until_back(fault.target, starts)
+        return hit
 
-    async def _kill_server_process(self, fault: Fault) -> None:
+    async def _kill_server_process(self, fault: Fault) -> bool:
         with self._disturbing(fault.target):
             pid = self._some_process(fault)
-            self._stand.servers[fault.target].signal(signal.SIGKILL, pid)
+            return self._stand.servers[fault.target].signal(signal.SIGKILL, pid)
 
-    async def _kill_worker(self, fault: Fault) -> None:
-        self._stand.workers[fault.target].signal(signal.SIGKILL)
+    async def _kill_worker(self, fault: Fault) -> bool:
+        return self._stand.workers[fault.target].signal(signal.SIGKILL)
 
-    async def _stop_server(self, fault: Fault) -> None:
+    async def _stop_server(self, fault: Fault) -> bool:
         server, pid = self._stand.servers[fault.target], self._some_process(fault)
         with self._disturbing(fault.target):
-            server.signal(signal.SIGSTOP, pid)
+            hit = server.signal(signal.SIGSTOP, pid)
             await asyncio.sleep(fault.seconds)
             server.signal_group(signal.SIGCONT)
+        return hit
 
-    async def _stop_worker(self, fault: Fault) -> None:
+    async def _stop_worker(self, fault: Fault) -> bool:
         worker = self._stand.workers[fault.target]
-        worker.signal(signal.SIGSTOP)
+        hit = worker.signal(signal.SIGSTOP)
         await asyncio.sleep(fault.seconds)
         worker.signal_group(signal.SIGCONT)
+        return hit
 
-    async def _restart_servers(self, _fault: Fault) -> None:
+    async def _restart_servers(self, _fault: Fault) -> bool:
         for name, server in self._stand.servers.items():
             with self._disturbing(name):
                 starts = server.starts
                 server.signal(signal.SIGTERM)
                 await self._until_back(name, starts)
+        return True
 
     async def _until_back(self, name: str, starts: int) -> None:
         """Wait until a server that was started `starts` times is there once more."""
@@ -150,14 +154,16 @@ class Faults:
 
     # Connections
 
-    async def _lose_replies(self, fault: Fault) -> None:
+    async def _lose_replies(self, fault: Fault) -> bool:
         with self._disturbing(fault.target):
             await self._through_gate(fault, "lose", "keep")
+        return True
 
-    async def _stall(self, fault: Fault) -> None:
+    async def _stall(self, fault: Fault) -> bool:
         """Half-open for a time; then all goes on, or the connections are reset."""
         with self._disturbing(fault.target):
             await self._through_gate(fault, "stall", "resume", cut=fault.chance < 0.5)
+        return True
 
     async def _through_gate(self, fault: Fault, do: str, undo: str, *, cut: bool = False) -> None:
         of_store = "store" in fault.kind
@@ -170,51 +176,56 @@ class Faults:
 
     # The store
 
-    async def _kill_store(self, fault: Fault) -> None:
+    async def _kill_store(self, fault: Fault) -> bool:
         async with self._store_disturbed():
-            self._stand.store.kill(hold=fault.chance**2)
+            return self._stand.store.kill(hold=fault.chance**2)
 
-    async def _stop_store(self, fault: Fault) -> None:
+    async def _stop_store(self, fault: Fault) -> bool:
         async with self._store_disturbed():
-            self._stand.store.pause()
+            hit = self._stand.store.pause()
             await asyncio.sleep(fault.seconds)
             self._stand.store.resume()
+        return hit
 
-    async def _restart_store(self, fault: Fault) -> None:
+    async def _restart_store(self, fault: Fault) -> bool:
         async with self._store_disturbed():
-            self._stand.store.restart(hold=fault.chance**2)
+            return self._stand.store.restart(hold=fault.chance**2)
 
-    async def _fill_disk(self, fault: Fault) -> None:
+    async def _fill_disk(self, fault: Fault) -> bool:
         async with self._store_disturbed():
             await asyncio.to_thread(self._stand.store.fill_disk)
             try:
                 await asyncio.sleep(fault.seconds)
             finally:
                 self._stand.store.free_disk()
+        return True
 
-    async def _limit_memory(self, fault: Fault) -> None:
+    async def _limit_memory(self, fault: Fault) -> bool:
         """So little that the store is full at once; work has to go on, but for enqueues."""
         store = self._stand.store
         async with self._store_disturbed():
-            await self._unless_away("CONFIG", "SET", "maxmemory", _HEADROOM)
+            hit = await self._unless_away("CONFIG", "SET", "maxmemory", _HEADROOM)
             await asyncio.sleep(fault.seconds)
             await store.insist("CONFIG", "SET", "maxmemory", 0)
+        return hit
 
-    async def _flush_scripts(self, _fault: Fault) -> None:
-        await self._unless_away("SCRIPT", "FLUSH")
+    async def _flush_scripts(self, _fault: Fault) -> bool:
+        return await self._unless_away("SCRIPT", "FLUSH")
 
-    async def _unless_away(self, *command: str | int) -> None:
+    async def _unless_away(self, *command: str | int) -> bool:
         try:
             await self._stand.store.insist(*command, timeout=3.0)
         except (redis.RedisError, OSError):
-            return
+            return False
+        return True
 
     # The clock
 
-    async def _step_clock(self, fault: Fault) -> None:
+    async def _step_clock(self, fault: Fault) -> bool:
         far = fault.chance * LARGEST_STEP
         self._offset = far if "forward" in fault.kind else -far
         await self._set_clock()
+        return True
 
     async def heal(self) -> None:
         """Undo what a fault that was broken off may have left, and set the clock right."""

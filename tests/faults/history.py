@@ -126,44 +126,37 @@ class Recorder:
 
 
 class Log:
-    """The history of one client."""
+    """The operations of one client. Each ends once, or not at all where nobody saw its end."""
 
     def __init__(self, recorder: Recorder, p: str) -> None:
         self._recorder = recorder
         self._p = p
         self._numbers = itertools.count(1)
 
-    def invoke(self, op: str, **fields: Any) -> Operation:
-        """An operation begins, and its request is not on its way yet."""
-        head = {"p": self._p, "i": next(self._numbers), "op": op}
-        self._recorder.write({**head, "e": "invoke"}, fields)
-        return Operation(self._recorder, head)
+    def invoke(self, op: str, **fields: Any) -> int:
+        """An operation begins, and its request is not on its way yet: its number."""
+        i = next(self._numbers)
+        self._write(i, "invoke", op, fields)
+        return i
+
+    def ok(self, i: int, op: str, **fields: Any) -> None:
+        """It was carried out, and this was the answer."""
+        self._write(i, "ok", op, fields)
+
+    def fail(self, i: int, op: str, **fields: Any) -> None:
+        """It was refused, and has changed nothing."""
+        self._write(i, "fail", op, fields)
+
+    def unknown(self, i: int, op: str, **fields: Any) -> None:
+        """The answer was lost: it may have been carried out."""
+        self._write(i, "unknown", op, fields)
 
     def note(self, op: str, **fields: Any) -> None:
         """Something that has no end."""
         self._recorder.write({"p": self._p, "e": "note", "op": op}, fields)
 
-
-class Operation:
-    """An operation under way. It ends once, or not at all where nobody saw its end."""
-
-    __slots__ = ("_head", "_recorder")
-
-    def __init__(self, recorder: Recorder, head: dict[str, Any]) -> None:
-        self._recorder = recorder
-        self._head = head
-
-    def ok(self, **fields: Any) -> None:
-        """It was carried out, and this was the answer."""
-        self._recorder.write({**self._head, "e": "ok"}, fields)
-
-    def fail(self, code: str) -> None:
-        """It was refused, and has changed nothing."""
-        self._recorder.write({**self._head, "e": "fail"}, {"code": code})
-
-    def unknown(self, code: str = "") -> None:
-        """The answer was lost: it may have been carried out."""
-        self._recorder.write({**self._head, "e": "unknown"}, {"code": code} if code else {})
+    def _write(self, i: int, e: str, op: str, fields: dict[str, Any]) -> None:
+        self._recorder.write({"p": self._p, "i": i, "e": e, "op": op}, fields)
 
 
 def read_history(path: Path) -> Iterator[Event]:

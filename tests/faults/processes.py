@@ -93,11 +93,15 @@ class Managed:
             await self._reading
         return code
 
-    def signal(self, number: signal.Signals, pid: int = 0) -> None:
-        """Send a signal to the process, or to the one of its group with `pid`."""
-        if self.pid:
-            with suppress(ProcessLookupError):
-                os.kill(pid or self.pid, number)
+    def signal(self, number: signal.Signals, pid: int = 0) -> bool:
+        """Send a signal to the process, or to the one of its group with `pid`; if it is there."""
+        if not self.pid:
+            return False
+        try:
+            os.kill(pid or self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to the process and its children."""

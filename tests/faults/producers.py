@@ -6,8 +6,8 @@ import asyncio
 from typing import Any, Final
 
 from tests.faults.callers import Caller, Run
-from tests.faults.history import Operation
 from tests.faults.http_client import Lost, NotSent, may_have_happened
+from tests.faults.recording import Operation
 from tests.faults.tenants import Kind, Source
 
 _MOST_WAITING: Final = 20_000

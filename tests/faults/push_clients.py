@@ -12,10 +12,10 @@ import msgspec
 
 from sharq.worker_socket import Socket
 from tests.faults.callers import PAUSE, Run
-from tests.faults.history import Log, Operation
 from tests.faults.http_client import Job
 from tests.faults.pollers import delivered
 from tests.faults.producers import note_result, recorded
+from tests.faults.recording import Operation, Recorded
 from tests.faults.tenants import KINDS, Source
 
 _BEAT: Final = 0.02
@@ -88,7 +88,7 @@ class PushClient:
             except (OSError, TimeoutError):
                 await asyncio.sleep(PAUSE * self._rng.uniform(0.5, 1.5))
                 continue
-            log = self._run.recorder.client(f"{self._name}#{self._lives}")
+            log = Recorded.of(self._run.recorder, f"{self._name}#{self._lives}")
             async with self._run.at_work():
                 await _Connection(
                     self._run, log, socket, self._manner, self._rng, self._source
@@ -99,7 +99,7 @@ class _Connection:
     """One connection, from its subscriptions to its end."""
 
     def __init__(
-        self, run: Run, log: Log, socket: Socket, manner: Manner, rng: Any, source: Source
+        self, run: Run, log: Recorded, socket: Socket, manner: Manner, rng: Any, source: Source
     ) -> None:
         self._run = run
         self._log = log

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tests.faults.callers import outcome
-from tests.faults.history import Log
 from tests.faults.http_client import Http, Lost, NotSent, may_have_happened
+from tests.faults.recording import Recorded
 from tests.faults.tenants import PROBE
 
 _EVERY: Final = 0.05
@@ -26,8 +26,8 @@ class Recovery:
     def __init__(
         self,
         ports: Mapping[str, int],
-        log: Log,
-        faults_log: Log,
+        log: Recorded,
+        faults_log: Recorded,
         disturbed: Callable[[str], int],
         is_disturbed: Callable[[str], bool],
     ) -> None:

@@ -79,7 +79,7 @@ class Store:
         """Run a command. Raises what redis-py raises."""
         return await self._client.execute_command(*words)
 
-    async def insist(self, *words: str | bytes | float, timeout: float = 20.0) -> Any:
+    async def insist(self, *words: str | bytes | float, timeout: float = 120.0) -> Any:
         """Run a command that may be repeated, until it is answered."""
         deadline = time.monotonic() + timeout
         while True:
@@ -90,17 +90,17 @@ class Store:
                     raise
                 await asyncio.sleep(0.05)
 
-    def kill(self, hold: float) -> None:
-        """End it as a crash would; it comes back after `hold` seconds."""
-        self._goes(hold, signal.SIGKILL)
+    def kill(self, hold: float) -> bool:
+        """End it as a crash would; it comes back after `hold` seconds. Whether it was there."""
+        return self._goes(hold, signal.SIGKILL)
 
-    def restart(self, hold: float) -> None:
-        """End it in good order; it comes back after `hold` seconds."""
-        self._goes(hold, signal.SIGTERM)
+    def restart(self, hold: float) -> bool:
+        """End it in good order; it comes back after `hold` seconds. Whether it was there."""
+        return self._goes(hold, signal.SIGTERM)
 
-    def pause(self) -> None:
-        """Let it hang: it keeps its connections and does not answer."""
-        self.process.signal(signal.SIGSTOP)
+    def pause(self) -> bool:
+        """Let it hang: it keeps its connections and does not answer. Whether it was there."""
+        return self.process.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
@@ -132,10 +132,10 @@ class Store:
         if self.has_disk:
             run_quietly("umount", "-l", str(self._data))
 
-    def _goes(self, hold: float, how: signal.Signals) -> None:
+    def _goes(self, hold: float, how: signal.Signals) -> bool:
         self.up.clear()
         self.process.hold = hold
-        self.process.signal(how)
+        return self.process.signal(how)
 
     async def _supervise(self) -> None:
         while self.process.wanted:

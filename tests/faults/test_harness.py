@@ -15,6 +15,7 @@ from sharq.scripts import Scripts
 from tests.faults.audit import OFFSET_KEY
 from tests.faults.history import Recorder, merge, read_history
 from tests.faults.keeper import Keeper
+from tests.faults.recording import Recorded
 from tests.faults.schedule import KILLS, OTHERS, is_kill, schedule
 from tests.support.stores import wait_for
 
@@ -41,7 +42,7 @@ def test_an_hour_has_five_hundred_kills() -> None:
 
 def test_histories_of_processes_become_one_in_order(tmp_path: Path) -> None:
     recorders = [Recorder(tmp_path, name) for name in ("one", "two")]
-    logs = [recorder.client(f"client-{i}") for i, recorder in enumerate(recorders)]
+    logs = [Recorded.of(recorder, f"client-{i}") for i, recorder in enumerate(recorders)]
     first = logs[0].invoke("enqueue", type="t", job="j1", payload={"a": 1})
     second = logs[1].invoke("finish", type="t", job="j1", n=5)
     first.ok(duplicate=False)

@@ -20,6 +20,7 @@ from sharq import Discard, LeasedJob, Retry, Worker, worker_log
 from tests.faults.history import Recorder
 from tests.faults.places import Places
 from tests.faults.pollers import number_of
+from tests.faults.recording import Recorded
 from tests.faults.tenants import TYPES
 
 _LONGEST_HANDLER: Final = 1.0
@@ -30,7 +31,7 @@ _MOST_FAILURES: Final = 3
 def main(name: str, port: int, places: Places, calm: bool) -> int:
     """Work until SIGTERM."""
     recorder = Recorder(Path(places.folder), f"{name}.{os.getpid()}", buffered=False)
-    log = recorder.client(f"{name}.{os.getpid()}")
+    log = Recorded.of(recorder, f"{name}.{os.getpid()}")
     rng = places.rng(name)
     worker = Worker(
         f"ws://127.0.0.1:{port}/ws/", TYPES, concurrency=24, timeout=_LONGEST_HANDLER, grace=3.0

@@ -262,8 +262,8 @@ with_sanitizers() {
     [ "$(uname)" = Linux ] || fail "The sanitizers are for Linux here."
     say "Compiling the extensions with the sanitizers…"
     mkdir -p build/asan
-    cp -ru sharq server setup.py pyproject.toml README.md LICENSE build/asan/
-    rm -f build/asan/sharq/*.so build/asan/server/*.so
+    find sharq server setup.py pyproject.toml README.md LICENSE \
+        -name '*.so' -o -name __pycache__ -prune -o -type f -exec cp -u --parents -t build/asan {} +
     (
         cd build/asan
         export CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g -O1"

@@ -159,16 +159,17 @@ cdef class Reader:
         return 0
 
     def feed(self, bytes data not None):
+        cdef const char* text = PyBytes_AS_STRING(data)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef bint in_line = self.stage == _IN_HEAD and self.target is not None
+        cdef bint after_space = self.stage != _WAITING and self._last == 32
         if self.stage == _WAITING:
             self._unclaimed = 0
-            self._last = 0
-        if self.stage == _WAITING or (self.stage == _IN_HEAD and self.target is None and size):
-            if (PyBytes_AS_STRING(data)[0] == 32 if self._last == 32
-                    else has_two_spaces(PyBytes_AS_STRING(data), size)):
-                raise HttpParserError("two spaces before the target")
-            self._last = PyBytes_AS_STRING(data)[size - 1] if size else 0
+        if size:
+            if self.stage == _WAITING or (self.stage == _IN_HEAD and self.target is None):
+                if (text[0] == 32) if after_space else has_two_spaces(text, size):
+                    raise HttpParserError("two spaces before the target")
+            self._last = text[size - 1]
         self._unclaimed += size
         self._without_body += size
         self._parser.feed_data(data)

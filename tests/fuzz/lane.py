@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sharq.config import LANE, Settings
 from sharq_server import SharQServer
 from sharq_server._lane import Reader
+from sharq_server.framing import VERSIONS
 from sharq_server.lane import LaneListener
 from sharq_server.lane_connection import LaneConnection
 from sharq_server.loops import loop_factory
@@ -42,16 +43,27 @@ class _Told(Reader):
         self.told.append(("finish", *arguments))
 
     def on_head(self) -> None:
+        if self.version not in VERSIONS:
+            # What reads from here refuses it.
+            self.ignore()
+            self.told.append(("malformed",))
+            return
         head = (self.method, self.target, self.version, self.keeps_alive)
         self.told.append(("head", *head, tuple(self.headers)))
 
     def on_chunk(self, chunk: bytes) -> None:
-        if self.told[-1][0] == "chunk":
+        if self.told and self.told[-1][0] == "chunk":
             chunk = self.told.pop()[1] + chunk
         self.told.append(("chunk", chunk))
 
     def on_end(self) -> None:
         self.told.append(("end",))
+
+    def refused(self) -> list[Any]:
+        """What was told, with a refusal at its end."""
+        if not self.told or self.told[-1][0] not in ("malformed", "large target", "large head"):
+            self.told.append(("malformed",))
+        return self.told
 
     def on_large_target(self) -> None:
         self.ignore()
@@ -73,9 +85,9 @@ def _told(pieces: list[bytes]) -> list[Any]:
             if not isinstance(error.__context__, HttpParserError):
                 # Not what a callback finds wrong, but a bug of its own.
                 raise
-            return [*reader.told, ("malformed",)]
+            return reader.refused()
         except HttpParserError:
-            return [*reader.told, ("malformed",)]
+            return reader.refused()
     return reader.told
 
 

@@ -66,6 +66,8 @@ def test_a_line_without_a_version_is_refused(pieces: tuple[bytes, ...]) -> None:
         (b"GE", b"", b"T " + REST),
         (b"", b"GET " + REST),
         (b"\r\n", b"GET / H", REST[3:]),
+        (b"GET / HTTP/1.1\r\nHost: ", b"a\r\n\r\nGET", b" " + REST),
+        (b"GET / HTTP/1.1\r\nHost: ", b"a\r\n\r\n", b"GET", b" " + REST),
     ],
 )
 def test_one_space_before_a_target_is_read(pieces: tuple[bytes, ...]) -> None:

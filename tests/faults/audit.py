@@ -26,7 +26,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -176,7 +176,14 @@ class Drain:
         return moved
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     async def _drain_stream(self, command: Command, key: str) -> int:
         queue_type = key[1 : key.index("}")].rpartition(":")[2]

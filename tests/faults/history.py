@@ -83,7 +83,12 @@ class Event(msgspec.Struct):
     wall: int = 0
 
 
+class _Time(msgspec.Struct):
+    t: int
+
+
 _decoder = msgspec.json.Decoder(Event, strict=False)
+_time_decoder = msgspec.json.Decoder(_Time)
 _encoder = msgspec.json.Encoder()
 
 
@@ -175,7 +180,7 @@ def merge(paths: Iterable[Path], into: Path) -> None:
         with path.open("rb") as file:
             for line in file:
                 if line.endswith(b"\n"):
-                    yield _decoder.decode(line).t, line
+                    yield _time_decoder.decode(line).t, line
 
     with into.open("wb") as out:
         for _, line in heapq.merge(*map(timed, paths), key=lambda pair: pair[0]):

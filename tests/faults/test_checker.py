@@ -222,14 +222,13 @@ async def push(store: PrivateStore, folder: Path) -> None:
         listener.stop()
         await listener.close_all_connections()
         await server.stop()
-    drain = Drain(folder / "audit.jsonl")
     direct = DirectStore(store.socket_path)
 
     async def command(*words: str | bytes | int) -> Any:
         return direct.command(*words)
 
-    await drain.drain(command, "library")
-    drain.close()
+    with Drain(folder / "audit.jsonl") as drain:
+        await drain.drain(command, "library")
     direct.close()
 
 

@@ -39,7 +39,7 @@ class Leaks:
         for key in drained["keys"]:
             name, ttl = key["key"], key["ttl"]
             if _ENDING.fullmatch(name):
-                self._tally.expect(ttl >= 0, f"the key {name} has no TTL")
+                self._tally.expect(ttl != -1, f"the key {name} has no TTL")
             else:
                 self._tally.expect(
                     bool(_LASTING.fullmatch(name)), f"the key {name} ({key['type']}) is left"

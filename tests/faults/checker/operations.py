@@ -19,6 +19,9 @@ def operations(events: Iterable[Event]) -> Iterator[tuple[Event, Event | None, b
         if event.e == "note":
             yield event, None, True
         elif event.e == "invoke":
+            former = under_way.get((event.p, event.i))
+            if former is not None:
+                yield former, None, True
             under_way[event.p, event.i] = event
             yield event, None, False
         else:

@@ -356,6 +356,16 @@ def test_a_delayed_job_blocks_nobody_and_comes_in_time(story: Story) -> None:
     assert story.violated == set()
 
 
+def test_a_job_that_is_given_back_again_waits_for_its_last_time_only(story: Story) -> None:
+    jobs(story, 2, 0)
+    dispatches(story, 0)
+    story.back("j1", 1, 10, script="release")
+    story.go("j1", 2, 10, attempt=2)
+    story.back("j1", 2, 20, script="release", due=START + 60)
+    story.go("j2", 3, 20)
+    assert story.violated == set()
+
+
 def test_a_delayed_job_that_comes_early_is_seen(story: Story) -> None:
     jobs(story, 1, 0)
     dispatches(story, 0)

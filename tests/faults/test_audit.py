@@ -12,7 +12,7 @@ import pytest
 
 from sharq.config import QueueSettings
 from sharq.results import DEAD, SUCCESS
-from tests.faults.audit import OFFSET_KEY, Drain, audited_scripts, read_audit
+from tests.faults.audit import LATE_EXPIRY_MS, OFFSET_KEY, Drain, audited_scripts, read_audit
 from tests.support.hands import PREFIX, Hands, PipelinedStore, new_job
 from tests.support.stores import PrivateStore
 
@@ -159,7 +159,7 @@ def test_a_full_store_can_be_emptied_with_an_audit(tmp_path: Path) -> None:
 def test_keys_outlive_a_clock_that_is_moved_back(hands: Hands) -> None:
     hands.put("a", interval=5000)
     hands.finish(*hands.take())
-    assert hands.store.command("PTTL", f"{{{PREFIX}:t}}:q:q") > 60_000
+    assert hands.store.command("PTTL", f"{{{PREFIX}:t}}:q:q") > LATE_EXPIRY_MS
 
 
 def test_a_job_of_a_spent_limit_is_told_to_be_dead(hands: Hands, tmp_path: Path) -> None:

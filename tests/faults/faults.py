@@ -104,38 +104,38 @@ class Faults:
     async def _kill_server(self, fault: Fault) -> bool:
         with self._disturbing(fault.target):
             starts = self._stand.servers[fault.target].starts
-            hit = self._stand.servers[fault.target].signal(signal.SIGKILL)
+            hit = self._stand.servers[fault.target].send(signal.SIGKILL)
             await self._until_back(fault.target, starts)
         return hit
 
     async def _kill_server_process(self, fault: Fault) -> bool:
         with self._disturbing(fault.target):
             pid = self._some_process(fault)
-            return self._stand.servers[fault.target].signal(signal.SIGKILL, pid)
+            return self._stand.servers[fault.target].send(signal.SIGKILL, pid)
 
     async def _kill_worker(self, fault: Fault) -> bool:
-        return self._stand.workers[fault.target].signal(signal.SIGKILL)
+        return self._stand.workers[fault.target].send(signal.SIGKILL)
 
     async def _stop_server(self, fault: Fault) -> bool:
         server, pid = self._stand.servers[fault.target], self._some_process(fault)
         with self._disturbing(fault.target):
-            hit = server.signal(signal.SIGSTOP, pid)
+            hit = server.send(signal.SIGSTOP, pid)
             await asyncio.sleep(fault.seconds)
-            server.signal_group(signal.SIGCONT)
+            server.send_to_group(signal.SIGCONT)
         return hit
 
     async def _stop_worker(self, fault: Fault) -> bool:
         worker = self._stand.workers[fault.target]
-        hit = worker.signal(signal.SIGSTOP)
+        hit = worker.send(signal.SIGSTOP)
         await asyncio.sleep(fault.seconds)
-        worker.signal_group(signal.SIGCONT)
+        worker.send_to_group(signal.SIGCONT)
         return hit
 
     async def _restart_servers(self, _fault: Fault) -> bool:
         for name, server in self._stand.servers.items():
             with self._disturbing(name):
                 starts = server.starts
-                server.signal(signal.SIGTERM)
+                server.send(signal.SIGTERM)
                 await self._until_back(name, starts)
         return True
 

@@ -24,8 +24,8 @@ _LINE: Final = 1 << 20
 class Managed:
     """A process in a group of its own, whose errors go to a log.
 
-    `on_line` gets each line that it writes. While `wanted`, a process that has ended is started
-    again by `supervise`.
+    `on_line` gets each line that it writes. While it is `wanted`, `supervise` starts it again
+    whenever it has ended; `starts` counts that.
     """
 
     def __init__(
@@ -42,8 +42,6 @@ class Managed:
         self.command = list(command)
         self.environment = environment
         self.wanted = True
-        self.hold = 0.0
-        """Seconds for which a process that has died is left dead, the next time."""
         self.starts = 0
         self._keeper = keeper
         self._log = log
@@ -76,14 +74,13 @@ class Managed:
         if self._on_line is not None:
             self._reading = asyncio.create_task(self._read(self._on_line))
 
-    async def supervise(self, restart: Callable[[], Any] | None = None) -> None:
-        """Start it again, by `restart` if given, whenever it has ended, until it is not wanted."""
+    async def supervise(self, pause: float) -> None:
+        """Start it again, after `pause` seconds, whenever it has ended, until it is not wanted."""
         while self.wanted:
             await self.wait()
+            await asyncio.sleep(pause)
             if self.wanted:
-                hold, self.hold = self.hold, 0.0
-                await asyncio.sleep(hold)
-                await (restart or self.start)()
+                await self.start()
 
     async def wait(self) -> int:
         """Wait for the end of the process; its exit code."""
@@ -93,7 +90,7 @@ class Managed:
             await self._reading
         return code
 
-    def signal(self, number: signal.Signals, pid: int = 0) -> bool:
+    def send(self, number: signal.Signals, pid: int = 0) -> bool:
         """Send a signal to the process, or to the one of its group with `pid`; if it is there."""
         if not self.pid:
             return False
@@ -103,7 +100,7 @@ class Managed:
             return False
         return True
 
-    def signal_group(self, number: signal.Signals) -> None:
+    def send_to_group(self, number: signal.Signals) -> None:
         """Send a signal to the process and its children."""
         if self._group:
             with suppress(ProcessLookupError):
@@ -130,12 +127,12 @@ class Managed:
         self.wanted = False
         if self._process is None:
             return
-        self.signal_group(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
+        self.send_to_group(signal.SIGCONT)
+        self.send(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self.wait()
-        self.signal_group(signal.SIGKILL)
+        self.send_to_group(signal.SIGKILL)
         await self.wait()
         self._keeper.ends(self._group)
 

@@ -20,7 +20,7 @@ async def snapshot(store: Store) -> dict[str, Any]:
     """
     jobs: list[dict[str, str]] = []
     counters: dict[str, Any] = defaultdict(lambda: defaultdict(_new_minute))
-    keys = []
+    keys: list[dict[str, Any]] = []
     for key, kind, ttl in await _keys(store):
         keys.append({"key": key, "type": kind, "ttl": ttl})
         tag, _, rest = key.partition("}:")

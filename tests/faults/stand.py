@@ -215,12 +215,7 @@ class Stand:
         return msgspec.json.encode(self.places).decode()
 
     def _keep(self, managed: Managed) -> None:
-        async def restart() -> None:
-            await asyncio.sleep(_RESTART_PAUSE)
-            await managed.start()
-
-        task = asyncio.create_task(managed.supervise(restart))
-        self._tasks.add(task)
+        self._tasks.add(asyncio.create_task(managed.supervise(_RESTART_PAUSE)))
 
     def _on_report(self, line: bytes) -> None:
         report = msgspec.json.decode(line)

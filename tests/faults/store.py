@@ -68,6 +68,7 @@ class Store:
             log=folder / "store.log",
             environment=store_environment(),
         )
+        self._hold = 0.0
         self._supervising: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -100,11 +101,11 @@ class Store:
 
     def pause(self) -> bool:
         """Let it hang: it keeps its connections and does not answer. Whether it was there."""
-        return self.process.signal(signal.SIGSTOP)
+        return self.process.send(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
-        self.process.signal(signal.SIGCONT)
+        self.process.send(signal.SIGCONT)
         if self.up.is_set():
             self._on_return()
 
@@ -134,15 +135,15 @@ class Store:
 
     def _goes(self, hold: float, how: signal.Signals) -> bool:
         self.up.clear()
-        self.process.hold = hold
-        return self.process.signal(how)
+        self._hold = hold
+        return self.process.send(how)
 
     async def _supervise(self) -> None:
         while self.process.wanted:
             await self.process.wait()
             self.up.clear()
             if self.process.wanted:
-                hold, self.process.hold = self.process.hold, 0.0
+                hold, self._hold = self._hold, 0.0
                 await asyncio.sleep(max(hold, _RETRY_START))
                 with suppress(RuntimeError):
                     await self._start()

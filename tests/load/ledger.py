@@ -53,6 +53,11 @@ class Ledger:
         """Jobs that are not finished."""
         return len(self._sent) + len(self._taken)
 
+    def begin_anew(self) -> Counter[str]:
+        """Forget what went wrong so far, and return it."""
+        before, self.troubles = self.troubles, Counter()
+        return before
+
     def sending(self, job_id: str) -> None:
         """A job is about to be enqueued."""
         self._sent[job_id] = time.monotonic()

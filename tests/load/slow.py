@@ -25,6 +25,7 @@ LARGE_QUEUES = 1500
 
 _SMALL_BUFFER = 4096
 _LATE = 20.0
+_AFTER_TROUBLE = 5.0
 _CLOSED_STATES = frozenset((4, 5, 6, 7, 8, 9, 11))
 _ANSWERING_FRAMES = 30
 
@@ -77,7 +78,7 @@ class Slow:
                 await loop.sock_connect(connection, (HOST, self._port))
             except OSError as error:
                 self.unexpected[f"{kind.name}: could not connect: {error}"] += 1
-                await asyncio.sleep(1)
+                await asyncio.sleep(_AFTER_TROUBLE)
                 return
             self.open += 1
             began = time.monotonic()
@@ -90,13 +91,17 @@ class Slow:
                 outcome = "reset"
             finally:
                 self.open -= 1
-        self._note(kind, outcome, time.monotonic() - began)
+        if not self._note(kind, outcome, time.monotonic() - began):
+            await asyncio.sleep(_AFTER_TROUBLE)
 
-    def _note(self, kind: Kind, outcome: str, seconds: float) -> None:
+    def _note(self, kind: Kind, outcome: str, seconds: float) -> bool:
+        """Count an end; whether it was as it should be."""
         self.outcomes[kind.name][outcome] += 1
         self.longest[kind.name] = max(self.longest[kind.name], seconds)
-        if outcome != kind.outcome or not kind.least <= seconds <= kind.most:
+        good = outcome == kind.outcome and kind.least <= seconds <= kind.most
+        if not good:
             self.unexpected[f"{kind.name}: {outcome} after {seconds:.0f} s"] += 1
+        return good
 
 
 def kinds_of(count: int) -> Iterator[Kind]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,9 +125,9 @@ class Soak:
         try:
             await self._open()
             opened = time.monotonic() - self._began
-            lost = sum(self._ledger.troubles.values())
-            if lost:
-                self._say(f"{lost} connections failed while they were opened")
+            failed = self._ledger.begin_anew()
+            if failed:
+                self._say(f"While they were opened: {'; '.join(_counted(failed))}")
             producing = self._start(self._producers.run())
             await self._hold()
             producing.cancel()
@@ -136,7 +137,7 @@ class Soak:
             last = self._look()
             await self._close()
         after = await self._settle(before)
-        figures = self._figures(opened, before, last, after)
+        figures = self._figures(opened, failed, before, last, after)
         verdicts = self._verdicts(before, last, after, keys)
         return Outcome(verdicts, figures, self._samples)
 
@@ -241,12 +242,18 @@ class Soak:
     # What came of it
 
     def _figures(
-        self, opened: float, before: Sample, last: Sample, after: Sample
+        self,
+        opened: float,
+        failed: Counter[str],
+        before: Sample,
+        last: Sample,
+        after: Sample,
     ) -> dict[str, Any]:
         ledger = self._ledger
         return {
             "plan": self._plan._asdict(),
             "opened_in_s": round(opened, 1),
+            "troubles_while_opening": dict(failed),
             "before": before._asdict(),
             "loaded": last._asdict(),
             "after": after._asdict(),
@@ -329,7 +336,7 @@ class Soak:
         return [line for line in lines if " INFO " not in line]
 
 
-def _counted(troubles: Any) -> list[str]:
+def _counted(troubles: Counter[str]) -> list[str]:
     return [f"{number} times {what}" for what, number in troubles.most_common()]
 
 

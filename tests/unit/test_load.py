@@ -49,7 +49,7 @@ def test_what_was_found_is_told() -> None:
 def test_every_kind_of_slow_client_has_its_share() -> None:
     shares = Counter(kind.name for kind in slow.kinds_of(2000))
     assert shares == {kind.name: 20 * kind.share for kind in slow.KINDS}
-    assert len({kind.name for kind in slow.kinds_of(30)}) == len(slow.KINDS)
+    assert len({kind.name for kind in slow.kinds_of(100)}) == len(slow.KINDS)
 
 
 class TestLedger:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 import redis
@@ -117,19 +118,11 @@ class Faults:
         return self._stand.workers[fault.target].send(signal.SIGKILL)
 
     async def _stop_server(self, fault: Fault) -> bool:
-        server, pid = self._stand.servers[fault.target], self._some_process(fault)
         with self._disturbing(fault.target):
-            hit = server.send(signal.SIGSTOP, pid)
-            await asyncio.sleep(fault.seconds)
-            server.send_to_group(signal.SIGCONT)
-        return hit
+            return await _stop_for(fault.seconds, self._some_process(fault))
 
     async def _stop_worker(self, fault: Fault) -> bool:
-        worker = self._stand.workers[fault.target]
-        hit = worker.send(signal.SIGSTOP)
-        await asyncio.sleep(fault.seconds)
-        worker.send_to_group(signal.SIGCONT)
-        return hit
+        return await _stop_for(fault.seconds, self._stand.workers[fault.target].pid)
 
     async def _restart_servers(self, _fault: Fault) -> bool:
         for name, server in self._stand.servers.items():
@@ -236,3 +229,22 @@ class Faults:
 
     async def _set_clock(self) -> None:
         await self._stand.store.insist("SET", OFFSET_KEY, round(self._offset * 1_000_000))
+
+
+async def _stop_for(seconds: float, pid: int) -> bool:
+    """Stop a process for some seconds; whether it was there. It goes on whatever becomes of it."""
+    try:
+        process = os.pidfd_open(pid) if pid else -1
+    except ProcessLookupError:
+        process = -1
+    if process < 0:
+        return False
+    try:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGCONT)
+        os.close(process)
+    return True

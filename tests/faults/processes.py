@@ -19,6 +19,8 @@ from tests.faults.keeper import Keeper
 PYTHON: Final = (sys.executable, "-P", "-m")
 
 _LINE: Final = 1 << 20
+_LOOK_EVERY: Final = 0.2
+_LEAVING_TIMEOUT: Final = 2.0
 
 
 class Managed:
@@ -49,6 +51,7 @@ class Managed:
         self._process: asyncio.subprocess.Process | None = None
         self._group = 0
         self._reading: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @property
     def pid(self) -> int:
@@ -71,6 +74,9 @@ class Managed:
         self.starts += 1
         self._group = self._process.pid
         self._keeper.begins(self._group)
+        leaving = asyncio.create_task(self._see_off(self._group))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
         if self._on_line is not None:
             self._reading = asyncio.create_task(self._read(self._on_line))
 
@@ -83,7 +89,7 @@ class Managed:
                 await self.start()
 
     async def wait(self) -> int:
-        """Wait for the end of the process; its exit code."""
+        """Wait for the end of the process; its exit code. Its children may live on for a while."""
         assert self._process is not None
         code = await self._process.wait()
         if self._reading is not None:
@@ -134,13 +140,28 @@ class Managed:
                 await self.wait()
         self.send_to_group(signal.SIGKILL)
         await self.wait()
-        self._keeper.ends(self._group)
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=_LEAVING_TIMEOUT)
+
+    async def _see_off(self, group: int) -> None:
+        """Tell the keeper at once when a group is gone: its number may come again."""
+        while _is_there(group):
+            await asyncio.sleep(_LOOK_EVERY)
+        self._keeper.ends(group)
 
     async def _read(self, on_line: Callable[[bytes], None]) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             on_line(line)
+
+
+def _is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def resources(pid: int) -> dict[str, int]:

@@ -21,7 +21,8 @@ from sharq_server import SharQServer
 from sharq_server.credit import Credit
 from tests.faults.audit import Drain, audited_scripts
 from tests.faults.checker import check
-from tests.faults.checker.report import Report
+from tests.faults.checker.__main__ import main
+from tests.faults.checker.report import INVARIANTS, Report
 from tests.faults.history import Recorder
 from tests.faults.scenario import Scenario
 from tests.server.subscriber import Subscriber
@@ -55,6 +56,27 @@ def test_a_healthy_run_violates_nothing_and_checks_everything(
     report = live_through(clean_store, tmp_path, audited_scripts())
     assert [violation for tally in report.tallies.values() for violation in tally.first] == []
     assert report.unchecked == set()
+
+
+def test_the_command_says_a_line_for_each_invariant_and_what_is_wrong(
+    clean_store: PrivateStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Scenario(clean_store, tmp_path, audited_scripts()).run()
+    monkeypatch.setattr("sys.argv", ["checker", str(tmp_path)])
+    assert main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(INVARIANTS)
+
+    audit = tmp_path / "audit.jsonl"
+    audit.write_bytes(audit.read_bytes().partition(b"\n")[2])  # the first job was put in nowhere
+    assert main() == 1
+    lines = capsys.readouterr().out.splitlines()
+    (at,) = (at for at, line in enumerate(lines) if line.startswith("I2 "))
+    assert "was never put in" in lines[at + 1]
+    assert '"what":"dispatch"' in lines[at + 2]
 
 
 GIVE_BACK = (
@@ -210,9 +232,9 @@ async def push(store: PrivateStore, folder: Path) -> None:
             while done < 12:
                 jobs = (await subscriber.event("jobs"))["jobs"]
                 named = [told(job) for job in jobs]
-                for job in named:
-                    log.note("deliver", **job)
-                numbers = [log.invoke("finish", **job) for job in named]
+                for fields in named:
+                    log.note("deliver", **fields)
+                numbers = [log.invoke("finish", **fields) for fields in named]
                 assert await subscriber.finish(*jobs) == ["success"] * len(jobs)
                 for i in numbers:
                     log.ok(i, "finish")

@@ -138,15 +138,15 @@ class Replies:
                 finishes <= by_name[key],
                 f"{'/'.join(key)}: {finishes} finishes by name, {by_name[key]} in the store",
             )
-        for row in self._done.keys() | self._told.keys():
-            told, done = self._told[row], self._done[row]
-            most = told + self._lost[row]
-            if disturbed and row[0] == "interval":
-                most = 2 * most + self._refused[row]
+        for change in self._done.keys() | self._told.keys():
+            told, done = self._told[change], self._done[change]
+            most = told + self._lost[change]
+            if disturbed and change[0] == "interval":
+                most = 2 * most + self._refused[change]
             self._tally.expect(
                 told <= done <= most,
-                f"{' '.join(row)}: {told} successes were told, {self._lost[row]} answers lost,"
-                f" {done} done",
+                f"{' '.join(change)}: {done} done, {told} successes were told,"
+                f" {self._lost[change]} answers lost",
             )
 
 

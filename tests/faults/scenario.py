@@ -1,6 +1,7 @@
 """A short life of a few queues, through the library: all that can happen to a job, on the record.
 
-The clock of the scripts is moved, so that nothing waits for anything.
+The clock of the scripts is moved, so that nothing waits for anything. Times are in ticks, which are
+so long that no pause of the machine makes a difference.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from tests.support.direct import DirectStore
 from tests.support.faces import settings_for
 from tests.support.stores import PrivateStore
 
+TICK = 20
+"""Milliseconds."""
+
 LEASE = 1000
 RETENTION = 2000
 PREFIX = "library"
@@ -34,9 +38,9 @@ class Scenario:
     def __init__(self, store: PrivateStore, folder: Path, scripts: Scripts) -> None:
         settings = settings_for(
             store,
-            job_expire_interval=LEASE,
-            finished_retention=RETENTION,
-            interval_retention=RETENTION,
+            job_expire_interval=LEASE * TICK,
+            finished_retention=RETENTION * TICK,
+            interval_retention=RETENTION * TICK,
         )
         self._store = DirectStore(store.socket_path)
         self._folder = folder
@@ -53,7 +57,7 @@ class Scenario:
             self._write("final.json", snapshot(self._store))
             self._drain_queues()
             self._write("drained.json", snapshot(self._store))
-            self._write("settings.json", {"interval_retention": RETENTION})
+            self._write("settings.json", {"interval_retention": RETENTION * TICK})
             self._drain_audit()
         finally:
             self._close()
@@ -187,7 +191,7 @@ class Scenario:
             self._made += 1
             payload = msgspec.json.encode({"number": self._made, "text": "x" * (self._made % 300)})
             job_id = name or f"j{self._made}"
-            jobs.append(NewJob("t", queue, job_id, payload, interval, limit, bound))
+            jobs.append(NewJob("t", queue, job_id, payload, interval * TICK, limit, bound))
         return jobs
 
     def _put(self, *jobs: NewJob) -> None:
@@ -223,8 +227,8 @@ class Scenario:
         self._log.ok(i, "dequeue", jobs=[_told(job) for job in jobs])
         return jobs
 
-    def _take_later(self, ms: int) -> list[Job]:
-        self._advance(ms)
+    def _take_later(self, ticks: int) -> list[Job]:
+        self._advance(ticks)
         return self._take(1)
 
     def _finish(self, *jobs: Job, by_name: bool = False) -> None:
@@ -248,13 +252,15 @@ class Scenario:
     def _release(self, job: Job, delay: int = 0, *, counted: bool = True) -> None:
         i = self._log.invoke("release", **_named(job), delay=delay, count_requeue=counted)
         ended = self._sharq.release_job(
-            job.queue_type, job.queue_id, job.job_id, job.lease, delay, counted
+            job.queue_type, job.queue_id, job.job_id, job.lease, delay * TICK, counted
         )
         self._end(i, "release", ended.outcome)
 
     def _extend(self, job: Job, by: int) -> None:
         i = self._log.invoke("extend", **_named(job), by=by)
-        extended = self._sharq.extend_job(job.queue_type, job.queue_id, job.job_id, by, job.lease)
+        extended = self._sharq.extend_job(
+            job.queue_type, job.queue_id, job.job_id, by * TICK, job.lease
+        )
         self._end(i, "extend", extended.outcome)
 
     def _end(self, i: int, op: str, outcome: str) -> None:
@@ -264,8 +270,8 @@ class Scenario:
             self._log.fail(i, op, code=outcome)
 
     def _set_interval(self, queue: str, interval: int) -> None:
-        i = self._log.invoke("interval", type="t", queue=queue, interval=interval)
-        assert self._sharq.set_interval("t", queue, interval)
+        i = self._log.invoke("interval", type="t", queue=queue, interval=interval * TICK)
+        assert self._sharq.set_interval("t", queue, interval * TICK)
         self._log.ok(i, "interval")
 
     def _reset_interval(self, queue: str) -> None:
@@ -281,8 +287,8 @@ class Scenario:
     def _sweep(self) -> None:
         self._sharq.sweep()
 
-    def _advance(self, ms: int) -> None:
-        self._offset_us += ms * 1000
+    def _advance(self, ticks: int) -> None:
+        self._offset_us += ticks * TICK * 1000
         self._store.command("SET", OFFSET_KEY, self._offset_us)
 
     def _drain_audit(self) -> None:

@@ -59,7 +59,7 @@ class Story:
     ) -> None:
         """A client asks for something of a job, and gets an answer."""
         self._operations += 1
-        head = {"t": len(self.history), "p": p, "op": op, "i": self._operations}
+        head: dict[str, Any] = {"t": len(self.history), "p": p, "op": op, "i": self._operations}
         self.history.append(Event(**head, e="invoke", **{"type": "t", "queue": "q", **fields}))
         self.history.append(Event(**head, e=outcome, **(answer or {})))
 

@@ -133,10 +133,10 @@ class Replies:
                     bool(lease.finishes or lease.attempts or (named and sum(named))),
                     f"{'/'.join(key)}/{lease.n} is finished, and nobody was told so",
                 )
-        for key, (finishes, _) in self._named.items():
+        for job, (finishes, _) in self._named.items():
             self._tally.expect(
-                finishes <= by_name[key],
-                f"{'/'.join(key)}: {finishes} finishes by name, {by_name[key]} in the store",
+                finishes <= by_name[job],
+                f"{'/'.join(job)}: {finishes} finishes by name, {by_name[job]} in the store",
             )
         for change in self._done.keys() | self._told.keys():
             told, done = self._told[change], self._done[change]

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from sharq._fastpath import Batch
+from sharq.errors import StoreBug
 from sharq.flows import MAX_TAKE, Flow, Flows
 from sharq.operations import BULK_SIZE
 from sharq.results import Ended, Enqueued, Lease, NewJob
@@ -139,17 +140,34 @@ class Gathering:
         for at in range(0, len(group.items), BULK_SIZE):
             items = group.items[at : at + BULK_SIZE]
             begun = self._begin(flow(queue_type, items))
-            self._start(self._each(begun, group.dones[at : at + BULK_SIZE]))
+            self._start(
+                self._each(queue_type, items, group.dones[at : at + BULK_SIZE], flow, begun)
+            )
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _each(self, begun: Awaitable[list[Any]], dones: Sequence[Any]) -> None:
+    async def _each(
+        self,
+        queue_type: str,
+        items: list[Item],
+        dones: Sequence[Any],
+        flow: Callable[[str, list[Item]], Flow[list[Any]]],
+        begun: Awaitable[list[Any]],
+    ) -> None:
         try:
             outcomes = await begun
         except Exception as error:
+            # What is wrong with one queue is not the others' business. A script puts jobs in when
+            # it has read all that it needs; a finish reads nothing that is one queue's alone.
+            repeatable = flow == self._flows.submit_alike
+            if repeatable and len(items) > 1 and isinstance(error, StoreBug):
+                for item, done in zip(items, dones, strict=True):
+                    begun = self._begin(flow(queue_type, [item]))
+                    await self._each(queue_type, [item], [done], flow, begun)
+                return
             for done in dones:
                 done(error)
             return

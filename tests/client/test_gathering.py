@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sharq import AsyncSharQ, Batch, Settings
-from sharq.errors import BadArgumentException, StoreUnavailable
+from sharq.errors import BadArgumentException, StoreBug, StoreUnavailable
 from sharq.results import CONFLICT, DUPLICATE, QUEUED, STALE_LEASE, SUCCESS
 from tests.support.faces import settings_for
 from tests.support.loops import eventually, on_loop
@@ -166,3 +166,21 @@ async def test_a_store_that_is_away_is_told_to_each(tmp_path: Any) -> None:
         outcomes = await asker.answers()
         assert [type(each) for each in outcomes] == [StoreUnavailable] * 4
     await asyncio.sleep(0)
+
+
+@on_loop
+async def test_what_is_wrong_with_one_queue_is_not_the_others_business(
+    settings: Settings, clean_store: PrivateStore
+) -> None:
+    async with asking(settings) as asker:
+        for job_id in ("x", "y"):
+            asker.submit(job_id, queue_id="bad")
+        await asker.answers()
+        clean_store.client.set("{library:t}:j:bad", "no hash")
+        for at in range(3):
+            asker.submit(f"j{at}", queue_id=f"q{at}")
+        asker.submit("z", queue_id="bad")
+        asker.submit("j3", queue_id="q3")
+        outcomes = await asker.answers()
+        kinds = [getattr(each, "outcome", type(each)) for each in outcomes]
+        assert kinds == [QUEUED, QUEUED, QUEUED, StoreBug, QUEUED]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from sharq import AsyncSharQ, Batch
 from sharq.errors import BadArgumentException, StoreError
 from sharq.results import SUCCESS, Ended, Extended
 from sharq_server import handlers, push_frames
@@ -191,7 +192,12 @@ async def _dequeue(session: Session, frame: push_frames.Dequeue, _slot: Slot) ->
         batch = await push.sq.take(queue_type, wanted, frame.request_id)
     finally:
         credit.unreserve(queue_type, wanted)
-    parcel = Parcel(batch, 0, len(batch), asked + push.lease_seconds)
+    left_ms = round(push.lease_seconds * 1000)
+    if batch and frame.request_id is not None:
+        # They may be those of an earlier answer.
+        asked = time.monotonic()
+        left_ms = await _left_of(batch, push.sq)
+    parcel = Parcel(batch, 0, len(batch), asked + left_ms / 1000)
     if batch:
         session.hold(queue_type, parcel.leases, parcel.until)
     subscription = session.subscriptions.get(queue_type)
@@ -201,11 +207,21 @@ async def _dequeue(session: Session, frame: push_frames.Dequeue, _slot: Slot) ->
             push.dispatcher.used(queue_type, subscription)
         session.refill()
 
-    lease_ms = round(push.lease_seconds * 1000)
-    text = push_frames.reply(frame.id, jobs=batch.jobs_json(0, len(batch), lease_ms))
+    text = push_frames.reply(frame.id, jobs=batch.jobs_json(0, len(batch), left_ms))
     # Under a request_id the client asks again, and is answered the same.
     lost = (queue_type, parcel) if batch and frame.request_id is None else None
     return Answer(text, look_again, lost)
+
+
+async def _left_of(batch: Batch, sq: AsyncSharQ) -> int:
+    """Milliseconds until the first lease of a batch ends, by the store's clock."""
+    outcomes = _carried_out(await sq.extend_many(batch.leases(0, len(batch)), 0))
+    return min(
+        outcome.lease_ms
+        if not isinstance(outcome, StoreError) and outcome.outcome == SUCCESS
+        else 0
+        for outcome in outcomes
+    )
 
 
 def _carried_out(outcomes: Sequence[T]) -> Sequence[T]:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sharq import websocket_frames as ws
+from sharq.errors import StoreOverloaded
 from sharq.tokens import UNLIMITED, Grant
 from sharq_server import incidents, push_frames
 from sharq_server.credit import Credit
@@ -138,11 +139,16 @@ class Session:
         try:
             answer = await self.push.carry_out(self, frame, slot)
         except Exception as error:
-            answer = Answer(_refusal(frame.id, error, f"A frame {type(frame).__name__}"))
+            refusal = _refusal(frame.id, error, f"A frame {type(frame).__name__}")
+            overloaded = isinstance(error, StoreOverloaded)
+            answer = Answer(refusal, self._send_away if overloaded else None)
         self._frames_at_work -= 1
         self._bytes_at_work -= slot.size
         self._settle(slot, answer)
         self._look_if_readable()
+
+    def _send_away(self) -> None:
+        self.close(ws.TRY_AGAIN_LATER, "too much is waiting for the store")
 
     def _count_bad_frame(self) -> None:
         now = self._clock()

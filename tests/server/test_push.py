@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from typing import Any
 
@@ -146,6 +147,40 @@ async def test_a_request_id_gets_the_same_jobs(connect: Any, rest: Rest) -> None
         first = await subscriber.ask(op="dequeue", queue_type="t", request_id="r")
         again = await subscriber.ask(op="dequeue", queue_type="t", request_id="r")
         assert first["jobs"][0]["lease"] == again["jobs"][0]["lease"]
+
+
+async def test_jobs_of_a_request_id_come_with_what_is_left_of_their_lease(
+    connect: Any, rest: Rest
+) -> None:
+    await rest.enqueue()
+    async with await connect() as subscriber:
+        ask = {"op": "dequeue", "queue_type": "t", "request_id": "r"}
+        first = (await subscriber.ask(**ask))["jobs"][0]["lease_ms"]
+        asked = again = first
+        async with asyncio.timeout(5):
+            while again == first:
+                again = (await subscriber.ask(**ask))["jobs"][0]["lease_ms"]
+        assert again < asked
+        lease = (await subscriber.ask(**ask))["jobs"][0]["lease"]
+        await subscriber.ask(op="extend", leases=[lease], by=600_000)
+        extended = (await subscriber.ask(**ask))["jobs"][0]["lease_ms"]
+        assert 590_000 < extended <= 600_000
+
+
+async def test_a_server_with_too_much_waiting_for_the_store_sends_clients_away(
+    connect: Any, rest: Rest, server: SharQServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await connect() as subscriber:
+        await subscriber.ask(op="enqueue", jobs=[job("a")])
+        monkeypatch.setattr(server.sq._link, "_max_calls", 0)
+        answer = await rest.get("/dequeue/t/")
+        assert answer.error == (503, "overloaded")
+        assert answer.headers["Retry-After"] == "1"
+        subscriber.socket.write_message('{"op":"dequeue","queue_type":"t","id":7}')
+        frame = json.loads(await subscriber.socket.read_message())
+        assert (frame["event"], frame["id"], frame["code"]) == ("error", 7, "overloaded")
+        assert await subscriber.socket.read_message() is None
+        assert subscriber.socket.close_code == 1013
 
 
 # ---- credit ----

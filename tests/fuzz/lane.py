@@ -243,7 +243,7 @@ def lanes(store: PrivateStore, prefix: str) -> Iterator[Target]:
     """The target that needs servers."""
     servers = Lanes(store, prefix)
     try:
-        yield Target("lane", st.tuples(STREAMS, SIZES), servers.check, examples=100)
+        yield Target("lane", st.tuples(STREAMS, SIZES), servers.check, examples=60)
     finally:
         servers.close()
 

@@ -16,7 +16,7 @@ class Target:
     name: str
     inputs: st.SearchStrategy[Any]
     check: Callable[[Any], None]
-    examples: int = 200
+    examples: int = 100
 
 
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:

@@ -25,7 +25,7 @@ def test_answers_are_as_described(pair: Pair, way: str) -> None:
     api = Api(pair.ports[way])
 
     @settings(
-        max_examples=75,
+        max_examples=50,
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

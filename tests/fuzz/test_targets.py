@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.fuzz import codec, frames, lane
+from tests.fuzz.mutations import MAKERS
 from tests.fuzz.targets import Target
 from tests.support.stores import PrivateStore
 
 TARGETS = [*codec.TARGETS, *frames.TARGETS, *lane.TARGETS]
+
+_MUTATIONS = 1000
 
 
 def run(target: Target) -> None:
@@ -29,6 +33,20 @@ def run(target: Target) -> None:
         target.check(data)
 
     check()
+
+
+@pytest.mark.parametrize(
+    "target", [each for each in TARGETS if each.name in MAKERS], ids=lambda target: target.name
+)
+def test_a_target_by_mutations(target: Target) -> None:
+    chance, make = Random(target.name), MAKERS[target.name]
+    for _ in range(_MUTATIONS):
+        data = make(chance)
+        try:
+            target.check(data)
+        except Exception as error:
+            error.add_note(f"by {data!r}")
+            raise
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

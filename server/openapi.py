@@ -21,7 +21,7 @@ from sharq_server.replies import STATUS_OF_CODE, Reply
 PATH: Final = "/openapi.json"
 
 # Errors of some operations alone; all others can meet any request.
-_OF_SOME: Final = frozenset({403, 404, 409, 426, 429})
+_OF_SOME: Final = frozenset({401, 404, 409, 426, 429})
 
 _NOT_ENDED: Final = ("not_active", "stale_lease", "already_finished")
 
@@ -29,7 +29,8 @@ _NOT_ENDED: Final = ("not_active", "stale_lease", "already_finished")
 class _Operation(NamedTuple):
     """`answers`: schemas by status. `failures`: codes beside those that any request can meet.
 
-    `queries`: parameters. `body` is a schema's name, a body that is optional has a "?".
+    `queries`: parameters. `body` is a schema's name, a body that is optional has a "?". One that is
+    `open` needs no token, even where the others do.
     """
 
     summary: str
@@ -37,6 +38,7 @@ class _Operation(NamedTuple):
     failures: tuple[str, ...] = ()
     body: str = ""
     queries: tuple[str, ...] = ()
+    open: bool = False
 
 
 _DEQUEUE: Final = _Operation(
@@ -48,9 +50,9 @@ _DEQUEUE: Final = _Operation(
 )
 
 _OPERATIONS: Final = {
-    "GET /": _Operation("Greet", {200: "Hello"}),
-    f"GET {PATH}": _Operation("Describe the API", {200: "Description"}),
-    "GET /deepstatus/": _Operation("Tell whether the store works", {200: "Done"}),
+    "GET /": _Operation("Greet", {200: "Hello"}, open=True),
+    f"GET {PATH}": _Operation("Describe the API", {200: "Description"}, open=True),
+    "GET /deepstatus/": _Operation("Tell whether the store works", {200: "Done"}, open=True),
     "POST /enqueue/": _Operation(
         "Put many jobs into many queues", {200: "Results"}, body="NewJobs"
     ),
@@ -87,9 +89,7 @@ _OPERATIONS: Final = {
     "DELETE /deletequeue/<queue_type>/<queue_id>/": _Operation(
         "Remove the waiting jobs of a queue", {200: "Cleared"}, body="Clear?"
     ),
-    "GET /ws/": _Operation(
-        "Open the push channel, a websocket", {101: ""}, ("forbidden", "upgrade_required")
-    ),
+    "GET /ws/": _Operation("Open the push channel, a websocket", {101: ""}, ("upgrade_required",)),
 }
 
 _QUERIES: Final[dict[str, Schema]] = {
@@ -103,7 +103,11 @@ _ABOUT_QUERIES: Final = {
     "request_id": "A name for this request, which makes it safe to repeat.",
 }
 
+# A server may ask for no token at all: then no credentials are right, too.
+_LOCKED: Final[list[Schema]] = [{"token": []}, {}]
+
 _HEADERS: Final[dict[int, tuple[str, Schema]]] = {
+    401: ("WWW-Authenticate", api_schemas.TEXT),
     405: ("Allow", api_schemas.TEXT),
     503: ("Retry-After", {"type": "integer", "minimum": 0}),
 }
@@ -144,6 +148,13 @@ def document() -> Schema:
                 for status in _statuses()
                 if status not in _OF_SOME
             },
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Needed where the server has tokens.",
+                }
+            },
         },
     }
 
@@ -172,6 +183,7 @@ def _operation(method: str, template: str, operation: _Operation) -> Schema:
     described: Schema = {
         "operationId": "_".join([method.lower(), *words]),
         "summary": operation.summary,
+        "security": [] if operation.open else _LOCKED,
         "responses": _responses(operation),
     }
     if operation.queries:
@@ -203,7 +215,8 @@ def _responses(operation: _Operation) -> Schema:
             schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
             described[str(status)]["content"] = _json(schema)
     for status in _statuses():
-        own = [code for code in operation.failures if STATUS_OF_CODE[code] == status]
+        failures = operation.failures if operation.open else ("unauthorized", *operation.failures)
+        own = [code for code in failures if STATUS_OF_CODE[code] == status]
         if own:
             described[str(status)] = _failure(status, own)
         elif status not in _OF_SOME:

@@ -12,6 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from sharq_server import bodies, openapi
 from sharq_server.app import ROUTES
 from sharq_server.replies import STATUS_OF_CODE
+from sharq_server.routing import OPEN
 from tests.server.support import Rest
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "rest-api.md").read_text()
@@ -53,6 +54,19 @@ def test_routes_and_methods_are_those_of_the_route_table() -> None:
         if path != "/ws/"
     }
     assert described == table
+
+
+def test_a_token_is_asked_for_where_the_route_table_asks_for_one() -> None:
+    open_routes = {
+        "/" + "/".join([route.first, *(f"{{{name}}}" for name in route.names)])
+        for route in ROUTES
+        if route.operation == OPEN
+    }
+    for path, item in PATHS.items():
+        for method in item.keys() - {"parameters"}:
+            free = (path.rstrip("/") or "/") in open_routes
+            assert (item[method]["security"] == []) == free
+            assert ("401" in item[method]["responses"]) != free
 
 
 def test_the_names_in_a_path_are_its_parameters() -> None:

@@ -208,14 +208,15 @@ async def test_a_reload_meets_calls_under_way(settings: Settings) -> None:
 
 
 @contextmanager
-def slow_joins(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Joining the embedded store waits, in its thread, until the event is set."""
+def slow_joins(monkeypatch: pytest.MonkeyPatch, joined: bool) -> Iterator[threading.Event]:
+    """Who joins the embedded store waits, `joined` or not yet, in its thread for the event."""
     gate = threading.Event()
     join = EmbeddedStore.join
 
     def wait_and_join(*arguments: object, **named: object) -> EmbeddedStore:
+        store = join(*arguments, **named) if joined else None  # type: ignore[arg-type]
         assert gate.wait(10)
-        return join(*arguments, **named)  # type: ignore[arg-type]
+        return store or join(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(EmbeddedStore, "join", wait_and_join)
     yield gate
@@ -247,19 +248,21 @@ def test_starts_at_the_same_time_join_the_store_once(
     assert len(joins) == 1
 
 
+@pytest.mark.parametrize("joined", [False, True])
 def test_a_start_that_is_given_up_keeps_no_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: bool
 ) -> None:
     @on_loop
     async def scenario() -> None:
-        with slow_joins(monkeypatch) as gate:
+        with slow_joins(monkeypatch, joined) as gate:
             queue = AsyncSharQ(embedded(tmp_path))
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await queue.start()
+            starting = asyncio.create_task(queue.start())
+            if joined:
+                await eventually("the store is joined", lambda: store_runs(tmp_path))
+            starting.cancel()
+            await asyncio.wait({starting})
             gate.set()
-            await eventually("the store was joined", lambda: store_runs(tmp_path))
-            await eventually("the store was left", lambda: not store_runs(tmp_path))
+            await eventually("there is no store", lambda: not store_runs(tmp_path))
             async with queue:
                 await queue.ping()
 

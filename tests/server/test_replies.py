@@ -98,6 +98,7 @@ def test_the_reference_has_every_route_with_its_methods() -> None:
     text = REFERENCE.read_text()
     for route in ROUTES:
         names = [f"<{name}>" for name in route.names]
-        path = "/".join(["", route.first, *names, ""]) if route.first else "/"
+        path = "/".join(["", route.first, *names]) + ("" if "." in route.first else "/")
+        path = path if route.first else "/"
         for method in route.methods.keys() - {"HEAD"}:
             assert re.search(rf"`{method} {path}|{path}`[^|]*`{method}`", text), (method, path)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from sharq import AsyncSharQ, Batch
-from sharq.errors import StoreBug, StoreDenied, StoreError, StoreOverloaded, StoreUnavailable
+from sharq.errors import StoreBug, StoreError, StoreOverloaded
 from sharq_server import incidents
 from sharq_server.returns import Returns
 from sharq_server.schedule import Schedule
@@ -112,6 +112,7 @@ class Line:
         self.again = False
         self.lost: _Request | None = None
         self.failing = False
+        self.troubled = False
         self._on_due = on_due
 
     def on_due(self) -> None:
@@ -129,7 +130,7 @@ class Line:
 class Dispatcher:
     """The lines of one server process.
 
-    `on_trouble` is called with each failure of the store that is not one of a single line.
+    `on_trouble` is called with each failure of the store that keeps jobs from subscribers.
     """
 
     def __init__(
@@ -232,6 +233,20 @@ class Dispatcher:
             line.failing = False
             if line.ring or line.lost is not None:
                 self._schedule.poll(line)
+
+    async def works_again(self) -> bool:
+        """Ask about a type that the store has failed for; whether it has none of those any more.
+
+        A store may answer pings long before it gives jobs, as one that has become a replica does.
+        """
+        for line in [each for each in self._lines.values() if each.troubled and each.members]:
+            self._ask(line)
+            if line.call is not None:
+                await asyncio.wait({line.call})
+                return not line.troubled
+            # Nobody here has room for its jobs: whether there are any makes no difference.
+            line.troubled = False
+        return True
 
     async def drain(self) -> None:
         """Take no more jobs, and let other servers know what this one would have waited for."""
@@ -391,7 +406,7 @@ class Dispatcher:
     def _go_on(self, line: Line, wait_us: int | None, rank: int, sent: float) -> None:
         """After an answer: wait for what the store has told, or ask again."""
         line.call = None
-        line.failing = False
+        line.failing = line.troubled = False
         line.registered = wait_us != 0
         if self._draining:
             return
@@ -412,10 +427,12 @@ class Dispatcher:
         pause = _AFTER_FAILURE
         if isinstance(error, StoreOverloaded):
             pause = _AFTER_OVERLOAD
-        elif isinstance(error, StoreUnavailable | StoreDenied):
-            self._on_trouble(error)
         elif isinstance(error, StoreBug) or not isinstance(error, StoreError):
+            line.troubled = False
             incidents.reply_to(error, f"a dispatch of {line.queue_type}")
+        else:
+            line.troubled = True
+            self._on_trouble(error)
         if line.idle:
             self._drop(line)
         elif not self._draining:

@@ -144,7 +144,7 @@ class Push:
         self._tell_all(push_frames.paused(error.code))
 
     async def _probe(self) -> None:
-        """Look for the store until it answers, and go on then."""
+        """Look for the store until it gives jobs again, and go on then."""
         pause = _FIRST_PAUSE
         while True:
             await asyncio.sleep(pause)
@@ -154,7 +154,8 @@ class Push:
             except StoreError as error:
                 self._trouble = error
                 continue
-            break
+            if await self.dispatcher.works_again():
+                break
         self._probing = None
         _log.info("Dispatching goes on")
         self._tell_all(push_frames.resumed())

@@ -18,7 +18,7 @@ import hiredis
 from sharq.backoff import Backoff
 from sharq.config import StoreSettings
 from sharq.connection import Opened, address, connect
-from sharq.errors import StoreError, StoreUnavailable
+from sharq.errors import StoreError, StoreFull, StoreUnavailable
 from sharq.script_loading import pack
 from sharq.slots import Node
 from sharq.store_errors import store_error
@@ -223,8 +223,11 @@ class _Subscription(asyncio.Protocol):
 
     def _on_reply(self, reply: Any) -> None:
         if isinstance(reply, hiredis.ReplyError):
-            self._transport.abort()
-            self._end(store_error(str(reply)))
+            error = store_error(str(reply))
+            # One that cannot write to its disk refuses even pings, and publishes all the same.
+            if not isinstance(error, StoreFull):
+                self._transport.abort()
+                self._end(error)
         elif isinstance(reply, list) and len(reply) == 3:
             if reply[0] == b"message":
                 self._on_message(reply[2])

@@ -132,34 +132,6 @@ async def test_the_service_comes_back_with_the_store(
     assert (await rest.get("/dequeue/t/")).status == 200
 
 
-async def test_an_answer_that_was_lost_has_an_unknown_outcome(
-    rest: Rest, store: PrivateStore, expect_log: ExpectLog
-) -> None:
-    expect_log("Lost the store")
-    await rest.enqueue()
-    store.pause()
-    asking = asyncio.ensure_future(rest.get("/dequeue/t/"))
-    done, _ = await asyncio.wait({asking}, timeout=0.2)
-    assert not done
-    await end(store)
-    answer = await asking
-    assert answer.error == UNAVAILABLE
-    assert answer.body["outcome"] == "unknown"
-    assert answer.headers["Retry-After"] == "1"
-
-
-async def test_a_store_that_does_not_answer_is_given_up(
-    rest: Rest, store: PrivateStore, expect_log: ExpectLog
-) -> None:
-    expect_log("Lost the store", certain=False)
-    await rest.enqueue()
-    store.pause()
-    answer = await rest.post("/finish/t/q/j/")
-    assert (answer.error, answer.body["outcome"]) == (UNAVAILABLE, "unknown")
-    store.resume()
-    await until(rest, 200)
-
-
 class TestAtTheStart:
     @pytest.fixture
     def store(self) -> Iterator[PrivateStore]:

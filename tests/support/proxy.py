@@ -92,6 +92,10 @@ class Proxy:
         """Once the store has carried `command` out, lose its reply and the connection with it."""
         self._losses += [command] * times
 
+    def lose_nothing(self) -> None:
+        """Take back what `lose_replies_to` has not come to yet."""
+        self._losses.clear()
+
     def inject(self, data: bytes) -> None:
         """Send `data` to all clients as if it came from the store."""
 

@@ -12,6 +12,7 @@ from sharq.config import StoreSettings
 from sharq.connection import address, connect
 from sharq.errors import StoreBug, StoreError, StoreUnavailable
 from sharq.script_loading import ScriptLoading
+from sharq.second_opinion import answers_others
 from sharq.wire import Entry, Wire
 
 _log = logging.getLogger("sharq.link")
@@ -121,6 +122,10 @@ class Keeper:
             _log.warning("The store at %s takes no writes; connecting anew", self.where)
         wire.finish()
         return True
+
+    async def answers_others(self, timeout: float) -> bool:
+        """Tell whether the store answers over another connection within `timeout` seconds."""
+        return await answers_others(self._settings, timeout)
 
     async def _keep_connected(self) -> None:
         backoff = Backoff()

@@ -40,6 +40,10 @@ _log = logging.getLogger(__name__)
 # Deadlines are kept in ticks: a clock or a timer per call would cost as much as the call.
 _TICKS: Final = 20
 
+# Ticks of silence after which another connection is tried, and from one trial to the next.
+_DOUBT: Final = 6
+_DOUBT_AGAIN: Final = 4
+
 # Bytes handed to the transport at a time. What is still here when the connection goes is known
 # not to have been sent.
 _SLICE: Final = 256 * 1024
@@ -49,11 +53,12 @@ class Link:
     """One multiplexed connection; belongs to the event loop it is started in.
 
     `scripts` maps the SHA-1 of each script to its text. Times are in seconds: a call is given up
-    `timeout` after it was made (and up to a twentieth later), a connection that nothing is heard
-    from for `timeout` while it owes an answer is closed, and an attempt to connect may take
-    `connect_timeout`. At most `max_calls` calls may be outstanding, and about `max_bytes` bytes
-    wait to be sent. With `replace` a server that takes no writes, since it is a replica now, is
-    left for whatever its address leads to by then, and the call is sent once again.
+    `timeout` after it was made (and up to a twentieth later), and an attempt to connect may take
+    `connect_timeout`. A connection that owes an answer and that nothing is heard from is closed
+    after `timeout`; after a third of it, where the store answers over another one. At most
+    `max_calls` calls may be outstanding, and about `max_bytes` bytes wait to be sent. With
+    `replace` a server that takes no writes, since it is a replica now, is left for whatever its
+    address leads to by then, and the call is sent once again.
     """
 
     def __init__(
@@ -86,6 +91,8 @@ class Link:
         self._denial_logged = False
         self._tick = 0
         self._last_heard = 0
+        self._doubted = 0
+        self._doubting: asyncio.Task[None] | None = None
         self._ticker: asyncio.TimerHandle | None = None
 
     @property
@@ -145,6 +152,9 @@ class Link:
             if self._ticker is not None:
                 self._ticker.cancel()
                 self._ticker = None
+            if self._doubting is not None:
+                self._doubting.cancel()
+                await asyncio.wait({self._doubting})
 
     # Calls going out
 
@@ -272,8 +282,30 @@ class Link:
         if wire.heard:
             wire.heard = False
             self._last_heard = self._tick
-        elif self._in_flight and self._tick - self._last_heard > _TICKS:
+            return
+        silent = self._tick - self._last_heard
+        if not self._in_flight or silent < _DOUBT:
+            return
+        if silent > _TICKS:
             wire.abort(TimeoutError(f"no answer for {self._timeout:g} s"))
+        elif self._doubting is None and self._tick - self._doubted >= _DOUBT_AGAIN:
+            self._doubted = self._tick
+            self._doubting = self._loop.create_task(self._doubt(wire))
+
+    async def _doubt(self, wire: Wire) -> None:
+        """Give up a connection that is silent while the store answers over another one.
+
+        A store that answers nobody is busy, and is left in peace.
+        """
+        since = self._last_heard
+        try:
+            alive = await self._keeper.answers_others(self._timeout * _DOUBT_AGAIN / _TICKS)
+        finally:
+            self._doubting = None
+        silent = not wire.heard and self._last_heard == since
+        # While much is on its way to the store, it has nothing to answer yet.
+        if alive and silent and wire is self._wire and wire.flushed:
+            wire.abort(TimeoutError("no answer, while the store answers others"))
 
     # The connection's coming and going
 

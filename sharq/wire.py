@@ -70,6 +70,11 @@ class Wire(asyncio.Protocol):
         """Whether the connection takes requests now."""
         return not (self._paused or self.finishing or self._transport.is_closing())
 
+    @property
+    def flushed(self) -> bool:
+        """Whether all that was sent has been handed to the system."""
+        return self._transport.get_write_buffer_size() == 0
+
     def send(self, entries: Sequence[Entry[Any]]) -> None:
         """Send `entries` in one write."""
         self._replies.expect(entries)

@@ -29,8 +29,8 @@ FLOORS = (
     # transport
     (
         "sharq",
-        "connection wire keeper link wakeups blocking link_sync slots routing cluster opening"
-        " data_folder store_process embedded",
+        "connection wire second_opinion keeper link wakeups blocking link_sync slots routing"
+        " cluster opening data_folder store_process embedded",
     ),
     # faces
     ("sharq", "gathering"),

@@ -640,6 +640,56 @@ async def test_a_store_that_stays_a_replica_is_unavailable_for_writes(
             assert proxy.accepted == 2
 
 
+# ---- silence ----
+
+
+@on_loop
+async def test_a_connection_that_carries_nothing_any_more_is_told_from_a_busy_store(
+    proxy: Proxy,
+) -> None:
+    async with open_link(at_port(proxy), timeout=3) as link:
+        await link.run(PING)
+        proxy.swallow()
+        repeated = asyncio.create_task(link.run(command("PING", repeatable=True)))
+        once = asyncio.create_task(link.run(command("INCR", "counter")))
+        assert await repeated == b"PONG"
+        with pytest.raises(StoreOutcomeUnknown) as caught:
+            await once
+        assert "answers others" in str(caught.value.__cause__.__cause__)  # type: ignore[union-attr]
+        assert proxy.accepted == 3, "the first, the second opinion and the new one"
+
+
+@on_loop
+async def test_a_store_that_answers_nobody_keeps_its_connection(own_store: PrivateStore) -> None:
+    with Proxy(own_store.socket_path) as proxy:
+        async with open_link(at_port(proxy)) as link:
+            client = await link.run(command("CLIENT", "ID"))
+            own_store.pause()
+            waiting = asyncio.create_task(link.run(command("CLIENT", "ID")))
+            while proxy.accepted < 2:
+                await asyncio.sleep(0.01)
+            own_store.resume()
+            assert await waiting == client
+
+
+@on_loop
+async def test_a_store_that_is_busy_with_a_call_of_the_link_keeps_its_connection(
+    own_store: PrivateStore,
+) -> None:
+    endless = Script("while true do end")
+    own_store.client.config_set("lua-time-limit", 20)
+    with Proxy(own_store.socket_path) as proxy:
+        async with open_link(at_port(proxy), endless.scripts) as link:
+            running = asyncio.create_task(link.run(endless.call()))
+            while proxy.accepted < 2 or proxy.connections > 1:
+                await asyncio.sleep(0.01)
+            own_store.connect().script_kill()
+            with pytest.raises(StoreUnavailable, match="killed"):
+                await running
+            assert await link.run(PING) == b"PONG"
+            assert proxy.accepted == 2
+
+
 # ---- coming and going ----
 
 

@@ -80,6 +80,15 @@ class Proxy:
         """Let nothing pass any more; the connections stay open and new ones are taken."""
         self._run(self._close_gate)
 
+    def swallow(self) -> None:
+        """Let the connections that are open carry nothing any more, and new ones all."""
+
+        async def swallow() -> None:
+            for connection in self._connections:
+                connection.swallowed = True
+
+        self._run(swallow)
+
     def resume(self) -> None:
         """Let everything pass again, what was held up first."""
         self._run(self._open_gate)
@@ -225,6 +234,8 @@ class Proxy:
     async def _pass_requests(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
+                if connection.swallowed:
+                    continue
                 self.requests += data
                 await self._gate.wait()
                 lost = next((command for command in self._losses if command in data), None)
@@ -240,7 +251,7 @@ class Proxy:
                 await self._gate.wait()
                 if connection.doomed:
                     connection.cut()
-                elif self._drop_replies:
+                elif self._drop_replies or connection.swallowed:
                     continue
                 elif self.delay:
                     self._loop.call_later(self.delay, connection.client.write, data)
@@ -256,6 +267,7 @@ class _Connection:
         self.client = client
         self.store = store
         self.doomed = False
+        self.swallowed = False
 
     def cut(self) -> None:
         end: Any = self.client.get_extra_info("socket")

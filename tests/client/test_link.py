@@ -662,7 +662,7 @@ async def test_a_connection_that_carries_nothing_any_more_is_told_from_a_busy_st
 @on_loop
 async def test_a_store_that_answers_nobody_keeps_its_connection(own_store: PrivateStore) -> None:
     with Proxy(own_store.socket_path) as proxy:
-        async with open_link(at_port(proxy)) as link:
+        async with open_link(at_port(proxy), timeout=3) as link:
             client = await link.run(command("CLIENT", "ID"))
             own_store.pause()
             waiting = asyncio.create_task(link.run(command("CLIENT", "ID")))
@@ -679,7 +679,7 @@ async def test_a_store_that_is_busy_with_a_call_of_the_link_keeps_its_connection
     endless = Script("while true do end")
     own_store.client.config_set("lua-time-limit", 20)
     with Proxy(own_store.socket_path) as proxy:
-        async with open_link(at_port(proxy), endless.scripts) as link:
+        async with open_link(at_port(proxy), endless.scripts, timeout=3) as link:
             running = asyncio.create_task(link.run(endless.call()))
             while proxy.accepted < 2 or proxy.connections > 1:
                 await asyncio.sleep(0.01)

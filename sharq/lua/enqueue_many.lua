@@ -3,7 +3,7 @@
 -- KEYS: void ready held waiting
 -- ARGV: queues jobs counters {queue_id job_id payload interval requeue_limit max_length}
 -- Returns: {status, length before it}
---@include status clock record queue rate queues find schedule bucket count count_many put save_put waiting wake
+--@include status clock record queue rate queues check_unread find schedule bucket count count_many put save_put waiting wake
 local ids, members, out = {}, {}, {}
 for i = 4, #ARGV, 6 do
   local at = #ids + 1
@@ -15,6 +15,7 @@ end
 local k = {ready = KEYS[2], jobs = ARGV[2], counters = ARGV[3]}
 local held = redis.call('HMGET', KEYS[3], unpack(members))
 local list, queues = load_queues(ARGV[1], ids)
+check_unread(list)
 local fresh, added = {}, 0
 for at, member in ipairs(members) do
   local i = 6 * at - 2

@@ -6,6 +6,8 @@
 --@include status clock record leased_record delayed spend queue save schedule bucket count mark give_back waiting wake
 local ready, leases, held, batch = KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[9])
 local queued, discarded = 0, 0
+-- After how many ms the lease of a job is looked at again that cannot be given back.
+local LOOK_AGAIN = 60000
 local earliest
 local expired = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, batch)
 for _, member in ipairs(expired) do
@@ -19,8 +21,13 @@ for _, member in ipairs(expired) do
   if not record then
     redis.call('ZREM', leases, member)
   else
-    local status, at = give_back(k, queue_id, job_id, unpack_leased(record), true, 0)
-    if status == DEAD then
+    local readable, status, at = pcall(give_back, k, queue_id, job_id, unpack_leased(record), true, 0)
+    if not readable then
+      -- What somebody else has done to the keys of a queue must not keep the others' jobs.
+      redis.log(redis.LOG_WARNING, 'SharQ: ' .. k.queue .. ' is damaged: ' .. member .. ' stays leased')
+      redis.call('ZREM', leases, member)
+      redis.call('ZADD', leases, now + LOOK_AGAIN, member)
+    elseif status == DEAD then
       discarded = discarded + 1
     else
       queued = queued + 1

@@ -27,7 +27,9 @@ local function set_for(key, value, ms)
 end
 
 local store = redis
-local redis = {{sha1hex = store.sha1hex}}
+local redis = {{
+  sha1hex = store.sha1hex, pcall = store.pcall, log = store.log, LOG_WARNING = store.LOG_WARNING,
+}}
 function redis.call(name, key, ...)
   local reply = store.call(name, key, ...)
   if name == 'PTTL' and reply > 0 then

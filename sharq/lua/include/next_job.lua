@@ -40,7 +40,7 @@ local function next_job(k, q)
   if not q.ahead then
     local job_id = redis.call('HGET', jobs, string.format(':%d', q.head))
     q.ahead, q.ahead_of = {job_id}, q.head
-    return job_id, redis.call('HGET', jobs, job_id)
+    return job_id, job_id and redis.call('HGET', jobs, job_id)
   end
   local at = q.head - q.ahead_of + 1
   if at > #q.ahead then

@@ -18,7 +18,7 @@ local function save_taken(k, list)
     if q.popped then
       remove_popped(k, q, empty)
     end
-    if q.visited and q.waiting > 0 then
+    if q.visited and q.waiting > 0 and not q.damaged then
       local last = #turns
       turns[last + 1], turns[last + 2] = due_at(q, k.delayed .. q.id), q.id
     elseif q.visited then

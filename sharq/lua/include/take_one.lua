@@ -1,3 +1,26 @@
+-- What somebody else has done to the keys of a queue must not keep its type's other queues from
+-- giving jobs: one that cannot be read leaves the schedule, and jobs that are gone are passed over.
+local PASSED_AT_ONCE = 1000
+
+local function tell_damage(k, q, what)
+  redis.log(redis.LOG_WARNING, 'SharQ: ' .. k.queues .. q.id .. ' is damaged: ' .. what)
+end
+
+local function pass_over(k, q, job_id)
+  local first, last = q.head, math.min(q.head + PASSED_AT_ONCE, q.next)
+  if job_id then
+    pop_job(q, job_id)
+  else
+    repeat
+      q.head = q.head + 1
+    until q.head == last
+      or redis.call('HEXISTS', k.jobs .. q.id, string.format(':%d', q.head)) == 1
+    q.waiting = q.waiting - (q.head - first)
+  end
+  q.ahead, q.collected = nil, true
+  tell_damage(k, q, 'jobs are gone')
+end
+
 -- Takes one job where the queue may give one and it fits into `room` bytes: the room that is left,
 -- less than 0 where it does not fit, nil where there is no job.
 -- What a job adds to an answer beside its payload and twice its names, at most.
@@ -5,8 +28,17 @@ local FRAME = 300
 
 local function take_one(k, out, batch, q, room)
   q.visited = true
-  local job_id, record = next_job(k, q)
-  if not record or q.tat > now then
+  local readable, job_id, record = pcall(next_job, k, q)
+  if not readable then
+    q.damaged = true
+    tell_damage(k, q, 'it cannot be read, and leaves the schedule')
+    return nil
+  elseif q.tat > now then
+    return nil
+  elseif not record then
+    if q.waiting > q.late then
+      pass_over(k, q, job_id)
+    end
     return nil
   end
   local last = #out

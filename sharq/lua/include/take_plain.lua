@@ -10,8 +10,10 @@ local function take_plain(k, lease_ms, request_id)
     return {0, 0}, at
   end
   local key = k.queues .. queue_id
+  -- There may be none, or a key of another kind, which `take_jobs` sees to.
+  local text = redis.pcall('GET', key)
   local interval, tat, head, next, leased, rest, job_id, record = string.match(
-    redis.call('GET', key), '^(%d+):(%d+):(%d+):(%d+):(%d+)([%d:]*) (%S*) ?(.*)$')
+    type(text) == 'string' and text or '', '^(%d+):(%d+):(%d+):(%d+):(%d+)([%d:]*) (%S*) ?(.*)$')
   if head == next or tonumber(tat) > now or (rest ~= '' and string.sub(rest, 1, 5) ~= ':0:0:') then
     return nil
   end
@@ -20,9 +22,11 @@ local function take_plain(k, lease_ms, request_id)
   local waiting, jobs = next - head - 1, k.jobs .. queue_id
   local in_state = job_id ~= ''
   if not in_state then
-    job_id = redis.call('HGET', jobs, ':' .. head)
-    record = redis.call('HGET', jobs, job_id)
-    if waiting > 0 then
+    job_id = redis.pcall('HGET', jobs, ':' .. head)
+    record = type(job_id) == 'string' and redis.call('HGET', jobs, job_id)
+    if not record then
+      return nil
+    elseif waiting > 0 then
       redis.call('HDEL', jobs, job_id, ':' .. head)
     else
       redis.call('UNLINK', jobs)

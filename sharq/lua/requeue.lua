@@ -3,7 +3,7 @@
 -- ARGV: queues jobs returned delayed counters marks retention interval_retention batch
 -- Returns: jobs queued again, jobs discarded, more are due (1 or 0), µs until the next lease
 --   runs out (-1: none is held), the type has no jobs (1 or 0), and no counters either (1 or 0)
---@include status clock record leased_record delayed spend queue save schedule bucket count mark give_back waiting wake
+--@include status clock record leased_record delayed spend queue save schedule bucket count mark give_back damage waiting wake
 local ready, leases, held, batch = KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[9])
 local queued, discarded = 0, 0
 -- After how many ms the lease of a job is looked at again that cannot be given back.
@@ -22,9 +22,8 @@ for _, member in ipairs(expired) do
     redis.call('ZREM', leases, member)
   else
     local readable, status, at = pcall(give_back, k, queue_id, job_id, unpack_leased(record), true, 0)
-    if not readable then
-      -- What somebody else has done to the keys of a queue must not keep the others' jobs.
-      redis.log(redis.LOG_WARNING, 'SharQ: ' .. k.queue .. ' is damaged: ' .. member .. ' stays leased')
+    if not readable and is_damage(status) then
+      tell_damage(k.queue, member .. ' stays leased')
       redis.call('ZREM', leases, member)
       redis.call('ZADD', leases, now + LOOK_AGAIN, member)
     elseif status == DEAD then

@@ -1,10 +1,5 @@
--- What somebody else has done to the keys of a queue must not keep its type's other queues from
--- giving jobs: one that cannot be read leaves the schedule, and jobs that are gone are passed over.
+-- Passes over jobs that are gone: somebody else has removed them.
 local PASSED_AT_ONCE = 1000
-
-local function tell_damage(k, q, what)
-  redis.log(redis.LOG_WARNING, 'SharQ: ' .. k.queues .. q.id .. ' is damaged: ' .. what)
-end
 
 local function pass_over(k, q, job_id)
   local first, last = q.head, math.min(q.head + PASSED_AT_ONCE, q.next)
@@ -18,7 +13,7 @@ local function pass_over(k, q, job_id)
     q.waiting = q.waiting - (q.head - first)
   end
   q.ahead, q.collected = nil, true
-  tell_damage(k, q, 'jobs are gone')
+  tell_damage(k.queues .. q.id, 'jobs are gone')
 end
 
 -- Takes one job where the queue may give one and it fits into `room` bytes: the room that is left,
@@ -29,9 +24,9 @@ local FRAME = 300
 local function take_one(k, out, batch, q, room)
   q.visited = true
   local readable, job_id, record = pcall(next_job, k, q)
-  if not readable then
+  if not readable and is_damage(job_id) then
     q.damaged = true
-    tell_damage(k, q, 'it cannot be read, and leaves the schedule')
+    tell_damage(k.queues .. q.id, 'it cannot be read, and leaves the schedule')
     return nil
   elseif q.tat > now then
     return nil

@@ -31,6 +31,7 @@ from sharq.errors import (
 from sharq.keeper import Keeper, forget
 from sharq.request import Again
 from sharq.script_loading import ScriptLoading
+from sharq.window import Window
 from sharq.wire import Entry, Wire
 
 T = TypeVar("T")
@@ -43,6 +44,9 @@ _TICKS: Final = 20
 # Ticks of silence after which another connection is tried, and from one trial to the next.
 _DOUBT: Final = 6
 _DOUBT_AGAIN: Final = 4
+
+# Ticks after which a call that a slow store has kept waiting is refused, not sent.
+_TOO_LATE: Final = _TICKS // 2
 
 # Bytes handed to the transport at a time. What is still here when the connection goes is known
 # not to have been sent.
@@ -58,7 +62,8 @@ class Link:
     after `timeout`; after a third of it, where the store answers over another one. At most
     `max_calls` calls may be outstanding, and about `max_bytes` bytes wait to be sent. With
     `replace` a server that takes no writes, since it is a replica now, is left for whatever its
-    address leads to by then, and the call is sent once again.
+    address leads to by then, and the call is sent once again. A store that does not keep up is sent
+    what it does in a fifth of `timeout`, and what waits for longer than half of it is refused.
     """
 
     def __init__(
@@ -87,6 +92,8 @@ class Link:
         self._waiting_bytes = 0
         self._in_flight: deque[Entry[Any]] = deque()
         self._flush_due = False
+        self._window = Window(max_calls)
+        self._held_back = False
         self._loading: set[str] = set()
         self._denial_logged = False
         self._tick = 0
@@ -200,28 +207,42 @@ class Link:
         self._flush_due = False
         wire = self._wire
         waiting = self._waiting
+        # Sent now, they would most likely be answered when nobody waits for them any more.
+        late = self._tick - _TOO_LATE if self._held_back else -1
         while waiting and wire is not None and wire.writable:
+            room = self._window.size - len(self._in_flight)
+            if room <= 0:
+                break
             batch: list[Entry[Any]] = []
             size = 0
-            while waiting and size < _SLICE:
+            while waiting and size < _SLICE and len(batch) < room:
                 entry = waiting.popleft()
                 length = len(entry.call.packed)
                 self._waiting_bytes -= length
                 # A call whose caller has gone before it was sent is not carried out.
-                if not entry.future.done():
-                    entry.sent = True
-                    batch.append(entry)
-                    size += length
+                if entry.future.done():
+                    continue
+                if entry.tick < late:
+                    entry.future.set_exception(entry.failure(StoreOverloaded()))
+                    continue
+                entry.sent = True
+                batch.append(entry)
+                size += length
             if batch:
                 if not self._in_flight:
                     self._last_heard = self._tick
+                self._window.on_sent(len(batch))
                 wire.send(batch)
+        self._held_back = bool(waiting) and wire is not None
 
     on_writable = _flush
 
     # Replies coming in
 
     def on_reply(self, entry: Entry[Any], reply: Any) -> None:
+        if self._held_back and not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
         future = entry.future
         if future.done():
             return
@@ -262,6 +283,7 @@ class Link:
     def _on_tick(self) -> None:
         self._tick += 1
         self._ticker = None
+        self._window.on_tick(len(self._in_flight))
         self._watch_connection()
         # A call may have come at the very end of its tick.
         oldest = self._tick - _TICKS
@@ -312,6 +334,7 @@ class Link:
     def on_connected(self, wire: Wire) -> None:
         self._wire = wire
         self._in_flight = wire.pending
+        self._window.reset()
         self._loading.clear()
         self._denial_logged = False
         self._flush()

@@ -25,7 +25,7 @@ FLOORS = (
     ("sharq", "scripts"),
     # operations, and the parts of the transport that need no socket
     ("sharq", "call store_errors payloads operations sweeping flows classic"),
-    ("sharq", "backoff request reply_queue script_loading"),
+    ("sharq", "backoff request reply_queue script_loading window"),
     # transport
     (
         "sharq",

@@ -640,6 +640,48 @@ async def test_a_store_that_stays_a_replica_is_unavailable_for_writes(
             assert proxy.accepted == 2
 
 
+# ---- more than the store can do ----
+
+AT_FIRST = 1024
+
+
+@on_loop
+async def test_a_store_is_sent_no_more_than_it_may_do_and_the_rest_later(
+    proxy: Proxy, clean_store: PrivateStore
+) -> None:
+    async with open_link(at_port(proxy), timeout=60) as link:
+        await link.run(PING)
+        proxy.stall()
+        before = len(proxy.requests)
+        calls = asyncio.gather(*(link.run(command("INCR", "counter")) for _ in range(3000)))
+        while proxy.requests.count(b"INCR", before) < AT_FIRST:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert proxy.requests.count(b"INCR", before) == AT_FIRST
+        proxy.resume()
+        assert await calls == list(range(1, 3001))
+
+
+@on_loop
+async def test_what_a_slow_store_has_kept_waiting_for_long_is_refused_and_not_sent(
+    proxy: Proxy, clean_store: PrivateStore
+) -> None:
+    async with open_link(at_port(proxy), timeout=60) as link:
+        await link.run(PING)
+        proxy.stall()
+        calls = asyncio.gather(
+            *(link.run(command("INCR", "counter")) for _ in range(3000)), return_exceptions=True
+        )
+        while proxy.requests.count(b"INCR") < AT_FIRST:
+            await asyncio.sleep(0.01)
+        link._tick += 15
+        proxy.resume()
+        outcomes = await calls
+        assert outcomes[:AT_FIRST] == list(range(1, AT_FIRST + 1))
+        assert {type(outcome) for outcome in outcomes[AT_FIRST:]} == {StoreOverloaded}
+        assert clean_store.client.get("counter") == b"%d" % AT_FIRST
+
+
 # ---- silence ----
 
 

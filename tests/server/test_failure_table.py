@@ -76,7 +76,8 @@ def too_many_clients(ground: Ground) -> Iterator[None]:
 @contextmanager
 def loading(ground: Ground) -> Iterator[None]:
     """The store reads its data, which takes it long."""
-    ground.admin.mset({f"ballast{number}": "x" * 1000 for number in range(1000)})
+    ballast = {f"ballast{number}": "x" * 1000 for number in range(1000)}
+    ground.admin.mset(ballast)
     ground.config(key_load_delay=5000)
     reload = Thread(target=lambda: ground.store.command("DEBUG", "RELOAD"))
     reload.start()
@@ -84,7 +85,7 @@ def loading(ground: Ground) -> Iterator[None]:
     yield
     ground.config(key_load_delay=0)
     reload.join()
-    ground.admin.flushall()
+    ground.admin.delete(*ballast)
 
 
 @contextmanager

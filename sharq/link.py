@@ -322,6 +322,8 @@ class Link:
         since = self._last_heard
         try:
             alive = await self._keeper.answers_others(self._timeout * _DOUBT_AGAIN / _TICKS)
+            # The store may have been busy until now: then this connection is answered as well.
+            await asyncio.sleep(self._timeout / _TICKS)
         finally:
             self._doubting = None
         silent = not wire.heard and self._last_heard == since

@@ -1000,7 +1000,7 @@ def test_a_store_behind_tls_is_verified_and_used(tls_proxy: Proxy, host: str) ->
 
 @on_loop
 async def test_a_certificate_of_an_unknown_authority_is_refused(tls_proxy: Proxy) -> None:
-    async with open_link(replace(at_port(tls_proxy), tls=True), patience=0.1) as link:
+    async with open_link(replace(at_port(tls_proxy), tls=True), patience=1) as link:
         with pytest.raises(StoreUnavailable) as error:
             await link.run(PING)
         assert "certificate verify failed" in str(error.value.__cause__.__cause__)  # type: ignore[union-attr]
@@ -1012,7 +1012,7 @@ async def test_a_certificate_for_another_name_is_refused(tls_proxy: Proxy) -> No
     tls_proxy.host = "127.0.0.2"
     tls_proxy.refuse()
     tls_proxy.accept()
-    async with open_link(settings, patience=0.1) as link:
+    async with open_link(settings, patience=1) as link:
         with pytest.raises(StoreUnavailable) as error:
             await link.run(PING)
         assert "certificate verify failed" in str(error.value.__cause__.__cause__)  # type: ignore[union-attr]
@@ -1022,7 +1022,7 @@ async def test_a_certificate_for_another_name_is_refused(tls_proxy: Proxy) -> No
 async def test_a_store_that_wants_a_certificate_gets_one(clean_store: PrivateStore) -> None:
     with Proxy(clean_store.socket_path, server_context(client_certificates=True)) as proxy:
         bare = replace(at_port(proxy), host="localhost", tls=True, tls_ca=AUTHORITY)
-        async with open_link(bare, patience=0.1) as link:
+        async with open_link(bare, patience=1) as link:
             with pytest.raises(StoreUnavailable):
                 await link.run(PING)
         shown = replace(bare, tls_certificate=CLIENT_CERTIFICATE, tls_key=CLIENT_KEY)

@@ -52,10 +52,11 @@ from sharq.store_process import (
 )
 
 _STOP_TIMEOUT: Final = 30.0
+_FIND_TIMEOUT: Final = 5.0
 
 # Nobody holds start.lock for longer than moments while there are users, unless it is stopped or
 # starved: no reason for others not to end.
-_LEAVE_TIMEOUT: Final = 2.0
+_LEAVE_TIMEOUT: Final = 5.0
 
 
 class EmbeddedStore:
@@ -234,8 +235,9 @@ class EmbeddedStore:
         """Stop the store, if it runs; for the last user, under start.lock."""
         if self._runs(store_lock):
             pid = self._find_process(store_lock)
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
             deadline = time.monotonic() + _STOP_TIMEOUT
             while self._runs(store_lock):
                 if time.monotonic() > deadline:
@@ -247,17 +249,25 @@ class EmbeddedStore:
         forget_socket_elsewhere(self.data_dir)
         discard_socket(self.data_dir, self.socket_path)
 
-    def _find_process(self, store_lock: int) -> int:
+    def _find_process(self, store_lock: int) -> int | None:
+        """The store's process; None where it has ended by itself."""
         # The number in the lock file means another process where the store was started in
         # another pid namespace; the socket may be that of another store where the folder was
         # copied or replaced. What two sources agree on is the store.
-        noted = os.pread(store_lock, 32, 0).strip()
-        seen = 0
-        with suppress(OSError, hiredis.HiredisError):
-            seen = talk(socket_path_of(self.data_dir)).pid
-        for pid in (seen, self.pid):
-            if pid > 0 and noted == b"%d" % pid:
-                return pid
+        noted = b""
+        deadline = time.monotonic() + _FIND_TIMEOUT
+        # One that was started a moment ago has no socket yet.
+        while self._runs(store_lock) and time.monotonic() < deadline:
+            noted = os.pread(store_lock, 32, 0).strip()
+            seen = 0
+            with suppress(OSError, hiredis.HiredisError):
+                seen = talk(socket_path_of(self.data_dir)).pid
+            for pid in (seen, self.pid):
+                if pid > 0 and noted == b"%d" % pid:
+                    return pid
+            time.sleep(0.005)
+        if not self._runs(store_lock):
+            return None
         raise EmbeddedStoreError(
             f"The store of {self.data_dir} cannot be stopped from here: its process"
             f" ({noted.decode(errors='replace') or 'unknown'}) cannot be seen."

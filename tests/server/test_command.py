@@ -303,6 +303,17 @@ def test_a_killed_store_is_started_again_without_being_asked_for(tmp_path: Path)
         wait_for("it is in the log", lambda: "has died; it is started again" in server.log)
 
 
+def test_a_store_that_is_just_being_started_again_ends_with_the_server(tmp_path: Path) -> None:
+    with Server(tmp_path, SHARQ_SHARQ_ENABLE_REQUEUE_SCRIPT="false") as server:
+        assert server.call("GET", "/deepstatus/")[0] == 200
+        killed = server.store_pid(tmp_path)
+        os.kill(killed, signal.SIGKILL)
+        wait_for("another one runs", lambda: server.store_pid(tmp_path) not in (0, killed), 5)
+        started = server.store_pid(tmp_path)
+        assert server.stop() == 0
+        assert gone(started)
+
+
 # ---- the end ----
 
 

@@ -345,7 +345,11 @@ class Dispatcher:
             self._on_failure(line, error)
             return
         line.lost = None
-        self._share(line, grants, batch, request.sent + self._lease_seconds)
+        left = self._share(line, grants, batch, request.sent + self._lease_seconds)
+        if request.request_id is None:
+            for parcel in left:
+                self.place(line.queue_type, parcel)
+        # Under a request_id the jobs are its client's alone, who may ask for them again.
         ended = not batch and batch.wait_us == 0 and request.request_id is not None
         if ended and grants:
             grants[0][0].ended()
@@ -353,8 +357,8 @@ class Dispatcher:
 
     def _share(
         self, line: Line, grants: list[tuple[Subscriber, int]], batch: Batch, until: float
-    ) -> None:
-        """Deal the jobs of a batch to those who asked; what nobody takes goes to others."""
+    ) -> list[Parcel]:
+        """Deal the jobs of a batch to those who asked; what nobody takes is returned."""
         counts = deal(len(batch), [places for _, places in grants])
         left: list[Parcel] = []
         at = 0
@@ -372,8 +376,7 @@ class Dispatcher:
                 left.append(parcel)
         if at < len(batch):
             left.append(Parcel(batch, at, len(batch), until))
-        for parcel in left:
-            self.place(line.queue_type, parcel)
+        return left
 
     async def _offer(self, line: Line, grants: list[tuple[Subscriber, int]], wanted: int) -> None:
         sent = self._clock()

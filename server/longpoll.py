@@ -26,7 +26,8 @@ class LongPoll:
     async def wait(self, seconds: float) -> Parcel | None:
         """The jobs, or None where none became ready in time.
 
-        A caller that is cancelled is given none.
+        A caller that is cancelled is given none. Those of a request_id stay with it, since its
+        client may ask for them again; others go to whoever else waits.
         """
         self._dispatcher.join(self._queue_type, self)
         try:
@@ -37,7 +38,8 @@ class LongPoll:
                 await self._dispatcher.settled(self._queue_type)
             return self._answer.result() if self._answer.done() else None
         except asyncio.CancelledError:
-            if self._answer.done() and (parcel := self._answer.result()) is not None:
+            parcel = self._answer.result() if self._answer.done() else None
+            if parcel is not None and self.request_id is None:
                 self._dispatcher.place(self._queue_type, parcel)
             raise
         finally:

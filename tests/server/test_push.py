@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from sharq_server import SharQServer, schedule
+from sharq_server.dispatch import Parcel
+from sharq_server.longpoll import LongPoll
 from tests.server.conftest import ExpectLog
 from tests.server.subscriber import Subscriber
 from tests.server.support import Raw, Rest
@@ -821,6 +823,28 @@ async def test_a_long_poll_can_be_repeated(connect: Any, rest: Rest) -> None:
         assert (await rest.get(path)).body == first.body
         await rest.post("/finish/t/q/j/", {"lease": first.body["lease"]})
         assert (await rest.get(path)).error == (404, "nothing_ready")
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_jobs_of_a_request_id_go_to_nobody_else_when_its_client_has_gone(
+    rest: Rest, server: SharQServer, answered: bool
+) -> None:
+    await rest.enqueue()
+    batch = await server.sq.take("t", 1, "r") if answered else None
+    dispatcher = server.push.dispatcher
+    gone, other = LongPoll(dispatcher, "t", 1, "r"), LongPoll(dispatcher, "t", 1, None)
+    waiting = asyncio.ensure_future(gone.wait(5))
+    await asyncio.sleep(0)
+    if batch is None:
+        # The store has been asked, and has not answered yet.
+        gone.stop()
+        await waiting
+    else:
+        gone.deliver(1, Parcel(batch, 0, 1, float("inf")))
+        waiting.cancel()
+        await asyncio.wait({waiting})
+    assert await other.wait(0.2) is None
+    assert len(await server.sq.take("t", 1, "r")) == 1
 
 
 async def test_a_draining_server_answers_long_polls(

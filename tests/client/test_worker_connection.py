@@ -13,7 +13,7 @@ import pytest
 from sharq import LeasedJob, Worker
 from sharq import websocket_frames as ws
 
-pytestmark = pytest.mark.gen_test(timeout=20)
+pytestmark = pytest.mark.gen_test(timeout=60)
 
 
 class Peer:
@@ -154,7 +154,7 @@ async def test_all_leases_are_counted_before_the_first_job_comes(scripted: Any) 
         await peer.frame("extend", "credit")
         peer._writer.close()
         peer = await server.peers.get()
-        frames = [await peer.frames.get() for _ in range(4)]
+        frames = [await peer.frame("credit", "subscribe") for _ in range(4)]
         assert [frame["op"] for frame in frames] == ["credit", "subscribe", "subscribe", "credit"]
         assert [frames[0]["credit"], frames[-1]["credit"]] == [0, 1500]
         assert sorted(frames[1]["leases"] + frames[2]["leases"]) == sorted(

@@ -147,11 +147,20 @@ async def test_what_was_refused_is_asked_for_again(scripted: Any) -> None:
 
 async def test_all_leases_are_counted_before_the_first_job_comes(scripted: Any) -> None:
     names = [f"j{at}" for at in range(1500)]
-    async with scripted(never_ends, concurrency=1500, prefetch=0) as (server, _):
+    begun: list[str] = []
+    all_have_begun = asyncio.Event()
+
+    async def handle(job: LeasedJob) -> None:
+        begun.append(job.job_id)
+        if len(begun) == len(names):
+            all_have_begun.set()
+        await never_ends(job)
+
+    async with scripted(handle, concurrency=1500, prefetch=0) as (server, _):
         peer = await server.peers.get()
-        await peer.frame("subscribe")
+        peer.oblige(await peer.frame("subscribe"))
         peer.give(*names)
-        await peer.frame("extend", "credit")
+        await all_have_begun.wait()
         peer._writer.close()
         peer = await server.peers.get()
         frames = [await peer.frame("credit", "subscribe") for _ in range(4)]

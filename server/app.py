@@ -117,11 +117,7 @@ class SharQApplication(Application):
         }
         super().__init__(
             [
-                (
-                    websocket.PATH,
-                    PushHandler,
-                    about_push,
-                ),
+                (websocket.PATH, PushHandler, about_push),
                 (live.PATH, LivePage),
             ],
             default_handler_class=_UnknownRoute,
@@ -169,13 +165,10 @@ class SharQApplication(Application):
         The lane takes `idle_connection_timeout` and `body_timeout` as `options`. With any other
         option of Tornado's server, as for TLS, or where the settings say so, it is Tornado's.
         """
-        if self.certificate is not None:
-            return Listener(
-                self, admission=self.connections, certificate=self.certificate, **options
-            )
-        if self.sq.settings.server.http == LANE and options.keys() <= _LANE_OPTIONS:
+        in_lane = self.certificate is None and self.sq.settings.server.http == LANE
+        if in_lane and options.keys() <= _LANE_OPTIONS:
             return LaneListener(self, **options)
-        return Listener(self, admission=self.connections, **options)
+        return Listener(self, admission=self.connections, certificate=self.certificate, **options)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection

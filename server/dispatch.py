@@ -346,10 +346,10 @@ class Dispatcher:
             return
         line.lost = None
         left = self._share(line, grants, batch, request.sent + self._lease_seconds)
+        # Under a request_id the jobs are its client's alone, who may ask for them again.
         if request.request_id is None:
             for parcel in left:
                 self.place(line.queue_type, parcel)
-        # Under a request_id the jobs are its client's alone, who may ask for them again.
         ended = not batch and batch.wait_us == 0 and request.request_id is not None
         if ended and grants:
             grants[0][0].ended()

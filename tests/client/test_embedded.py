@@ -177,7 +177,7 @@ def test_glibc_is_told_to_keep_free_memory_beside_what_a_user_asks_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    ours = "glibc.malloc.tcache_count=8192"
+    ours = "glibc.malloc.tcache_count=8192:glibc.malloc.tcache_max=256"
     assert store_environment()["GLIBC_TUNABLES"] == ours
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
     assert store_environment()["GLIBC_TUNABLES"] == f"glibc.malloc.arena_max=1:{ours}"

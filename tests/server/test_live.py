@@ -15,6 +15,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.websocket import websocket_connect
 
+from sharq.tokens import line_for
 from tests.server.support import Raw, Rest
 
 pytestmark = pytest.mark.gen_test(timeout=60)
@@ -80,6 +81,20 @@ class Browser:
         # Before the page is there it has no body.
         return str(result["result"].get("value"))
 
+    async def submit(self, secret: str) -> None:
+        """Write a token into the form, and send it as the button does."""
+        await self.call(
+            "Runtime.evaluate",
+            expression=f"document.getElementById('token').value = {json.dumps(secret)};"
+            "document.getElementById('login').requestSubmit()",
+        )
+
+    async def see(self, pattern: str) -> str:
+        """Wait until the page's text has what is looked for; the text."""
+        while not re.search(pattern, text := await self.text()):
+            await asyncio.sleep(0.05)
+        return text
+
     async def picture(self) -> bytes:
         return base64.b64decode((await self.call("Page.captureScreenshot"))["data"])
 
@@ -99,8 +114,7 @@ async def test_a_browser_shows_the_queues(rest: Rest, http_port: int, tmp_path: 
     browser = Browser(tmp_path / "profile", f"http://127.0.0.1:{http_port}/live/")
     try:
         await browser.connect()
-        while not re.search(r"sms\s*\d+ ready", text := await browser.text()):
-            await asyncio.sleep(0.05)
+        text = await browser.see(r"sms\s*\d+ ready")
         assert "live" in text
         assert re.search(r"tenant-1\s+3\s+0\s+0\s+ready", text)
         while not re.search(r"tenant-2\s+2\s+1\s+3,600,000\s+in ", text):
@@ -113,3 +127,43 @@ async def test_a_browser_shows_the_queues(rest: Rest, http_port: int, tmp_path: 
         (tmp_path / "live.png").write_bytes(await browser.picture())
     finally:
         await browser.close()
+
+
+class TestTokens:
+    @pytest.fixture
+    def options(self, tmp_path: Path) -> dict[str, dict[str, Any]]:
+        tokens = {"watch": ["metrics", "dequeue"], "producer": ["enqueue"]}
+        path = tmp_path / "tokens"
+        path.write_text("".join(line_for(each, each, tokens[each], ["*"]) + "\n" for each in tokens))
+        path.chmod(0o600)
+        return {"sharq-server": {"token_file": str(path)}}
+
+    @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+    async def test_the_page_asks_for_a_token_until_it_has_one_that_does(
+        self, rest: Rest, http_port: int, tmp_path: Path
+    ) -> None:
+        job = {"job_id": "j", "interval": 0, "payload": {}}
+        producer = {"Authorization": "Bearer producer"}
+        await rest.call("POST", "/enqueue/sms/tenant-1/", job, producer)
+        browser = Browser(tmp_path / "profile", f"http://127.0.0.1:{http_port}/live/")
+        try:
+            await browser.connect()
+            text = await browser.see("a token is needed")
+            assert "Show" in text
+            assert "No queue has jobs" not in text
+            for secret, told in (
+                ("other", "the token is not known"),
+                ("producer", "the token is not for metrics"),
+                ("grüße aus Łódź", "that is no token"),
+            ):
+                await browser.submit(secret)
+                assert "Show" in await browser.see(told)
+            (tmp_path / "login.png").write_bytes(await browser.picture())
+            await browser.submit("watch")
+            # That a job is ready is told over the websocket.
+            text = await browser.see(r"sms\s*1 ready")
+            assert "Show" not in text
+            assert re.search(r"tenant-1\s+1\s+0", text)
+            (tmp_path / "live.png").write_bytes(await browser.picture())
+        finally:
+            await browser.close()

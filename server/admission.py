@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import resource
 from collections import Counter
 from typing import Final
+
+from sharq_server import descriptors
 
 _FOR_OTHER_FILES: Final = 256
 _FEWEST: Final = 64
@@ -51,7 +52,7 @@ class Connections:
 
 
 def _most_by_files() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
+    files = descriptors.limit()
+    if files is None:
         return _MOST
-    return max(_FEWEST, min(soft, _MOST) - _FOR_OTHER_FILES)
+    return max(_FEWEST, min(files, _MOST) - _FOR_OTHER_FILES)

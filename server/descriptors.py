@@ -33,6 +33,12 @@ def raise_limit() -> None:
             _log.debug("The limit of open files stays at %d: %s", soft, error)
 
 
+def limit() -> int | None:
+    """How many files this process may have open; None where the system sets no bound."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
 class Room:
     """Keeps some descriptors for all that is no connection: the store, logs, the hand-over to a
     websocket. `clock` is monotonic, in seconds.
@@ -46,9 +52,8 @@ class Room:
         """Whether a connection that was accepted as `descriptor` may stay; if not, that is logged,
         once a minute at most.
         """
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        reserved = min(_MOST_RESERVED, limit // _RESERVED_SHARE)
-        if limit == resource.RLIM_INFINITY or descriptor < limit - reserved:
+        most = limit()
+        if most is None or descriptor < most - min(_MOST_RESERVED, most // _RESERVED_SHARE):
             return True
         self.warn()
         return False
@@ -58,9 +63,8 @@ class Room:
         now = self._clock()
         if self._warned_at is None or now - self._warned_at >= _BETWEEN_WARNINGS:
             self._warned_at = now
-            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             _log.warning(
-                "No room for more connections: nearly all of the %d files that this process may "
-                "have open (ulimit -n) are in use",
-                limit,
+                "No room for more connections: nearly all files that this process may have open "
+                "(ulimit -n: %s) are in use",
+                limit() or "unlimited",
             )

@@ -134,7 +134,9 @@ class TestTokens:
     def options(self, tmp_path: Path) -> dict[str, dict[str, Any]]:
         tokens = {"watch": ["metrics", "dequeue"], "producer": ["enqueue"]}
         path = tmp_path / "tokens"
-        path.write_text("".join(line_for(each, each, tokens[each], ["*"]) + "\n" for each in tokens))
+        path.write_text(
+            "".join(line_for(each, each, tokens[each], ["*"]) + "\n" for each in tokens)
+        )
         path.chmod(0o600)
         return {"sharq-server": {"token_file": str(path)}}
 

@@ -38,6 +38,7 @@ class Connection:
         self._peer = peer
         self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
+        self._session: Session | None = None
         self._reader = ws.Reader(masked=True, max_bytes=max_bytes)
         self._out: list[bytes] = []
         self._waiting = 0
@@ -66,8 +67,8 @@ class Connection:
     async def serve(self, session: Session) -> None:
         """Hand what comes in to `session`, which writes here, until the connection has ended."""
         self._session = session
-        self._beat()
-        self._look_at_progress()
+        self._beat(session)
+        self._look_at_progress(session)
         try:
             await self._read(session)
         except StreamClosedError:
@@ -81,6 +82,8 @@ class Connection:
                 if timer is not None:
                     timer.cancel()
             self._stream.close()
+            # It knows this connection: what has ended is not left to the garbage collector.
+            self._session = None
 
     # Coming in
 
@@ -184,31 +187,32 @@ class Connection:
             self._pending = None
         if not written.cancelled() and written.exception() is None:
             self._answer_ping()
-            self._session.on_written()
+            if self._session is not None:
+                self._session.on_written()
 
     # Signs of life
 
-    def _beat(self) -> None:
+    def _beat(self, session: Session) -> None:
         """Ping the client; one that was silent for two beats has gone."""
         self._silent_beats += 1
-        if self._heard or not self._session.reading:
+        if self._heard or not session.reading:
             self._silent_beats = 0
         self._heard = False
         if self._silent_beats == _MOST_SILENT_BEATS:
             _log.info("A subscriber at %s is not heard of any more", self._peer)
             self._give_up()
             return
-        self._session.on_beat()
+        session.on_beat()
         self._put(ws.frame(ws.PING, b""))
-        self._beating = self._loop.call_later(self._heartbeat, self._beat)
+        self._beating = self._loop.call_later(self._heartbeat, self._beat, session)
 
-    def _look_at_progress(self) -> None:
+    def _look_at_progress(self, session: Session) -> None:
         """Close a connection whose client takes nothing of what was sent."""
         now = time.monotonic()
         taken = self.taken
-        if taken != self._moved_to or not self._session.unread:
+        if taken != self._moved_to or not session.unread:
             self._moved_to, self._moved_at = taken, now
         elif now - self._moved_at >= _NO_PROGRESS:
-            self._session.close(ws.POLICY_VIOLATION, "nothing is read")
+            session.close(ws.POLICY_VIOLATION, "nothing is read")
             return
-        self._progress = self._loop.call_later(_LOOK_AT_PROGRESS, self._look_at_progress)
+        self._progress = self._loop.call_later(_LOOK_AT_PROGRESS, self._look_at_progress, session)

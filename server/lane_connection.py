@@ -564,7 +564,8 @@ class LaneConnection(Reader, asyncio.Protocol):
         except OSError as error:
             self.abort()
             raise StreamClosedError(real_error=error) from error
-        stream = HTTPStream(connection, lambda: self._listener.stops)
+        listener = self._listener
+        stream = HTTPStream(connection, lambda: listener.stops)
         stream.settle()
         stream.give_back(self._rest or b"")
         address, self._counted_for = self._counted_for, None

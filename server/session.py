@@ -244,7 +244,7 @@ class Session:
             places = subscription.take_places(wanted)
         # Whoever got some, or asked last, waits behind the others.
         self._starved.pop(subscription, None)
-        if not places:
+        if current and not places:
             self._starved[subscription] = None
         return places
 
@@ -362,6 +362,9 @@ class Session:
         if not self._closed_by_server:
             self._give_up_leases()
         self.push.leases.forget(self)
+        # They know their session: what has ended is not left to the garbage collector.
+        self.subscriptions.clear()
+        self._starved.clear()
 
     def _bring_back(self, queue_type: str, parcel: Parcel) -> None:
         for lease in parcel.leases:

@@ -38,34 +38,51 @@ class Holder(Protocol):
         """Leases that have ended."""
 
 
+class _Look:
+    """A moment at which a holder is looked at; one that is called off has nobody."""
+
+    __slots__ = ("at", "holder")
+
+    def __init__(self, at: float, holder: Holder) -> None:
+        self.at = at
+        self.holder: Holder | None = holder
+
+    def __lt__(self, other: _Look) -> bool:
+        return self.at < other.at
+
+
 class LeaseWatch:
     """Watches the leases of all holders with one timer; belongs to the running event loop."""
 
     def __init__(self, sq: AsyncSharQ, clock: Callable[[], float] = time.monotonic) -> None:
         self._sq = sq
         self._clock = clock
-        self._heap: list[tuple[float, int, Holder]] = []
-        self._due_at: dict[Holder, float] = {}
-        self._serial = 0
+        self._heap: list[_Look] = []
+        self._looks: dict[Holder, _Look] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     def watch(self, holder: Holder, until: float) -> None:
         """Look after `holder`, one of whose leases ends at `until`."""
-        if self._due_at.get(holder, float("inf")) <= until:
-            return
-        self._due_at[holder] = until
-        self._serial += 1
-        heapq.heappush(self._heap, (until, self._serial, holder))
+        look = self._looks.get(holder)
+        if look is not None:
+            if look.at <= until:
+                return
+            look.holder = None
+        look = self._looks[holder] = _Look(until, holder)
+        heapq.heappush(self._heap, look)
         self._arm()
 
     def forget(self, holder: Holder) -> None:
         """`holder` holds nothing any more."""
-        self._due_at.pop(holder, None)
+        look = self._looks.pop(holder, None)
+        if look is not None:
+            # It keeps its place until its time, which may be far away, and not the holder.
+            look.holder = None
 
     async def close(self) -> None:
         """Watch no longer."""
-        self._due_at.clear()
+        self._looks.clear()
         self._heap.clear()
         self._disarm()
         if self._task is not None:
@@ -75,7 +92,7 @@ class LeaseWatch:
     def _arm(self) -> None:
         self._disarm()
         if self._heap and self._task is None:
-            delay = max(_TOGETHER, self._heap[0][0] + _TOGETHER - self._clock())
+            delay = max(_TOGETHER, self._heap[0].at + _TOGETHER - self._clock())
             self._timer = asyncio.get_running_loop().call_later(delay, self._on_time)
 
     def _disarm(self) -> None:
@@ -87,11 +104,11 @@ class LeaseWatch:
         self._timer = None
         now = self._clock()
         doubtful: list[tuple[Holder, list[str]]] = []
-        while self._heap and self._heap[0][0] <= now:
-            at, _, holder = heapq.heappop(self._heap)
-            if self._due_at.get(holder) != at:
+        while self._heap and self._heap[0].at <= now:
+            holder = heapq.heappop(self._heap).holder
+            if holder is None:
                 continue
-            del self._due_at[holder]
+            del self._looks[holder]
             over = [lease for lease, until in holder.leases().items() if until <= now]
             if over:
                 doubtful.append((holder, over))

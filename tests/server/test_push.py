@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -584,6 +588,48 @@ async def test_the_server_says_goodbye(connect: Any, rest: Rest, server: SharQSe
         assert await subscriber.finish(held) == ["success"]
         assert await subscriber.closed() == 1012
         await draining
+
+
+@contextmanager
+def no_garbage_collector() -> Iterator[None]:
+    """What refers to itself in a circle stays, from now on; what did so before has gone."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("how", ["a close", "a reset", "a reset under way"])
+async def test_what_has_ended_is_freed_without_the_garbage_collector(
+    connect: Any, rest: Rest, server: SharQServer, how: str
+) -> None:
+    with no_garbage_collector():
+        subscriber = await connect()
+        await subscriber.subscribe(credit=1)
+        await rest.enqueue(job_id="j")
+        await rest.enqueue("t/other", "k")
+        (job,) = await subscriber.jobs(1)
+        (session,) = server.push.sessions
+        # One that waits for credit when the connection ends.
+        while not session._starved:
+            await asyncio.sleep(0.005)
+        kept = [
+            weakref.ref(each)
+            for each in (session, session._transport, *session.subscriptions.values())
+        ]
+        del session
+        if how == "a close":
+            await subscriber.ask(op="finish", leases=[job["lease"]])
+            subscriber.socket.close()
+        else:
+            if how == "a reset under way":
+                subscriber.send(op="finish", leases=[job["lease"]])
+            subscriber.socket.protocol.stream.close()
+            subscriber.socket.close()
+        while any(each() is not None for each in kept):
+            await asyncio.sleep(0.005)
 
 
 # ---- the store goes and comes ----

@@ -564,8 +564,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         except OSError as error:
             self.abort()
             raise StreamClosedError(real_error=error) from error
-        listener = self._listener
-        stream = HTTPStream(connection, lambda: listener.stops)
+        stream = HTTPStream(connection, lambda: self._listener.stops)
         stream.settle()
         stream.give_back(self._rest or b"")
         address, self._counted_for = self._counted_for, None

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httputil import HTTPHeaders
+
+from sharq.tokens import line_for
+
+
+def write_tokens(path: Path, tokens: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> None:
+    """Write a token file: for each secret, which is its name too, the operations and the types."""
+    path.write_text("".join(line_for(each, each, *tokens[each]) + "\n" for each in tokens))
+    path.chmod(0o600)
 
 
 class Answer(NamedTuple):

@@ -15,8 +15,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.websocket import websocket_connect
 
-from sharq.tokens import line_for
-from tests.server.support import Raw, Rest
+from tests.server.support import Raw, Rest, write_tokens
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 
@@ -132,12 +131,10 @@ async def test_a_browser_shows_the_queues(rest: Rest, http_port: int, tmp_path: 
 class TestTokens:
     @pytest.fixture
     def options(self, tmp_path: Path) -> dict[str, dict[str, Any]]:
-        tokens = {"watch": ["metrics", "dequeue"], "producer": ["enqueue"]}
         path = tmp_path / "tokens"
-        path.write_text(
-            "".join(line_for(each, each, tokens[each], ["*"]) + "\n" for each in tokens)
+        write_tokens(
+            path, {"watch": (["metrics", "dequeue"], ["*"]), "producer": (["enqueue"], ["*"])}
         )
-        path.chmod(0o600)
         return {"sharq-server": {"token_file": str(path)}}
 
     @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")

@@ -11,11 +11,10 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from sharq import LeasedJob, Worker
-from sharq.tokens import line_for
 from sharq_server import SharQServer
 from tests.server.conftest import ExpectLog
 from tests.server.subscriber import Subscriber
-from tests.server.support import Rest
+from tests.server.support import Rest, write_tokens
 
 pytestmark = pytest.mark.gen_test(timeout=20)
 
@@ -26,15 +25,10 @@ TOKENS = {
 }
 
 
-def write(path: Path, **tokens: tuple[list[str], list[str]]) -> None:
-    path.write_text("".join(line_for(each, each, *tokens[each]) + "\n" for each in tokens))
-    path.chmod(0o600)
-
-
 @pytest.fixture
 def token_file(tmp_path: Path) -> Path:
     path = tmp_path / "tokens"
-    write(path, **TOKENS)
+    write_tokens(path, TOKENS)
     return path
 
 
@@ -160,12 +154,12 @@ async def test_a_token_that_is_taken_back_ends_its_connections(
     connect: Any, server: SharQServer, token_file: Path
 ) -> None:
     async with await connect("worker") as worker, await connect("root") as root:
-        write(token_file, **{**TOKENS, "worker": (["dequeue"], ["sms"])})
+        write_tokens(token_file, {**TOKENS, "worker": (["dequeue"], ["sms"])})
         server.reload()
         assert await worker.closed() == 1008
         async with await connect("worker") as again:
             assert (await again.ask(op="finish", leases=["sms/q/j/1"]))["code"] == "forbidden"
-            write(token_file, root=TOKENS["root"])
+            write_tokens(token_file, {"root": TOKENS["root"]})
             server.reload()
             assert await again.closed() == 1008
         assert (await root.ask(op="dequeue", queue_type="sms"))["jobs"] == []
@@ -190,7 +184,7 @@ async def test_a_worker_goes_on_with_a_new_token(
         while done != ["one"]:
             await asyncio.sleep(0.005)
         secret = "second"
-        write(token_file, root=TOKENS["root"], second=TOKENS["worker"])
+        write_tokens(token_file, {"root": TOKENS["root"], "second": TOKENS["worker"]})
         server.reload()
         while all(session.grant.name != "second" for session in server.push.sessions):
             await asyncio.sleep(0.005)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from sharq.tokens import OPERATIONS, line_for
+from sharq.tokens import OPERATIONS
 from sharq_server import SharQServer
 from sharq_server.app import ROUTES
 from sharq_server.routing import OPEN
-from tests.server.support import Raw, Rest
+from tests.server.support import Raw, Rest, write_tokens
 
 pytestmark = pytest.mark.gen_test
 
@@ -37,8 +37,7 @@ def token_file(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *secrets: str) -> None:
-    path.write_text("".join(line_for(each, each, *TOKENS[each]) + "\n" for each in secrets))
-    path.chmod(0o600)
+    write_tokens(path, {each: TOKENS[each] for each in secrets})
 
 
 @pytest.fixture

@@ -76,7 +76,9 @@ class Push:
             "max_payload_bytes": self.sq.settings.sharq.max_payload_bytes,
             **push_frames.LIMITS,
         }
-        session.send(push_frames.welcome(self.server_time(), round(self.heartbeat * 1000), limits))
+        heartbeat = round(self.heartbeat * 1000)
+        operations = session.grant.operations
+        session.send(push_frames.welcome(self.server_time(), heartbeat, limits, operations))
         if self._probing is not None:
             session.send(push_frames.paused(self._trouble.code))
 

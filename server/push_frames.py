@@ -6,7 +6,7 @@ means is told in docs/push-protocol.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -21,6 +21,7 @@ from sharq.identifiers import (
     check_interval,
     invalid,
 )
+from sharq.tokens import OPERATIONS
 from sharq_server import bodies, json_forms
 from sharq_server.json_forms import mandatory
 
@@ -217,14 +218,17 @@ def _word(field: str, value: Any, words: tuple[str, ...]) -> str:
 # What the server says
 
 
-def welcome(server_time: int, heartbeat: int, limits: Mapping[str, int]) -> bytes:
-    """The first frame; times are in ms."""
+def welcome(
+    server_time: int, heartbeat: int, limits: Mapping[str, int], operations: Collection[str]
+) -> bytes:
+    """The first frame; times are in ms. `operations` are those that the client's token is for."""
     return _event(
         "welcome",
         protocol=PROTOCOL,
         server_time=server_time,
         heartbeat=heartbeat,
         limits=dict(limits),
+        operations=[each for each in OPERATIONS if each in operations],
     )
 
 

@@ -37,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--concurrency", type=int, default=16, metavar="N", help="handlers at once (%(default)s)"
     )
     parser.add_argument(
-        "--prefetch", type=int, metavar="N", help="jobs that wait here for their turn"
+        "--prefetch",
+        type=int,
+        default=0,
+        metavar="N",
+        help="further jobs that may wait here for their turn, if they can begin soon (%(default)s)",
     )
     parser.add_argument(
         "--timeout", type=float, metavar="S", help="seconds that a handler may take"
@@ -80,10 +84,10 @@ def run(given: argparse.Namespace) -> int:
             token=_token(given.token_file),
             tls_ca=given.tls_ca,
         )
+        worker.handler(handler)
     except (UsageError, SharqException) as error:
         print(f"sharq worker: {error}", file=sys.stderr)
         return 2
-    worker.handler(handler)
     worker_log.set_up(given.log_format)
     return worker.run()
 

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
+from sharq import worker_frames as frames
 from sharq.worker_frames import ServerClock, Welcome, encode
 from sharq.worker_socket import Socket
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds until a connection has to be there, its welcome included."""
+
+
+class Settings:
+    """What a worker was asked for; times are in seconds."""
+
+    def __init__(
+        self,
+        url: str,
+        weights: Mapping[str, int],
+        concurrency: int,
+        prefetch: int,
+        timeout: float | None,
+        token: str | Callable[[], str] | None,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self.url = url
+        self.weights = dict(weights)
+        self.concurrency = concurrency
+        self.prefetch = prefetch
+        self.timeout = timeout
+        self.token = token
+        self.tls = tls
 
 
 class Connection:
@@ -23,25 +52,63 @@ class Connection:
         self.pinged_at = self.heard_at
         self.clock = ServerClock()
         self.clock.one_way(welcome.server_time, self.heard_at)
-        self.draining = False
+        self.draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the server has said that it is about to stop."""
+        self.credit: int | None = None
+        """The credit of the connection that was asked for last; None where no jobs are wanted."""
         self.ends: set[int] = set()
         """Frames that end leases."""
         self.extensions: dict[int, Sequence[str]] = {}
         """The leases of frames that extend them, or carry them over from another connection."""
         self.wishes: dict[int, dict[str, Any]] = {}
         """Frames that say what is wanted: subscriptions and credit."""
+        self.refused: deque[dict[str, Any]] = deque()
+        """Wishes that were refused, and are to be said again."""
+        self._operations = welcome.operations
         self._pings: dict[int, float] = {}
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Connection:
+        """Connect. Raises OSError, TimeoutError, or whatever a function for the token raises."""
+        headers = {"Sec-WebSocket-Protocol": frames.PROTOCOL}
+        token = settings.token
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token if isinstance(token, str) else token()}"
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            socket = await Socket.connect(settings.url, headers, settings.tls)
+            try:
+                welcome = frames.decode(await socket.first_text())
+                if not isinstance(welcome, Welcome):
+                    raise ConnectionError("the server does not speak sharq.v1.json")
+            except BaseException:
+                socket.abort()
+                raise
+        return cls(socket, welcome)
+
+    def may(self, operation: str) -> bool:
+        """Whether the token of the connection allows an operation, as far as that is known."""
+        return self._operations is None or operation in self._operations
+
+    def may_not(self, operation: str) -> None:
+        """The server has said that the token does not allow an operation."""
+        known = frames.OPERATIONS if self._operations is None else self._operations
+        self._operations = [each for each in known if each != operation]
 
     def send(self, frame: bytes) -> None:
         """Send a frame; a connection that has ended is noticed where it is read."""
         self.socket.send(frame)
 
-    def wish(self, frame_id: int, **frame: Any) -> None:
+    def wish(self, frame_id: int, frame: dict[str, Any]) -> None:
         """Say what is wanted."""
         self.wishes[frame_id] = frame
         if leases := frame.get("leases"):
             self.extensions[frame_id] = leases
         self.send(encode({"id": frame_id, **frame}))
+
+    def drain(self) -> None:
+        """The server is about to stop."""
+        if not self.draining.done():
+            self.draining.set_result(None)
 
     def ping(self, frame_id: int) -> None:
         """Ask for a sign of life, and for the server's time."""

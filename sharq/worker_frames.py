@@ -11,6 +11,9 @@ PROTOCOL: Final = "sharq.v1.json"
 MOST_LEASES: Final = 1000
 """Leases that one frame names, at most."""
 
+OPERATIONS: Final = ("dequeue", "finish", "release", "extend")
+"""What a worker does, by the operations that a token is for; to subscribe is to dequeue."""
+
 UNKNOWN: Final = "unknown"
 """The `outcome` of an error after which a frame may have been carried out."""
 
@@ -20,6 +23,7 @@ encode: Final = msgspec.json.Encoder().encode
 class Welcome(msgspec.Struct, tag_field="event", tag="welcome"):
     server_time: int
     heartbeat: int
+    operations: list[str] | None = None
 
 
 class JobFields(msgspec.Struct):
@@ -30,6 +34,7 @@ class JobFields(msgspec.Struct):
     attempt: int
     lease: str
     lease_ms: int
+    interval: int = 0
 
 
 class Jobs(msgspec.Struct, tag_field="event", tag="jobs"):

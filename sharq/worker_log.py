@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,9 @@ log: Final = logging.getLogger("sharq.worker")
 
 TEXT: Final = "text"
 JSON: Final = "json"
+
+_REMINDER: Final = 60.0
+_MOST_CAUSES: Final = 100
 
 
 class Event:
@@ -29,6 +33,35 @@ def note(level: int, event: str, fault: BaseException | None = None, /, **fields
     """Log an event; with `fault`, its traceback too."""
     if log.isEnabledFor(level):
         log.log(level, "%s", Event(event, fields), exc_info=fault)
+
+
+class Causes:
+    """Logs what goes wrong once for each cause, and after each minute of it how often it has come.
+
+    `clock` is monotonic, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[tuple[Any, ...], tuple[float, int]] = {}
+
+    def note(self, level: int, event: str, **fields: Any) -> None:
+        """Log an event, if it has not been lately; alike are those with the same fields."""
+        cause = (event, *fields.values())
+        now = self._clock()
+        since, times = self._seen.get(cause, (-_REMINDER, 0))
+        if now - since >= _REMINDER:
+            note(level, event, **fields, **({"times": times + 1} if times else {}))
+            since, times = now, 0
+        else:
+            times += 1
+        if len(self._seen) >= _MOST_CAUSES:
+            self._seen.clear()
+        self._seen[cause] = (since, times)
+
+    def over(self) -> None:
+        """All is well again: what comes next is told at once."""
+        self._seen.clear()
 
 
 class JsonFormatter(logging.Formatter):

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 
+class NoThread(Exception):
+    """The system starts no further thread."""
+
+
 class Threads:
     """Up to `most` threads, each started when all others are busy.
 
@@ -24,31 +28,32 @@ class Threads:
         self._change = threading.Condition()
         self._closed = False
 
-    def run(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[None]:
-        """Call `function` in a thread; the future is done, in the running loop, when it ends."""
+    def run(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+        """Call `function` in a thread; the future is done, in the running loop, when it ends.
+
+        Raises `NoThread` where it was not begun and none can be started for it.
+        """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+        future: asyncio.Future[Any] = loop.create_future()
 
         def work() -> None:
             error: BaseException | None = None
+            result = None
             try:
-                function(*arguments)
+                result = function(*arguments)
             except BaseException as raised:
                 error = raised
             try:
-                loop.call_soon_threadsafe(_settle, future, error)
+                loop.call_soon_threadsafe(_settle, future, result, error)
             except RuntimeError:
                 # The loop has ended before the handler has.
                 return
 
         with self._change:
+            if self._idle <= len(self._work) and self._started < self._most:
+                self._start()
             self._work.append(work)
-            if self._idle >= len(self._work):
-                self._change.notify()
-            elif self._started < self._most:
-                self._started += 1
-                name = f"sharq-handler_{self._started}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+            self._change.notify()
         return future
 
     def close(self) -> None:
@@ -57,6 +62,14 @@ class Threads:
             self._closed = True
             self._work.clear()
             self._change.notify_all()
+
+    def _start(self) -> None:
+        name = f"sharq-handler_{self._started + 1}"
+        try:
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        except RuntimeError as error:
+            raise NoThread(str(error)) from None
+        self._started += 1
 
     def _serve(self) -> None:
         while True:
@@ -71,10 +84,10 @@ class Threads:
             work()
 
 
-def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     if future.done():
         return
     if error is None:
-        future.set_result(None)
+        future.set_result(result)
     else:
         future.set_exception(error)

@@ -38,9 +38,9 @@ FLOORS = (
     (
         "sharq",
         "websocket_frames worker_frames worker_job worker_log worker_outbox worker_socket"
-        " worker_threads",
+        " worker_threads worker_handler worker_starts worker_window worker_leases worker_signals",
     ),
-    ("sharq", "worker_connection worker_protocol worker"),
+    ("sharq", "worker_connection worker_dialogue worker_protocol worker_run worker"),
     ("sharq", "worker_cli token_cli __init__ __main__"),
     # the server: what goes over the wire, what a route does, the application, the process
     (

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
-from sharq import LeasedJob, Worker
+from sharq import LeasedJob, Retry, Worker
 from sharq import websocket_frames as ws
 
 pytestmark = pytest.mark.gen_test(timeout=60)
@@ -39,20 +42,23 @@ class Peer:
         if frame["op"] != "ping":
             self.answer(frame, results=[result] * len(frame.get("leases", ())))
 
-    def refuse(self, frame: dict[str, Any]) -> None:
-        self.tell("error", id=frame["id"], code="store_unavailable", message="away")
+    def refuse(self, frame: dict[str, Any], code: str = "store_unavailable") -> None:
+        self.tell("error", id=frame["id"], code=code, message="no")
 
-    def give(self, *names: str) -> None:
+    def give(
+        self, *names: str, queue: str = "q", interval: int = 0, lease_ms: int = 60_000
+    ) -> None:
         jobs = [
             {
-                "queue_id": "q",
+                "queue_id": queue,
                 "job_id": name,
                 "payload": 1,
                 "requeues_remaining": -1,
                 "current_queue_length": 0,
-                "lease": f"t/q/{name}/1",
+                "lease": f"t/{queue}/{name}/1",
                 "attempt": 1,
-                "lease_ms": 60_000,
+                "lease_ms": lease_ms,
+                "interval": interval,
             }
             for name in names
         ]
@@ -74,7 +80,8 @@ class Peer:
 
 
 class ScriptedServer:
-    def __init__(self) -> None:
+    def __init__(self, welcome: dict[str, Any]) -> None:
+        self._welcome = welcome
         self.peers: asyncio.Queue[Peer] = asyncio.Queue()
         self.all: list[Peer] = []
 
@@ -88,7 +95,7 @@ class ScriptedServer:
             f"Sec-WebSocket-Accept: {ws.accept_value(key)}\r\n\r\n".encode()
         )
         peer = Peer(writer)
-        peer.tell("welcome", server_time=1, heartbeat=20_000)
+        peer.tell("welcome", server_time=1, heartbeat=20_000, **self._welcome)
         self.peers.put_nowait(peer)
         self.all.append(peer)
         frames = ws.Reader(masked=True, max_bytes=1 << 20)
@@ -108,12 +115,15 @@ def scripted() -> Any:
 
     @asynccontextmanager
     async def scripted(
-        handle: Callable[[LeasedJob], Any], **options: Any
+        handle: Callable[[LeasedJob], Any],
+        types: Any = "t",
+        welcome: dict[str, Any] | None = None,
+        **options: Any,
     ) -> AsyncIterator[tuple[ScriptedServer, Worker]]:
-        server = ScriptedServer()
+        server = ScriptedServer(welcome or {})
         listening = await asyncio.start_server(server.on_connection, "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
-        worker = Worker(f"ws://127.0.0.1:{port}/ws/", "t", grace=0.2, **options)
+        worker = Worker(f"ws://127.0.0.1:{port}/ws/", types, grace=0.2, **options)
         worker.handler(handle)
         serving = asyncio.ensure_future(worker.serve())
         try:
@@ -216,3 +226,242 @@ async def test_a_stop_gives_back_what_comes_before_the_answer_to_no_credit(scrip
         assert not peer.closed.is_set()
         peer.answer(nothing)
         await asyncio.wait_for(peer.closed.wait(), 2)
+
+
+async def credit_of(peer: Peer) -> int:
+    """The last credit of the connection that was asked for, before anything else is."""
+    peer.answer(await peer.frame("subscribe"))
+    frame = await peer.frame("credit")
+    peer.oblige(frame)
+    credit: int = frame["credit"]
+    return credit
+
+
+# ---- what is leased, and when it begins ----
+
+
+async def test_nothing_is_leased_that_cannot_begin_at_once(scripted: Any) -> None:
+    async with scripted(never_ends) as (server, _):
+        assert await credit_of(await server.peers.get()) == 16
+
+
+async def test_more_is_taken_ahead_only_while_handlers_are_quick(scripted: Any) -> None:
+    async def handle(job: LeasedJob) -> None:
+        if job.job_id.startswith("slow"):
+            await asyncio.sleep(1.2)
+
+    async with scripted(handle, concurrency=2, prefetch=3) as (server, worker):
+        peer = await server.peers.get()
+        assert await credit_of(peer) == 2, "nothing is known of the handlers"
+        for at in range(5):
+            peer.give(f"j{at}")
+        while (await peer.frame("credit"))["credit"] < 5:
+            pass
+        peer.give("slow1", "slow2")
+        while (await peer.frame("credit"))["credit"] >= 5:
+            pass
+        assert worker.counts["lost"] == 0
+
+
+async def test_a_job_that_cannot_begin_soon_goes_back_and_no_more_is_taken(scripted: Any) -> None:
+    begun: list[str] = []
+
+    async def handle(job: LeasedJob) -> None:
+        begun.append(job.job_id)
+        await never_ends(job)
+
+    async with scripted(handle, concurrency=1, prefetch=1) as (server, _):
+        peer = await server.peers.get()
+        assert await credit_of(peer) == 1
+        # As a server may, that has not had the last credit yet.
+        peer.give("a", "b", lease_ms=1000)
+        since = time.monotonic()
+        release = await peer.frame("release")
+        assert time.monotonic() - since < 0.9, "in good time before its lease ends"
+        assert (release["leases"], release["count_requeue"]) == (["t/q/b/1"], False)
+        peer.oblige(release)
+        assert begun == ["a"]
+
+
+async def test_while_the_loop_is_held_up_no_more_is_taken() -> None:
+    go_on = threading.Event()
+
+    async def handle(job: LeasedJob) -> None:
+        if job.job_id == "blocks":
+            go_on.wait(20)
+
+    server = ScriptedServer({})
+    listening = await asyncio.start_server(server.on_connection, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    worker = Worker(f"ws://127.0.0.1:{port}/ws/", "t", concurrency=3)
+    worker.handler(handle)
+    running = asyncio.ensure_future(asyncio.to_thread(worker.run))
+    try:
+        peer = await server.peers.get()
+        assert await credit_of(peer) == 3
+        peer.give("blocks", "waits")
+        release = await peer.frame("release")
+        assert (release["leases"], release["count_requeue"]) == (["t/q/waits/1"], False)
+        peer.oblige(release)
+        credit = await peer.frame("credit")
+        assert credit["credit"] == 0
+        peer.oblige(credit)
+        go_on.set()
+        last = {}
+        while last.keys() != {"credit", "finish"}:
+            frame = await peer.frame("credit", "finish")
+            peer.oblige(frame)
+            last[frame["op"]] = frame
+        assert last["credit"]["credit"] == 3
+    finally:
+        go_on.set()
+        worker.stop()
+        ends = asyncio.ensure_future(peer.frame())
+        await running
+        ends.cancel()
+        listening.close()
+
+
+async def test_the_starts_of_a_queue_are_spaced_by_its_interval(scripted: Any) -> None:
+    begun: list[float] = []
+    enough = asyncio.Event()
+
+    async def handle(job: LeasedJob) -> None:
+        begun.append(time.monotonic())
+        if len(begun) == 4:
+            enough.set()
+
+    async with scripted(handle, prefetch=4) as (server, _):
+        peer = await server.peers.get()
+        await credit_of(peer)
+        # A frame that was late, say.
+        peer.give(*"abcd", interval=30)
+        await enough.wait()
+    gaps = [later - earlier for earlier, later in itertools.pairwise(begun)]
+    assert min(gaps) >= 0.0289
+
+
+# ---- what the server refuses ----
+
+
+async def refused_frames(peer: Peer, seconds: float, *, code: str = "store_unavailable") -> int:
+    """Refuse every frame but pings for some time; how many there were."""
+    count = 0
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        with suppress(TimeoutError):
+            frame = await asyncio.wait_for(peer.frames.get(), left)
+            if frame["op"] != "ping":
+                peer.refuse(frame, code)
+                count += 1
+    return count
+
+
+async def test_ends_that_are_refused_are_no_storm(
+    scripted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = 300
+    go_on = asyncio.Event()
+
+    async def handle(job: LeasedJob) -> None:
+        await go_on.wait()
+        if int(job.job_id[1:]) % 2:
+            raise Retry(int(job.job_id[1:]))
+
+    async with scripted(handle, concurrency=jobs) as (server, worker):
+        peer = await server.peers.get()
+        await credit_of(peer)
+        peer.give(*(f"j{at}" for at in range(jobs)))
+        go_on.set()
+        await refused_frames(peer, 0.4)
+        caplog.clear()
+        assert await refused_frames(peer, 2.2) <= 6
+        assert len([each for each in caplog.messages if "refused" in each]) == 0
+        obliging = asyncio.ensure_future(peer.frame())
+        while sum(worker.counts.values()) < jobs:
+            await asyncio.sleep(0.005)
+        obliging.cancel()
+        assert worker.counts == {"done": 150, "retried": 150, "discarded": 0, "lost": 0}
+
+
+async def test_subscriptions_that_are_refused_are_no_storm(scripted: Any) -> None:
+    types = [f"t{at}" for at in range(100)]
+    async with scripted(never_ends, types) as (server, _):
+        peer = await server.peers.get()
+        assert await refused_frames(peer, 0.4) >= 100
+        assert await refused_frames(peer, 2.2) <= 6
+        agreed: set[str] = set()
+        while len(agreed) < len(types):
+            frame = await peer.frames.get()
+            agreed |= {frame["queue_type"]} if frame["op"] == "subscribe" else set()
+            peer.oblige(frame)
+
+
+async def test_a_finish_that_is_forbidden_is_told_once_and_given_up(
+    scripted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handle(job: LeasedJob) -> None:
+        pass
+
+    async with scripted(handle) as (server, worker):
+        peer = await server.peers.get()
+        await credit_of(peer)
+        for name in "abc":
+            peer.give(name)
+            peer.refuse(await peer.frame("finish"), "forbidden")
+        assert await peer.nothing_comes()
+        while worker.counts["lost"] < 3:
+            await asyncio.sleep(0.005)
+    messages = [each for each in caplog.messages if "forbidden" in each]
+    assert messages == ["refused op=finish code=forbidden message=no"]
+
+
+async def test_an_extension_that_is_forbidden_is_not_tried_again(
+    scripted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with scripted(never_ends) as (server, _):
+        peer = await server.peers.get()
+        await credit_of(peer)
+        peer.give("a", lease_ms=400)
+        peer.refuse(await peer.frame("extend"), "forbidden")
+        assert await refused_frames(peer, 0.5) == 0
+    assert len([each for each in caplog.messages if "refused op=extend" in each]) == 1
+
+
+async def test_a_type_that_is_forbidden_is_told_once_and_others_go_on(
+    scripted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with scripted(never_ends, ["no", "t"]) as (server, _):
+        peer = await server.peers.get()
+        peer.refuse(await peer.frame("subscribe"), "forbidden")
+        assert await credit_of(peer) == 16
+        assert await peer.nothing_comes()
+    messages = [each for each in caplog.messages if "forbidden" in each]
+    assert messages == ["refused op=subscribe code=forbidden message=no type=no"]
+
+
+@pytest.mark.parametrize(
+    ("operations", "said", "subscribes"),
+    [
+        (["dequeue", "release", "extend"], "not for finish; no jobs are taken", False),
+        (["finish"], "not for dequeue and release and extend; no jobs are taken", False),
+        (["dequeue", "finish"], "not for release and extend; leases run out instead", True),
+        (["dequeue", "finish", "release", "extend"], None, True),
+    ],
+)
+async def test_what_a_token_is_not_for_is_told_by_name(
+    scripted: Any,
+    caplog: pytest.LogCaptureFixture,
+    operations: list[str],
+    said: str | None,
+    subscribes: bool,
+) -> None:
+    async with scripted(never_ends, welcome={"operations": operations}) as (server, _):
+        peer = await server.peers.get()
+        if subscribes:
+            peer.oblige(await peer.frame("subscribe"))
+        else:
+            assert (await peer.frames.get())["op"] == "ping"
+            assert await peer.nothing_comes()
+    told = [each for each in caplog.messages if "the token is" in each]
+    assert told == ([] if said is None else [f"the token is {said}"])

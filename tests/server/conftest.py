@@ -7,13 +7,15 @@ import itertools
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
+from sharq import LeasedJob, Worker
 from sharq.config import LANE, TORNADO, Settings
 from sharq_server import SharQServer
 from sharq_server.app import SharQApplication
@@ -177,3 +179,23 @@ def rest(http_client: AsyncHTTPClient, http_port: int) -> Rest:
 def raw(http_server: Listener | LaneListener, http_port: int) -> Raw:
     """The server's port, for bytes that no HTTP client sends."""
     return Raw(http_port)
+
+
+@pytest.fixture
+def working(http_port: int, http_server: object) -> Any:
+    """Runs a worker while the context lasts; it has stopped when that is left."""
+
+    @asynccontextmanager
+    async def working(
+        handler: Callable[[LeasedJob], Any], types: Any = "t", **options: Any
+    ) -> AsyncIterator[Worker]:
+        worker = Worker(f"ws://127.0.0.1:{http_port}/ws/", types, **options)
+        worker.handler(handler)
+        serving = asyncio.ensure_future(worker.serve())
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            await serving
+
+    return working

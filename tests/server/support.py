@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,18 @@ def write_tokens(path: Path, tokens: Mapping[str, tuple[Sequence[str], Sequence[
     """Write a token file: for each secret, which is its name too, the operations and the types."""
     path.write_text("".join(line_for(each, each, *tokens[each]) + "\n" for each in tokens))
     path.chmod(0o600)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until a condition holds; the test's own time is the bound."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+async def state_is(rest: Rest, state: str, job_id: str = "j") -> None:
+    """Wait until a job of the queue t/q is in a state."""
+    while (await rest.get(f"/status/t/q/{job_id}/")).body.get("state") != state:
+        await asyncio.sleep(0.005)
 
 
 class Answer(NamedTuple):

@@ -8,52 +8,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sharq import Discard, LeasedJob, Retry, Worker
+from sharq import Discard, LeasedJob, Retry
 from sharq_server import SharQServer
 from tests.server.command import Server, environment
 from tests.server.conftest import ExpectLog
-from tests.server.support import Rest
+from tests.server.support import Rest, state_is, until
 from tests.support.stores import wait_for
 
 pytestmark = pytest.mark.gen_test(timeout=20)
-
-Handler = Callable[[LeasedJob], Any]
-
-
-@pytest.fixture
-def working(http_port: int, http_server: object) -> Any:
-    """Runs a worker while the context lasts; it has stopped when that is left."""
-
-    @asynccontextmanager
-    async def working(handler: Handler, **options: Any) -> AsyncIterator[Worker]:
-        worker = Worker(f"ws://127.0.0.1:{http_port}/ws/", "t", **options)
-        worker.handler(handler)
-        serving = asyncio.ensure_future(worker.serve())
-        try:
-            yield worker
-        finally:
-            worker.stop()
-            await serving
-
-    return working
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
-
-
-async def state_is(rest: Rest, state: str, job_id: str = "j") -> None:
-    while (await rest.get(f"/status/t/q/{job_id}/")).body.get("state") != state:
-        await asyncio.sleep(0.005)
 
 
 async def test_jobs_are_done_once_and_never_more_at_a_time(working: Any, rest: Rest) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from typing import Any
 
 import pytest
@@ -11,10 +9,9 @@ import pytest
 from sharq import Worker
 from sharq.errors import BadArgumentException
 from sharq.worker_frames import ServerClock, chunks, credits_of, decode
-from sharq.worker_job import FIRST_RETRY, LONGEST_RETRY, retry_delay
-from sharq.worker_outbox import Answered, End, Outbox
-
-FINISH = End(finish=True)
+from sharq.worker_job import FIRST_RETRY, LONGEST_RETRY, Retry, release_delay, retry_delay
+from sharq.worker_log import Causes
+from sharq.worker_window import SOON, Window
 
 
 def test_weights_share_the_capacity() -> None:
@@ -28,6 +25,66 @@ def test_retries_double_up_to_a_bound() -> None:
     assert retry_delay(1, lambda: 0.0) == FIRST_RETRY / 2
 
 
+def test_retries_have_few_different_delays_so_that_they_share_frames() -> None:
+    delays = {retry_delay(1) for _ in range(1000)}
+    assert 5 < len(delays) <= 17
+    assert min(delays) >= FIRST_RETRY / 2
+    assert max(delays) <= FIRST_RETRY
+
+
+@pytest.mark.parametrize(
+    "delay",
+    [86_400_000, float("inf"), float("nan"), -0.1, -float("inf"), True, "5", None, 31_536_000.1],
+)
+def test_a_delay_that_no_server_takes_is_refused_where_it_is_asked_for(delay: Any) -> None:
+    with pytest.raises(ValueError, match="seconds"):
+        Retry(delay)
+
+
+def test_a_retry_that_says_nothing_of_its_delay_comes_at_once() -> None:
+    class Again(Retry):
+        def __init__(self) -> None:
+            pass
+
+    assert release_delay(Again()) == 0
+    assert release_delay(Retry(31_536_000)) == 31_536_000_000
+    wish = Retry(1.5)
+    assert release_delay(wish) == 1500
+    wish.delay = float("nan")
+    with pytest.raises(ValueError, match="seconds"):
+        release_delay(wish)
+
+
+def test_as_much_is_taken_ahead_as_can_begin_soon() -> None:
+    window = Window(4)
+    assert window.size == 0, "nothing is known of the handlers"
+    for _ in range(10):
+        window.ended(SOON / 2)
+    assert window.size == 4
+    window.ended(SOON * 2)
+    assert window.size == 2
+    window.close()
+    assert window.size == 0
+
+
+def test_a_cause_is_logged_once_and_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    causes = Causes(lambda: now)
+    for _ in range(100):
+        causes.note(30, "refused", code="a")
+    causes.note(30, "refused", code="b")
+    now = 61.0
+    causes.note(30, "refused", code="a")
+    causes.over()
+    causes.note(30, "refused", code="a")
+    assert caplog.messages == [
+        "refused code=a",
+        "refused code=b",
+        "refused code=a times=100",
+        "refused code=a",
+    ]
+
+
 def test_the_servers_clock_is_that_of_the_quickest_answer() -> None:
     clock = ServerClock()
     assert clock.local(5_000, 100.0) == 100.0
@@ -38,95 +95,6 @@ def test_the_servers_clock_is_that_of_the_quickest_answer() -> None:
     clock.there_and_back(1_005_000, 102.0, 104.0)
     assert clock.local(1_001_000, 200.0) == pytest.approx(101.1), "a slow answer tells less"
     assert clock.local(9_999_999_999, 105.0) == 105.0, "nothing was sent later than now"
-
-
-def sent(outbox: Outbox, ids: Any) -> list[dict[str, Any]]:
-    return [json.loads(frame) for _, frame in outbox.frames(ids)]
-
-
-def test_finishes_leave_in_one_frame_and_once() -> None:
-    outbox, ids = Outbox(), itertools.count(1)
-    for lease in "abc":
-        outbox.add(lease, FINISH)
-    assert sent(outbox, ids) == [{"op": "finish", "id": 1, "leases": ["a", "b", "c"]}]
-    assert sent(outbox, ids) == []
-    over, failed = outbox.answer(1, ["success", "already_finished", "stale_lease"])
-    assert over == [
-        Answered("a", FINISH, False),
-        Answered("b", FINISH, False),
-        Answered("c", FINISH, True),
-    ]
-    assert (failed, len(outbox)) == (0, 0)
-
-
-def test_what_was_not_answered_is_sent_again() -> None:
-    outbox, ids = Outbox(), itertools.count(1)
-    release = End(finish=False, delay=5, count_requeue=False)
-    outbox.add("a", FINISH)
-    outbox.add("b", release)
-    first = sent(outbox, ids)
-    assert first[1] == {
-        "op": "release",
-        "id": 2,
-        "leases": ["b"],
-        "delay": 5,
-        "count_requeue": False,
-    }
-    outbox.again([1, 2])
-    assert [frame["leases"] for frame in sent(outbox, ids)] == [["a"], ["b"]]
-    assert outbox.answer(1, ["success"]) == ([], 0), "an answer to what was given up"
-    assert outbox.answer(3, ["store_unavailable"]) == ([], 1)
-    assert [frame["leases"] for frame in sent(outbox, ids)] == [["a"]]
-    assert outbox.answer(5, ["already_finished"])[0] == [Answered("a", FINISH, False)]
-
-
-def test_only_what_was_sent_on_a_lost_connection_is_sent_again() -> None:
-    outbox, ids = Outbox(), itertools.count(1)
-    outbox.add("a", FINISH)
-    assert len(sent(outbox, ids)) == 1
-    outbox.add("b", FINISH)
-    assert len(sent(outbox, ids)) == 1
-    outbox.again([1])
-    assert [frame["leases"] for frame in sent(outbox, ids)] == [["a"]]
-    assert outbox.answer(2, ["success"])[0] == [Answered("b", FINISH, False)]
-
-
-@pytest.mark.parametrize(
-    ("done", "result", "lost"),
-    [
-        (True, "not_active", False),
-        (True, "stale_lease", False),
-        (False, "not_active", True),
-        (False, "success", False),
-    ],
-)
-def test_a_second_release_that_finds_nothing_is_lost_only_if_the_first_was_not_carried_out(
-    done: bool, result: str, lost: bool
-) -> None:
-    outbox, ids = Outbox(), itertools.count(1)
-    release = End(finish=False)
-    outbox.add("a", release)
-    assert len(sent(outbox, ids)) == 1
-    outbox.again([1], done=done)
-    assert len(sent(outbox, ids)) == 1
-    assert outbox.answer(2, [result])[0] == [Answered("a", release, lost)]
-
-
-def test_an_answer_with_too_few_results_answers_nothing() -> None:
-    outbox, ids = Outbox(), itertools.count(1)
-    for lease in "ab":
-        outbox.add(lease, FINISH)
-    assert len(sent(outbox, ids)) == 1
-    assert outbox.answer(1, ["success"]) == ([], 2)
-    assert [frame["leases"] for frame in sent(outbox, ids)] == [["a", "b"]]
-
-
-def test_a_lost_lease_is_not_told_of() -> None:
-    outbox, ids = Outbox(), itertools.count(1)
-    outbox.add("a", FINISH)
-    outbox.drop("a")
-    assert sent(outbox, ids) == []
-    assert "a" not in outbox
 
 
 def test_frames_name_a_thousand_leases_at_most() -> None:
@@ -154,6 +122,11 @@ def test_frames_that_are_not_known_are_passed_over(text: str) -> None:
         {"prefetch": -1},
         {"concurrency": 9_000, "prefetch": 2_000},
         {"timeout": 0},
+        {"timeout": float("nan")},
+        {"timeout": "30"},
+        {"grace": -1},
+        {"grace": float("nan")},
+        {"grace": None},
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(arguments: dict[str, Any]) -> None:

@@ -1,0 +1,202 @@
+"""Workers as processes: signals, processes that handlers fork, threads that stop them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sharq import LeasedJob, Worker
+from sharq_server import SharQServer
+from tests.server.command import Server, environment
+from tests.server.support import Rest, until
+from tests.support.stores import wait_for
+
+pytestmark = pytest.mark.gen_test(timeout=30)
+
+JOBS = """
+import multiprocessing, os, signal, sys, time
+
+def wait(job):
+    os.write(1, b"begun\\n")
+    time.sleep(600)
+
+async def awaits(job):
+    import asyncio
+    os.write(1, b"begun\\n")
+    await asyncio.sleep(600)
+
+def forks(job):
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    child.start()
+    child.terminate()
+    child.join(10)
+    os.write(1, b"child %d\\n" % (99 if child.exitcode is None else child.exitcode))
+
+async def forks_in_the_loop(job):
+    forks(job)
+
+def plain(job):
+    os.write(1, b"ran\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("worker")
+
+
+@pytest.fixture(scope="module")
+def command(home: Path) -> Iterator[Server]:
+    with Server(home) as server:
+        yield server
+
+
+Starting = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def starting(home: Path, command: Server) -> Iterator[Starting]:
+    """Starts `sharq worker` with a handler of `JOBS`; it is ended with the test."""
+    (home / "jobs.py").write_text(JOBS)
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def start(handler: str, queue_type: str, *before: str) -> subprocess.Popen[bytes]:
+        begun.append(
+            subprocess.Popen(
+                [
+                    *(*before, sys.executable, "-m", "sharq", "worker", f"jobs:{handler}"),
+                    *("--type", queue_type, "--url", f"ws://127.0.0.1:{command.port}/ws/"),
+                    *("--concurrency", "1", "--grace", "0.1"),
+                ],
+                cwd=home,
+                env=environment(home),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def enqueue(command: Server, queue_type: str, job_id: str = "j") -> None:
+    job = {"job_id": job_id, "interval": 0, "payload": 1}
+    assert command.call("POST", f"/enqueue/{queue_type}/q/", job)[0] == 201
+
+
+def line(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+@pytest.mark.parametrize("handler", ["forks", "forks_in_the_loop"])
+def test_a_process_that_a_handler_forks_can_be_terminated(
+    command: Server, starting: Starting, handler: str
+) -> None:
+    enqueue(command, handler)
+    worker = starting(handler, handler)
+    assert line(worker) == b"child -15\n"
+    worker.terminate()
+    assert worker.wait(10) == 0
+
+
+def test_sighup_ends_a_worker_in_good_order(command: Server, starting: Starting) -> None:
+    enqueue(command, "hup")
+    worker = starting("awaits", "hup")
+    assert line(worker) == b"begun\n"
+    worker.send_signal(signal.SIGHUP)
+    assert worker.wait(10) == 0
+    wait_for(
+        "the job is given back",
+        lambda: command.call("GET", "/status/hup/q/j/")[1].get("state") == "queued",
+    )
+
+
+def test_a_worker_that_is_to_outlive_its_terminal_takes_no_notice_of_sighup(
+    command: Server, starting: Starting
+) -> None:
+    worker = starting("plain", "nohup", "nohup")
+    enqueue(command, "nohup")
+    assert line(worker) == b"ran\n"
+    worker.send_signal(signal.SIGHUP)
+    enqueue(command, "nohup", "k")
+    assert line(worker) == b"ran\n"
+    worker.terminate()
+    assert worker.wait(10) == 0
+
+
+# ---- stop ----
+
+
+async def nothing(job: LeasedJob) -> None:
+    pass
+
+
+async def test_an_idle_worker_is_stopped_from_another_thread(
+    http_port: int, http_server: object, server: SharQServer
+) -> None:
+    worker = Worker(f"ws://127.0.0.1:{http_port}/ws/", "t")
+    worker.handler(nothing)
+    serving = asyncio.ensure_future(worker.serve())
+    await until(lambda: server.push.sessions)
+    thread = threading.Thread(target=worker.stop)
+    thread.start()
+    await asyncio.wait_for(serving, 5)
+    thread.join()
+
+
+async def test_a_handler_in_a_thread_may_stop_its_worker(
+    rest: Rest, http_port: int, http_server: object
+) -> None:
+    worker = Worker(f"ws://127.0.0.1:{http_port}/ws/", "t", concurrency=1)
+    worker.handler(lambda _: worker.stop())
+    for at in range(3):
+        await rest.enqueue("t/q", f"j{at}")
+    await asyncio.wait_for(worker.serve(), 10)
+    assert worker.counts["done"] == 1
+    assert (await rest.get("/metrics/t/q/")).body["queue_length"] == 2
+
+
+async def test_a_stop_that_comes_before_the_start_is_not_lost(
+    http_port: int, http_server: object
+) -> None:
+    worker = Worker(f"ws://127.0.0.1:{http_port}/ws/", "t")
+    worker.handler(nothing)
+    worker.stop()
+    await asyncio.wait_for(worker.serve(), 5)
+
+
+async def test_a_worker_works_again_after_a_stop_and_once_at_a_time(
+    working: Any, rest: Rest, http_port: int
+) -> None:
+    done: list[str] = []
+
+    async def handle(job: LeasedJob) -> None:
+        done.append(job.job_id)
+
+    worker = Worker(f"ws://127.0.0.1:{http_port}/ws/", "t")
+    worker.handler(handle)
+    for at in range(3):
+        serving = asyncio.ensure_future(worker.serve())
+        await rest.enqueue("t/q", f"j{at}")
+        await until(lambda: len(done) == at + 1)  # noqa: B023
+        with pytest.raises(RuntimeError, match="works already"):
+            await worker.serve()
+        worker.stop()
+        worker.stop()
+        await asyncio.wait_for(serving, 5)
+        worker.stop()
+    assert worker.counts["done"] == 3

@@ -1,0 +1,156 @@
+"""What is told of leases, and what an answer means: over, told again, or given up."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sharq.worker_outbox import Answered, End, Outbox, Refused
+
+FINISH = End(finish=True)
+RELEASE = End(finish=False)
+
+
+class Teller:
+    """An outbox, and what it has sent."""
+
+    def __init__(self) -> None:
+        self.outbox = Outbox()
+        self._ids: Iterator[int] = itertools.count(1)
+
+    def add(self, leases: str, end: End = FINISH) -> None:
+        for lease in leases:
+            self.outbox.add(lease, end)
+
+    def sent(self) -> list[dict[str, Any]]:
+        return [json.loads(frame) for _, frame in self.outbox.frames(self._ids)]
+
+    def leases(self) -> list[str]:
+        return ["".join(frame["leases"]) for frame in self.sent()]
+
+    def probed(self) -> list[str]:
+        frames = [json.loads(frame) for _, frame in self.outbox.probe(self._ids)]
+        return ["".join(frame["leases"]) for frame in frames]
+
+
+@pytest.fixture
+def teller() -> Teller:
+    return Teller()
+
+
+def test_finishes_leave_in_one_frame_and_once(teller: Teller) -> None:
+    teller.add("abc")
+    assert teller.sent() == [{"op": "finish", "id": 1, "leases": ["a", "b", "c"]}]
+    assert teller.sent() == []
+    outcome = teller.outbox.answer(1, ["success", "already_finished", "stale_lease"])
+    assert outcome.over == [
+        Answered("a", FINISH, False),
+        Answered("b", FINISH, False),
+        Answered("c", FINISH, True),
+    ]
+    assert (outcome.refused, len(teller.outbox)) == ([], 0)
+
+
+def test_what_was_not_answered_is_told_again(teller: Teller) -> None:
+    release = End(finish=False, delay=5, count_requeue=False)
+    teller.add("a")
+    teller.add("b", release)
+    told = {"leases": ["b"], "delay": 5, "count_requeue": False}
+    assert teller.sent()[1] == {"op": "release", "id": 2, **told}
+    teller.outbox.unanswered([1, 2])
+    assert teller.leases() == ["a", "b"]
+    assert teller.outbox.answer(1, ["success"]).over == [], "an answer to what was given up"
+    assert teller.outbox.answer(3, ["already_finished"]).over == [Answered("a", FINISH, False)]
+
+
+def test_only_what_was_sent_on_a_lost_connection_is_told_again(teller: Teller) -> None:
+    teller.add("a")
+    assert teller.leases() == ["a"]
+    teller.add("b")
+    assert teller.leases() == ["b"]
+    teller.outbox.unanswered([1])
+    assert teller.leases() == ["a"]
+    assert teller.outbox.answer(2, ["success"]).over == [Answered("b", FINISH, False)]
+
+
+@pytest.mark.parametrize(
+    ("done", "result", "lost"),
+    [
+        (True, "not_active", False),
+        (True, "stale_lease", False),
+        (False, "not_active", True),
+        (False, "success", False),
+    ],
+)
+def test_a_second_release_that_finds_nothing_is_lost_only_if_the_first_was_not_carried_out(
+    teller: Teller, done: bool, result: str, lost: bool
+) -> None:
+    teller.add("a", RELEASE)
+    assert teller.leases() == ["a"]
+    teller.outbox.refuse(1, "store_unavailable", done=done)
+    assert teller.probed() == ["a"]
+    assert teller.outbox.answer(2, [result]).over == [Answered("a", RELEASE, lost)]
+
+
+def test_an_answer_with_too_few_results_answers_nothing(teller: Teller) -> None:
+    teller.add("ab")
+    assert teller.leases() == ["ab"]
+    over, refused, _ = teller.outbox.answer(1, ["success"])
+    assert over == []
+    assert refused == [Refused("finish", "incomplete_answer", ["a", "b"], False)]
+    assert teller.leases() == [], "not at once: it would go on like that"
+    assert teller.probed() == ["ab"]
+
+
+def test_a_lost_lease_is_not_told_of(teller: Teller) -> None:
+    teller.add("a")
+    teller.outbox.drop("a")
+    assert teller.sent() == []
+    assert "a" not in teller.outbox
+
+
+def test_while_frames_are_refused_one_is_sent_at_a_time(teller: Teller) -> None:
+    for at in range(300):
+        teller.outbox.add(f"l{at}", End(finish=False, delay=at))
+    assert len(teller.sent()) == 300
+    for frame_id in range(1, 301):
+        teller.outbox.refuse(frame_id, "store_unavailable", done=False)
+    teller.add("a")
+    assert teller.sent() == [], "what comes meanwhile waits, too"
+    assert len(teller.probed()) == 1
+    teller.outbox.refuse(301, "store_unavailable", done=False)
+    assert len(teller.probed()) == 1
+    assert teller.outbox.answer(302, ["success"]).well
+    teller.outbox.open()
+    assert len(teller.sent()) == 300
+
+
+def test_what_one_node_refuses_keeps_nothing_else_back(teller: Teller) -> None:
+    teller.add("ab")
+    assert teller.leases() == ["ab"]
+    over, refused, well = teller.outbox.answer(1, ["success", "store_unavailable"])
+    assert over == [Answered("a", FINISH, False)]
+    assert refused == [Refused("finish", "store_unavailable", ["b"], False)]
+    assert not well
+    teller.add("c")
+    assert teller.leases() == ["c"]
+    assert teller.outbox.waits
+    assert teller.probed() == ["b"]
+
+
+@pytest.mark.parametrize("code", ["forbidden", "invalid_argument"])
+def test_what_is_refused_for_good_is_given_up(teller: Teller, code: str) -> None:
+    teller.add("a")
+    teller.add("b", RELEASE)
+    assert teller.leases() == ["a", "b"]
+    assert teller.outbox.refuse(1, code, done=False) == Refused("finish", code, ["a"], True)
+    assert (len(teller.outbox), teller.outbox.waits) == (1, False)
+    teller.add("c")
+    assert teller.leases() == ["c"]
+    outcome = teller.outbox.answer(3, ["forbidden"])
+    assert outcome.refused == [Refused("finish", "forbidden", ["c"], True)]
+    assert "c" not in teller.outbox

@@ -79,9 +79,7 @@ def test_the_command_says_a_line_for_each_invariant_and_what_is_wrong(
     assert '"what":"dispatch"' in lines[at + 2]
 
 
-GIVE_BACK = (
-    "redis.call('HSET', k.jobs, job_id, pack_waiting(job.seq, left, job.attempt, job.payload))"
-)
+GIVE_BACK = "redis.call('HSET', k.jobs, job_id, pack_waiting(job.seq, left, ended, job.payload))"
 
 DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     "a job that is given back is not written": ("I1", {GIVE_BACK: ""}),
@@ -95,7 +93,7 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "a job that is given back has another payload": (
         "I2",
-        {"job.attempt, job.payload": "job.attempt, '0'"},
+        {"left, ended, job.payload": "left, ended, '0'"},
     ),
     "a leased job is put in once more": (
         "I2",
@@ -131,6 +129,10 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     "an expiry takes no requeue": (
         "I7",
         {"counted and spend(job.left) or job.left": "job.left"},
+    ),
+    "a give-back that does not count is an attempt": (
+        "I7",
+        {"counted and job.attempt or job.attempt - 1": "job.attempt"},
     ),
     "the last requeue is not the last": (
         "I7",

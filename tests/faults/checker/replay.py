@@ -28,11 +28,12 @@ RETURNED: Final = "returned"
 class Job:
     """One life of a job_id, from its enqueue to its end.
 
-    `left`: requeues that remain; `returns`: deliveries that have ended. `lease` is the last one.
+    `left`: requeues that remain; `ended`: attempts that have ended, which a
+    give-back that does not count is not. `lease` is the last one.
     `doomed`: its queue was cleared while it was leased. `due` (ms): of its last return.
     """
 
-    __slots__ = ("born", "doomed", "due", "id", "lease", "left", "place", "queue", "returns",
+    __slots__ = ("born", "doomed", "due", "ended", "id", "lease", "left", "place", "queue",
                  "sha", "state")  # fmt: skip
 
     def __init__(self, queue: Queue, entry: Entry) -> None:
@@ -43,7 +44,7 @@ class Job:
         self.sha = entry.sha
         self.born = entry.at
         self.state = QUEUED
-        self.returns = 0
+        self.ended = 0
         self.due = 0
         self.doomed = False
         self.lease: Lease | None = None
@@ -282,7 +283,7 @@ class Replay:
             queue.leased -= 1
             queue.waiting += 1
         job.state, job.left, job.due = QUEUED, entry.left, entry.due
-        job.returns += 1
+        job.ended += entry.counted
         if entry.due > entry.now:
             heapq.heappush(queue.delayed, (entry.due, id(job), job))
         else:

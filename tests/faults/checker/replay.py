@@ -53,11 +53,13 @@ class Job:
 class Lease:
     """One dispatch. `ends` (ms): when it runs out; `end`: how it has ended, "" while it is held.
 
-    `began` (ms) is by the store's own clock. What clients saw of it: `holder` was told of it, and
+    `began` (ms) is by the store's own clock. `spacing` (ms): the interval in force, 0 where no
+    dispatch before it counts. What clients saw of it: `holder` was told of it, and
     `finishes` are the successes they were told of, `attempts` those whose answer was lost.
     """
 
-    __slots__ = ("attempts", "began", "end", "ends", "finishes", "holder", "job", "left", "n")
+    __slots__ = ("attempts", "began", "end", "ends", "finishes", "holder", "job", "left", "n",
+                 "spacing")  # fmt: skip
 
     def __init__(self, job: Job, entry: Entry) -> None:
         self.job = job
@@ -65,6 +67,7 @@ class Lease:
         self.left = entry.left
         self.ends = entry.ends
         self.began = entry.at
+        self.spacing = job.queue.spacing
         self.end = ""
         self.holder: str | None = None
         self.finishes = 0
@@ -111,7 +114,12 @@ class Queue:
     @property
     def tat(self) -> int:
         """The earliest time (ms) of the next dispatch, 0 for any."""
-        return 0 if self.last is None or self.interval is None else self.last + self.interval
+        return 0 if self.last is None else self.last + self.spacing
+
+    @property
+    def spacing(self) -> int:
+        """The interval (ms) between the last dispatch and the next, 0 where there is none."""
+        return 0 if self.last is None else self.interval or 0
 
     def api_stands(self, now: int) -> bool:
         """Whether the interval is one of the API, which an enqueue does not change."""

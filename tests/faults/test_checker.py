@@ -337,6 +337,14 @@ async def work(store: PrivateStore, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("audited_server")
+def test_a_healthy_worker_keeps_its_starts_apart(clean_store: PrivateStore, tmp_path: Path) -> None:
+    asyncio.run(work(clean_store, tmp_path))
+    report = check(tmp_path)
+    assert report.ok, list(report.lines())
+    assert report["I4"].checked >= 2 * (BEHIND - 1), "dispatches and starts"
+
+
+@pytest.mark.usefixtures("audited_server")
 def test_handlers_that_are_started_too_close_are_found(
     clean_store: PrivateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,16 @@ _JOBS = [
 _LEASES = [Lease("mail", job.queue_id, job.job_id, _N) for job in _JOBS]
 _REPLY: list[int | bytes] = [0, 3]
 for _job in _JOBS:
-    _REPLY += [_job.queue_id.encode(), _job.job_id.encode(), _N.encode(), b"-1", 1, 4, PAYLOAD]
+    _REPLY += [
+        _job.queue_id.encode(),
+        _job.job_id.encode(),
+        _N.encode(),
+        b"-1",
+        1,
+        4,
+        PAYLOAD,
+        1000,
+    ]
 _VALUE = {"to": "+15550100", "text": "Your code is 1234", "tags": ["a", "b"], "n": 3, "ok": True}
 _TEXT = json.dumps([_VALUE] * 50).encode()
 
@@ -238,8 +247,8 @@ class _PlainBatch:
     """A batch as it would be written in Python."""
 
     def __init__(self, queue_type: str, reply: list[Any]) -> None:
-        kinds = (bytes, bytes, bytes, bytes, int, int, bytes)
-        rows = [reply[at : at + 7] for at in range(2, len(reply), 7)]
+        kinds = (bytes, bytes, bytes, bytes, int, int, bytes, int)
+        rows = [reply[at : at + 8] for at in range(2, len(reply), 8)]
         for row in rows:
             for value, kind in zip(row, kinds, strict=True):
                 if type(value) is not kind:
@@ -275,7 +284,8 @@ class _PlainBatch:
 
     def jobs_json(self, start: int, stop: int, lease_ms: int) -> bytes:
         jobs = [
-            b'{%b,"attempt":%d,"lease_ms":%d}' % (self.job_json(row), row[4], lease_ms)
+            b'{%b,"attempt":%d,"lease_ms":%d,"interval":%d}'
+            % (self.job_json(row), row[4], lease_ms, row[7])
             for row in self.rows[start:stop]
         ]
         return b"[%b]" % b",".join(jobs)
@@ -288,7 +298,7 @@ def _reply_cases() -> Iterator[Case]:
         return [
             (
                 *(job.queue_id, job.job_id, job.lease, job.requeues_remaining),
-                *(job.attempt, job.current_queue_length, job.payload),
+                *(job.attempt, job.current_queue_length, job.payload, job.interval),
             )
             for job in Batch("mail", _REPLY).jobs
         ]
@@ -300,7 +310,7 @@ def _reply_cases() -> Iterator[Case]:
     yield Case(
         "Batch.part",
         lambda: len(batch.part(8, 24)),
-        lambda: len(_PlainBatch("mail", _REPLY[:2] + _REPLY[2 + 8 * 7 : 2 + 24 * 7]).rows),
+        lambda: len(_PlainBatch("mail", _REPLY[:2] + _REPLY[2 + 8 * 8 : 2 + 24 * 8]).rows),
     )
     yield _case("Batch.leases", batch.leases, plain.leases, 0, _BATCH)
     yield _case("Batch.to_json", batch.to_json, plain.to_json)

@@ -1,4 +1,4 @@
-"""The share of its permitted rate that a queue with a backlog gets, and early dispatches."""
+"""The share of its permitted rate that a queue gets; early dispatches, and early starts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from tornado.websocket import WebSocketClientConnection
 
+from bench import starts
 from bench.processes import ALWAYS, EVERYSEC, NO_LOG, Stand, stand
 from bench.progress import Progress
 from bench.push_stand import connect, key_of
@@ -27,7 +28,7 @@ _numbers = itertools.count()
 
 
 def run(progress: Progress, _options: Options) -> Findings:
-    progress.begin("rate", len(_STORES) * len(_CASES))
+    progress.begin("rate", len(_STORES) * len(_CASES) + len(starts.CASES))
     rows = []
     targets = []
     for name, settings in _STORES.items():
@@ -38,7 +39,13 @@ def run(progress: Progress, _options: Options) -> Findings:
                 rows.append((name, queues, interval, share, early))
                 if interval == _TARGET_INTERVAL and name != "no log":
                     targets += _targets(name, queues, share, early)
+    measured = {}
+    with stand() as here:
+        for prefetch, arguments in starts.CASES.items():
+            progress.step(f"starts of handlers, prefetch {prefetch}")
+            measured[prefetch] = starts.measure(here, arguments)
     progress.end()
+    begun, aims = starts.findings(measured)
     table = Table(
         "Share of the permitted rate, with a backlog, one subscriber",
         (
@@ -51,7 +58,7 @@ def run(progress: Progress, _options: Options) -> Findings:
         rows,
         (f"By the store's clock, over {_SECONDS:g} s at most.",),
     )
-    return Findings([table], targets)
+    return Findings([table, begun], targets + aims)
 
 
 def _targets(store: str, queues: int, share: float, early: int) -> list[Target]:
@@ -101,4 +108,4 @@ async def _read_all(socket: WebSocketClientConnection) -> None:
         pass
 
 
-SUBJECT = Subject("rate", "the share of its permitted rate that a queue gets", run)
+SUBJECT = Subject("rate", "the share of its permitted rate, and early starts", run)

@@ -52,6 +52,7 @@ cdef class Job:
     cdef readonly int64_t requeues_remaining
     cdef readonly int64_t attempt
     cdef readonly int64_t current_queue_length
+    cdef readonly int64_t interval
     cdef readonly str lease
 
 

@@ -236,11 +236,15 @@ class Job:
 
     @property
     def attempt(self) -> int:
-        """The number of this delivery, 1 for the first."""
+        """The number of this delivery, 1 for the first; what was given back uncounted is none."""
 
     @property
     def current_queue_length(self) -> int:
         """The jobs that waited in its queue after it was taken."""
+
+    @property
+    def interval(self) -> int:
+        """The interval (ms) of its queue when the answer was made."""
 
     @property
     def lease(self) -> str:
@@ -251,8 +255,8 @@ class Batch:
     """The answer of a dequeue: leased jobs, in the order in which they were taken.
 
     `reply` is the script's: wait and rank, then queue_id, job_id, n, requeues_remaining, attempt,
-    length and payload of each job. It is turned into objects or into JSON only when asked for.
-    Raises ValueError for a list that is not such a reply.
+    length, payload and interval of each job. It is turned into objects or into JSON only when asked
+    for. Raises ValueError for a list that is not such a reply.
     """
 
     def __new__(cls, queue_type: str, reply: list[int | bytes]) -> Batch: ...
@@ -284,7 +288,7 @@ class Batch:
 
     def jobs_json(self, start: int, stop: int, lease_ms: int) -> bytes:
         """The jobs from `start` up to `stop` as a JSON array, with `lease_ms` as what is left of
-        their leases; IndexError as above.
+        their leases, `attempt` and `interval`; IndexError as above.
         """
 
     def to_json(self, at: int = 0) -> bytes:

@@ -641,10 +641,10 @@ cdef class Codec:
 # Replies
 
 # The answer of a dequeue begins with wait and rank; then it has of each job: queue_id job_id n left
-# attempt length payload.
+# attempt length payload interval.
 cdef enum:
     HEAD = 2
-    FIELDS = 7
+    FIELDS = 8
 
 
 # Where the fields of a job begin.
@@ -707,6 +707,7 @@ cdef class Batch:
                 is_text(reply, at) and is_text(reply, at + 1) and is_text(reply, at + 2)
                 and is_text(reply, at + 3) and is_number(reply, at + 4)
                 and is_number(reply, at + 5) and is_text(reply, at + 6)
+                and is_number(reply, at + 7)
             )
         if not fits:
             raise ValueError("this is no answer of a dequeue")
@@ -766,6 +767,7 @@ cdef class Batch:
                 job.attempt = <object>PyList_GET_ITEM(reply, at + 4)
                 job.current_queue_length = <object>PyList_GET_ITEM(reply, at + 5)
                 job.payload = field(reply, at + 6)
+                job.interval = <object>PyList_GET_ITEM(reply, at + 7)
                 jobs.append(job)
             self._jobs = jobs
         return self._jobs
@@ -829,19 +831,23 @@ cdef class Batch:
 
     def jobs_json(self, Py_ssize_t start, Py_ssize_t stop, int64_t lease_ms):
         cdef Writer out = ANSWER
-        cdef Py_ssize_t at
-        cdef int64_t attempt
+        cdef Py_ssize_t job, at
+        cdef int64_t attempt, interval
         self._check(start, stop)
         out.used = 0
         out.byte(b"[")
-        for at in range(start, stop):
-            out.text(b",{") if at > start else out.byte(b"{")
-            self._write_job(out, place_of(at))
-            attempt = <object>PyList_GET_ITEM(self._reply, place_of(at) + 4)
+        for job in range(start, stop):
+            at = place_of(job)
+            out.text(b",{") if job > start else out.byte(b"{")
+            self._write_job(out, at)
+            attempt = <object>PyList_GET_ITEM(self._reply, at + 4)
+            interval = <object>PyList_GET_ITEM(self._reply, at + 7)
             out.text(b',"attempt":')
             out.digits(attempt)
             out.text(b',"lease_ms":')
             out.digits(lease_ms)
+            out.text(b',"interval":')
+            out.digits(interval)
             out.byte(b"}")
         out.byte(b"]")
         return out.take()

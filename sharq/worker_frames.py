@@ -35,6 +35,7 @@ class JobFields(msgspec.Struct):
     lease: str
     lease_ms: int
     interval: int = 0
+    """In ms; 0 also where the server is one that does not tell it."""
 
 
 class Jobs(msgspec.Struct, tag_field="event", tag="jobs"):

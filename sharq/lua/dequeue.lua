@@ -4,7 +4,7 @@
 -- ARGV: queues jobs returned delayed counters count lease_ms max_bytes request_id channel seq
 -- Returns: wait (µs until the next queue is ready; 0: now, -1: none is scheduled), rank among the
 --   servers that wait for it, {queue_id, job_id, n, requeues_remaining, attempt, length after it,
---   payload}
+--   payload, interval}
 --@include clock record bucket count serial
 local ready, held, waiting, request = KEYS[2], KEYS[4], KEYS[6], KEYS[7]
 local wanted, lease_ms, request_id = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
@@ -13,7 +13,7 @@ local mark = request and redis.call('GET', request)
 -- A server's last mark is of another call, as a rule.
 if mark and string.sub(mark, 1, #seq + 1) == seq .. '|' then
   --@include leased_record replay
-  return replay(mark, held)
+  return replay(mark, held, ARGV[1])
 end
 
 local k = {

@@ -12,7 +12,8 @@
       release           the same, with delay and count_requeue
       interval          invoke: type, queue, interval. reset_interval: type, queue
       clear             invoke: type, queue, purge. ok: removed (false: there was nothing)
-      deliver           note of a websocket: type, queue, job, n, payload, left
+      deliver           note of a websocket: type, queue, job, n, payload, left; in a worker, of
+                        a handler that has begun: with started (µs as t: when the worker had it so)
       subscribe, credit note of a websocket: type, credit; written before it is sent, or where it
                         is less than before, when it was answered
       expired           note of a websocket: leases (tokens) that were said to be over
@@ -81,6 +82,7 @@ class Event(msgspec.Struct):
     server: str = ""
     ms: int = 0
     wall: int = 0
+    started: int = 0
 
 
 class _Time(msgspec.Struct):

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tornado.netutil import bind_sockets
 
-from sharq import Settings, SharQ
+from sharq import LeasedJob, Settings, SharQ, Worker, worker_frames
 from sharq._fastpath import Batch
+from sharq.results import ACTIVE
 from sharq.scripts import Scripts
 from sharq_server import SharQServer
 from sharq_server.credit import Credit
@@ -23,8 +25,10 @@ from tests.faults.audit import Drain, audited_scripts
 from tests.faults.checker import check
 from tests.faults.checker.__main__ import main
 from tests.faults.checker.report import INVARIANTS, Report
-from tests.faults.history import Recorder
+from tests.faults.history import Log, Recorder
+from tests.faults.recording import Recorded
 from tests.faults.scenario import Scenario
+from tests.faults.worker import finish, note_start
 from tests.server.subscriber import Subscriber
 from tests.support.direct import DirectStore
 from tests.support.stores import PrivateStore
@@ -79,9 +83,7 @@ def test_the_command_says_a_line_for_each_invariant_and_what_is_wrong(
     assert '"what":"dispatch"' in lines[at + 2]
 
 
-GIVE_BACK = (
-    "redis.call('HSET', k.jobs, job_id, pack_waiting(job.seq, left, job.attempt, job.payload))"
-)
+GIVE_BACK = "redis.call('HSET', k.jobs, job_id, pack_waiting(job.seq, left, ended, job.payload))"
 
 DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     "a job that is given back is not written": ("I1", {GIVE_BACK: ""}),
@@ -95,7 +97,7 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "a job that is given back has another payload": (
         "I2",
-        {"job.attempt, job.payload": "job.attempt, '0'"},
+        {"left, ended, job.payload": "left, ended, '0'"},
     ),
     "a leased job is put in once more": (
         "I2",
@@ -131,6 +133,10 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     "an expiry takes no requeue": (
         "I7",
         {"counted and spend(job.left) or job.left": "job.left"},
+    ),
+    "a give-back that does not count is an attempt": (
+        "I7",
+        {"counted and job.attempt or job.attempt - 1": "job.attempt"},
     ),
     "the last requeue is not the last": (
         "I7",
@@ -203,8 +209,9 @@ def test_a_job_that_is_given_to_two_is_found(
 CREDIT = 3
 
 
-async def push(store: PrivateStore, folder: Path) -> None:
-    """A subscriber with little credit takes and finishes what is more than that."""
+@asynccontextmanager
+async def serving(store: PrivateStore, folder: Path) -> AsyncIterator[tuple[SharQServer, int]]:
+    """A server and its port; what was audited is in the folder at the end."""
     redis = {
         "conn_type": "unix_sock",
         "unix_socket_path": store.socket_path,
@@ -217,15 +224,38 @@ async def push(store: PrivateStore, folder: Path) -> None:
     (socket,) = bind_sockets(0, "127.0.0.1")
     listener = server.app.make_listener()
     listener.add_sockets([socket])
+    try:
+        yield server, socket.getsockname()[1]
+    finally:
+        listener.stop()
+        await listener.close_all_connections()
+        await server.stop()
+    direct = DirectStore(store.socket_path)
+
+    async def command(*words: str | bytes | int) -> Any:
+        return direct.command(*words)
+
+    with Drain(folder / "audit.jsonl") as drain:
+        await drain.drain(command, "library")
+    direct.close()
+
+
+async def put(server: SharQServer, log: Log, queue: str, count: int, interval: int) -> None:
+    """Put jobs into a queue, on the record."""
+    for at in range(count):
+        job = server.sq.new_job(b"1", interval, f"j{at}", queue, "t")
+        i = log.invoke("enqueue", type="t", queue=queue, job=job.job_id, payload=1)
+        await server.sq.submit(job)
+        log.ok(i, "enqueue")
+
+
+async def push(store: PrivateStore, folder: Path) -> None:
+    """A subscriber with little credit takes and finishes what is more than that."""
     recorder = Recorder(folder, "client")
     log = recorder.client("ws#1")
-    try:
-        for at in range(12):
-            job = server.sq.new_job(b"1", 0, f"j{at}", "q", "t")
-            i = log.invoke("enqueue", type="t", queue="q", job=job.job_id, payload=1)
-            await server.sq.submit(job)
-            log.ok(i, "enqueue")
-        async with await Subscriber.connect(socket.getsockname()[1]) as subscriber:
+    async with serving(store, folder) as (server, port):
+        await put(server, log, "q", 12, 0)
+        async with await Subscriber.connect(port) as subscriber:
             log.note("subscribe", type="t", credit=CREDIT)
             await subscriber.subscribe("t", CREDIT)
             done = 0
@@ -239,19 +269,7 @@ async def push(store: PrivateStore, folder: Path) -> None:
                 for i in numbers:
                     log.ok(i, "finish")
                 done += len(jobs)
-    finally:
-        recorder.close()
-        listener.stop()
-        await listener.close_all_connections()
-        await server.stop()
-    direct = DirectStore(store.socket_path)
-
-    async def command(*words: str | bytes | int) -> Any:
-        return direct.command(*words)
-
-    with Drain(folder / "audit.jsonl") as drain:
-        await drain.drain(command, "library")
-    direct.close()
+    recorder.close()
 
 
 def told(job: dict[str, Any]) -> dict[str, Any]:
@@ -281,3 +299,65 @@ def test_credit_that_is_exceeded_is_found(
     monkeypatch.setattr(Credit, "room", lambda _self, _queue_type: CREDIT + 1)
     asyncio.run(push(clean_store, tmp_path))
     assert check(tmp_path).violated == {"I13"}
+
+
+# ---- a worker ----
+
+INTERVAL = 100
+BEHIND = 5
+
+
+async def work(store: PrivateStore, folder: Path) -> None:
+    """Jobs of a queue with a rate wait in a worker behind a slow one of another queue."""
+    recorder = Recorder(folder, "worker")
+    log = Recorded.of(recorder, "w1.1")
+    async with serving(store, folder) as (server, port):
+        worker = Worker(f"ws://127.0.0.1:{port}/ws/", "t", concurrency=1, prefetch=BEHIND)
+        full = asyncio.Event()
+
+        @worker.handler
+        async def handle(job: LeasedJob) -> None:
+            note_start(log, job)
+            if job.queue_id == "slow":
+                await full.wait()
+            finish(log, job)
+
+        working = asyncio.ensure_future(worker.serve())
+        async with asyncio.timeout(20):
+            await put(server, log.log, "slow", 1, 0)
+            await put(server, log.log, "limited", BEHIND, INTERVAL)
+            while (await server.sq.job_status("t", "limited", f"j{BEHIND - 1}")).state != ACTIVE:
+                await asyncio.sleep(0.01)
+            full.set()
+            while worker.counts["done"] <= BEHIND:
+                await asyncio.sleep(0.01)
+        worker.stop()
+        await working
+    recorder.close()
+
+
+@pytest.mark.usefixtures("audited_server")
+def test_a_healthy_worker_keeps_its_starts_apart(clean_store: PrivateStore, tmp_path: Path) -> None:
+    asyncio.run(work(clean_store, tmp_path))
+    report = check(tmp_path)
+    assert report.ok, list(report.lines())
+    assert report["I4"].checked >= 2 * (BEHIND - 1), "dispatches and starts"
+
+
+@pytest.mark.usefixtures("audited_server")
+def test_handlers_that_are_started_too_close_are_found(
+    clean_store: PrivateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = worker_frames.decode
+
+    def forget(text: bytes) -> worker_frames.Event | None:
+        event = decode(text)
+        for job in event.jobs if isinstance(event, worker_frames.Jobs) else ():
+            job.interval = 0
+        return event
+
+    monkeypatch.setattr(worker_frames, "decode", forget)
+    asyncio.run(work(clean_store, tmp_path))
+    report = check(tmp_path)
+    assert report.violated == {"I4"}
+    assert report["I4"].violated == BEHIND - 1

@@ -321,6 +321,85 @@ def test_an_interval_of_the_api_outlives_its_queue_for_a_time(story: Story) -> N
     assert story.violated == {"I11"}
 
 
+def start(story: Story, n: int, ms: float, p: str = "w1.7", decided: float | None = None) -> None:
+    """A worker begins the handler of job `n`."""
+    t = START * 1000 - WALL + round(ms * 1000)
+    started = t if decided is None else START * 1000 - WALL + round(decided * 1000)
+    names = {"type": "t", "queue": "q", "job": f"j{n}", "n": n, "payload": msgspec.Raw(b"1")}
+    story.history.append(Event(t=t, p=p, e="note", op="deliver", started=started, **names))
+
+
+def leased(story: Story, count: int) -> None:
+    """So many jobs are dispatched, an interval of 100 ms apart."""
+    jobs(story, count, 100)
+    dispatches(story, *range(0, 100 * count, 100))
+
+
+@pytest.mark.parametrize(("gap", "violated"), [(100, set()), (99, set()), (98.9, {"I4"})])
+def test_handlers_of_a_queue_that_start_too_close_are_seen(
+    story: Story, gap: float, violated: set[str]
+) -> None:
+    leased(story, 2)
+    start(story, 1, 500)
+    start(story, 2, 500 + gap)
+    assert story.violated == violated
+
+
+def test_handlers_of_two_processes_are_as_far_apart_as_their_dispatches(story: Story) -> None:
+    leased(story, 2)
+    start(story, 1, 500, "w1.7")
+    start(story, 2, 500, "w2.8")
+    assert story.violated == set()
+
+
+def test_a_handler_is_as_far_from_the_last_as_its_own_interval_says(story: Story) -> None:
+    jobs(story, 3, 100)
+    dispatches(story, 0)
+    set_interval(story, 1, 10)
+    dispatches(story, 10)
+    set_interval(story, 11, 50)
+    dispatches(story, 60)
+    for n, ms in enumerate((500, 510, 560), 1):
+        start(story, n, ms)
+    assert story.violated == set()
+    start(story, 3, 600)
+    assert "I4" in story.violated
+
+
+def test_a_handler_may_begin_at_once_where_its_queue_began_anew(story: Story) -> None:
+    jobs(story, 1, 100)
+    dispatches(story, 0)
+    start(story, 1, 20)
+    story.end("j1", 1, 1)
+    story.say("finish", "unknown", job="j1", n=1)
+    story.ask("j2")
+    story.put("j2", 100, interval=5000)
+    dispatches(story, 100)
+    start(story, 2, 101)
+    assert story.violated == set()
+
+
+@pytest.mark.parametrize(("late", "violated"), [(250, set()), (300, {"I4"})])
+def test_a_handler_may_begin_a_little_after_its_worker_has_decided_so(
+    story: Story, late: int, violated: set[str]
+) -> None:
+    jobs(story, 2, 1000)
+    dispatches(story, 0, 1000)
+    start(story, 1, 500 + late, decided=500)
+    start(story, 2, 1500)
+    assert story.violated == violated
+
+
+def test_after_a_stop_a_worker_keeps_its_starts_apart(story: Story) -> None:
+    leased(story, 3)
+    story.fault("stop worker", 10, 5000, "w1")
+    start(story, 1, 5001, decided=9)
+    start(story, 2, 5002)
+    assert story.violated == set(), "it was stopped between its decision and the handler"
+    start(story, 3, 5003)
+    assert story.violated == {"I4"}
+
+
 # ---- I5: order ----
 
 
@@ -405,6 +484,19 @@ def test_what_remains_after_a_return(
     story.go("j1", 1, left=left)
     story.back("j1", 1, 10, script="release", left=after, counted=counted)
     assert story.violated == violated
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_only_what_counts_is_an_attempt(story: Story, counted: bool) -> None:
+    story.ask("j1")
+    story.put("j1")
+    story.go("j1", 1)
+    story.back("j1", 1, 10, script="release", counted=counted)
+    story.go("j1", 2, 11, attempt=2 if counted else 1)
+    assert story.violated == set()
+    story.back("j1", 2, 12, script="release", counted=False)
+    story.go("j1", 3, 13, attempt=3)
+    assert story.violated == {"I7"}
 
 
 @pytest.mark.parametrize(("left", "violated"), [(0, set()), (1, {"I7"}), (-1, {"I7"})])

@@ -12,7 +12,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,6 +24,9 @@ from tests.faults.recording import Recorded
 from tests.faults.tenants import TYPES
 
 _LONGEST_HANDLER: Final = 1.0
+_OPTIONS: Final[dict[str, dict[str, Any]]] = {"w1": {"prefetch": 12}}
+"""What a worker is asked for; the other one has the defaults."""
+
 _MOST_FAILURES: Final = 3
 """Attempts before which a job may fail: the worker waits twice as long after each."""
 
@@ -34,19 +37,17 @@ def main(name: str, port: int, places: Places, calm: bool) -> int:
     log = Recorded.of(recorder, f"{name}.{os.getpid()}")
     rng = places.rng(name)
     worker = Worker(
-        f"ws://127.0.0.1:{port}/ws/", TYPES, concurrency=24, timeout=_LONGEST_HANDLER, grace=3.0
+        f"ws://127.0.0.1:{port}/ws/",
+        TYPES,
+        concurrency=24,
+        timeout=_LONGEST_HANDLER,
+        grace=3.0,
+        **_OPTIONS.get(name, {}),
     )
 
     @worker.handler
     async def handle(job: LeasedJob) -> None:
-        fields = {
-            "type": job.queue_type,
-            "queue": job.queue_id,
-            "job": job.job_id,
-            "n": number_of(job.lease),
-        }
-        left = job.requeues_remaining
-        log.note("deliver", **fields, payload=job.payload, left=left)
+        note_start(log, job)
         chance = 1.0 if calm else rng.random()
         if chance < 0.1:
             await asyncio.sleep(rng.uniform(0.0, 0.05))
@@ -54,13 +55,38 @@ def main(name: str, port: int, places: Places, calm: bool) -> int:
             await asyncio.sleep(2 * _LONGEST_HANDLER)  # more than it may
         elif chance < 0.15:
             raise Retry(rng.choice((0.0, 0.1, 0.5)))
-        # What becomes of it the worker does not tell.
-        log.invoke("finish", **fields).unknown()
+        finish(log, job)
         if chance < 0.16:
             raise Discard("as it happens")
 
     worker_log.set_up(worker_log.TEXT)
     return worker.run()
+
+
+def note_start(log: Recorded, job: LeasedJob) -> None:
+    """The handler of a job begins: its first line."""
+    assert job.started_at is not None
+    log.note(
+        "deliver",
+        **_named(job),
+        payload=job.payload,
+        left=job.requeues_remaining,
+        started=round(job.started_at * 1_000_000),
+    )
+
+
+def finish(log: Recorded, job: LeasedJob) -> None:
+    """The handler is about to return; what becomes of the finish the worker does not tell."""
+    log.invoke("finish", **_named(job)).unknown()
+
+
+def _named(job: LeasedJob) -> dict[str, Any]:
+    return {
+        "type": job.queue_type,
+        "queue": job.queue_id,
+        "job": job.job_id,
+        "n": number_of(job.lease),
+    }
 
 
 if __name__ == "__main__":

@@ -197,6 +197,7 @@ _ROW = st.tuples(
     _VALUES.map(
         lambda value: json.dumps(value).replace("NaN", "0").replace("Infinity", "0").encode()
     ),
+    _NUMBER,
 )
 _REPLIES = st.tuples(_NUMBER, _NUMBER, st.lists(_ROW, max_size=4)).map(
     lambda parts: [*parts[:2], *(value for row in parts[2] for value in row)]
@@ -221,17 +222,17 @@ def check_reply(reply: list[Any]) -> None:
     except ValueError:
         return
     count = len(batch)
-    assert len(reply) == 2 + 7 * count
+    assert len(reply) == 2 + 8 * count
     for at in range(count):
-        n = reply[2 + 7 * at + 2]
+        n = reply[2 + 8 * at + 2]
         if not isinstance(n, bytes) or not n.isdigit():
             return
     try:
         jobs = batch.jobs
     except ValueError:
         return
-    rows = [reply[2 + 7 * at : 9 + 7 * at] for at in range(count)]
-    assert [job.payload for job in jobs] == [row[6] for row in rows]
+    rows = [reply[2 + 8 * at : 10 + 8 * at] for at in range(count)]
+    assert [[job.payload, job.interval] for job in jobs] == [row[6:] for row in rows]
     try:
         values = [json.loads(row[6]) for row in rows]
         [(row[0] + row[1]).decode("ascii") for row in rows]

@@ -13,6 +13,7 @@ from tests.support.expiring import ExpiringQueue
 from tests.support.hands import TYPE, new_job
 
 MakeQueue = Callable[..., ExpiringQueue]
+YEAR = 31_536_000_000
 
 
 def test_a_queue_without_a_limit_gives_as_many_as_asked_for(queue: ExpiringQueue) -> None:
@@ -55,6 +56,7 @@ def test_an_answer_stays_within_its_bound(queue: ExpiringQueue) -> None:
     answer = batch.to_json_list()
     assert BATCH_BYTES * 0.7 < len(answer) <= BATCH_BYTES
     assert len(json.loads(answer)["jobs"]) == len(batch)
+    assert len(batch.jobs_json(0, len(batch), YEAR)) <= BATCH_BYTES
 
 
 def test_a_job_that_does_not_fit_stays_where_it_was(queue: ExpiringQueue) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.expiring import ExpiringQueue
-from tests.support.hands import new_job
+from tests.support.hands import PREFIX, TYPE, new_job
 
 MakeQueue = Callable[..., ExpiringQueue]
 HOUR = 3_600_000
@@ -34,6 +34,37 @@ def test_each_enqueue_sets_the_interval(queue: ExpiringQueue) -> None:
     assert shown(queue) == (10, "enqueue")
     queue.put("b", interval=20)
     assert shown(queue) == (20, "enqueue")
+
+
+def told(queue: ExpiringQueue, count: int, request: str | None = None) -> list[tuple[str, int]]:
+    return [(job.job_id, job.interval) for job in queue.take(count, request)]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_job_tells_the_interval_of_its_queue(queue: ExpiringQueue, count: int) -> None:
+    for name, interval in (("a", 0), ("b", 25), ("c", YEAR)):
+        queue.put(name, name, interval=interval)
+    assert [each for _ in range(3) for each in told(queue, count)] == [
+        ("a", 0),
+        ("b", 25),
+        ("c", YEAR),
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_job_tells_the_interval_in_force_at_its_dispatch(
+    queue: ExpiringQueue, count: int
+) -> None:
+    queue.put("a", interval=10)
+    queue.set_interval(30)
+    queue.put("b", interval=10)
+    assert told(queue, count, "r") == [("a", 30)]
+    queue.set_interval(50)
+    assert told(queue, count, "r") == [("a", 50)], "the same job, once more"
+    queue.advance(50)
+    assert told(queue, count) == [("b", 50)]
+    queue.store.command("DEL", f"{{{PREFIX}:{TYPE}}}:q:q")
+    assert told(queue, count, "r") == [("a", 0)], "a state that was damaged"
 
 
 @pytest.mark.parametrize("outcome", ["duplicate", "conflict", "full"])

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from sharq import results
+from sharq.identifiers import check_lease
 from tests.support.expiring import ExpiringQueue
+from tests.support.hands import TYPE, new_job
 
 MakeQueue = Callable[..., ExpiringQueue]
 
@@ -48,10 +50,28 @@ def test_a_release_that_counts_spends_the_limit(queue: ExpiringQueue) -> None:
 
 def test_a_release_that_does_not_count_leaves_the_limit(queue: ExpiringQueue) -> None:
     queue.put("a", limit=0)
-    for attempt in range(1, 5):
+    for _ in range(4):
         (job,) = queue.take()
-        assert (job.attempt, job.requeues_remaining) == (attempt, 0)
+        assert job.requeues_remaining == 0
         assert queue.release(job, counted=False) == results.SUCCESS
+
+
+def test_a_give_back_that_does_not_count_is_no_attempt(queue: ExpiringQueue) -> None:
+    queue.put_many(new_job(name) for name in ("a", "b"))
+    for count in (1, 2, 2, 1):  # by the short way and by the long one
+        for job in queue.take(count):
+            assert job.attempt == 1
+            assert queue.release(job, counted=False) == results.SUCCESS
+    (first,) = queue.take()
+    assert (first.job_id, first.attempt) == ("a", 1)
+    assert queue.release(first) == results.SUCCESS
+    for _ in range(3):
+        (second,) = queue.take()
+        assert (second.job_id, second.attempt) == ("a", 2)
+        many = queue.operations.release_many(
+            TYPE, [check_lease(second.lease)], delay=0, counted=False
+        )
+        assert [each.outcome for each in queue.run(many)] == [results.SUCCESS]
 
 
 def test_a_limit_of_minus_1_never_ends(queue: ExpiringQueue) -> None:

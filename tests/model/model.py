@@ -63,7 +63,7 @@ class ModelJob:
     payload: bytes
     place: int
     left: int
-    deliveries: int = 0
+    attempts: int = 0
     due: int = 0
     n: str = ""
     lease_end: int = 0
@@ -309,7 +309,7 @@ class Model:
         expect("the rate allows the dispatch", queue.rate_allows_at() <= self.now)
 
         job = queue.take(self.now)
-        job.deliveries += 1
+        job.attempts += 1
         queue.last = self.now
         queue.schedule(self.now)
         prefix, _, n = got.lease.rpartition("/")
@@ -325,7 +325,7 @@ class Model:
             (got.queue_type, got.job_id, prefix),
             (queue_type, job.job_id, "/".join(full_name)),
         )
-        self._check_delivery(got, job, queue.length)
+        self._check_delivery(got, queue, job, queue.length)
         return full_name, n, queue.length
 
     def _check_token(self, queue_type: str, lease: str, n: int) -> None:
@@ -334,12 +334,13 @@ class Model:
         self.tokens.add(lease)
         self.newest[queue_type] = n
 
-    def _check_delivery(self, got: Job, job: ModelJob, length: int) -> None:
+    def _check_delivery(self, got: Job, queue: ModelQueue, job: ModelJob, length: int) -> None:
         expect(
             "the delivered job",
             (got.payload, got.requeues_remaining, got.attempt, got.current_queue_length),
-            (job.payload, job.left, job.deliveries, length),
+            (job.payload, job.left, job.attempts, length),
         )
+        expect("the interval in force", got.interval, queue.interval)
 
     def _replay(self, answer: Answer, got: Batch) -> None:
         held = [
@@ -349,8 +350,8 @@ class Model:
         ]
         leases = ["/".join((*name, n)) for name, n, _, _ in held]
         expect("the repeated answer", [job.lease for job in got.jobs], leases)
-        for repeated, (_, _, length, job) in zip(got.jobs, held, strict=True):
-            self._check_delivery(repeated, job, length)
+        for repeated, (name, _, length, job) in zip(got.jobs, held, strict=True):
+            self._check_delivery(repeated, self.queues[name.queue], job, length)
 
     def finish(self, name: JobName, n: str, got: Ended) -> None:
         job = self._held(name, n, got.outcome)
@@ -545,6 +546,8 @@ class Model:
         del queue.leased[job.job_id]
         if counted and job.left > 0:
             job.left -= 1
+        if not counted:
+            job.attempts -= 1
         if delay > 0:
             job.due = self.now + delay
             queue.late.append(job)

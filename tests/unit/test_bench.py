@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import sharq
-from bench import document, latency, picture
+from bench import document, latency, picture, starts
 from bench.codec import cases
 from bench.load import KINDS, Answers, Connection, Order, Talk
 from bench.peers import failures, install
@@ -212,6 +212,21 @@ def test_the_picture_shows_what_was_reached_and_what_was_missed(tmp_path: Path) 
 
 def hex_to_rgb(colour: str) -> tuple[int, ...]:
     return tuple(bytes.fromhex(colour[1:]))
+
+
+# Starts of handlers
+
+
+def test_the_starts_of_a_queue_are_held_against_its_interval() -> None:
+    apart = [0, 1_000_000, 1_960_000, 3_000_000]
+    assert starts.starts_of(apart, 1000) == starts.Starts(4, pytest.approx(96.0), 0, 1)
+    together = [5_000_000, 0, 1_000_000, 1_001_000, 1_003_000, 1_004_500]
+    assert starts.starts_of(together, 1000) == starts.Starts(6, pytest.approx(0.1), 3, 3)
+
+
+def test_one_start_says_nothing() -> None:
+    with pytest.raises(RuntimeError, match="began 1 jobs"):
+        starts.starts_of([5], 1000)
 
 
 # Latency

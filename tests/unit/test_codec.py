@@ -176,7 +176,10 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "unregister": [(("mail", 900000), "1 {p}:types mail 900000")],
 }
 
-ONE: list[int | bytes] = [0, 3, b"bob", b"j1", b"1800000000000000", b"-1", 1, 4, b'{"a": [1,\t2]}']
+ONE: list[int | bytes] = [
+    *(0, 3),
+    *(b"bob", b"j1", b"1800000000000000", b"-1", 1, 4, b'{"a": [1,\t2]}', 31_536_000_000),
+]
 TWO: list[int | bytes] = [
     0,
     3,
@@ -188,6 +191,7 @@ TWO: list[int | bytes] = [
     3,
     0,
     b'"\xc3\xa9"',
+    0,
 ]
 ONE_TEXT = (
     b'"queue_id":"bob","job_id":"j1","payload":{"a": [1,\t2]},"requeues_remaining":-1,'
@@ -228,6 +232,10 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
     "Job.requeues_remaining": [(lambda: job().requeues_remaining, 2**63 - 1)],
     "Job.attempt": [(lambda: job().attempt, 3)],
     "Job.current_queue_length": [(lambda: job().current_queue_length, 0)],
+    "Job.interval": [
+        (lambda: job().interval, 0),
+        (lambda: Batch("mail", ONE).jobs[0].interval, 31_536_000_000),
+    ],
     "Job.lease": [(lambda: job().lease, "mail/eve/j-2/1800000000000001")],
     "Batch.queue_type": [(lambda: Batch("mail", [0, 0]).queue_type, "mail")],
     "Batch.jobs": [
@@ -260,13 +268,13 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
             lambda: Batch("mail", TWO).jobs_json(0, 2, 59_000),
             b"[{"
             + ONE_TEXT[:-1]
-            + b',"attempt":1,"lease_ms":59000},{'
+            + b',"attempt":1,"lease_ms":59000,"interval":31536000000},{'
             + TWO_TEXT[:-1]
-            + b',"attempt":3,"lease_ms":59000}]',
+            + b',"attempt":3,"lease_ms":59000,"interval":0}]',
         ),
         (
             lambda: Batch("mail", TWO).jobs_json(1, 2, 0),
-            b"[{" + TWO_TEXT[:-1] + b',"attempt":3,"lease_ms":0}]',
+            b"[{" + TWO_TEXT[:-1] + b',"attempt":3,"lease_ms":0,"interval":0}]',
         ),
     ],
     "Batch.to_json": [
@@ -511,7 +519,7 @@ def test_a_number_of_more_than_64_bits_is_refused(number: int) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 9, 10, 2**63 - 1])
 def test_a_length_in_an_answer_is_written_in_digits(length: int) -> None:
-    reply = [*ONE[:7], length, ONE[8]]
+    reply = [*ONE[:7], length, *ONE[8:]]
     assert json.loads(Batch("mail", reply).to_json())["current_queue_length"] == length
 
 
@@ -699,6 +707,7 @@ json_values = st.recursive(
             st.integers(1, 2**53),
             st.integers(0, 2**53),
             json_values.map(lambda value: json.dumps(value, allow_nan=True).encode()),
+            st.integers(0, 31_536_000_000),
         ),
         max_size=8,
     ),
@@ -706,8 +715,8 @@ json_values = st.recursive(
 @at_any_speed
 def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: list[Any]) -> None:
     reply: list[int | bytes] = [0, 0]
-    for queue_id, job_id, n, left, attempt, length, payload in rows:
-        reply += [word(queue_id), word(job_id), word(n), word(left), attempt, length, payload]
+    for queue_id, job_id, n, left, *rest in rows:
+        reply += [word(queue_id), word(job_id), word(n), word(left), *rest]
     batch = Batch(queue_type, reply)
 
     assert len(batch) == len(rows)
@@ -726,12 +735,19 @@ def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: lis
         ],
     }
     assert [
-        (job.queue_id, job.job_id, job.lease, job.requeues_remaining, job.attempt, job.payload)
+        (
+            *(job.queue_id, job.job_id, job.lease, job.requeues_remaining, job.attempt),
+            *(job.current_queue_length, job.payload, job.interval),
+        )
         for job in batch.jobs
     ] == [
-        (queue_id, job_id, f"{queue_type}/{queue_id}/{job_id}/{n}", left, attempt, payload)
-        for queue_id, job_id, n, left, attempt, _, payload in rows
+        (queue_id, job_id, f"{queue_type}/{queue_id}/{job_id}/{n}", left, *rest)
+        for queue_id, job_id, n, left, *rest in rows
     ]
+    assert [
+        (job["lease"], job["attempt"], job["lease_ms"], job["interval"])
+        for job in json.loads(batch.jobs_json(0, len(rows), 7))
+    ] == [(job.lease, job.attempt, 7, job.interval) for job in batch.jobs]
 
 
 # ---- answers ----
@@ -739,7 +755,7 @@ def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: lis
 
 def test_a_large_payload_is_spliced_untouched() -> None:
     payload = b'"' + bytes(range(32, 34)) + b"\xf0\x9f\x98\x80" * 300_000 + b'"'
-    text = Batch("mail", [*ONE[:8], payload]).to_json()
+    text = Batch("mail", [*ONE[:8], payload, *ONE[9:]]).to_json()
     assert text.count(payload) == 1
 
 
@@ -772,10 +788,11 @@ def test_a_job_shows_its_lease() -> None:
         [*ONE, None],
         [b"0", *ONE[1:]],
         [None],
-        *[[*ONE[:at], None, *ONE[at + 1 :]] for at in range(9)],
+        *[[*ONE[:at], None, *ONE[at + 1 :]] for at in range(10)],
         *[[*ONE[:at], 5, *ONE[at + 1 :]] for at in (2, 3, 4, 5, 8)],
-        *[[*ONE[:at], b"5", *ONE[at + 1 :]] for at in (1, 6, 7)],
-        [*TWO[:-1], 5],
+        *[[*ONE[:at], b"5", *ONE[at + 1 :]] for at in (1, 6, 7, 9)],
+        [*TWO[:-2], 5, 0],
+        [*TWO[:-1], b"5"],
     ],
 )
 def test_what_is_no_answer_of_a_dequeue_is_refused(reply: list[Any]) -> None:
@@ -798,7 +815,7 @@ def test_jobs_that_a_batch_does_not_have_are_refused(start: int, stop: int) -> N
 
 
 def test_a_name_that_no_store_should_send_gives_no_part_of_a_batch() -> None:
-    batch = Batch("mail", [*TWO[:9], b"\xff", *TWO[10:]])
+    batch = Batch("mail", [*TWO[:10], b"\xff", *TWO[11:]])
     for _ in range(2):
         with pytest.raises(UnicodeDecodeError):
             _ = batch.jobs

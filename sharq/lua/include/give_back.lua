@@ -1,6 +1,6 @@
 -- Ends a lease without a finish: the job takes its old place again, before all that were never
 -- delivered (after `delay` ms, if any), or is discarded where its queue was cleared or, with
--- `counted`, no requeue is left. Returns the status and the time (ms) of its queue's turn.
+-- `counted`, no requeue is left. What does not count was no attempt. Returns the status and the time (ms) of its queue's turn.
 -- k: ready leases held queue jobs returned delayed marks retention interval_retention
 local function give_back(k, queue_id, job_id, job, counted, delay)
   local member = queue_id .. '/' .. job_id
@@ -16,7 +16,8 @@ local function give_back(k, queue_id, job_id, job, counted, delay)
     return DEAD
   end
   local left = counted and spend(job.left) or job.left
-  redis.call('HSET', k.jobs, job_id, pack_waiting(job.seq, left, job.attempt, job.payload))
+  local ended = counted and job.attempt or job.attempt - 1
+  redis.call('HSET', k.jobs, job_id, pack_waiting(job.seq, left, ended, job.payload))
   q.waiting = q.waiting + 1
   if delay > 0 then
     q.late = q.late + 1

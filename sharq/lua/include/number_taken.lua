@@ -6,14 +6,14 @@ local function number_taken(k, out, batch, list, lease_ms, request_id)
     return
   end
   local first, leased, ends = next_serial(k.serial, size), {}, {}
-  local behind, before = ':' .. request_id .. ':', #out - 7 * size
+  local behind, before = ':' .. request_id .. ':', #out - 8 * size
   for i, member in ipairs(batch.members) do
     local n = string.format('%d', first + i - 1)
-    out[before + 7 * i - 4] = n
+    out[before + 8 * i - 5] = n
     leased[2 * i - 1], leased[2 * i] = member, n .. behind .. batch.records[i]
     ends[2 * i - 1], ends[2 * i] = now + lease_ms, member
     --@note 'dispatch', member, 'n', n, 'place', (unpack_waiting(batch.records[i])),
-    --@ 'left', out[before + 7 * i - 3], 'attempt', out[before + 7 * i - 2],
+    --@ 'left', out[before + 8 * i - 4], 'attempt', out[before + 8 * i - 3],
     --@ 'ends', now + lease_ms, 'request', request_id
   end
   redis.call('HSET', k.held, unpack(leased))

@@ -46,6 +46,7 @@ local function take_one(k, out, batch, q, room)
   local _, left, attempt, payload = unpack_waiting(record)
   out[last + 1], out[last + 2], out[last + 3], out[last + 4] = q.id, job_id, false, left
   out[last + 5], out[last + 6], out[last + 7] = attempt + 1, q.waiting, payload
+  out[last + 8] = q.interval
   local at = #batch.members + 1
   batch.members[at], batch.records[at] = q.id .. '/' .. job_id, record
   return room

@@ -50,5 +50,5 @@ local function take_plain(k, lease_ms, request_id)
   local _, left, attempt, payload = unpack_waiting(record)
   --@audit 'dispatch', member, 'n', n, 'place', (unpack_waiting(record)), 'left', left,
   --@ 'attempt', attempt + 1, 'ends', now + lease_ms, 'request', request_id
-  return {0, 0, queue_id, job_id, n, left, attempt + 1, waiting, payload}
+  return {0, 0, queue_id, job_id, n, left, attempt + 1, waiting, payload, tonumber(interval)}
 end

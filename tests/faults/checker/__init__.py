@@ -7,6 +7,7 @@ leases and lives that the audit has left, and last the snapshots:
     conservation  I1 I2      order      I5   counters   I9
     leases        I3 I6      requeues   I7   leaks      I10   replies  I12
     limits        I4         liveness   I8   isolation  I11   credit   I13
+    starts        I4
 
 What each invariant is proved from, and what is allowed where an answer was lost or a fault was
 about, is told at the head of its module. An invariant of which nothing could be checked is not
@@ -16,6 +17,7 @@ proved; the report has how much was. What the checker holds grows with the jobs 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -34,10 +36,11 @@ from tests.faults.checker.liveness import GRACE_MS, Liveness
 from tests.faults.checker.operations import operations
 from tests.faults.checker.order import Order
 from tests.faults.checker.outages import outages_of
-from tests.faults.checker.replay import Job, Queue, Replay
+from tests.faults.checker.replay import Job, Lease, Queue, Replay
 from tests.faults.checker.replies import Replies
 from tests.faults.checker.report import Report, Violation
 from tests.faults.checker.requeues import Requeues
+from tests.faults.checker.starts import Span, Starts
 from tests.faults.history import Delivered, Event, merge, read_history
 
 __all__ = ["Report", "Violation", "check", "check_all"]
@@ -45,6 +48,8 @@ __all__ = ["Report", "Violation", "check", "check_all"]
 _WHAT: Final = (
     *("enqueue", "dispatch", "finish", "return", "dead", "extend", "interval", "reset", "clear"),
 )
+
+_NEVER: Final = 1 << 62
 
 Snapshot = Mapping[str, Any]
 
@@ -115,7 +120,8 @@ def check_all(
             replies,
         ),
     )
-    Clients(report, replay, conservation, requeues, replies, credit).follow(history())
+    starts = Starts(report, faults.stops)
+    Clients(report, replay, conservation, requeues, replies, credit, starts).follow(history())
     for note in faults.notes:
         if note.op == "recovered":
             liveness.on_recovered(note)
@@ -136,13 +142,15 @@ class Faults:
     """What a first look at the history tells: the faults, and when clients were served.
 
     `wall_minus_t`: how far the time of day is ahead of the times of the history, in µs. `invoked`
-    and `succeeded` are in ms of the time of day, sorted, one of each in ten ms.
+    and `succeeded` are in ms of the time of day, sorted, one of each in ten ms. `stops`: when a
+    worker was stopped, by its name.
     """
 
     def __init__(self, events: Iterable[Event]) -> None:
         self.notes: list[Event] = []
         self.wall_minus_t = 0
         self.disturbed = False
+        self.stops: defaultdict[str, list[Span]] = defaultdict(list)
         invoked: set[int] = set()
         succeeded: set[int] = set()
         for event in events:
@@ -155,8 +163,17 @@ class Faults:
             elif event.p == "faults":
                 self.notes.append(event)
                 self.disturbed = True
+                if event.op == "stop worker":
+                    self._on_stop(event)
         self.invoked = [self._ms(tick) for tick in sorted(invoked)]
         self.succeeded = [self._ms(tick) for tick in sorted(succeeded)]
+
+    def _on_stop(self, note: Event) -> None:
+        spans = self.stops[note.target]
+        if note.phase == "begin":
+            spans.append((note.t, _NEVER))
+        elif spans:
+            spans[-1] = spans[-1][0], note.t
 
     def _ms(self, tick: int) -> float:
         return (tick * 10_000 + self.wall_minus_t) / 1000
@@ -189,6 +206,7 @@ class Clients:
         requeues: Requeues,
         replies: Replies,
         credit: Credit,
+        starts: Starts,
     ) -> None:
         self._invented = report["I2"]
         self._replay = replay
@@ -196,6 +214,7 @@ class Clients:
         self._requeues = requeues
         self._replies = replies
         self._credit = credit
+        self._starts = starts
 
     def follow(self, events: Iterable[Event]) -> None:
         """Go through the history."""
@@ -204,7 +223,9 @@ class Clients:
             if event.e == "note":
                 self._credit.on_note(event)
                 if op == "deliver":
-                    self._on_delivery(event.type, event, event.p)
+                    lease = self._on_delivery(event.type, event, event.p)
+                    if lease is not None:
+                        self._starts.on_delivery(event, lease)
             elif op == "enqueue":
                 if over:
                     self._conservation.on_enqueued(event, end)
@@ -223,12 +244,13 @@ class Clients:
                 for job in end.jobs:
                     self._on_delivery(event.type, job, holder)
 
-    def _on_delivery(self, queue_type: str, told: Event | Delivered, holder: str) -> None:
+    def _on_delivery(self, queue_type: str, told: Event | Delivered, holder: str) -> Lease | None:
         lease = self._replay.lease(queue_type, told.n)
         self._invented.expect(lease is not None, f"{holder} was given a job of no lease", told)
         if lease is None:
-            return
+            return None
         self._conservation.on_delivery(told, lease)
         self._requeues.on_delivery(told, lease)
         self._replies.on_delivery(told, lease)
         self._credit.on_delivery(told, lease, holder)
+        return lease

@@ -6,6 +6,8 @@ that stands. It is worked out from the entries, not taken from the script. A ste
 makes the gap smaller, or negative, and the dispatch too early: it had to wait. A pair counts where
 the rate state has lived through: a queue without jobs whose interval has passed begins anew.
 
+What becomes of the limit in a worker is in `starts`.
+
 I11 takes what the scripts say is in force, see `isolation`.
 """
 

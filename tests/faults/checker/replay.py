@@ -28,11 +28,12 @@ RETURNED: Final = "returned"
 class Job:
     """One life of a job_id, from its enqueue to its end.
 
-    `left`: requeues that remain; `returns`: deliveries that have ended. `lease` is the last one.
+    `left`: requeues that remain; `ended`: attempts that have ended, which a
+    give-back that does not count is not. `lease` is the last one.
     `doomed`: its queue was cleared while it was leased. `due` (ms): of its last return.
     """
 
-    __slots__ = ("born", "doomed", "due", "id", "lease", "left", "place", "queue", "returns",
+    __slots__ = ("born", "doomed", "due", "ended", "id", "lease", "left", "place", "queue",
                  "sha", "state")  # fmt: skip
 
     def __init__(self, queue: Queue, entry: Entry) -> None:
@@ -43,7 +44,7 @@ class Job:
         self.sha = entry.sha
         self.born = entry.at
         self.state = QUEUED
-        self.returns = 0
+        self.ended = 0
         self.due = 0
         self.doomed = False
         self.lease: Lease | None = None
@@ -52,11 +53,13 @@ class Job:
 class Lease:
     """One dispatch. `ends` (ms): when it runs out; `end`: how it has ended, "" while it is held.
 
-    `began` (ms) is by the store's own clock. What clients saw of it: `holder` was told of it, and
+    `began` (ms) is by the store's own clock. `spacing` (ms): the interval in force, 0 where no
+    dispatch before it counts. What clients saw of it: `holder` was told of it, and
     `finishes` are the successes they were told of, `attempts` those whose answer was lost.
     """
 
-    __slots__ = ("attempts", "began", "end", "ends", "finishes", "holder", "job", "left", "n")
+    __slots__ = ("attempts", "began", "end", "ends", "finishes", "holder", "job", "left", "n",
+                 "spacing")  # fmt: skip
 
     def __init__(self, job: Job, entry: Entry) -> None:
         self.job = job
@@ -64,6 +67,7 @@ class Lease:
         self.left = entry.left
         self.ends = entry.ends
         self.began = entry.at
+        self.spacing = job.queue.spacing
         self.end = ""
         self.holder: str | None = None
         self.finishes = 0
@@ -110,7 +114,12 @@ class Queue:
     @property
     def tat(self) -> int:
         """The earliest time (ms) of the next dispatch, 0 for any."""
-        return 0 if self.last is None or self.interval is None else self.last + self.interval
+        return 0 if self.last is None else self.last + self.spacing
+
+    @property
+    def spacing(self) -> int:
+        """The interval (ms) between the last dispatch and the next, 0 where there is none."""
+        return 0 if self.last is None else self.interval or 0
 
     def api_stands(self, now: int) -> bool:
         """Whether the interval is one of the API, which an enqueue does not change."""
@@ -282,7 +291,7 @@ class Replay:
             queue.leased -= 1
             queue.waiting += 1
         job.state, job.left, job.due = QUEUED, entry.left, entry.due
-        job.returns += 1
+        job.ended += entry.counted
         if entry.due > entry.now:
             heapq.heappush(queue.delayed, (entry.due, id(job), job))
         else:

@@ -12,7 +12,7 @@ INVARIANTS: Final = {
     "I1": "nothing accepted is lost",
     "I2": "nothing is invented",
     "I3": "one lease, one holder",
-    "I4": "the interval between dispatches",
+    "I4": "intervals of dispatches and starts",
     "I5": "the order of deliveries",
     "I6": "a finish is final",
     "I7": "requeue limits are exact",

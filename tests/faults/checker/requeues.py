@@ -3,8 +3,8 @@
 A limit N allows N+1 counted deliveries. Each counted end of a lease without a finish takes one
 from what remains, an uncounted one none, and -1 stays. With none left, or in a queue that was
 cleared while the job was leased, the job is discarded, in no other case. A dispatch carries what
-remains and the number of deliveries. What the sweep takes back is counted. Clients must have been
-told the same.
+remains and the number of the attempt: a delivery that was given back uncounted is none. What the
+sweep takes back is counted. Clients must have been told the same.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Requeues:
         if job is None:
             return
         self._tally.expect(
-            entry.left == job.left and entry.attempt == job.returns + 1,
-            f"delivery {job.returns + 1} with {job.left} requeues left is told as"
+            entry.left == job.left and entry.attempt == job.ended + 1,
+            f"attempt {job.ended + 1} with {job.left} requeues left is told as"
             f" {entry.attempt} with {entry.left}",
             entry,
         )

@@ -87,7 +87,8 @@ class QueueSettings:
         default=True,
         metadata=_option(
             kinds.BOOLEAN,
-            "Whether this server sweeps; where it is off, another one on the same store has to.",
+            "Whether jobs with ended leases are taken back from here: by a server's sweep, or by"
+            " the library with its dequeues. Where it is off, somebody else on the same store has to.",
         ),
     )
     finished_retention: int = field(

@@ -24,13 +24,13 @@ FLOORS = (
     # scripts
     ("sharq", "scripts"),
     # operations, and the parts of the transport that need no socket
-    ("sharq", "call store_errors payloads operations sweeping flows classic"),
+    ("sharq", "call store_errors payloads operations sweeping reclaiming flows classic"),
     ("sharq", "backoff request reply_queue script_loading window"),
     # transport
     (
         "sharq",
-        "connection wire second_opinion keeper link wakeups blocking link_sync slots routing"
-        " cluster opening data_folder store_process embedded",
+        "fork_lock home_loop connection wire second_opinion keeper link wakeups blocking link_sync"
+        " slots routing cluster opening data_folder store_process embedded",
     ),
     # faces
     ("sharq", "gathering"),

@@ -88,7 +88,8 @@ class QueueSettings:
         metadata=_option(
             kinds.BOOLEAN,
             "Whether jobs with ended leases are taken back from here: by a server's sweep, or by"
-            " the library with its dequeues. Where it is off, somebody else on the same store has to.",
+            " the library with its dequeues. Where it is off, somebody else on the same store has"
+            " to.",
         ),
     )
     finished_retention: int = field(
@@ -301,7 +302,7 @@ class StoreSettings:
         default="always",
         metadata=_option(
             kinds.one_of("always", "everysec", "no"),
-            "When the embedded store forces its log to the disk; only always loses nothing.",
+            "When the embedded store forces its log to the disk; only always outlives power loss.",
         ),
     )
 

@@ -53,7 +53,7 @@ FLOORS = (
     ("sharq_server", "timer schedule credit returns leases"),
     ("sharq_server", "dispatch longpoll session subscription push_operations push"),
     ("sharq_server", "live connection websocket exchange lane_connection lane app"),
-    ("sharq_server", "upkeep service"),
+    ("sharq_server", "durability upkeep service"),
     ("sharq_server", "serving processes demo_tenants demo_screen demo __init__ __main__"),
 )
 

@@ -6,8 +6,9 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import redis.asyncio
 from msgspec import Raw
@@ -22,6 +23,7 @@ from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
 from sharq.flows import Flow, Flows, check_leased
 from sharq.gathering import Gathering, OnEnded, OnEnqueued, OnTaken
 from sharq.home_loop import HomeLoop
+from sharq.keeping import look_at
 from sharq.link import Link
 from sharq.opening import (
     ConfigSource,
@@ -39,6 +41,7 @@ from sharq.results import (
     Enqueued,
     Extended,
     JobStatus,
+    Keeping,
     NewJob,
     Offer,
     Overview,
@@ -49,6 +52,9 @@ from sharq.sweeping import Sweeping
 from sharq.wakeups import Wakeups, Watcher
 
 T = TypeVar("T")
+
+_PATIENCE: Final = 3.0
+"""Seconds for each step of a connection that is opened for a question."""
 
 
 class AsyncSharQ:
@@ -200,7 +206,7 @@ class AsyncSharQ:
         """
         if self._client is None:
             self._connected()
-            settings = self.store_address
+            settings = at_socket(self.settings.redis, self._store)
             kind = redis.asyncio.RedisCluster if settings.clustered else redis.asyncio.Redis
             self._client = kind(**redis_arguments(settings))
         return self._client
@@ -344,11 +350,6 @@ class AsyncSharQ:
         """Take back all jobs whose leases have run out; how many there were."""
         return await self._run(self._flows.sweep())
 
-    @property
-    def store_address(self) -> StoreSettings:
-        """Where the store is, once started: as configured, or the embedded one's socket."""
-        return at_socket(self.settings.redis, self._store)
-
     def watch(self, watcher: Watcher) -> None:
         """Tell `watcher` what the store publishes for this server; to be called before `start`.
 
@@ -433,6 +434,18 @@ class AsyncSharQ:
     async def hand_on(self, queue_types: Sequence[str]) -> None:
         """Wait for jobs of these types no longer, and let other servers know what is next."""
         await self._run(self._flows.hand_on(queue_types, self.server_id))
+
+    async def look_at_store(self) -> list[Keeping]:
+        """How each node of the store keeps its data; of a cluster the primaries.
+
+        Raises `StoreError` where one does not answer.
+        """
+        link = self._connected()
+        settings = at_socket(self.settings.redis, self._store)
+        nodes = [settings]
+        if isinstance(link, ClusterLink):
+            nodes = [replace(settings, host=node.host, port=node.port) for node in link.nodes]
+        return [await look_at(node, _PATIENCE) for node in nodes]
 
     async def ping(self) -> None:
         """Run a script on every node of the store; raises where one does not answer."""

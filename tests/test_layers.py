@@ -29,8 +29,8 @@ FLOORS = (
     # transport
     (
         "sharq",
-        "fork_lock home_loop connection wire second_opinion keeper link wakeups blocking link_sync"
-        " slots routing cluster opening data_folder store_process embedded",
+        "fork_lock home_loop connection wire asking second_opinion keeping keeper link wakeups"
+        " blocking link_sync slots routing cluster opening data_folder store_process embedded",
     ),
     # faces
     ("sharq", "gathering"),

@@ -82,7 +82,7 @@ verb_format() { # rewrite the sources in the project's format
     .venv/bin/ruff format .
 }
 
-verb_faults() { # prove by fault: --minutes N --seed S; a store, servers, workers under kill -9
+verb_faults() { # check by fault: --minutes N --seed S; a store, servers, workers under kill -9
     prepare dev
     exec .venv/bin/python -m tests.faults "$@"
 }

@@ -12,6 +12,7 @@ from sharq import AsyncSharQ, EmbeddedStore
 from sharq.config import EMBEDDED, Settings
 from sharq_server.accesslog import AccessLog
 from sharq_server.app import SharQApplication
+from sharq_server.durability import DurabilityCheck
 from sharq_server.listener import stop_lingering
 from sharq_server.push import Push
 from sharq_server.upkeep import StoreKeeper, Sweep
@@ -46,6 +47,7 @@ class SharQServer:
         self._keeper: StoreKeeper | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Start in the background, in the running event loop; a failure is logged.
@@ -60,15 +62,15 @@ class SharQServer:
     async def start(self, *, upkeep: bool = True) -> None:
         """Join the embedded store where one is configured, and begin to connect to the store.
 
-        With `upkeep` this server sweeps, as far as its settings want it, and keeps the embedded
-        store alive; of several on one store, one should. Where a start is under way this waits
-        for it. Raises `EmbeddedStoreError`.
+        With `upkeep` this server sweeps, as far as its settings want it, keeps the embedded store
+        alive, and logs what the store does not keep; of several on one store, one should. Where a
+        start is under way this waits for it. Raises `EmbeddedStoreError`.
         """
         await asyncio.shield(self._starting or self._start_task(upkeep=upkeep))
 
     async def stop(self) -> None:
         """End the upkeep, close the connection to the store and leave the embedded one."""
-        for task in (self._starting, self._sweeping, self._watching):
+        for task in (self._starting, self._sweeping, self._watching, self._checking):
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
@@ -79,6 +81,7 @@ class SharQServer:
             self._keeper.stop()
             await self._keeping
         self._starting = self._sweeping = self._watching = self._keeping = self._keeper = None
+        self._checking = None
 
     def reload(self) -> None:
         """Read again what can change while the server runs: the tokens and the certificate."""
@@ -99,6 +102,7 @@ class SharQServer:
         if not upkeep:
             return
         loop = asyncio.get_running_loop()
+        self._checking = loop.create_task(DurabilityCheck(self.sq).run())
         if self.config.redis.conn_type == EMBEDDED:
             store = self.config.redis
 

@@ -690,6 +690,19 @@ cdef class Job:
     def __repr__(self):
         return f"<Job {self.lease} attempt={self.attempt}>"
 
+    # For processes that hand jobs to each other: a job is the one in a batch.
+    def __reduce__(self):
+        number = self.lease.rpartition("/")[2]
+        reply = [
+            -1, 0, self.queue_id.encode(), self.job_id.encode(), number.encode(),
+            b"%d" % self.requeues_remaining, self.attempt, self.current_queue_length, self.payload,
+        ]
+        return _only_job, (Batch(self.queue_type, reply),)
+
+
+def _only_job(Batch batch not None):
+    return batch.jobs[0]
+
 
 @cython.final
 @cython.freelist(8)
@@ -715,6 +728,9 @@ cdef class Batch:
         self._reply = reply
         self._jobs = None
         self._count = count
+
+    def __reduce__(self):
+        return Batch, (self.queue_type, self._reply)
 
     def __len__(self):
         return self._count

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import redis.asyncio
 from msgspec import Raw
@@ -22,13 +22,16 @@ from sharq.embedded import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
 from sharq.flows import Flow, Flows, check_leased
 from sharq.gathering import Gathering, OnEnded, OnEnqueued, OnTaken
+from sharq.home_loop import HomeLoop
+from sharq.keeping import look_at
 from sharq.link import Link
 from sharq.opening import (
     ConfigSource,
     at_socket,
-    join_store,
+    join_store_from_loop,
     load_settings,
     may_go_to_another_store,
+    opened_again,
     redis_arguments,
 )
 from sharq.operations import Operations
@@ -38,6 +41,7 @@ from sharq.results import (
     Enqueued,
     Extended,
     JobStatus,
+    Keeping,
     NewJob,
     Offer,
     Overview,
@@ -49,6 +53,9 @@ from sharq.wakeups import Wakeups, Watcher
 
 T = TypeVar("T")
 
+_PATIENCE: Final = 3.0
+"""Seconds for each step of a connection that is opened for a question."""
+
 
 class AsyncSharQ:
     """A rate-limited job queue on a store.
@@ -56,17 +63,23 @@ class AsyncSharQ:
     `config_path` is the path of a configuration file, ready `Settings`, or None for the
     environment and the defaults. `scripts` is for tests: scripts with an injected clock.
 
-    Use it as an asynchronous context manager, or call `start` before and `aclose` after. Every
-    coroutine raises `BadArgumentException` for an argument that cannot be used, before anything
-    is sent, and a `StoreError` where the store does not answer as it should.
+    Use it as an asynchronous context manager, or call `start` before and `aclose` after. It
+    belongs to the event loop that it was started in. A copy, also one that was pickled, is a
+    client of its own with the same settings, not started yet. Every coroutine raises
+    `BadArgumentException` for an argument that cannot be used, before anything is sent, and a
+    `StoreError` where the store does not answer as it should.
     """
 
     def __init__(self, config_path: ConfigSource = None, *, scripts: Scripts | None = None) -> None:
         self._source = config_path
+        self._given_scripts = scripts
         self._scripts = scripts or Scripts()
         self.settings = load_settings(config_path)
+        self._watcher: Watcher | None = None
         self._sweeping: Sweeping | None = None
         self._make_flows()
+        self._home = HomeLoop()
+        self._life: AsyncGenerator[None] | None = None
         # Held while the link and the store are replaced.
         self._changing = asyncio.Lock()
         self._link: Link | ClusterLink | None = None
@@ -75,22 +88,33 @@ class AsyncSharQ:
         # A `*` tells the scripts of a cluster; see lua/include/wake.lua.
         mark = "*" if self.settings.redis.clustered else "."
         self.server_id = mark + secrets.token_hex(8)
-        self._watcher: Watcher | None = None
         self._wakeups: Wakeups | None = None
 
     async def start(self) -> None:
         """Join the embedded store where one is configured, and begin to connect.
 
         A store that is not there yet does not fail the start: calls raise `StoreUnavailable`
-        until it is. Raises `EmbeddedStoreError` where the embedded one cannot be started.
+        until it is. Where the event loop of the last start has ended, and in a forked child, it
+        is started anew. Raises `EmbeddedStoreError` where the embedded one cannot be started, and
+        RuntimeError where it is in use in another event loop.
         """
+        self._settle()
         async with self._changing:
             if self._link is None:
                 await self._change(self.settings)
+                self._life = self._live()
+                await anext(self._life)
 
     async def aclose(self) -> None:
-        """Close the connections, when the answers that are due have come, and leave the store."""
+        """Close the connections, when the answers that are due have come, and leave the store.
+
+        The end of `asyncio.run`, or of another runner, does it as well.
+        """
+        self._settle()
         async with self._changing:
+            life, self._life = self._life, None
+            if life is not None:
+                await life.aclose()
             await self._leave_for(None, None)
 
     async def __aenter__(self) -> Self:
@@ -104,6 +128,9 @@ class AsyncSharQ:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return opened_again, (type(self), self.settings, self._given_scripts, self._source)
 
     # The original's interface
 
@@ -202,7 +229,7 @@ class AsyncSharQ:
         """Read the Lua scripts again and load them into the store."""
         scripts = Scripts()
         async with self._changing:
-            self._scripts = scripts
+            self._given_scripts, self._scripts = None, scripts
             if self._link is not None:
                 await self._change(self.settings)
             self._make_flows()
@@ -324,8 +351,12 @@ class AsyncSharQ:
         return await self._run(self._flows.sweep())
 
     def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` what the store publishes for this server; to be called before `start`."""
+        """Tell `watcher` what the store publishes for this server; to be called before `start`.
+
+        A server sweeps by `sweep_when_due`: from now on no dequeue takes anything back.
+        """
         self._watcher = watcher
+        self._make_flows()
 
     async def sweep_when_due(self) -> float:
         """Take back what has run out where that is due; the seconds until it is due again.
@@ -404,9 +435,22 @@ class AsyncSharQ:
         """Wait for jobs of these types no longer, and let other servers know what is next."""
         await self._run(self._flows.hand_on(queue_types, self.server_id))
 
+    async def look_at_store(self) -> list[Keeping]:
+        """How each node of the store keeps its data; of a cluster the primaries.
+
+        Raises `StoreError` where one does not answer.
+        """
+        link = self._connected()
+        settings = at_socket(self.settings.redis, self._store)
+        nodes = [settings]
+        if isinstance(link, ClusterLink):
+            nodes = [replace(settings, host=node.host, port=node.port) for node in link.nodes]
+        return [await look_at(node, _PATIENCE) for node in nodes]
+
     async def ping(self) -> None:
         """Run a script on every node of the store; raises where one does not answer."""
         call = self._flows.operations.ping()
+        self._check_loop()
         link = self._connected()
         try:
             await link.broadcast(call)
@@ -417,9 +461,29 @@ class AsyncSharQ:
 
     # Inside
 
+    def _settle(self) -> None:
+        in_use = self._link is not None or self._changing.locked()
+        belongings = self._link, self._client, self._wakeups, self._life
+        if self._home.settle(in_use, belongings):
+            self._changing = asyncio.Lock()
+            self._link, self._client, self._wakeups, self._life = None, None, None, None
+            self._make_flows()
+
+    async def _live(self) -> AsyncGenerator[None]:
+        """Close what is open when the event loop ends, or when nobody holds this any more.
+
+        An event loop that ends closes the asynchronous generators that were begun in it, after
+        its tasks; and it closes those that the collector finds.
+        """
+        try:
+            yield
+        finally:
+            await self._leave_for(None, None)
+
     def _make_flows(self) -> None:
         operations = self._operations(self.settings)
-        self._flows = Flows(operations, self.settings.sharq, time.monotonic)
+        reclaims = self._watcher is None
+        self._flows = Flows(operations, self.settings.sharq, time.monotonic, reclaims=reclaims)
         self._gathering = Gathering(self._flows, self._begin)
         self.plain_job, self.plain_jobs = self._flows.plain_job, self._flows.plain_jobs
         self.submit_soon, self.take_soon = self._gathering.enqueue, self._gathering.take
@@ -431,7 +495,7 @@ class AsyncSharQ:
 
     async def _change(self, settings: Settings) -> None:
         """Go over to a new hold on the embedded store, if any, and a new link."""
-        store = await _join(settings)
+        store = await join_store_from_loop(settings)
         address = at_socket(settings.redis, store)
         link = open_link(address, self._scripts.by_digest)
         await link.start()
@@ -474,6 +538,10 @@ class AsyncSharQ:
             if former_store is not None:
                 await asyncio.to_thread(former_store.leave)
 
+    def _check_loop(self) -> None:
+        if self._link is not None and not self._home.is_running():
+            raise StoreUnavailable("AsyncSharQ has not been started in this event loop.")
+
     def _connected(self) -> Link | ClusterLink:
         link = self._link
         if link is None:
@@ -497,6 +565,7 @@ class AsyncSharQ:
         except StopIteration as stop:
             result: T = stop.value
             return result
+        self._check_loop()
         return await self._go_on(flow, request, None)
 
     async def _go_on(
@@ -548,22 +617,3 @@ class AsyncSharQ:
 
 async def _failed(error: Exception) -> Any:
     raise error
-
-
-async def _join(settings: Settings) -> EmbeddedStore | None:
-    given_up = threading.Event()
-    joining = asyncio.create_task(asyncio.to_thread(join_store, settings, given_up))
-    try:
-        return await asyncio.shield(joining)
-    except asyncio.CancelledError:
-        given_up.set()
-        # The thread may have joined the store just now, for nobody.
-        joining.add_done_callback(_leave_unused)
-        raise
-
-
-def _leave_unused(joining: asyncio.Task[EmbeddedStore | None]) -> None:
-    if not joining.cancelled() and joining.exception() is None:
-        store = joining.result()
-        if store is not None:
-            joining.get_loop().run_in_executor(None, store.leave)

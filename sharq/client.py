@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,6 +17,7 @@ from sharq.config import Settings
 from sharq.embedded import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
 from sharq.flows import Flow, Flows
+from sharq.fork_lock import ForkLock
 from sharq.link_sync import SyncClusterLink, SyncLink, open_sync_link
 from sharq.opening import (
     ConfigSource,
@@ -24,6 +25,7 @@ from sharq.opening import (
     join_store,
     load_settings,
     may_go_to_another_store,
+    opened_again,
     redis_arguments,
 )
 from sharq.operations import Operations
@@ -49,17 +51,19 @@ class SharQ:
     environment and the defaults. `scripts` is for tests: scripts with an injected clock.
 
     It is ready when it has been made, connects with its first operation, and is a context
-    manager. Every method raises `BadArgumentException` for an argument that cannot be used,
-    before anything is sent, and a `StoreError` where the store does not answer as it should.
+    manager. A copy, also one that was pickled, is a client of its own with the same settings.
+    Every method raises `BadArgumentException` for an argument that cannot be used, before
+    anything is sent, and a `StoreError` where the store does not answer as it should.
     """
 
     def __init__(self, config_path: ConfigSource = None, *, scripts: Scripts | None = None) -> None:
         self._source = config_path
+        self._given_scripts = scripts
         self._scripts = scripts or Scripts()
         self.settings = load_settings(config_path)
         self._make_flows()
         # Held while the link and the store are replaced.
-        self._changing = threading.Lock()
+        self._changing = ForkLock()
         self._link: SyncLink | SyncClusterLink | None = None
         self._store: EmbeddedStore | None = None
         self._client: redis.Redis | redis.RedisCluster | None = None
@@ -71,6 +75,9 @@ class SharQ:
             self._leave_for(None, None)
 
     def __enter__(self) -> Self:
+        with self._changing:
+            if self._link is None:
+                self._change(self.settings)
         return self
 
     def __exit__(
@@ -80,6 +87,14 @@ class SharQ:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return opened_again, (type(self), self.settings, self._given_scripts, self._source)
+
+    def __del__(self) -> None:
+        # One that could not be made has nothing to close.
+        with suppress(Exception):
+            self._leave_for(None, None)
 
     # The original's interface
 
@@ -173,7 +188,7 @@ class SharQ:
         """Read the Lua scripts again and load them into the store."""
         scripts = Scripts()
         with self._changing:
-            self._scripts = scripts
+            self._given_scripts, self._scripts = None, scripts
             if self._link is not None:
                 self._change(self.settings)
             self._make_flows()
@@ -310,7 +325,7 @@ class SharQ:
     def _make_flows(self) -> None:
         settings = self.settings
         operations = Operations(settings.redis.key_prefix, settings.sharq, self._scripts)
-        self._flows = Flows(operations, settings.sharq, time.monotonic)
+        self._flows = Flows(operations, settings.sharq, time.monotonic, reclaims=True)
         self._classic = Classic(self._flows)
 
     def _change(self, settings: Settings) -> None:

@@ -87,7 +87,9 @@ class QueueSettings:
         default=True,
         metadata=_option(
             kinds.BOOLEAN,
-            "Whether this server sweeps; where it is off, another one on the same store has to.",
+            "Whether jobs with ended leases are taken back from here: by a server's sweep, or by"
+            " the library with its dequeues. Where it is off, somebody else on the same store has"
+            " to.",
         ),
     )
     finished_retention: int = field(
@@ -300,7 +302,7 @@ class StoreSettings:
         default="always",
         metadata=_option(
             kinds.one_of("always", "everysec", "no"),
-            "When the embedded store forces its log to the disk; only always loses nothing.",
+            "When the embedded store forces its log to the disk; only always outlives power loss.",
         ),
     )
 

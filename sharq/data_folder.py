@@ -60,37 +60,66 @@ def explained(folder: Path) -> Iterator[None]:
         raise EmbeddedStoreError(f"The data folder {folder} cannot be used: {error}") from error
 
 
-# A child that is forked by another thread would keep these descriptors, and with them the locks,
-# for as long as it lives.
-_unshared: set[int] = set()
-_unshared_guard = threading.RLock()
+class _Unshared:
+    """Descriptors that a child forked by another thread would keep for as long as it lives, and
+    with them the locks; and of these, what each thread is about to hand to a child of its own.
+    """
+
+    def __init__(self) -> None:
+        self.guard = threading.RLock()
+        self.descriptors: set[int] = set()
+        self.handed_on: dict[int, int] = {}
+
+    def before_fork(self) -> None:
+        self.guard.acquire()
+
+    def after_in_parent(self) -> None:
+        self.guard.release()
+
+    def after_in_child(self) -> None:
+        kept = self.handed_on.get(threading.get_ident())
+        for descriptor in self.descriptors - {kept}:
+            os.close(descriptor)
+        self.descriptors.clear()
+        self.handed_on.clear()
+        # Not released: who forks in C, as uWSGI does, may not have told before.
+        self.guard = threading.RLock()
 
 
-def _close_unshared_in_child() -> None:
-    for descriptor in _unshared:
-        os.close(descriptor)
-    _unshared.clear()
-    _unshared_guard.release()
-
-
+_unshared = _Unshared()
 os.register_at_fork(
-    before=_unshared_guard.acquire,
-    after_in_parent=_unshared_guard.release,
-    after_in_child=_close_unshared_in_child,
+    before=_unshared.before_fork,
+    after_in_parent=_unshared.after_in_parent,
+    after_in_child=_unshared.after_in_child,
 )
 
 
 @contextmanager
+def handed_on(descriptor: int) -> Iterator[None]:
+    """Let a child that this thread starts have `descriptor`, one of `opened_unshared`.
+
+    Needed where `subprocess` forks in Python, as under gevent's monkey patching or with a
+    `preexec_fn`: what is to happen in a forked child then happens before the program is run.
+    """
+    thread = threading.get_ident()
+    _unshared.handed_on[thread] = descriptor
+    try:
+        yield
+    finally:
+        del _unshared.handed_on[thread]
+
+
+@contextmanager
 def opened_unshared(path: Path) -> Iterator[int]:
-    with _unshared_guard:
+    with _unshared.guard:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        _unshared.add(descriptor)
+        _unshared.descriptors.add(descriptor)
     try:
         yield descriptor
     finally:
-        with _unshared_guard:
-            if descriptor in _unshared:
-                _unshared.remove(descriptor)
+        with _unshared.guard:
+            if descriptor in _unshared.descriptors:
+                _unshared.descriptors.remove(descriptor)
                 os.close(descriptor)
 
 

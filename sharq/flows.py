@@ -28,6 +28,7 @@ from sharq.identifiers import (
 )
 from sharq.operations import BULK_SIZE, Operations
 from sharq.payloads import check_payload
+from sharq.reclaiming import Reclaiming
 from sharq.results import (
     INVALID,
     Cleared,
@@ -40,6 +41,7 @@ from sharq.results import (
     Offer,
     Overview,
     QueueMetrics,
+    Swept,
 )
 from sharq.sweeping import sweep_types
 
@@ -68,15 +70,29 @@ MAX_TAKE = 100
 
 
 class Flows:
-    """The flows of one deployment. `clock` is monotonic, in seconds."""
+    """The flows of one deployment. `clock` is monotonic, in seconds.
+
+    With `reclaims` a dequeue takes back first what has run out, as far as `settings` want sweeps:
+    for those that have no sweep of their own.
+    """
 
     def __init__(
-        self, operations: Operations, settings: QueueSettings, clock: Callable[[], float]
+        self,
+        operations: Operations,
+        settings: QueueSettings,
+        clock: Callable[[], float],
+        *,
+        reclaims: bool = False,
     ) -> None:
         self.settings = settings
         self.operations = operations
         self._clock = clock
         self._registered: dict[str, _Registration] = {}
+        self._reclaiming: Reclaiming | None = None
+        if reclaims and settings.enable_requeue_script:
+            self._reclaiming = Reclaiming(
+                settings.job_requeue_interval / 1000, settings.job_expire_interval / 1000, clock
+            )
         reader = JobReader(settings.max_payload_bytes, settings.default_job_requeue_limit)
         self.plain_job = reader.one
         self.plain_jobs = reader.many
@@ -158,8 +174,25 @@ class Flows:
         check_integer("count", count, 1, MAX_TAKE)
         if request_id is not None:
             request_id = check_identifier("request_id", request_id)
-        batch: Batch = yield self.operations.dequeue(queue_type, count, request_id)
+        call = self.operations.dequeue(queue_type, count, request_id)
+        reclaiming = self._reclaiming
+        if reclaiming is not None and reclaiming.due(queue_type):
+            return (yield from self._take_after_sweep(reclaiming, queue_type, call))
+        batch: Batch = yield call
         return batch
+
+    def _take_after_sweep(
+        self, reclaiming: Reclaiming, queue_type: str, call: Call[Batch]
+    ) -> Flow[Batch]:
+        swept, batch = yield [self.operations.requeue(queue_type), call]
+        if isinstance(batch, StoreError):
+            raise batch
+        reclaiming.note(queue_type, swept)
+        if not batch and isinstance(swept, Swept) and swept.vacant:
+            # In a list, since that it failed is not the caller's business.
+            yield [self.operations.unregister(queue_type)]
+        taken: Batch = batch
+        return taken
 
     def finish_job(self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Flow[Ended]:
         """End a leased job for good."""

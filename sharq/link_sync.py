@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -20,6 +19,7 @@ from sharq.call import Call
 from sharq.config import StoreSettings
 from sharq.connection import connect_blocking
 from sharq.errors import StoreBug, StoreError, StoreUnavailable
+from sharq.fork_lock import ForkLock
 from sharq.reply_queue import ReplyProtocolError
 from sharq.request import Again, Request
 from sharq.routing import Refresh, Steps, learn, route, spread
@@ -287,7 +287,7 @@ class SyncClusterLink:
         self._timeout = timeout
         self._topology = Topology(Node(settings.host, settings.port))
         self._links: dict[Node, SyncLink] = {}
-        self._learning = threading.Lock()
+        self._learning = ForkLock()
         self._learned_at = float("-inf")
         self._closed = False
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sharq.call import Call
 from sharq.config import Settings, StoreSettings
 from sharq.embedded import EmbeddedStore
 from sharq.errors import StoreOverloaded, StoreUnavailable
+from sharq.scripts import Scripts
+
+F = TypeVar("F")
 
 ConfigSource = str | os.PathLike[str] | Settings | None
 
@@ -31,6 +36,35 @@ def join_store(settings: Settings, given_up: threading.Event | None = None) -> E
     if store.conn_type != "embedded":
         return None
     return EmbeddedStore.join(store.data_dir, appendfsync=store.appendfsync, given_up=given_up)
+
+
+async def join_store_from_loop(settings: Settings) -> EmbeddedStore | None:
+    """`join_store` in a thread; to cancel it leaves no hold."""
+    given_up = threading.Event()
+    joining = asyncio.create_task(asyncio.to_thread(join_store, settings, given_up))
+    try:
+        return await asyncio.shield(joining)
+    except asyncio.CancelledError:
+        given_up.set()
+        # The thread may have joined the store just now, for nobody.
+        joining.add_done_callback(_leave_unused)
+        raise
+
+
+def _leave_unused(joining: asyncio.Task[EmbeddedStore | None]) -> None:
+    if not joining.cancelled() and joining.exception() is None:
+        store = joining.result()
+        if store is not None:
+            joining.get_loop().run_in_executor(None, store.leave)
+
+
+def opened_again(
+    face: Callable[..., F], settings: Settings, scripts: Scripts | None, source: ConfigSource
+) -> F:
+    """A face for settings that were read before from `source`: what a copy or a pickle becomes."""
+    opened = face(settings, scripts=scripts)
+    opened._source = source  # type: ignore[attr-defined]
+    return opened
 
 
 def at_socket(settings: StoreSettings, store: EmbeddedStore | None) -> StoreSettings:

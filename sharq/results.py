@@ -137,6 +137,23 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
+class Keeping:
+    """How a node of the store keeps its data, as far as it says so.
+
+    `logs` tells whether it has a log of its changes (`appendonly`), `appendfsync` when that is
+    forced to the disk, `eviction` what goes when the memory is full (`maxmemory-policy`),
+    `replicas` how many nodes follow it. `refused` is a command that it refused, and its words.
+    """
+
+    where: str
+    logs: bool = True
+    appendfsync: str | None = None
+    eviction: str = "noeviction"
+    replicas: int = 0
+    refused: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Swept:
     """One call of the sweep: jobs taken back, whether more are due, and what is left.
 

@@ -7,12 +7,11 @@ from typing import Final
 
 from hiredis import ReplyError
 
+from sharq.asking import ask
 from sharq.call import Call
 from sharq.config import StoreSettings
-from sharq.connection import connect
 from sharq.errors import StoreError
 from sharq.script_loading import pack
-from sharq.wire import Entry, Wire
 
 # A script, and not a ping: a store that holds writes up for a failover holds scripts up with them.
 _QUESTION: Final = Call(pack(b"EVAL", b"return 1", b"0"), b"", lambda reply: reply)
@@ -25,26 +24,7 @@ async def answers_others(settings: StoreSettings, timeout: float) -> bool:
     """
     try:
         async with asyncio.timeout(timeout):
-            return await _ask(settings, timeout)
+            (reply,) = await ask(settings, [_QUESTION], timeout)
     except (StoreError, TimeoutError):
         return False
-
-
-async def _ask(settings: StoreSettings, timeout: float) -> bool:
-    opened = await connect(settings, timeout)
-    answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-
-    def settle(is_answer: bool) -> None:
-        if not answered.done():
-            answered.set_result(is_answer)
-
-    wire = Wire(
-        lambda _entry, reply: settle(not isinstance(reply, ReplyError)),
-        lambda *_: settle(False),
-        lambda: None,
-    )
-    try:
-        wire.take_over(opened, [Entry(_QUESTION, asyncio.get_running_loop().create_future())])
-        return await answered
-    finally:
-        wire.abort(ConnectionAbortedError("it has answered"))
+    return not isinstance(reply, ReplyError)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import hiredis
 
-from sharq.data_folder import STORE_LOCK, lock, opened_unshared
+from sharq.data_folder import STORE_LOCK, handed_on, lock, opened_unshared
 from sharq.errors import EmbeddedStoreError
 
 STRICTNESS: Final = ("no", "everysec", "always")
@@ -144,18 +144,19 @@ def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launc
             "logfile": _LOG,
         }
         arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
-        shell = subprocess.run(
-            ["/bin/sh", "-c", _LAUNCH, str(binary), *arguments],
-            cwd=folder,
-            env=store_environment(),
-            pass_fds=(store_lock,),
-            start_new_session=True,  # Ctrl-C in the user's terminal is not for the store
-            umask=0o077,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
+        with handed_on(store_lock):
+            shell = subprocess.run(
+                ["/bin/sh", "-c", _LAUNCH, str(binary), *arguments],
+                cwd=folder,
+                env=store_environment(),
+                pass_fds=(store_lock,),
+                start_new_session=True,  # Ctrl-C in the user's terminal is not for the store
+                umask=0o077,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
         pid = int(os.pread(store_lock, 32, 0) or b"0")
         return Launch(pid, log, offset, shell.stderr.decode(errors="replace"))
 

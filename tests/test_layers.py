@@ -24,13 +24,13 @@ FLOORS = (
     # scripts
     ("sharq", "scripts"),
     # operations, and the parts of the transport that need no socket
-    ("sharq", "call store_errors payloads operations sweeping flows classic"),
+    ("sharq", "call store_errors payloads operations sweeping reclaiming flows classic"),
     ("sharq", "backoff request reply_queue script_loading window"),
     # transport
     (
         "sharq",
-        "connection wire second_opinion keeper link wakeups blocking link_sync slots routing"
-        " cluster opening data_folder store_process embedded",
+        "fork_lock home_loop connection wire asking second_opinion keeping keeper link wakeups"
+        " blocking link_sync slots routing cluster opening data_folder store_process embedded",
     ),
     # faces
     ("sharq", "gathering"),
@@ -53,7 +53,7 @@ FLOORS = (
     ("sharq_server", "timer schedule credit returns leases"),
     ("sharq_server", "dispatch longpoll session subscription push_operations push"),
     ("sharq_server", "live connection websocket exchange lane_connection lane app"),
-    ("sharq_server", "upkeep service"),
+    ("sharq_server", "durability upkeep service"),
     ("sharq_server", "serving processes demo_tenants demo_screen demo __init__ __main__"),
 )
 

@@ -1057,6 +1057,7 @@ ONLY_ASYNC = {
     "dispatch",
     "finish_soon",
     "hand_on",
+    "look_at_store",
     "offer",
     "sweep_when_due",
     "watch",

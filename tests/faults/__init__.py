@@ -1,1 +1,1 @@
-"""Faults on purpose, the history of what happened under them, and its proof."""
+"""Faults on purpose, the history of what happened under them, and its check."""

@@ -1,4 +1,4 @@
-"""python -m tests.faults: proof by fault, for some minutes, by a seed."""
+"""python -m tests.faults: SharQ under faults, for some minutes, by a seed, and checked."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ async def _until_signal(director: Director) -> Outcome:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./build.sh faults",
-        description="Runs a store, servers, workers and clients under faults, and checks that "
-        "nothing was lost and no limit broken.",
+        description="Runs a store, servers, workers and clients under faults, and checks whether "
+        "something was lost or a limit broken.",
     )
     parser.add_argument(
         "--minutes", type=float, default=3.0, metavar="N", help="length of the run (%(default)g)"

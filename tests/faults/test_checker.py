@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -311,29 +311,34 @@ async def work(store: PrivateStore, folder: Path) -> None:
     """Jobs of a queue with a rate wait in a worker behind a slow one of another queue."""
     recorder = Recorder(folder, "worker")
     log = Recorded.of(recorder, "w1.1")
-    async with serving(store, folder) as (server, port):
-        worker = Worker(f"ws://127.0.0.1:{port}/ws/", "t", concurrency=1, prefetch=BEHIND)
-        full = asyncio.Event()
+    with closing(recorder):
+        async with serving(store, folder) as (server, port):
+            worker = Worker(f"ws://127.0.0.1:{port}/ws/", "t", concurrency=1, prefetch=BEHIND)
+            full = asyncio.Event()
 
-        @worker.handler
-        async def handle(job: LeasedJob) -> None:
-            note_start(log, job)
-            if job.queue_id == "slow":
-                await full.wait()
-            finish(log, job)
+            @worker.handler
+            async def handle(job: LeasedJob) -> None:
+                note_start(log, job)
+                if job.queue_id == "slow":
+                    await full.wait()
+                finish(log, job)
 
-        working = asyncio.ensure_future(worker.serve())
-        async with asyncio.timeout(20):
-            await put(server, log.log, "slow", 1, 0)
-            await put(server, log.log, "limited", BEHIND, INTERVAL)
-            while (await server.sq.job_status("t", "limited", f"j{BEHIND - 1}")).state != ACTIVE:
-                await asyncio.sleep(0.01)
-            full.set()
-            while worker.counts["done"] <= BEHIND:
-                await asyncio.sleep(0.01)
-        worker.stop()
-        await working
-    recorder.close()
+            working = asyncio.ensure_future(worker.serve())
+            async with asyncio.timeout(20):
+                # Quick handlers have it take jobs ahead.
+                await put(server, log.log, "quick", BEHIND, 0)
+                while worker.counts["done"] < BEHIND:
+                    await asyncio.sleep(0.01)
+                await put(server, log.log, "slow", 1, 0)
+                await put(server, log.log, "limited", BEHIND, INTERVAL)
+                last = f"j{BEHIND - 1}"
+                while (await server.sq.job_status("t", "limited", last)).state != ACTIVE:
+                    await asyncio.sleep(0.01)
+                full.set()
+                while worker.counts["done"] <= 2 * BEHIND:
+                    await asyncio.sleep(0.01)
+            worker.stop()
+            await working
 
 
 @pytest.mark.usefixtures("audited_server")

@@ -112,10 +112,12 @@ def test_a_wrong_configuration_is_said_at_once(tmp_path: Path) -> None:
 
 def test_a_tornado_program_serves_it_without_another_word(conf: Path) -> None:
     program = """if True:
-        import sys, json, urllib.request
+        import sys, json, logging, urllib.request
         from tornado.ioloop import IOLoop
         from sharq_server import setup_server
 
+        # The tests' store keeps nothing.
+        logging.getLogger("sharq_server.durability").setLevel(logging.ERROR)
         server = setup_server(sys.argv[1])
         listener = server.app.listen(0, "127.0.0.1")
         port = listener.addresses()[0][1]

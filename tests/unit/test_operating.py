@@ -68,6 +68,12 @@ def test_codes_and_statuses_fit() -> None:
         "was killed by signal",
         "The parent process is gone",
         "holds other data",
+        "keeps no log of its changes (appendonly no)",
+        "forces its log to the disk once a second",
+        "leaves it to the system when",
+        "drops keys when its memory is full (maxmemory-policy",
+        "has replicas, which follow with a delay",
+        "could not be looked at",
     ],
 )
 def test_what_is_in_the_log_is_quoted_as_it_is(words: str) -> None:

@@ -1,4 +1,4 @@
-"""Proves the invariants from what clients saw, what the store did, and what is there at the end.
+"""Checks the invariants by what clients saw, what the store did, and what is there at the end.
 
 `check` takes the folder of a run. The audit comes first: it is replayed entry by entry (`replay`),
 and each check looks at each entry in the state before it. Then comes the history, held against the
@@ -9,9 +9,9 @@ leases and lives that the audit has left, and last the snapshots:
     limits        I4         liveness   I8   isolation  I11   credit   I13
     starts        I4
 
-What each invariant is proved from, and what is allowed where an answer was lost or a fault was
+What each invariant is checked by, and what is allowed where an answer was lost or a fault was
 about, is told at the head of its module. An invariant of which nothing could be checked is not
-proved; the report has how much was. What the checker holds grows with the jobs and the dispatches
+checked; the report has how much was. What the checker holds grows with the jobs and the dispatches
 (some 500 bytes each), and not with the history.
 """
 

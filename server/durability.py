@@ -1,0 +1,94 @@
+"""What the store keeps of what it has accepted: looked at when a server starts, told in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from sharq import AsyncSharQ
+from sharq.errors import StoreError
+from sharq.results import Keeping
+
+_log = logging.getLogger(__name__)
+
+_TRY_AGAIN: Final = 1.0
+_TIMEOUT: Final = 10.0
+"""Seconds that the store has to answer."""
+
+_UNLOGGED: Final = (
+    "The store at {} keeps no log of its changes (appendonly no): when it ends, all that was"
+    " accepted since its last snapshot is gone. Set appendonly yes and appendfsync always."
+)
+_LATE: Final = {
+    "everysec": (
+        "The store at {} forces its log to the disk once a second (appendfsync everysec): when its"
+        " machine fails, what was accepted in the last two seconds may be gone. Set appendfsync"
+        " always."
+    ),
+    "no": (
+        "The store at {} leaves it to the system when its log is forced to the disk (appendfsync"
+        " no): when its machine fails, what was accepted in the last half minute may be gone. Set"
+        " appendfsync always."
+    ),
+}
+_EVICTING: Final = (
+    "The store at {} drops keys when its memory is full (maxmemory-policy {policy}), jobs and"
+    " limits among them. Set maxmemory-policy noeviction."
+)
+_REPLICATED: Final = (
+    "The store at {} has replicas, which follow with a delay: after a failover the last changes"
+    " may be missing, so that accepted jobs are gone and finished ones come again."
+    " min-replicas-to-write and min-replicas-max-lag bound how many."
+)
+_NOT_LOOKED: Final = "What the store at {} keeps could not be looked at ({command}: {reason})."
+
+
+def findings(nodes: Iterable[Keeping]) -> list[tuple[int, str]]:
+    """Levels and lines for the log; nodes of which the same is to be told share one."""
+    names: dict[tuple[int, str], list[str]] = {}
+    for node in nodes:
+        for finding in _findings(node):
+            names.setdefault(finding, []).append(node.where)
+    return [(level, line.replace("{}", ", ".join(of))) for (level, line), of in names.items()]
+
+
+def _findings(node: Keeping) -> Iterable[tuple[int, str]]:
+    if node.refused is not None:
+        command, reason = node.refused
+        line = _NOT_LOOKED.replace("{command}", command)
+        yield logging.INFO, line.replace("{reason}", reason)
+    if not node.logs:
+        yield logging.WARNING, _UNLOGGED
+    elif node.appendfsync in _LATE:
+        yield logging.WARNING, _LATE[node.appendfsync]
+    if node.eviction != "noeviction":
+        yield logging.WARNING, _EVICTING.replace("{policy}", node.eviction)
+    if node.replicas:
+        yield logging.WARNING, _REPLICATED
+
+
+class DurabilityCheck:
+    """Looks at the store of `sq` once, over connections of its own."""
+
+    def __init__(self, sq: AsyncSharQ) -> None:
+        self._sq = sq
+
+    async def run(self) -> None:
+        """Look as soon as the store answers, and log what is to be known; raises nothing."""
+        nodes: list[Keeping] = []
+        while not nodes:
+            try:
+                async with asyncio.timeout(_TIMEOUT):
+                    nodes = await self._sq.look_at_store()
+            except (StoreError, TimeoutError) as error:
+                # The link tells that the store is away.
+                _log.debug("The store cannot be looked at yet: %s", error)
+            except Exception:
+                _log.exception("To look at the store met a bug")
+                return
+            if not nodes:
+                await asyncio.sleep(_TRY_AGAIN)
+        for level, line in findings(nodes):
+            _log.log(level, "%s", line)

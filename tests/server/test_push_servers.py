@@ -237,10 +237,10 @@ async def test_who_rests_costs_nothing(ports: list[int], clean_store: PrivateSto
                 await each.event("ready")
         # The last offer ends; the rests are of two seconds now.
         await asyncio.sleep(0.4)
-        assert "evalsha" not in await commands_of(clean_store, 1)
+        assert "evalsha" not in await commands_of(clean_store, 0.5)
         await several[1].ask(op="dequeue", queue_type="t")
         await several[0].ask(op="enqueue", jobs=[job("k")])
-        assert (await several[1].event("ready", 0.3))["ready"] == 1, "it rests no longer"
+        assert (await several[1].event("ready", 0.8))["ready"] == 1, "it rests no longer"
 
 
 def beside(watchers: int, best: dict[int, Sample], sample: Sample) -> None:

@@ -258,7 +258,7 @@ class Dispatcher:
         line.judge(doubted, something_is_ready=offer.granted > 0 or offer.wait_us == 0)
         counts = deal(offer.granted, [places for _, places in grants])
         for (subscriber, places), count in zip(grants, counts, strict=True):
-            if subscriber not in line.members or not count:
+            if self._draining or subscriber not in line.members or not count:
                 subscriber.unreserve(places)
                 line.again = line.again or count > 0
                 continue

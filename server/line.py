@@ -101,8 +101,9 @@ class Line:
         """A subscriber wants no more jobs. What it was offered passes on."""
         self.members.discard(subscriber)
         self._ring_of(subscriber).pop(subscriber, None)
-        if self.offers.end(subscriber):
-            self.again = True
+        before = self.offers.count
+        self.offers.end(subscriber)
+        self.again = self.again or self.offers.count < before
 
     def served(self, subscriber: Subscriber) -> None:
         """To the end of its ring, if it is in it."""

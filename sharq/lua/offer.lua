@@ -5,7 +5,11 @@
 -- Returns: jobs to be offered, wait (µs until there may be more; 0: there are `wanted` or more, and
 --   it does not wait, -1: none is scheduled for it), rank among the servers that wait for them
 --@include clock queue queues waiting line_up wake
+-- A server asks when its offers end, and so lets others have what is left. Should it have died, they
+-- have it so many ms later: sooner they could not be told from those who have fetched.
+local LATE = 500
 local ready, waiting = KEYS[2], KEYS[3]
+local till = now + tonumber(ARGV[5]) + LATE
 local wanted, offered = tonumber(ARGV[3]), tonumber(ARGV[4])
 local line = line_of(waiting)
 local server = find_server(line, ARGV[2])
@@ -18,7 +22,7 @@ for _, other in ipairs(line) do
   end
 end
 if room then
-  server.offered, server.till = offered, offered > 0 and now + tonumber(ARGV[5]) or 0
+  server.offered, server.till = offered, offered > 0 and till or 0
   line_up(waiting, line, server, NOTIFY, math.huge, false)
   wake(waiting, tonumber(redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')[2]), line)
   return {0, -1, 0}
@@ -42,7 +46,7 @@ local granted = math.max(0, math.min(wanted, count))
 local later = redis.call('ZRANGEBYSCORE', ready, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local next_at = tonumber(later[2]) or math.huge
 server.offered = offered + granted
-server.till = server.offered > 0 and now + tonumber(ARGV[5]) or 0
+server.till = server.offered > 0 and till or 0
 if count > 0 and granted == wanted then
   server.waits, server.coming, server.mode = false, false, NOTIFY
   write_server(waiting, server)

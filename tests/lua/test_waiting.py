@@ -333,9 +333,20 @@ def test_offers_are_made_once_for_a_ready_job(servers: Servers) -> None:
     servers.put("r")
     servers.put("r")
     assert servers.offer(".a", 2) == Offer(2, 0, 0)
-    assert servers.offer(".b", 5) == Offer(1, 250_000, 0)
+    assert servers.offer(".b", 5) == Offer(1, 750_000, 0)
     servers.queue.advance(250)
+    assert servers.offer(".b", 5, 1).granted == 0, "a has not said that its offers have ended"
+    assert servers.offer(".a", 0).wait_us == 0
+    assert servers.woken() == [".b"]
     assert servers.offer(".b", 5, 1).granted == 2
+
+
+def test_the_offers_of_a_dead_server_run_out(servers: Servers) -> None:
+    servers.put()
+    assert servers.offer(".dead").granted == 1
+    assert servers.offer(".b") == Offer(0, 750_000, 0)
+    servers.queue.advance(750)
+    assert servers.offer(".b").granted == 1
 
 
 def test_an_offer_that_was_used_is_not_made_again(servers: Servers) -> None:
@@ -509,7 +520,7 @@ def test_with_nobody_to_offer_to_it_is_told_whether_anything_is_ready(servers: S
     assert servers.woken() == [".a"]
     servers.offer(".b")
     assert servers.offer(".a", 0).wait_us != 0, "b offers it"
-    servers.queue.advance(250)
+    servers.queue.advance(750)
     assert servers.offer(".a", 0) == Offer(0, 0, 0)
     assert servers.woken() == [], "nobody waits"
 

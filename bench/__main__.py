@@ -26,6 +26,7 @@ from bench import (
     push,
     rate,
     rest,
+    watchers,
 )
 from bench.progress import Progress
 from bench.subject import Options
@@ -34,7 +35,11 @@ from bench.targets import Target, summary
 SUBJECTS = {
     each.name: each
     for each in (
-        m.SUBJECT for m in (rest, push, latency, rate, cycle, dequeue, library, codec, memory, idle)
+        m.SUBJECT
+        for m in (
+            *(rest, push, latency, rate, watchers),
+            *(cycle, dequeue, library, codec, memory, idle),
+        )
     )
 }
 RESULTS = Path(__file__).parent / "results"

@@ -65,14 +65,14 @@ _TEXT = json.dumps([_VALUE] * 50).encode()
 _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "claim_sweep": (900,),
     "clear": ("mail", "tenant-1", 86_400_000, False),
-    "dequeue": ("mail", 32, 60_000, 262_144, "r-1", ".s1", 7),
+    "dequeue": ("mail", 32, 60_000, 262_144, "r-1", ".s1", 7, False),
     "enqueue": (*_NAMES, PAYLOAD, 1000, -1, 5000),
     "enqueue_many": ("mail", _JOBS),
     "extend": (*_NAMES, _N, 500, 3_600_000),
     "extend_many": ("mail", _LEASES, 500, 3_600_000),
     "finish": (*_NAMES, _N, 3_600_000, 86_400_000),
     "finish_many": ("mail", _LEASES, 3_600_000, 86_400_000),
-    "hand_on": ("mail", ".s1"),
+    "hand_on": ("mail", ".s1", 0),
     "interval": ("mail", "tenant-1", 250, 86_400_000),
     "interval_reset": ("mail", "tenant-1", 86_400_000),
     "list_queues": ("mail", True, "42", 1000),
@@ -110,7 +110,7 @@ def cases() -> Iterator[Case]:
     yield _case(
         "Codec.channel", codec.channel, _template(codec.channel(".s1"), {"a": ".s1"}), ".s1"
     )
-    waiting = _words(codec.hand_on("mail", ".s1"))[5]
+    waiting = _words(codec.hand_on("mail", ".s1", 0))[5]
     yield _case("Codec.woken_type", codec.woken_type, _plain_woken_type(waiting), waiting)
     yield from _reply_cases()
     yield from _text_cases()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -37,13 +37,23 @@ class Stand(NamedTuple):
 @contextmanager
 def stand(**options: Any) -> Iterator[Stand]:
     """A store with `options` (`NO_LOG`, `EVERYSEC`, `ALWAYS`), and a server on it."""
-    with PrivateStore(**options) as store:
-        settings = {
-            "SHARQ_REDIS_CONN_TYPE": "unix_sock",
-            "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
-        }
-        with serving("sharq_server", "--port", "0", **settings) as port:
-            yield Stand(store, port)
+    with PrivateStore(**options) as store, _server_on(store) as port:
+        yield Stand(store, port)
+
+
+@contextmanager
+def another(here: Stand) -> Iterator[int]:
+    """One more server process on the store of a stand: its port."""
+    with _server_on(here.store) as port:
+        yield port
+
+
+def _server_on(store: PrivateStore) -> AbstractContextManager[int]:
+    settings = {
+        "SHARQ_REDIS_CONN_TYPE": "unix_sock",
+        "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
+    }
+    return serving("sharq_server", "--port", "0", **settings)
 
 
 @contextmanager

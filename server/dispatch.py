@@ -1,9 +1,11 @@
 """From ready jobs to subscribers: who is asked for, who gets, and who is told.
 
 Each queue type that somebody subscribes to here has a `Line`: the subscribers with room, in turn,
-and at most one call of the store under way. A call asks for as many jobs as there is room for.
-Where the store has fewer, this server is registered there as waiting, and the schedule knows when
-to ask again; where it has a use for them no longer, it hands on to another server.
+and at most one call of the store under way. A call asks for as many jobs as there is room for;
+where nobody has any, it asks what could be offered to those who only want to be told. Where the
+store has fewer, this server is registered there as waiting for the one or the other, and the
+schedule knows when to ask again; where it has a use for them no longer, it hands on to another
+server.
 """
 
 from __future__ import annotations
@@ -12,119 +14,23 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from sharq import AsyncSharQ, Batch
 from sharq.errors import StoreBug, StoreError, StoreOverloaded
 from sharq_server import incidents
+from sharq_server.line import Grants, Line, Request, Wait
+from sharq_server.offers import OFFER_MS
+from sharq_server.parcel import Parcel, Subscriber, deal
 from sharq_server.returns import Returns
 from sharq_server.schedule import Schedule
 
 _log = logging.getLogger(__name__)
 
-AT_ONCE: Final = 64
-"""Jobs that one call takes before others have their turn."""
-
-OFFER_MS: Final = 250
-"""Milliseconds for which an offer stands."""
-
 _RANK_DELAY: Final = 0.002
 _AFTER_FAILURE: Final = 1.0
 _AFTER_OVERLOAD: Final = 0.1
-
-
-class Parcel(NamedTuple):
-    """Leased jobs for one subscriber: a part of a batch. `until` is the end of the leases, by the
-    monotonic clock, in seconds.
-    """
-
-    batch: Batch
-    start: int
-    stop: int
-    until: float
-
-    @property
-    def leases(self) -> list[str]:
-        return self.batch.leases(self.start, self.stop)
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def split(self, count: int) -> tuple[Parcel, Parcel]:
-        """The first `count` jobs, and the rest."""
-        middle = self.start + count
-        # Not _replace: it takes the length of a tuple for the number of its fields.
-        first = Parcel(self.batch, self.start, middle, self.until)
-        return first, Parcel(self.batch, middle, self.stop, self.until)
-
-
-class Subscriber(Protocol):
-    """Who wants jobs of a type. Hashed by identity."""
-
-    notify: bool
-    """Whether it is only told, and fetches by itself."""
-
-    request_id: str | None
-    """Under which id its jobs are leased; the call is then for this subscriber alone."""
-
-    def reserve(self, wanted: int) -> int:
-        """Reserve up to `wanted` places for jobs, or for an offer; how many there were."""
-
-    def unreserve(self, count: int) -> None:
-        """Take back what was reserved and not used."""
-
-    def deliver(self, reserved: int, parcel: Parcel) -> bool:
-        """Give jobs, in places that were reserved; False where it has gone."""
-
-    def offer(self, ready: int) -> None:
-        """Tell that so many jobs are ready, in places that were reserved."""
-
-    def ended(self) -> None:
-        """Tell that every job of its `request_id` has ended."""
-
-
-class _Request(NamedTuple):
-    """A call that leases jobs. `sent`: when it was sent first, by the monotonic clock."""
-
-    wanted: int
-    seq: int
-    request_id: str | None
-    sent: float
-
-
-class _Offer(NamedTuple):
-    subscriber: Subscriber
-    ready: int
-    expiry: asyncio.TimerHandle
-
-
-class Line:
-    """A queue type here: its subscribers, and what is known of the store."""
-
-    def __init__(self, queue_type: str, on_due: Callable[[Line], None]) -> None:
-        self.queue_type = queue_type
-        self.members: set[Subscriber] = set()
-        self.ring: dict[Subscriber, None] = {}
-        self.offers: list[_Offer] = []
-        self.call: asyncio.Task[None] | None = None
-        self.registered = False
-        self.again = False
-        self.lost: _Request | None = None
-        self.failing = False
-        self.troubled = False
-        self._on_due = on_due
-
-    def on_due(self) -> None:
-        self._on_due(self)
-
-    @property
-    def offered(self) -> int:
-        return sum(offer.ready for offer in self.offers)
-
-    @property
-    def idle(self) -> bool:
-        return not self.members and self.call is None and self.lost is None
 
 
 class Dispatcher:
@@ -159,27 +65,18 @@ class Dispatcher:
         """Count `subscriber` among those of a type that have room; it may be there already."""
         line = self._lines.get(queue_type)
         if line is None:
-            line = self._lines[queue_type] = Line(queue_type, self._on_due)
-        line.members.add(subscriber)
-        if subscriber not in line.ring:
-            line.ring[subscriber] = None
-            if not line.registered and not line.failing:
-                self._ask(line)
+            line = self._lines[queue_type] = Line(
+                queue_type, self._on_due, self._on_doubt, self._look, self._clock
+            )
+        if line.enter(subscriber):
+            self._look(line)
 
     def leave(self, queue_type: str, subscriber: Subscriber) -> None:
         """`subscriber` wants no more jobs of a type; a call under way may still bring some."""
         line = self._lines.get(queue_type)
-        if line is None:
-            return
-        line.members.discard(subscriber)
-        line.ring.pop(subscriber, None)
-        for offer in [each for each in line.offers if each.subscriber is subscriber]:
-            self._withdraw(line, offer)
-            line.again = True
-        if not line.ring:
-            self._rest(line)
-        elif line.again:
-            self._ask(line)
+        if line is not None:
+            line.remove(subscriber)
+            self._look(line)
 
     async def settled(self, queue_type: str) -> None:
         """Wait until the call that is under way for a type, if any, has been answered."""
@@ -188,12 +85,9 @@ class Dispatcher:
             await asyncio.wait({line.call})
 
     def used(self, queue_type: str, subscriber: Subscriber) -> None:
-        """`subscriber` has used what it was offered."""
+        """`subscriber` has dequeued, as those do that use what they are offered."""
         line = self._lines.get(queue_type)
-        if line is None:
-            return
-        for offer in [each for each in line.offers if each.subscriber is subscriber]:
-            self._withdraw(line, offer)
+        if line is not None and line.offers.end(subscriber):
             self._renew(line, subscriber)
 
     def place(self, queue_type: str, parcel: Parcel) -> None:
@@ -201,7 +95,7 @@ class Dispatcher:
         line = self._lines.get(queue_type)
         if line is not None and not self._draining:
             for subscriber in list(line.ring):
-                if not parcel or subscriber.notify or subscriber.request_id is not None:
+                if not parcel or subscriber.request_id is not None:
                     continue
                 places = subscriber.reserve(len(parcel))
                 if not places:
@@ -210,8 +104,7 @@ class Dispatcher:
                 part, rest = parcel.split(places)
                 if subscriber.deliver(places, part):
                     parcel = rest
-            if not line.ring:
-                self._rest(line)
+            self._look(line)
         if parcel:
             self.returns.add(parcel.leases)
 
@@ -223,7 +116,7 @@ class Dispatcher:
         if line is None or self._draining:
             self._hand_on(queue_type)
             return
-        line.registered = False
+        line.waits = Wait.NONE
         line.again = True
         self._ask(line)
 
@@ -231,7 +124,7 @@ class Dispatcher:
         """Ask about all types again, at the pace of polls: wake-ups may have been lost."""
         for line in self._lines.values():
             line.failing = False
-            if line.ring or line.lost is not None:
+            if line.wish is not Wait.NONE or line.lost is not None:
                 self._schedule.poll(line)
 
     async def works_again(self) -> bool:
@@ -253,15 +146,12 @@ class Dispatcher:
         self._draining = True
         for line in self._lines.values():
             self._schedule.forget(line)
-            for offer in tuple(line.offers):
-                self._withdraw(line, offer)
+            line.offers.end_all()
         calls = {line.call for line in self._lines.values() if line.call is not None}
         if calls:
             await asyncio.wait(calls)
         for line in self._lines.values():
-            if line.registered:
-                line.registered = False
-                self._hand_on(line.queue_type)
+            self._give_up_place(line)
 
     async def close(self) -> None:
         """Drain, and wait for what is on its way to the store."""
@@ -277,65 +167,44 @@ class Dispatcher:
         line.again = True
         self._ask(line)
 
+    def _look(self, line: Line) -> None:
+        """Somebody has come or gone: do what there is to do now."""
+        if line.call is not None or self._draining:
+            return
+        if line.wish is Wait.NONE:
+            self._rest(line)
+        elif line.again or (line.waits is not line.wish and not line.failing):
+            self._ask(line)
+
     def _ask(self, line: Line) -> None:
         """Ask the store for jobs, if there is anybody to ask for."""
         if line.call is not None or self._draining:
             return
         if line.lost is not None:
             self._start(line, self._fetch(line, [], line.lost))
-            return
-        grants = self._grants(line)
-        if not grants:
-            self._rest(line)
-            return
-        wanted = sum(places for _, places in grants)
-        first = grants[0][0]
-        if first.notify:
-            self._start(line, self._offer(line, grants, wanted))
-        else:
-            request = _Request(wanted, next(self._seqs), first.request_id, self._clock())
+        elif grants := line.grants(line.ring):
+            wanted = sum(places for _, places in grants)
+            request = Request(wanted, next(self._seqs), grants[0][0].request_id, self._clock())
             self._start(line, self._fetch(line, grants, request))
+        elif (grants := line.grants(line.watch)) or line.offers.doubted:
+            self._start(line, self._offer(line, grants))
+        else:
+            self._rest(line)
 
     def _start(self, line: Line, work: Coroutine[Any, Any, None]) -> None:
-        line.registered = line.again = False
+        line.waits, line.again, line.coming = Wait.NONE, False, False
         self._handing_on.discard(line.queue_type)
         self._schedule.forget(line)
         line.call = asyncio.get_running_loop().create_task(work)
 
-    def _grants(self, line: Line) -> list[tuple[Subscriber, int]]:
-        """Reserve places for a call: of those in turn that get their jobs in the same way."""
-        ring = line.ring
-        grants: dict[Subscriber, int] = {}
-        first: Subscriber | None = None
-        free = AT_ONCE
-        share = max(1, AT_ONCE // max(1, len(ring)))
-        for subscriber in list(ring):
-            if first is not None and not _together(first, subscriber):
-                break
-            places = subscriber.reserve(min(free, share))
-            if not places:
-                del ring[subscriber]
-                continue
-            first = first or subscriber
-            grants[subscriber] = places
-            free -= places
-            if not free:
-                break
-        for subscriber in grants:
-            if not free:
-                break
-            more = subscriber.reserve(free)
-            grants[subscriber] += more
-            free -= more
-        return list(grants.items())
-
-    async def _fetch(
-        self, line: Line, grants: list[tuple[Subscriber, int]], request: _Request
-    ) -> None:
+    async def _fetch(self, line: Line, grants: Grants, request: Request) -> None:
         sent = self._clock()
+        more = line.has_room
+        # What is ready goes to those with room, and was in nobody's way.
+        line.judge(line.offers.doubted, something_is_ready=False)
         try:
             batch = await self._sq.dispatch(
-                line.queue_type, request.wanted, request.seq, request.request_id
+                line.queue_type, request.wanted, request.seq, request.request_id, more
             )
         except Exception as error:
             for subscriber, places in grants:
@@ -353,11 +222,10 @@ class Dispatcher:
         ended = not batch and batch.wait_us == 0 and request.request_id is not None
         if ended and grants:
             grants[0][0].ended()
-        self._go_on(line, batch.wait_us, batch.rank, sent)
+        line.coming = more and batch.wait_us == 0
+        self._go_on(line, Wait.FOR_JOBS, batch.wait_us, batch.rank, sent)
 
-    def _share(
-        self, line: Line, grants: list[tuple[Subscriber, int]], batch: Batch, until: float
-    ) -> list[Parcel]:
+    def _share(self, line: Line, grants: Grants, batch: Batch, until: float) -> list[Parcel]:
         """Deal the jobs of a batch to those who asked; what nobody takes is returned."""
         counts = deal(len(batch), [places for _, places in grants])
         left: list[Parcel] = []
@@ -368,54 +236,47 @@ class Dispatcher:
                 continue
             parcel = Parcel(batch, at, at + count, until)
             at += count
-            if subscriber in line.ring:
-                # To the end of the line.
-                del line.ring[subscriber]
-                line.ring[subscriber] = None
+            line.served(subscriber)
             if not subscriber.deliver(places, parcel):
                 left.append(parcel)
         if at < len(batch):
             left.append(Parcel(batch, at, len(batch), until))
         return left
 
-    async def _offer(self, line: Line, grants: list[tuple[Subscriber, int]], wanted: int) -> None:
+    async def _offer(self, line: Line, grants: Grants) -> None:
         sent = self._clock()
+        wanted = sum(places for _, places in grants)
+        doubted = line.offers.doubted
         try:
-            offer = await self._sq.offer(line.queue_type, wanted, line.offered, OFFER_MS)
+            offer = await self._sq.offer(line.queue_type, wanted, line.offers.count, OFFER_MS)
         except Exception as error:
             for subscriber, places in grants:
                 subscriber.unreserve(places)
+            line.judge(doubted, something_is_ready=False)
             self._on_failure(line, error)
             return
-        loop = asyncio.get_running_loop()
+        line.judge(doubted, something_is_ready=offer.granted > 0 or offer.wait_us == 0)
         counts = deal(offer.granted, [places for _, places in grants])
         for (subscriber, places), count in zip(grants, counts, strict=True):
-            if subscriber not in line.members or not count:
+            if self._draining or subscriber not in line.members or not count:
                 subscriber.unreserve(places)
+                line.again = line.again or count > 0
                 continue
             subscriber.unreserve(places - count)
-            if subscriber in line.ring:
-                del line.ring[subscriber]
-                line.ring[subscriber] = None
-            made = _Offer(
-                subscriber,
-                count,
-                loop.call_later(OFFER_MS / 1000, self._on_void, line, subscriber),
-            )
-            line.offers.append(made)
-            subscriber.offer(count)
-        self._go_on(line, offer.wait_us, offer.rank, sent)
+            line.served(subscriber)
+            line.offers.make(subscriber, count)
+        self._go_on(line, Wait.TO_OFFER, offer.wait_us, offer.rank, sent)
 
-    def _go_on(self, line: Line, wait_us: int | None, rank: int, sent: float) -> None:
+    def _go_on(self, line: Line, waits: Wait, wait_us: int | None, rank: int, sent: float) -> None:
         """After an answer: wait for what the store has told, or ask again."""
         line.call = None
         line.failing = line.troubled = False
-        line.registered = wait_us != 0
+        line.waits = waits if wait_us != 0 else Wait.NONE
         if self._draining:
             return
-        if not line.ring:
+        if line.wish is Wait.NONE:
             self._rest(line)
-        elif not line.registered or line.again:
+        elif line.again or line.waits is not line.wish:
             self._ask(line)
         else:
             until = None
@@ -425,7 +286,7 @@ class Dispatcher:
 
     def _on_failure(self, line: Line, error: Exception) -> None:
         line.call = None
-        line.registered = False
+        line.waits = Wait.NONE
         line.failing = True
         pause = _AFTER_FAILURE
         if isinstance(error, StoreOverloaded):
@@ -443,22 +304,20 @@ class Dispatcher:
 
     # Offers
 
-    def _withdraw(self, line: Line, offer: _Offer) -> None:
-        offer.expiry.cancel()
-        line.offers.remove(offer)
-        offer.subscriber.unreserve(offer.ready)
-
-    def _on_void(self, line: Line, subscriber: Subscriber) -> None:
-        """An offer was not used: what is still ready passes to the next."""
-        offer = next(each for each in line.offers if each.subscriber is subscriber)
-        self._withdraw(line, offer)
-        self._renew(line, subscriber)
+    def _on_doubt(self, line: Line) -> None:
+        """An offer has ended by its time: what is still ready passes to the next."""
+        if line.waits is Wait.FOR_JOBS:
+            # It would have come here.
+            line.judge(line.offers.doubted, something_is_ready=False)
+        else:
+            line.again = True
+            self._ask(line)
 
     def _renew(self, line: Line, subscriber: Subscriber) -> None:
         """Look again, in the place of an offer that has ended."""
         if subscriber in line.members:
-            line.ring.pop(subscriber, None)
-            line.ring[subscriber] = None
+            line.enter(subscriber)
+            line.served(subscriber)
         line.again = True
         self._ask(line)
 
@@ -469,11 +328,14 @@ class Dispatcher:
         if line.call is not None:
             return
         self._schedule.forget(line)
-        if line.registered or line.again:
-            line.registered = line.again = False
-            self._hand_on(line.queue_type)
+        self._give_up_place(line)
         if line.idle:
             self._drop(line)
+
+    def _give_up_place(self, line: Line) -> None:
+        if line.waits is not Wait.NONE or line.again or line.coming:
+            line.waits, line.again, line.coming = Wait.NONE, False, False
+            self._hand_on(line.queue_type)
 
     def _drop(self, line: Line) -> None:
         self._schedule.forget(line)
@@ -488,37 +350,19 @@ class Dispatcher:
     def _flush_hand_ons(self) -> None:
         if not self._handing_on:
             return
-        queue_types = sorted(self._handing_on)
+        offered = {name: self._offered(name) for name in sorted(self._handing_on)}
         self._handing_on.clear()
-        task = asyncio.get_running_loop().create_task(self._tell_others(queue_types))
+        task = asyncio.get_running_loop().create_task(self._tell_others(offered))
         self._handing.add(task)
         task.add_done_callback(self._handing.discard)
 
-    async def _tell_others(self, queue_types: Sequence[str]) -> None:
+    def _offered(self, queue_type: str) -> int:
+        line = self._lines.get(queue_type)
+        return 0 if line is None else line.offers.count
+
+    async def _tell_others(self, offered: dict[str, int]) -> None:
         try:
-            await self._sq.hand_on(queue_types)
+            await self._sq.hand_on(offered)
         except StoreError as error:
             # Other servers ask by themselves before long.
-            _log.debug("Other servers were not told of %d types: %s", len(queue_types), error)
-
-
-def deal(count: int, places: Sequence[int]) -> list[int]:
-    """Deal `count` cards to hands with so many `places`, one each in turn."""
-    hands = [0] * len(places)
-    while count > 0:
-        dealt = False
-        for at, most in enumerate(places):
-            if count and hands[at] < most:
-                hands[at] += 1
-                count -= 1
-                dealt = True
-        if not dealt:
-            break
-    return hands
-
-
-def _together(first: Subscriber, other: Subscriber) -> bool:
-    """Whether one call can be for both."""
-    if first.request_id is not None or other.request_id is not None:
-        return False
-    return first.notify == other.notify
+            _log.debug("Other servers were not told of %d types: %s", len(offered), error)

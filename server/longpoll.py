@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from sharq_server.dispatch import Dispatcher, Parcel
+from sharq_server.dispatch import Dispatcher
+from sharq_server.parcel import Parcel
 
 
 class LongPoll:
@@ -51,8 +52,12 @@ class LongPoll:
         if not self._answer.done():
             self._answer.set_result(None)
 
+    @property
+    def has_room(self) -> bool:
+        return not (self._reserved or self._gone or self._answer.done())
+
     def reserve(self, wanted: int) -> int:
-        if self._reserved or self._gone or self._answer.done():
+        if not self.has_room:
             return 0
         self._reserved = True
         return min(wanted, self._count)

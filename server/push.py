@@ -17,9 +17,10 @@ from sharq import AsyncSharQ, Batch
 from sharq import websocket_frames as ws
 from sharq.errors import StoreError
 from sharq_server import push_frames, push_operations
-from sharq_server.dispatch import Dispatcher, Parcel
+from sharq_server.dispatch import Dispatcher
 from sharq_server.leases import LeaseWatch
 from sharq_server.longpoll import LongPoll
+from sharq_server.parcel import Parcel
 from sharq_server.refusals import Stopping
 from sharq_server.schedule import Schedule
 from sharq_server.session import Answer, Session, Slot

@@ -10,7 +10,7 @@ from sharq import AsyncSharQ, Batch
 from sharq.errors import BadArgumentException, StoreError
 from sharq.results import SUCCESS, Ended, Extended
 from sharq_server import handlers, push_frames
-from sharq_server.dispatch import Parcel
+from sharq_server.parcel import Parcel
 from sharq_server.refusals import Forbidden, NotSubscribed, Stopping
 from sharq_server.session import Answer, Session, Slot
 from sharq_server.subscription import Subscription

@@ -16,7 +16,7 @@ from sharq.errors import StoreOverloaded
 from sharq.tokens import UNLIMITED, Grant
 from sharq_server import incidents, push_frames
 from sharq_server.credit import Credit
-from sharq_server.dispatch import Parcel
+from sharq_server.parcel import Parcel
 from sharq_server.push_frames import BadFrame
 from sharq_server.subscription import Subscription
 
@@ -236,12 +236,15 @@ class Session:
 
     # Jobs
 
+    def may_take(self, subscription: Subscription) -> bool:
+        """Whether a subscription may be given something, as far as its credit has room."""
+        current = self.subscriptions.get(subscription.queue_type) is subscription
+        return current and not (self.ending or self._unwritten or self.push.draining)
+
     def reserve(self, subscription: Subscription, wanted: int) -> int:
         """Reserve places for jobs of a subscription; none while its last jobs are not written."""
-        places = 0
+        places = subscription.take_places(wanted) if self.may_take(subscription) else 0
         current = self.subscriptions.get(subscription.queue_type) is subscription
-        if current and not (self.ending or self._unwritten or self.push.draining):
-            places = subscription.take_places(wanted)
         # Whoever got some, or asked last, waits behind the others.
         self._starved.pop(subscription, None)
         if current and not places:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sharq_server import push_frames
-from sharq_server.dispatch import OFFER_MS, Parcel
+from sharq_server.offers import OFFER_MS
+from sharq_server.parcel import Parcel
 
 if TYPE_CHECKING:
     from sharq_server.session import Session
@@ -25,18 +26,24 @@ class Subscription:
         self._session = session
         self._offered = 0
 
+    @property
+    def has_room(self) -> bool:
+        return self._session.may_take(self) and self._room() > 0
+
     def reserve(self, wanted: int) -> int:
         return self._session.reserve(self, wanted)
 
     def take_places(self, wanted: int) -> int:
         """Take up to `wanted` places of the credit, as far as there is room."""
-        credit = self._session.credit
         if not self.notify:
-            return credit.reserve(self.queue_type, wanted)
+            return self._session.credit.reserve(self.queue_type, wanted)
         # An offer reserves nothing; it is just not made twice.
-        places = min(wanted, max(0, credit.room(self.queue_type) - self._offered))
+        places = min(wanted, max(0, self._room()))
         self._offered += places
         return places
+
+    def _room(self) -> int:
+        return self._session.credit.room(self.queue_type) - self._offered
 
     def unreserve(self, count: int) -> None:
         if self.notify:

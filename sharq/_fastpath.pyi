@@ -61,12 +61,14 @@ class Codec:
         request_id: str | None = None,
         server_id: str | None = None,
         seq: int = 0,
+        more: bool = False,
     ) -> bytes:
         """Pack the lease of up to `count` jobs for `lease_ms` each.
 
         The answer stays under `max_bytes`, or has one job. With `server_id` that server waits for
-        what it does not get. The answer can be had again under its `request_id`, and by a server
-        under the number `seq` of its last call; otherwise it cannot.
+        what it does not get; with `more` it has room beyond `count`. The answer can be had again
+        under its `request_id`, and by a server under the number `seq` of its last call; otherwise
+        it cannot.
         """
 
     def enqueue(
@@ -120,8 +122,11 @@ class Codec:
     ) -> bytes:
         """Pack the end of up to a hundred leased jobs of one type, as `finish` does."""
 
-    def hand_on(self, queue_type: str, server_id: str) -> bytes:
-        """Pack that a server does not wait for jobs of a type, and that another may be told."""
+    def hand_on(self, queue_type: str, server_id: str, offered: int) -> bytes:
+        """Pack that a server does not wait for jobs of a type, and that another may be told.
+
+        `offered`: how many it offers still.
+        """
 
     def interval(
         self, queue_type: str, queue_id: str, interval: int, interval_retention: int

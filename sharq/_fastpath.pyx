@@ -346,11 +346,11 @@ cdef class Codec:
         return out.take()
 
     def dequeue(self, str queue_type, int64_t count, int64_t lease_ms, int64_t max_bytes,
-                str request_id=None, str server_id=None, int64_t seq=0):
+                str request_id=None, str server_id=None, int64_t seq=0, bint more=False):
         cdef Writer out = self._out
         # A server's call that is for no request of a client leaves a mark of its own.
         cdef str mark = server_id if request_id is None else request_id
-        self._begin("dequeue", 6 if mark is None else 7, 11)
+        self._begin("dequeue", 6 if mark is None else 7, 12)
         self._type_keys(queue_type)
         self._key(queue_type, HELD, "")
         self._key(queue_type, SERIAL, "")
@@ -371,6 +371,7 @@ cdef class Codec:
             out.integer(seq)
         else:
             out.nothing()
+        out.integer(1 if more else 0)
         return out.take()
 
     def enqueue(self, str queue_type, str queue_id, str job_id, bytes payload,
@@ -480,11 +481,13 @@ cdef class Codec:
         self._leased(leases)
         return out.take()
 
-    def hand_on(self, str queue_type, str server_id not None):
-        self._begin("hand_on", 3, 1)
+    def hand_on(self, str queue_type, str server_id not None, int64_t offered):
+        cdef Writer out = self._out
+        self._begin("hand_on", 3, 2)
         self._waiting_keys(queue_type)
         self._channel(server_id)
-        return self._out.take()
+        out.integer(offered)
+        return out.take()
 
     def interval(self, str queue_type, str queue_id, int64_t interval,
                  int64_t interval_retention):

@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -411,29 +419,39 @@ class AsyncSharQ:
     # For servers, which hand jobs on to subscribers of theirs
 
     async def dispatch(
-        self, queue_type: str, count: int, seq: int, request_id: str | None = None
+        self,
+        queue_type: str,
+        count: int,
+        seq: int,
+        request_id: str | None = None,
+        more: bool = False,
     ) -> Batch:
         """Lease up to `count` jobs; this server waits from now on for what it did not get.
 
-        It is not waiting where the answer's `wait_us` is 0. The call may be repeated with the
-        same `seq`, as long as there was none with a later one, and under the `request_id` of a
-        client: it is answered with the same jobs.
+        It is not waiting where the answer's `wait_us` is 0; with `more` it has room beyond
+        `count`, and no other server offers jobs until it has asked again. The call may be
+        repeated with the same `seq`, as long as there was none with a later one, and under the
+        `request_id` of a client: it is answered with the same jobs.
         """
-        flow = self._flows.dispatch(queue_type, count, self.server_id, seq, request_id)
+        flow = self._flows.dispatch(queue_type, count, self.server_id, seq, request_id, more)
         return await self._run(flow)
 
     async def offer(self, queue_type: str, wanted: int, offered: int, offer_ms: int) -> Offer:
         """How many jobs are ready, up to `wanted`, that no server has offered to subscribers.
 
-        `offered` is what this server offers already. Its offers stand for `offer_ms`; for what
-        it lacks it waits from now on.
+        None are where a server has room for jobs itself. `offered` is what this server offers
+        already. Its offers stand for `offer_ms`; for what it lacks it waits from now on. With 0
+        `wanted` the answer's `wait_us` is 0 where anything is ready.
         """
         flow = self._flows.offer(queue_type, self.server_id, wanted, offered, offer_ms)
         return await self._run(flow)
 
-    async def hand_on(self, queue_types: Sequence[str]) -> None:
-        """Wait for jobs of these types no longer, and let other servers know what is next."""
-        await self._run(self._flows.hand_on(queue_types, self.server_id))
+    async def hand_on(self, offered: Mapping[str, int]) -> None:
+        """Wait for jobs of these types no longer, and let other servers know what is next.
+
+        The numbers are those of the jobs that this server offers to its subscribers still.
+        """
+        await self._run(self._flows.hand_on(offered, self.server_id))
 
     async def look_at_store(self) -> list[Keeping]:
         """How each node of the store keeps its data; of a cluster the primaries.

@@ -8,7 +8,7 @@ users see it, in `sharq.aio`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from sharq._fastpath import Batch, JobReader
@@ -290,10 +290,18 @@ class Flows:
     # What servers do
 
     def dispatch(
-        self, queue_type: str, count: int, server_id: str, seq: int, request_id: str | None
+        self,
+        queue_type: str,
+        count: int,
+        server_id: str,
+        seq: int,
+        request_id: str | None,
+        more: bool,
     ) -> Flow[Batch]:
         """Lease up to `count` jobs, and wait for what is lacking."""
-        batch: Batch = yield self.operations.dispatch(queue_type, count, server_id, seq, request_id)
+        batch: Batch = yield self.operations.dispatch(
+            queue_type, count, server_id, seq, request_id, more
+        )
         return batch
 
     def offer(
@@ -305,10 +313,11 @@ class Flows:
         )
         return answer
 
-    def hand_on(self, queue_types: Sequence[str], server_id: str) -> Flow[None]:
-        """Wait for jobs of these types no longer."""
-        if queue_types:
-            _unfailed((yield [self.operations.hand_on(name, server_id) for name in queue_types]))
+    def hand_on(self, offered: Mapping[str, int], server_id: str) -> Flow[None]:
+        """Wait for jobs of these types no longer, but for the numbers that are offered."""
+        if offered:
+            calls = [self.operations.hand_on(name, server_id, n) for name, n in offered.items()]
+            _unfailed((yield calls))
 
     def job_status(self, queue_type: Any, queue_id: Any, job_id: Any) -> Flow[JobStatus]:
         """Where a job stands."""

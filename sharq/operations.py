@@ -99,11 +99,20 @@ class Operations:
         return Call(packed, key, lambda reply: Batch(queue_type, reply), request_id is not None)
 
     def dispatch(
-        self, queue_type: str, count: int, server_id: str, seq: int, request_id: str | None
+        self,
+        queue_type: str,
+        count: int,
+        server_id: str,
+        seq: int,
+        request_id: str | None,
+        more: bool,
     ) -> Call[Batch]:
-        """Lease up to `count` jobs for a server, which waits from now on for what it lacks."""
+        """Lease up to `count` jobs for a server, which waits from now on for what it lacks.
+
+        With `more` it has room beyond them, and asks again.
+        """
         packed = self._codec.dequeue(
-            queue_type, count, self._lease_ms, BATCH_BYTES, request_id, server_id, seq
+            queue_type, count, self._lease_ms, BATCH_BYTES, request_id, server_id, seq, more
         )
         key = self._codec.tag(queue_type)
         return Call(packed, key, lambda reply: Batch(queue_type, reply), True)
@@ -115,9 +124,9 @@ class Operations:
         packed = self._codec.offer(queue_type, server_id, wanted, offered, offer_ms)
         return Call(packed, self._codec.tag(queue_type), _offer, True)
 
-    def hand_on(self, queue_type: str, server_id: str) -> Call[bool]:
-        """Wait no longer, and let another server know what is next."""
-        packed = self._codec.hand_on(queue_type, server_id)
+    def hand_on(self, queue_type: str, server_id: str, offered: int) -> Call[bool]:
+        """Wait no longer, but for `offered` jobs, and let another server know what is next."""
+        packed = self._codec.hand_on(queue_type, server_id, offered)
         return Call(packed, self._codec.tag(queue_type), bool, True)
 
     def channel(self, server_id: str) -> bytes:

@@ -1,7 +1,8 @@
 -- Leases up to `count` jobs, each from the queue that has been ready longest. A server that has a
--- `channel` waits from now on for what it did not get; `seq` is the number of its call.
+-- `channel` waits from now on for what it did not get; `seq` is the number of its call, and with
+-- `more` (1) it has room beyond `count`.
 -- KEYS: void ready leases held serial waiting request?
--- ARGV: queues jobs returned delayed counters count lease_ms max_bytes request_id channel seq
+-- ARGV: queues jobs returned delayed counters count lease_ms max_bytes request_id channel seq more
 -- Returns: wait (µs until the next queue is ready; 0: now, -1: none is scheduled), rank among the
 --   servers that wait for it, {queue_id, job_id, n, requeues_remaining, attempt, length after it,
 --   payload, interval}
@@ -41,6 +42,6 @@ if next_at then
 end
 if channel ~= '' and (next_at or redis.call('EXISTS', waiting) == 1) then
   --@include waiting line_up wake stand_in_line
-  out[2] = stand_in_line(waiting, ready, channel, next_at, took)
+  out[2] = stand_in_line(waiting, ready, channel, next_at, took, ARGV[12] == '1')
 end
 return out

@@ -1,9 +1,13 @@
--- A server has no use for jobs of the type: another one that waits is told what is next.
+-- A server has no use for jobs of the type, beyond those it has `offered`: another one that waits is
+-- told what is next.
 -- KEYS: void ready waiting
--- ARGV: channel
+-- ARGV: channel offered
 -- Returns: 1 where another one was told, else 0
 --@include clock waiting wake
 local waiting = KEYS[3]
-redis.call('HDEL', waiting, ARGV[1])
+local line = line_of(waiting)
+local server = find_server(line, ARGV[1])
+server.waits, server.coming, server.offered = false, false, tonumber(ARGV[2])
+write_server(waiting, server)
 local next_at = tonumber(redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2])
-return wake(waiting, next_at) and 1 or 0
+return wake(waiting, next_at, line) and 1 or 0

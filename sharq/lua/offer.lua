@@ -1,20 +1,31 @@
--- Finds out how many jobs are ready that no server has offered to its subscribers. A server that
--- finds fewer than it wants waits from now on.
+-- Finds out how many jobs are ready that no server has offered to its subscribers: none where one has
+-- room for them itself. A server that finds fewer than it wants waits from now on.
 -- KEYS: void ready waiting
 -- ARGV: queues channel wanted offered offer_ms
--- Returns: jobs to be offered, wait (µs until there may be more; 0: it does not wait, -1: none is
---   scheduled), rank among the servers that wait for them
+-- Returns: jobs to be offered, wait (µs until there may be more; 0: there are `wanted` or more, and
+--   it does not wait, -1: none is scheduled for it), rank among the servers that wait for them
 --@include clock queue queues waiting line_up wake
+-- A server asks when its offers end, and so lets others have what is left. Should it have died, they
+-- have it so many ms later: sooner they could not be told from those who have fetched.
+local LATE = 500
 local ready, waiting = KEYS[2], KEYS[3]
+local till = now + tonumber(ARGV[5]) + LATE
 local wanted, offered = tonumber(ARGV[3]), tonumber(ARGV[4])
 local line = line_of(waiting)
 local server = find_server(line, ARGV[2])
-local by_others, free_at = 0, math.huge
+local by_others, free_at, room = 0, math.huge, false
 for _, other in ipairs(line) do
-  if other.channel ~= server.channel and other.offered > 0 then
+  if other ~= server then
     by_others = by_others + other.offered
-    free_at = math.min(free_at, other.till)
+    free_at = other.offered > 0 and math.min(free_at, other.till) or free_at
+    room = room or other.coming or (other.waits and other.mode == DELIVER)
   end
+end
+if room then
+  server.offered, server.till = offered, offered > 0 and till or 0
+  line_up(waiting, line, server, NOTIFY, math.huge, false)
+  wake(waiting, tonumber(redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')[2]), line)
+  return {0, -1, 0}
 end
 
 -- A queue with a limit has one job ready, one without has all that wait.
@@ -35,13 +46,13 @@ local granted = math.max(0, math.min(wanted, count))
 local later = redis.call('ZRANGEBYSCORE', ready, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local next_at = tonumber(later[2]) or math.huge
 server.offered = offered + granted
-server.till = server.offered > 0 and now + tonumber(ARGV[5]) or 0
-if granted == wanted then
-  server.waits = false
+server.till = server.offered > 0 and till or 0
+if count > 0 and granted == wanted then
+  server.waits, server.coming, server.mode = false, false, NOTIFY
   write_server(waiting, server)
   wake(waiting, count > granted and now or tonumber(later[2]), line)
   return {granted, 0, 0}
 end
 next_at = math.min(next_at, free_at)
-local rank = line_up(waiting, line, server, next_at, granted > 0)
+local rank = line_up(waiting, line, server, NOTIFY, next_at, granted > 0)
 return {granted, next_at == math.huge and -1 or next_at * 1000 - now_us, rank}

@@ -146,7 +146,7 @@ NUMBERS = (
 # Arguments of the codec's methods with a value that tells which one it is; that of a text is its
 # name.
 NUMBER = {name: 1000 + at for at, name in enumerate(NUMBERS)}
-FLAGS = dict.fromkeys(("purge", "waiting", "counted"), True)
+FLAGS = dict.fromkeys(("purge", "waiting", "counted", "more"), True)
 VALUES = NUMBER | FLAGS | {"payload": b"payload"}
 
 
@@ -275,10 +275,10 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("dequeue", ("mail", 1, 60000, 1000)),
     ("dequeue", ("mail", 2, 60000, 1000, "r1")),
     ("dequeue", ("mail", 2, 60000, 1000, "r1")),
-    ("dequeue", ("mail", 2, 60000, 1000, None, ".s1", 1)),
+    ("dequeue", ("mail", 2, 60000, 1000, None, ".s1", 1, True)),
     ("dequeue", ("mail", 2, 60000, 1000, "r2", ".s1", 1)),
     ("offer", ("mail", ".s1", 2, 0, 250)),
-    ("hand_on", ("mail", ".s1")),
+    ("hand_on", ("mail", ".s1", 0)),
     ("claim_sweep", (900,)),
     ("claim_sweep", (900,)),
     ("list_queues", ("mail", False, "0", 10)),

@@ -56,9 +56,12 @@ class Servers:
             pass
         return names
 
-    def ask(self, name: str, count: int = 1) -> Batch:
+    def ask(self, name: str, count: int = 1, more: bool = False) -> Batch:
         self.seq += 1
-        return self.queue.run(self.operations.dispatch("t", count, name, self.seq, None))
+        return self.queue.run(self.operations.dispatch("t", count, name, self.seq, None, more))
+
+    def hand_on(self, name: str, offered: int = 0) -> bool:
+        return self.queue.run(self.operations.hand_on("t", name, offered))
 
     def offer(self, name: str, wanted: int = 1, offered: int = 0) -> Offer:
         return self.queue.run(self.operations.offer("t", name, wanted, offered, 250))
@@ -245,9 +248,9 @@ def test_a_hand_on_wakes_the_next_one(servers: Servers) -> None:
         servers.queue.advance(1)
     servers.put()
     assert servers.woken() == [".a"]
-    assert servers.queue.run(servers.operations.hand_on("t", ".a"))
+    assert servers.hand_on(".a")
     assert servers.woken() == [".b"]
-    assert not servers.queue.run(servers.operations.hand_on("t", ".b"))
+    assert not servers.hand_on(".b")
 
 
 def test_a_server_that_does_not_listen_is_passed_over(servers: Servers) -> None:
@@ -317,11 +320,11 @@ def test_ranks_follow_the_order_of_waiting(servers: Servers) -> None:
 def test_a_repeated_call_is_answered_the_same(servers: Servers) -> None:
     servers.put("q")
     servers.put("r")
-    call = servers.operations.dispatch("t", 1, ".a", 7, None)
+    call = servers.operations.dispatch("t", 1, ".a", 7, None, False)
     first, again = servers.queue.run(call), servers.queue.run(call)
     assert first.leases(0, 1) == again.leases(0, 1)
     assert again.wait_us == 0
-    other = servers.queue.run(servers.operations.dispatch("t", 1, ".a", 8, None))
+    other = servers.queue.run(servers.operations.dispatch("t", 1, ".a", 8, None, False))
     assert other.leases(0, 1) != first.leases(0, 1)
 
 
@@ -330,9 +333,20 @@ def test_offers_are_made_once_for_a_ready_job(servers: Servers) -> None:
     servers.put("r")
     servers.put("r")
     assert servers.offer(".a", 2) == Offer(2, 0, 0)
-    assert servers.offer(".b", 5) == Offer(1, 250_000, 0)
+    assert servers.offer(".b", 5) == Offer(1, 750_000, 0)
     servers.queue.advance(250)
+    assert servers.offer(".b", 5, 1).granted == 0, "a has not said that its offers have ended"
+    assert servers.offer(".a", 0).wait_us == 0
+    assert servers.woken() == [".b"]
     assert servers.offer(".b", 5, 1).granted == 2
+
+
+def test_the_offers_of_a_dead_server_run_out(servers: Servers) -> None:
+    servers.put()
+    assert servers.offer(".dead").granted == 1
+    assert servers.offer(".b") == Offer(0, 750_000, 0)
+    servers.queue.advance(750)
+    assert servers.offer(".b").granted == 1
 
 
 def test_an_offer_that_was_used_is_not_made_again(servers: Servers) -> None:
@@ -344,10 +358,188 @@ def test_an_offer_that_was_used_is_not_made_again(servers: Servers) -> None:
     assert servers.woken() == [".a"]
 
 
+# ---- who is to be given jobs, and who could only offer them ----
+
+
+def waits(servers: Servers) -> dict[str, str]:
+    """What the store knows of each server: `known` and what for."""
+    line: Any = servers.direct.command("HGETALL", servers.operations.requeue("t").key + b":waiting")
+    fields = {
+        name.decode().rpartition(":")[2]: entry.decode().split(":")
+        for name, entry in zip(line[::2], line[1::2], strict=True)
+    }
+    return {name: entry[1] + entry[5] for name, entry in fields.items()}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
+def test_each_source_wakes_who_waits_for_jobs_before_who_could_offer_them(
+    servers: Servers, source: Callable[[Servers], Callable[[], Any]]
+) -> None:
+    happen = source(servers)
+    servers.offer(".a")
+    servers.queue.advance(1)
+    servers.ask(".b")
+    assert servers.woken() == []
+    happen()
+    assert servers.woken() == [".b"]
+
+
+def test_nothing_is_offered_where_another_server_has_room(servers: Servers) -> None:
+    servers.ask(".a")
+    assert servers.offer(".b", 5) == Offer(0, None, 0)
+    servers.put()
+    assert servers.woken() == [".a"]
+    assert servers.offer(".b", 5) == Offer(0, None, 0), "a was told, and will ask"
+    assert servers.woken() == []
+    assert len(servers.ask(".a", 5)) == 1
+
+
+def test_an_offer_that_is_not_made_wakes_who_has_room(servers: Servers) -> None:
+    servers.put("q", interval=100)
+    servers.put("q", interval=100)
+    servers.take()
+    servers.ask(".a")
+    servers.direct.command(
+        "ZADD", servers.operations.requeue("t").key + b":ready", servers.queue.now, "q"
+    )
+    assert servers.offer(".b", 1) == Offer(0, None, 0)
+    assert servers.woken() == [".a"], "it knew of a later time"
+
+
+def test_who_could_offer_has_no_timer_of_its_own_beside_who_has_room(servers: Servers) -> None:
+    servers.put("q", interval=100)
+    servers.put("q", interval=100)
+    servers.take()
+    assert servers.offer(".b", 1) == Offer(0, 100_000, 0)
+    assert servers.ask(".a", 1).wait_us == 100_000
+    assert servers.offer(".b", 1) == Offer(0, None, 0)
+    assert servers.woken() == []
+    servers.queue.advance(100)
+    assert servers.offer(".b", 1) == Offer(0, None, 0)
+    assert len(servers.ask(".a", 1)) == 1
+
+
+def test_when_the_last_one_with_room_has_enough_offers_are_made(servers: Servers) -> None:
+    servers.offer(".b", 5)
+    servers.ask(".a")
+    servers.put("q")
+    servers.put("r")
+    assert servers.woken() == [".a"]
+    assert len(servers.ask(".a", 1)) == 1
+    assert servers.woken() == [".b"]
+    assert servers.offer(".b", 5).granted == 1
+
+
+def test_while_one_with_room_asks_again_nothing_is_offered(servers: Servers) -> None:
+    servers.offer(".b", 5)
+    for name in "qrs":
+        servers.put(name)
+    assert servers.woken() == [".b"]
+    servers.offer(".b", 9)
+    assert len(servers.ask(".a", 1, more=True)) == 1
+    assert (servers.woken(), waits(servers)[".a"]) == ([], "+d")
+    assert servers.offer(".b", 5).granted == 0
+    servers.put("t")
+    assert servers.woken() == [], "a sees it when it asks"
+    assert len(servers.ask(".a", 1)) == 1
+    assert servers.woken() == [".b"]
+    assert ".a" not in waits(servers)
+
+
+def test_who_does_not_ask_again_in_time_holds_nobody_up(servers: Servers) -> None:
+    servers.put("q")
+    servers.put("r")
+    servers.offer(".b", 5)
+    servers.ask(".dead", 1, more=True)
+    servers.queue.advance(1_001)
+    servers.put("s")
+    assert servers.woken() == [".b"]
+    assert servers.offer(".b", 5).granted == 2
+
+
+def test_a_hand_on_goes_to_who_has_room_and_then_to_who_could_offer(servers: Servers) -> None:
+    servers.listen(".c")
+    servers.offer(".c")
+    for name in (".a", ".b"):
+        servers.ask(name)
+        servers.queue.advance(1)
+    servers.put()
+    for name in (".a", ".b", ".c"):
+        assert servers.woken() == [name]
+        servers.hand_on(name)
+    assert servers.woken() == []
+
+
+def test_who_has_said_that_it_asks_again_may_hand_on(servers: Servers) -> None:
+    servers.put()
+    assert servers.offer(".b", 5).granted == 1
+    assert len(servers.ask(".a", 1, more=True)) == 1
+    servers.put()
+    assert servers.woken() == [], "a sees it when it asks"
+    servers.hand_on(".a")
+    assert servers.woken() == [".b"]
+
+
+def test_who_hands_on_keeps_what_it_offers(servers: Servers) -> None:
+    servers.put()
+    assert servers.offer(".a").granted == 1
+    servers.offer(".b")
+    servers.hand_on(".a", 1)
+    assert servers.offer(".b").granted == 0
+    servers.woken()
+    servers.hand_on(".a", 0)
+    assert servers.woken() == [".b"]
+    assert servers.offer(".b").granted == 1
+
+
+def test_a_server_changes_from_jobs_to_offers_in_one_call(servers: Servers) -> None:
+    servers.put("q", interval=100)
+    servers.put("q", interval=100)
+    servers.take()
+    servers.ask(".a")
+    assert servers.offer(".a").wait_us == 100_000
+    assert waits(servers)[".a"].endswith("n")
+    servers.ask(".a")
+    assert waits(servers)[".a"].endswith("d")
+
+
+def test_ranks_are_among_those_that_wait_for_the_same(servers: Servers) -> None:
+    servers.put("q", interval=100)
+    servers.put("q", interval=100)
+    servers.take()
+    assert servers.offer(".a").rank == 0
+    servers.queue.advance(1)
+    assert servers.offer(".b").rank == 1
+    assert servers.ask(".c").rank == 0
+
+
+def test_with_nobody_to_offer_to_it_is_told_whether_anything_is_ready(servers: Servers) -> None:
+    assert servers.offer(".a", 0) == Offer(0, None, 0)
+    assert waits(servers)[".a"] == "infn", "what was offered to it went to others: it waits"
+    servers.put()
+    assert servers.woken() == [".a"]
+    servers.offer(".b")
+    assert servers.offer(".a", 0).wait_us != 0, "b offers it"
+    servers.queue.advance(750)
+    assert servers.offer(".a", 0) == Offer(0, 0, 0)
+    assert servers.woken() == [], "nobody waits"
+
+
+def test_a_satisfied_call_writes_nothing_where_nobody_could_offer(servers: Servers) -> None:
+    for name in "qrs":
+        servers.put(name)
+    servers.ask(".a", 1, more=True)
+    assert waits(servers) == {}
+
+
+# ---- nothing falls between ----
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.integers(0, 3), st.sampled_from([0, 20, 100])),
         st.tuples(st.just("ask"), st.integers(0, 2), st.integers(1, 3)),
+        st.tuples(st.just("ask with more"), st.integers(0, 2), st.integers(1, 3)),
+        st.tuples(st.just("offer"), st.integers(0, 2), st.integers(0, 3)),
         st.tuples(st.just("take"), st.integers(1, 2), st.just(0)),
         st.tuples(st.just("release"), st.integers(0, 5), st.sampled_from([0, 30])),
         st.tuples(st.just("finish"), st.integers(0, 5), st.just(0)),
@@ -366,28 +558,43 @@ STEPS = st.lists(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_no_wake_up_falls_between_a_check_and_a_wait(store: PrivateStore, steps: Any) -> None:
-    """Where a server waits, one of them knows of what is next, or was told of it."""
+    """Where servers wait, one of them knows of what is next, was told of it or asks in any case.
+
+    If any of them waits for jobs, that is one of those.
+    """
     servers = Servers(store)
     names = [".a", ".b", ".c"]
     servers.listen(*names)
     leases: list[Lease] = []
     knows: dict[str, float] = {}
     told: set[str] = set()
+    can_only_offer: set[str] = set()
     operations, run = servers.operations, servers.queue.run
     try:
         for step, first, second in steps:
             now = servers.queue.now
             if step == "put":
                 servers.put(f"q{first}", second)
-            elif step == "ask":
+            elif step in ("ask", "ask with more", "offer"):
                 name = names[first]
-                batch = servers.ask(name, second)
-                leases += map(check_lease, batch.leases(0, len(batch)))
                 told.discard(name)
                 knows.pop(name, None)
-                if batch.wait_us != 0:
-                    wait = batch.wait_us
+                can_only_offer.discard(name)
+                answer: Any
+                if step == "offer":
+                    answer = servers.offer(name, second)
+                    can_only_offer.add(name)
+                    if answer.granted:
+                        # It asks when its offers end.
+                        told.add(name)
+                else:
+                    answer = servers.ask(name, second, step == "ask with more")
+                    leases += map(check_lease, answer.leases(0, len(answer)))
+                wait = answer.wait_us
+                if wait != 0:
                     knows[name] = float("inf") if wait is None else now + wait / 1000
+                elif step == "ask with more":
+                    told.add(name)
             elif step == "take":
                 leases += servers.take(first)
             elif step in ("release", "finish") and leases:
@@ -399,7 +606,7 @@ def test_no_wake_up_falls_between_a_check_and_a_wait(store: PrivateStore, steps:
             elif step == "interval":
                 run(operations.set_interval("t", f"q{first}", second))
             elif step == "hand_on":
-                run(operations.hand_on("t", names[first]))
+                servers.hand_on(names[first])
                 told.discard(names[first])
                 knows.pop(names[first], None)
             elif step == "clear":
@@ -410,6 +617,8 @@ def test_no_wake_up_falls_between_a_check_and_a_wait(store: PrivateStore, steps:
                 # Whoever has a timer asks when it is due, and so is told again.
                 servers.queue.advance(first)
             for name in servers.woken():
+                if step in ("put", "release", "interval", "sweep"):
+                    assert name not in can_only_offer or can_only_offer >= knows.keys(), step
                 told.add(name)
                 knows.pop(name, None)
             late = {name for name, at in knows.items() if at <= servers.queue.now - 900}
@@ -419,7 +628,8 @@ def test_no_wake_up_falls_between_a_check_and_a_wait(store: PrivateStore, steps:
             schedule = servers.direct.command(
                 "ZRANGE", operations.requeue("t").key + b":ready", 0, 0, "WITHSCORES"
             )
-            if schedule and knows and not told:
-                assert min(knows.values()) <= float(schedule[1]), step
+            first_of_all = knows.keys() - can_only_offer or knows.keys()
+            if schedule and first_of_all and not told:
+                assert min(knows[name] for name in first_of_all) <= float(schedule[1]), step
     finally:
         servers.close()

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import random
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -462,6 +463,65 @@ async def test_offers_are_never_more_than_the_room(connect: Any, rest: Rest) -> 
         assert await subscriber.nothing_comes("ready", 0.3)
         await subscriber.finish(jobs[0])
         assert (await subscriber.event("ready"))["ready"] == 1
+
+
+async def test_who_lets_offers_pass_is_left_out_for_ever_longer(connect: Any, rest: Rest) -> None:
+    async with await connect() as subscriber:
+        await subscriber.subscribe(mode="notify", credit=2)
+        await rest.enqueue()
+        times = []
+        for _ in range(3):
+            await subscriber.event("ready")
+            times.append(time.monotonic())
+        # Each rest begins when the offer has ended.
+        assert times[1] - times[0] == pytest.approx(1.25, abs=0.2)
+        assert times[2] - times[1] == pytest.approx(2.25, abs=0.2)
+        await asyncio.sleep(0.3)
+        await subscriber.ask(op="dequeue", queue_type="t")
+        await rest.enqueue(job_id="k")
+        await subscriber.event("ready", 0.3)
+
+
+async def test_nothing_is_held_against_who_fetches_over_rest(connect: Any, rest: Rest) -> None:
+    async with await connect() as subscriber, await connect() as other:
+        await subscriber.subscribe(mode="notify", credit=1)
+        for at in range(3):
+            await rest.enqueue(job_id=f"j{at}")
+            await subscriber.event("ready", 0.3)
+            lease = (await rest.get("/dequeue/t/")).body["lease"]
+            await other.ask(op="finish", leases=[lease])
+            # The offer ends by its time.
+            await asyncio.sleep(0.3)
+
+
+async def test_an_offer_ends_without_blame_where_a_worker_comes(connect: Any, rest: Rest) -> None:
+    async with await connect() as told, await connect() as worker:
+        await told.subscribe(mode="notify", credit=1)
+        await rest.enqueue()
+        await told.event("ready")
+        await worker.subscribe(credit=1)
+        await worker.jobs(1)
+        await asyncio.sleep(0.3)
+        await rest.enqueue(job_id="k")
+        await told.event("ready", 0.3)
+
+
+async def test_several_offers_to_one_that_does_not_fetch_pass_on_together(
+    connect: Any, rest: Rest
+) -> None:
+    async with await connect() as first, await connect() as second:
+        await first.subscribe(mode="notify", credit=2)
+        await rest.enqueue(job_id="j")
+        await first.event("ready")
+        await asyncio.sleep(0.1)
+        await rest.enqueue(job_id="k")
+        await first.event("ready")
+        await second.subscribe(mode="notify", credit=5)
+        ready = (await second.event("ready", 0.4))["ready"]
+        while ready < 2:
+            ready += (await second.event("ready", 0.05))["ready"]
+        jobs = (await second.ask(op="dequeue", queue_type="t", count=5))["jobs"]
+        assert len(jobs) == 2
 
 
 # ---- fairness ----

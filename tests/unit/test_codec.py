@@ -52,19 +52,20 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "dequeue": [
         (
             ("mail", 3, 60000, 262144),
-            f"6 {DEQUEUE_KEYS} {QUEUE_PREFIXES} T:c: 3 60000 262144 '' '' ''",
+            f"6 {DEQUEUE_KEYS} {QUEUE_PREFIXES} T:c: 3 60000 262144 '' '' '' 0",
         ),
         (
             ("mail", 3, 60000, 262144, "r-1"),
-            f"7 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 '' ''",
+            f"7 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 '' '' 0",
         ),
         (
             ("mail", 3, 60000, 262144, None, ".ab", 7),
-            f"7 {DEQUEUE_KEYS} T:x:.ab {QUEUE_PREFIXES} T:c: 3 60000 262144 '' {{p}}:wake:.ab 7",
+            f"7 {DEQUEUE_KEYS} T:x:.ab {QUEUE_PREFIXES} T:c: 3 60000 262144 '' {{p}}:wake:.ab 7 0",
         ),
         (
-            ("mail", 3, 60000, 262144, "r-1", ".ab", 7),
-            f"7 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 {{p}}:wake:.ab ''",
+            ("mail", 3, 60000, 262144, "r-1", ".ab", 7, True),
+            f"7 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: "
+            "3 60000 262144 r-1 {p}:wake:.ab '' 1",
         ),
     ],
     "enqueue": [
@@ -113,7 +114,7 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
             "3 T:void T:leases T:held T:q: T:f: 60000 7 bob j1 17 eve j2 18",
         ),
     ],
-    "hand_on": [(("mail", ".ab"), "3 T:void T:ready T:waiting {p}:wake:.ab")],
+    "hand_on": [(("mail", ".ab", 2), "3 T:void T:ready T:waiting {p}:wake:.ab 2")],
     "offer": [
         (
             ("mail", "*ab", 5, 2, 250),

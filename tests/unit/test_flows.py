@@ -431,10 +431,10 @@ def test_the_settings_give_the_requeue_limit_and_the_bound_of_payloads() -> None
 @pytest.mark.parametrize(
     ("flow", "words"),
     [
-        (make().take("mail", 100, "r1"), "dequeue 100 60000 262144 r1 '' ''"),
+        (make().take("mail", 100, "r1"), "dequeue 100 60000 262144 r1 '' '' 0"),
         (
-            make().dispatch("mail", 64, ".s", 3, None),
-            "dequeue 64 60000 262144 '' 3",
+            make().dispatch("mail", 64, ".s", 3, None, True),
+            "dequeue 64 60000 262144 '' 3 1",
         ),
         (make().offer("mail", ".s", 5, 2, 250), "offer 5 2 250"),
         (make().finish_job("mail", "bob", "j1", LEASE), "finish 60000 3600000 bob j1 7"),

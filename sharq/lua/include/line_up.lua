@@ -1,15 +1,16 @@
--- Puts a server in the line that knows the time `known` (ms): its rank among those who were told
--- of nothing later, and have waited longer. Who took a job goes to the end.
-local function line_up(waiting, line, server, known, took)
-  if took or not server.waits then
+-- Puts a server in the line that knows the time `known` (ms) and waits in a `mode`: its rank among
+-- those of the mode who were told of nothing later, and have waited longer. Who took a job goes to
+-- the end.
+local function line_up(waiting, line, server, mode, known, took)
+  if took or not server.waits or server.mode ~= mode then
     server.since = now
   end
-  server.waits, server.known = true, known
+  server.waits, server.coming, server.mode, server.known = true, false, mode, known
   write_server(waiting, server)
   local rank = 0
   for _, other in ipairs(line) do
-    if other.waits and other.channel ~= server.channel and other.known <= known
-      and (other.since < server.since
+    if other.waits and other.mode == mode and other.channel ~= server.channel
+      and other.known <= known and (other.since < server.since
         or (other.since == server.since and other.channel < server.channel)) then
       rank = rank + 1
     end

@@ -1,22 +1,29 @@
 -- What a server that has asked for jobs is in the line from now on: its rank. It waits where
--- `next_at` (ms; `inf`: none is scheduled) says when the next job may go, and not where that is nil.
-local function stand_in_line(waiting, ready, channel, next_at, took)
+-- `next_at` (ms; `inf`: none is scheduled) says when the next job may go, and not where that is nil:
+-- then it asks again where it has room for `more`.
+local function stand_in_line(waiting, ready, channel, next_at, took, more)
   local line = line_of(waiting)
+  local alone = #line == 0
   local server = find_server(line, channel)
   if next_at then
-    local rank = line_up(waiting, line, server, next_at, took)
+    local rank = line_up(waiting, line, server, DELIVER, next_at, took)
     -- Whose turn is next has to know of it.
     if took and next_at < math.huge and rank == 0 then
-      tell_first(waiting, others_of(line, channel))
+      server.waits = false
+      tell_first(waiting, line, DELIVER)
     end
     return rank
+  elseif alone then
+    return 0
   end
-  if server.waits then
-    server.waits = false
+  local coming = false
+  for _, other in ipairs(line) do
+    coming = coming or (more and other.waits and other.mode == NOTIFY and other ~= server)
+  end
+  if server.waits or server.coming or coming then
+    server.waits, server.coming, server.mode = false, coming, DELIVER
     write_server(waiting, server)
   end
-  if #line > 0 then
-    wake(waiting, tonumber(redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')[2]), line)
-  end
+  wake(waiting, tonumber(redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')[2]), line)
   return 0
 end

@@ -1,36 +1,47 @@
--- Tells the server that has waited longest, through its channel, that there is news; on a cluster
--- (channels with a `*`) PUBLISH counts the listeners of one node alone. Whether there was one.
-local function tell_first(waiting, line)
+-- Tells the server that has waited longest of those that wait in a `mode`, through its channel, that
+-- there is news; on a cluster (channels with a `*`) PUBLISH counts the listeners of one node alone.
+-- Whether there was one. It stays in the line as about to ask, where others wait only to offer.
+local function tell_first(waiting, line, mode)
   while true do
-    local first
+    local first, offers
     for _, server in ipairs(line) do
-      if server.waits and (not first or server.since < first.since) then
+      if server.waits and server.mode == mode and (not first or server.since < first.since) then
         first = server
       end
+      offers = offers or (server.waits and server.mode == NOTIFY)
     end
     if not first then
       return false
     end
-    first.waits = false
-    write_server(waiting, first)
     local heard = redis.call('PUBLISH', first.channel, waiting)
-    if heard > 0 or string.find(first.channel, '*', 1, true) then
+    local told = heard > 0 or string.find(first.channel, '*', 1, true) ~= nil
+    first.waits, first.coming = false, told and offers and mode == DELIVER
+    write_server(waiting, first)
+    if told then
       return true
     end
   end
 end
 
 -- Something is ready at the time `at` (ms; nil: there is no news): where servers wait, and none of
--- them knows of so early a time, one is told. Whether it was.
+-- them knows of so early a time, one is told. Whether it was. Those that can only offer jobs are
+-- passed over while one is there, or about to ask, that has room for them.
 local function wake(waiting, at, line)
-  if not at then
-    return false
-  end
-  line = line or line_of(waiting)
+  line = at and (line or line_of(waiting)) or {}
+  local coming = false
   for _, server in ipairs(line) do
-    if server.waits and server.known <= at then
+    if server.waits and server.mode == DELIVER and server.known <= at then
+      return false
+    end
+    coming = coming or server.coming
+  end
+  if #line == 0 or tell_first(waiting, line, DELIVER) then
+    return #line > 0
+  end
+  for _, server in ipairs(line) do
+    if coming or (server.waits and server.known <= at) then
       return false
     end
   end
-  return tell_first(waiting, line)
+  return tell_first(waiting, line, NOTIFY)
 end

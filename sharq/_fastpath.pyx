@@ -1161,7 +1161,7 @@ for _code in range(256):
 
 
 # Behind the string that begins here, or NULL.
-cdef const char* after_string(const char* at, const char* end) noexcept:
+cdef inline const char* after_string(const char* at, const char* end) noexcept:
     cdef unsigned char c
     if not is_at(at, end, b'"'):
         return misplaced(at, end)
@@ -1187,7 +1187,7 @@ cdef const char* after_string(const char* at, const char* end) noexcept:
 
 
 # Behind a field's name and its colon, or NULL.
-cdef const char* after_name(const char* at, const char* end) noexcept:
+cdef inline const char* after_name(const char* at, const char* end) noexcept:
     at = after_string(after_space(at, end), end)
     if at is NULL:
         return NULL

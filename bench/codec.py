@@ -23,8 +23,9 @@ from sharq._fastpath import (
     JobReader,
     enqueued,
     is_name,
-    json_depth,
     json_dump,
+    json_fault,
+    json_parts,
     json_value,
     lease_parts,
     mask,
@@ -325,6 +326,7 @@ _name = re.compile(_NAME)
 _name_in_bytes = re.compile(_NAME.encode())
 _lease = re.compile(rf"({_NAME})/({_NAME})/({_NAME})/([0-9]{{1,19}})")
 _raw_decoder = msgspec.json.Decoder(msgspec.Raw)
+_raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def _plain_is_name(value: object) -> bool:
@@ -361,6 +363,14 @@ def _plain_value(text: bytes, deepest: int) -> bytes | None:
         return None
 
 
+def _plain_fault(text: bytes, deepest: int) -> tuple[str, int] | None:
+    return None if _plain_value(text, deepest) is not None else ("cut off", len(text))
+
+
+def _plain_parts(text: bytes, most: int) -> list[bytes]:
+    return [bytes(part) for part in _raws_decoder.decode(text)[:most]]
+
+
 def _plain_dump(value: Any, deepest: int) -> bytes:
     _look_through(value, deepest)
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
@@ -384,7 +394,8 @@ def _text_cases() -> Iterator[Case]:
     yield _case("is_name", is_name, _plain_is_name, _NAMES[2])
     yield _case("name_of", name_of, _plain_name_of, _NAMES[2].encode())
     yield _case("lease_parts", lease_parts, _plain_lease_parts, token)
-    yield _case("json_depth", json_depth, _plain_depth, _TEXT)
+    yield _case("json_fault", json_fault, _plain_fault, _TEXT[:-1], _DEEPEST)
+    yield _case("json_parts", json_parts, _plain_parts, _TEXT, 1000)
     yield _case("json_value, 45 bytes", json_value, _plain_value, PAYLOAD, _DEEPEST)
     yield _case("json_value", json_value, _plain_value, _TEXT, _DEEPEST)
     yield _case("json_dump, one object", json_dump, _plain_dump, _VALUE, _DEEPEST)

@@ -267,6 +267,8 @@ cdef class Reader:
     def on_headers_complete(self):
         if self._deaf:
             return
+        if self.target is None:
+            raise HttpParserError("a head without a target")
         self._head_bytes += PyBytes_GET_SIZE(self.target) + 20
         if self._head_bytes > _MAX_HEAD_BYTES:
             self.on_large_head()

@@ -14,12 +14,13 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import UNSET, Raw
 
+from sharq import json_text
 from sharq.errors import BadArgumentException
 from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer
 from sharq_server import json_forms
 from sharq_server.json_forms import Form
 
-MAX_JOBS: Final = 1000
+MAX_JOBS: Final = json_forms.MAX_ITEMS
 """Jobs in one request of the bulk route, at most."""
 
 MAX_DEQUEUED: Final = 100
@@ -80,8 +81,7 @@ class Extend(msgspec.Struct, forbid_unknown_fields=True):
 
 def decode(form: type[Form], body: bytes) -> Form:
     """The body as a `form`. Raises `NotJson` and `BadArgumentException`."""
-    json_forms.check_utf8(body, "The body")
-    return json_forms.decode(form, body, "The body")
+    return _decode(form, body, "The body")
 
 
 def decode_optional(form: type[Form], body: bytes) -> Form:
@@ -91,7 +91,14 @@ def decode_optional(form: type[Form], body: bytes) -> Form:
 
 def decode_entry(entry: Raw) -> Job:
     """One of the jobs of a decoded `Bulk`."""
-    return json_forms.decode(Job, bytes(entry), "A job")
+    return _decode(Job, bytes(entry), "A job")
+
+
+def _decode(form: type[Form], text: bytes, noun: str) -> Form:
+    # msgspec passes over text that stays text without a look at its bytes.
+    if json_forms.is_utf8(text):
+        return json_forms.decode(form, text, noun)
+    return json_forms.decode_carefully(form, text, noun)
 
 
 def payload_of(job: Job) -> bytes:
@@ -110,10 +117,8 @@ def bound_of(job: Job, payload: bytes) -> Any:
     """
     if job.max_queued_length is not None or _BOUND not in payload:
         return job.max_queued_length
-    try:
-        value = msgspec.json.decode(json_forms.fields_of(payload)[_BOUND.decode()])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-        return None
+    text = json_forms.field_of(payload, _BOUND.decode())
+    value = json_text.read(text) if text is not None and json_text.is_json(text, 0) else None
     return value if is_integer(value, 0, MAX_COUNT) else None
 
 

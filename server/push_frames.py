@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Raw
 
-from sharq import results
+from sharq import json_text, results
 from sharq.errors import BadArgumentException, NotJson, SharqException, StoreError
 from sharq.identifiers import (
     MAX_INTERVAL,
@@ -164,7 +164,7 @@ def decode(text: str | bytes) -> Frame:
     frame_id: bytes | None = None
     try:
         data = _utf8(text)
-        head = json_forms.decode(_Op, data, "The frame")
+        head = json_forms.decode(_Op, data, "The frame", later="jobs")
         frame_id = _id_of(head.raw_id)
         op = mandatory("op", head.op)
         form = _FORMS.get(op) if isinstance(op, str) else None
@@ -178,13 +178,15 @@ def decode(text: str | bytes) -> Frame:
 
 
 def _utf8(text: str | bytes) -> bytes:
-    if isinstance(text, bytes):
-        json_forms.check_utf8(text, "The frame")
-        return text
     try:
-        return text.encode()
+        if isinstance(text, str):
+            return text.encode()
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise NotJson(f"The frame is not UTF-8: byte {error.start}.") from None
     except UnicodeEncodeError:
         raise NotJson("The frame is not UTF-8.") from None
+    return text
 
 
 def _id_of(raw: Raw) -> bytes | None:
@@ -192,9 +194,20 @@ def _id_of(raw: Raw) -> bytes | None:
     frame_id = bytes(raw)
     if not frame_id:
         return None
-    if frame_id[:1] in b"[{" or len(frame_id) > _MAX_ID_BYTES:
+    if frame_id[:1] in b"[{" or len(frame_id) > _MAX_ID_BYTES or _has_half_a_pair(frame_id):
         raise invalid("id")
     return frame_id
+
+
+def _has_half_a_pair(frame_id: bytes) -> bool:
+    """Whether a reader of the answer that is stricter than most would stumble over its id."""
+    if b"\\u" not in frame_id:
+        return False
+    try:
+        json_text.read(frame_id).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _leases(values: Any, fewest: int) -> list[str]:

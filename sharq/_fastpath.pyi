@@ -261,7 +261,8 @@ class Batch:
 
     `reply` is the script's: wait and rank, then queue_id, job_id, n, requeues_remaining, attempt,
     length, payload and interval of each job. It is turned into objects or into JSON only when asked
-    for. Raises ValueError for a list that is not such a reply.
+    for. Raises ValueError for a list that is not such a reply; its methods do so too where it is one
+    no more.
     """
 
     def __new__(cls, queue_type: str, reply: list[int | bytes]) -> Batch: ...
@@ -302,22 +303,37 @@ class Batch:
     def to_json_list(self, start: int = 0, stop: int | None = None) -> bytes:
         """The REST answer with the jobs from `start` to `stop`, or with all, as an array."""
 
-def json_depth(text: bytes) -> int:
-    """How deep arrays and objects nest in a JSON text (0: a scalar). Does not validate."""
-
 def json_value(text: bytes, deepest: int) -> bytes | None:
     """The JSON value that a text is, without the white space around it.
 
-    None where it is none by RFC 8259 in UTF-8, has half a surrogate pair, or nests deeper than
-    `deepest` (up to 512, ValueError above).
+    None where it is none by RFC 8259 in UTF-8, nests deeper than `deepest` (up to 512, ValueError
+    above), or has a number that is not to be read: with a point or an exponent, one too large for a
+    double, else an integer of more than 4,000 digits. Half a surrogate pair may stand as an escape.
+    """
+
+def json_fault(text: bytes, deepest: int) -> tuple[str, int] | None:
+    """Why `json_value` gives None for a text, and the place of the byte; None where it does not.
+
+    The reason is "empty", "cut off", "misplaced" (the byte), "no utf-8", "control" (a character
+    of a string that has to be an escape), "escape" (one that is none), "constant" (NaN or an
+    infinity), "too large" or "too long" (a number), "too deep" or "more" (behind the value).
+    """
+
+def json_parts(text: bytes, most: int) -> list[bytes] | None:
+    """The elements of what looks like a JSON array; of an object, names and values in turn.
+
+    They are told apart by quotes, brackets and commas alone: what each of them is has to be looked
+    at. After `most` of them the rest is left out, whatever it is. None where the text is not put
+    together like that.
     """
 
 def json_dump(value: Any, deepest: int) -> bytes:
     """A Python value as compact JSON text in UTF-8.
 
     It is made of None, bool, int, float, str, dict, list and tuple, and what is derived from these.
-    Raises ValueError where it holds something else, OverflowError where it nests deeper than
-    `deepest`, and RecursionError where the caller left no room to look through it.
+    Half a surrogate pair is written as an escape. Raises ValueError where it holds something else,
+    OverflowError with the word of `json_fault` ("too deep", "too long", "constant") for what that
+    would complain of, and RecursionError where the caller left no room to look through it.
     """
 
 def is_name(value: object) -> bool:
@@ -352,7 +368,7 @@ class JobReader:
         """
 
     def many(self, entries: Iterable[bytes | Raw]) -> list[NewJob | None]:
-        """The job in each object, known to be valid JSON in UTF-8; None where it is not plain."""
+        """The job in each object, which names its queue; None where it is not plain."""
 
 # The payloads of websocket frames
 

@@ -13,6 +13,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, strlen
 
+from json import dumps as json_dumps
 
 from sharq.results import Enqueued, NewJob
 
@@ -22,6 +23,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object text)
     bint is_bytes "PyBytes_CheckExact"(PyObject* value)
     bint is_int "PyLong_CheckExact"(PyObject* value)
+    Py_ssize_t PY_SSIZE_T_MAX
     bint Py_EnterRecursiveCall(const char* where) noexcept
     void Py_LeaveRecursiveCall()
     char* PyOS_double_to_string(
@@ -108,13 +110,15 @@ cdef class Writer:
 
     # The place to write to, with room for so many bytes.
     cdef inline char* room(self, Py_ssize_t size) except NULL:
-        if self.used + size > self.capacity:
+        if size > self.capacity - self.used:
             self.grow(size)
         return self.data + self.used
 
     cdef int grow(self, Py_ssize_t more) except -1:
         cdef Py_ssize_t capacity = self.capacity
         cdef char* data
+        if more > (PY_SSIZE_T_MAX >> 1) - self.used:
+            raise MemoryError
         while capacity < self.used + more:
             capacity *= 2
         data = <char*>PyMem_Realloc(self.data, capacity)
@@ -190,6 +194,14 @@ cdef class Writer:
                 self.data = data
                 self.capacity = KEEP
         return out
+
+
+# Of an `int` alone: another number's conversion runs code of its own, and that must not meet a call
+# half packed.
+cdef inline int64_t integer_of(object value) except? -1:
+    if not PyLong_Check(value):
+        raise TypeError(f"expected int, got {type(value).__name__}")
+    return value
 
 
 # Named tuples are read by place.
@@ -393,7 +405,7 @@ cdef class Codec:
         if max_length is None:
             out.nothing()
         else:
-            out.integer(max_length)
+            out.integer(integer_of(max_length))
         return out.take()
 
     def enqueue_many(self, str queue_type, jobs):
@@ -413,13 +425,13 @@ cdef class Codec:
             out.word(<str>PyTuple_GET_ITEM(job, 1))
             out.word(<str>PyTuple_GET_ITEM(job, 2))
             out.blob(<bytes?><object>PyTuple_GET_ITEM(job, 3))
-            out.integer(<object>PyTuple_GET_ITEM(job, 4))
-            out.integer(<object>PyTuple_GET_ITEM(job, 5))
+            out.integer(integer_of(<object>PyTuple_GET_ITEM(job, 4)))
+            out.integer(integer_of(<object>PyTuple_GET_ITEM(job, 5)))
             max_length = <object>PyTuple_GET_ITEM(job, 6)
             if max_length is None:
                 out.nothing()
             else:
-                out.integer(max_length)
+                out.integer(integer_of(max_length))
         return out.take()
 
     def extend(self, str queue_type, str queue_id, str job_id, str n, int64_t by,
@@ -667,8 +679,21 @@ cdef inline bint is_number(list reply, Py_ssize_t at) noexcept:
     return is_int(PyList_GET_ITEM(reply, at))
 
 
+# A list may have been changed since it was looked at.
+cdef int changed() except -1:
+    raise ValueError("the reply has changed")
+
+
 cdef inline bytes field(list reply, Py_ssize_t at):
+    if at >= PyList_GET_SIZE(reply) or not is_text(reply, at):
+        changed()
     return <bytes>PyList_GET_ITEM(reply, at)
+
+
+cdef inline int64_t number(list reply, Py_ssize_t at) except? -1:
+    if at >= PyList_GET_SIZE(reply) or not is_number(reply, at):
+        changed()
+    return <object>PyList_GET_ITEM(reply, at)
 
 
 # The words that most replies have, as text.
@@ -783,17 +808,17 @@ cdef class Batch:
                 job.lease = self._lease(at)
                 left = field(reply, at + 3)
                 job.requeues_remaining = -1 if left == b"-1" else int(left)
-                job.attempt = <object>PyList_GET_ITEM(reply, at + 4)
-                job.current_queue_length = <object>PyList_GET_ITEM(reply, at + 5)
+                job.attempt = number(reply, at + 4)
+                job.current_queue_length = number(reply, at + 5)
                 job.payload = field(reply, at + 6)
-                job.interval = <object>PyList_GET_ITEM(reply, at + 7)
+                job.interval = number(reply, at + 7)
                 jobs.append(job)
             self._jobs = jobs
         return self._jobs
 
     cdef int _write_job(self, Writer out, Py_ssize_t at) except -1:
         cdef list reply = self._reply
-        cdef int64_t length = <object>PyList_GET_ITEM(reply, at + 5)
+        cdef int64_t length = number(reply, at + 5)
         out.text(b'"queue_id":"')
         out.text(field(reply, at))
         out.text(b'","job_id":"')
@@ -859,8 +884,8 @@ cdef class Batch:
             at = place_of(job)
             out.text(b",{") if job > start else out.byte(b"{")
             self._write_job(out, at)
-            attempt = <object>PyList_GET_ITEM(self._reply, at + 4)
-            interval = <object>PyList_GET_ITEM(self._reply, at + 7)
+            attempt = number(self._reply, at + 4)
+            interval = number(self._reply, at + 7)
             out.text(b',"attempt":')
             out.digits(attempt)
             out.text(b',"lease_ms":')
@@ -870,33 +895,6 @@ cdef class Batch:
             out.byte(b"}")
         out.byte(b"]")
         return out.take()
-
-
-def json_depth(bytes text not None):
-    cdef const char* data = PyBytes_AS_STRING(text)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
-    cdef Py_ssize_t at = 0
-    cdef Py_ssize_t depth = 0
-    cdef Py_ssize_t deepest = 0
-    cdef bint quoted = False
-    cdef char c
-    while at < size:
-        c = data[at]
-        at += 1
-        if quoted:
-            if c == b"\\":
-                at += 1
-            elif c == b'"':
-                quoted = False
-        elif c == b'"':
-            quoted = True
-        elif c == b"[" or c == b"{":
-            depth += 1
-            if depth > deepest:
-                deepest = depth
-        elif c == b"]" or c == b"}":
-            depth -= 1
-    return deepest
 
 
 # Names and lease tokens
@@ -965,95 +963,199 @@ def lease_parts(value):
     )
 
 
-# JSON text. A bytes object ends with a NUL that does not count: it ends every loop here, since it
-# is no part of any value.
+# JSON text. Each of these functions takes the first byte behind the text, and reads none from there
+# on: the text may be a part of something larger, or the end of what may be read at all.
 
 cdef enum:
     DEEPEST = 512
+    LARGEST_EXPONENT = 308
+    MOST_INTEGER_DIGITS = 4000
+
+# What may be wrong with a text, by the words that `json_fault` tells it in.
+cdef enum Fault:
+    NO_FAULT = 0
+    EMPTY = 1
+    CUT_OFF = 2
+    MISPLACED = 3
+    NO_UTF8 = 4
+    CONTROL = 5
+    ESCAPE = 6
+    CONSTANT = 7
+    TOO_LARGE = 8
+    TOO_LONG = 9
+    TOO_DEEP = 10
+    MORE = 11
+cdef tuple FAULTS = (
+    None, "empty", "cut off", "misplaced", "no utf-8", "control", "escape", "constant",
+    "too large", "too long", "too deep", "more",
+)
+
+# What was wrong with the last text that was not taken, and where. Between a function here that
+# says so and whoever asks, no code of others runs.
+cdef Fault fault = NO_FAULT
+cdef const char* fault_at = NULL
+
+
+cdef const char* wrong(Fault kind, const char* at) noexcept:
+    global fault, fault_at
+    fault = kind
+    fault_at = at
+    return NULL
+
+
+# The byte there is not one that may follow, where there is one.
+cdef const char* misplaced(const char* at, const char* end) noexcept:
+    return wrong(MISPLACED if at < end else CUT_OFF, at)
 
 
 cdef inline bint is_digit(char c) noexcept:
     return b"0" <= c <= b"9"
 
 
-cdef inline const char* after_space(const char* at) noexcept:
-    while at[0] == b" " or at[0] == b"\n" or at[0] == b"\r" or at[0] == b"\t":
+cdef inline bint is_at(const char* at, const char* end, char c) noexcept:
+    return at < end and at[0] == c
+
+
+cdef inline const char* after_space(const char* at, const char* end) noexcept:
+    while at < end and at[0] <= 32 and (
+            at[0] == b" " or at[0] == b"\n" or at[0] == b"\r" or at[0] == b"\t"):
         at += 1
     return at
 
 
-cdef inline const char* after_digits(const char* at) noexcept:
-    """Behind one digit or more, or NULL."""
-    if not is_digit(at[0]):
-        return NULL
-    while is_digit(at[0]):
+# Behind one digit or more, or NULL.
+cdef inline const char* after_digits(const char* at, const char* end) noexcept:
+    if at >= end or not is_digit(at[0]):
+        return misplaced(at, end)
+    at += 1
+    while at < end and is_digit(at[0]):
         at += 1
     return at
 
 
-cdef const char* after_number(const char* at) noexcept:
+cdef inline const char* after_number(const char* at, const char* end) noexcept:
+    cdef const char* begin = at
     if at[0] == b"-":
         at += 1
-    if at[0] == b"0":
+        if is_at(at, end, b"I"):
+            return wrong(CONSTANT, begin)
+    if is_at(at, end, b"0"):
         at += 1
     else:
-        at = after_digits(at)
+        at = after_digits(at, end)
         if at is NULL:
             return NULL
-    if at[0] == b".":
-        at = after_digits(at + 1)
-        if at is NULL:
-            return NULL
-    if at[0] == b"e" or at[0] == b"E":
-        at += 1
-        if at[0] == b"+" or at[0] == b"-":
-            at += 1
-        at = after_digits(at)
+    if at < end and (at[0] == b"." or (at[0] | 32) == b"e"):
+        return after_fraction(begin, at, end)
+    if at - begin - (begin[0] == b"-") > MOST_INTEGER_DIGITS:
+        return wrong(TOO_LONG, begin)
     return at
 
 
-# The number that four hexadecimal digits are, or -1.
-cdef int four_hex(const char* at) noexcept:
-    cdef int value = 0
+# Behind the fraction and the exponent that begin at `at`, of a number that begins at `begin`.
+cdef const char* after_fraction(const char* begin, const char* at, const char* end) noexcept:
+    cdef const char* mantissa
+    cdef const char* digits
+    cdef int64_t exponent = 0
+    cdef bint negative = False
+    if at[0] == b".":
+        at = after_digits(at + 1, end)
+        if at is NULL:
+            return NULL
+    mantissa = at
+    if at < end and (at[0] | 32) == b"e":
+        at += 1
+        negative = is_at(at, end, b"-")
+        if negative or is_at(at, end, b"+"):
+            at += 1
+        digits = at
+        while at < end and is_digit(at[0]):
+            # A text is shorter than that, so that no more of the exponent makes a difference.
+            if exponent < MOST_EXPONENT:
+                exponent = exponent * 10 + at[0] - 48
+            at += 1
+        if at == digits:
+            return misplaced(at, end)
+    # So short a number with so small an exponent is no more than a double holds.
+    if mantissa - begin + exponent > LARGEST_EXPONENT and overflows(
+            begin, mantissa, -exponent if negative else exponent):
+        return wrong(TOO_LARGE, begin)
+    return at
+
+
+cdef int64_t MOST_EXPONENT = 100000000000000000
+
+# What is rounded to infinity begins halfway behind the largest double.
+cdef bytes INFINITE = str(2**1024 - 2**970).encode()
+
+
+# Whether a number is too large for a double: digits, a point among them perhaps, times a power of
+# ten.
+cdef bint overflows(const char* at, const char* end, int64_t exponent) noexcept:
+    cdef const char* limit = PyBytes_AS_STRING(INFINITE)
+    cdef const char* limit_end = limit + PyBytes_GET_SIZE(INFINITE)
+    cdef const char* place = at
+    cdef int64_t magnitude = exponent - 1
+    # Each digit before the point makes it ten times as much, each zero behind it a tenth.
+    while place < end and place[0] != b".":
+        magnitude += place[0] != b"-"
+        place += 1
+    while at < end and (at[0] == b"-" or at[0] == b"0" or at[0] == b"."):
+        magnitude -= at[0] == b"0"
+        at += 1
+    if at == end or magnitude < LARGEST_EXPONENT:
+        return False
+    if magnitude > LARGEST_EXPONENT:
+        return True
+    while at < end and limit < limit_end:
+        if at[0] != b".":
+            if at[0] != limit[0]:
+                return at[0] > limit[0]
+            limit += 1
+        at += 1
+    # Zeros may follow the digits that are there.
+    while limit < limit_end:
+        if limit[0] != b"0":
+            return False
+        limit += 1
+    return True
+
+
+cdef bytes ESCAPES = b'"\\/bfnrt'
+cdef char[256] IS_ESCAPE
+for _code in range(256):
+    IS_ESCAPE[_code] = _code in ESCAPES
+
+cdef bytes HEX_LETTERS = b"0123456789abcdefABCDEF"
+cdef bint[256] IN_HEX = [False] * 256
+for _letter in HEX_LETTERS:
+    IN_HEX[_letter] = True
+
+
+# Behind the escape that follows a backslash, or NULL. Half a surrogate pair is one like others.
+cdef const char* after_escape(const char* at, const char* end) noexcept:
     cdef int place
-    cdef char c
-    for place in range(4):
-        c = at[place]
-        if is_digit(c):
-            value = value * 16 + c - 48
-        elif b"a" <= (c | 32) <= b"f":
-            value = value * 16 + (c | 32) - 87
-        else:
-            return -1
-    return value
-
-
-# Behind the escape that follows a backslash, or NULL; halves of a surrogate pair come in pairs.
-cdef const char* after_escape(const char* at) noexcept:
-    cdef int code
-    cdef char c = at[0]
-    if c == b"u":
-        code = four_hex(at + 1)
-        if code < 0 or 0xDC00 <= code <= 0xDFFF:
-            return NULL
-        if code < 0xD800 or code > 0xDFFF:
-            return at + 5
-        if at[5] != b"\\" or at[6] != b"u":
-            return NULL
-        return at + 11 if 0xDC00 <= four_hex(at + 7) <= 0xDFFF else NULL
-    if c in b'"\\/bfnrt':
+    if at < end and IS_ESCAPE[<unsigned char>at[0]]:
         return at + 1
-    return NULL
+    if is_at(at, end, b"u"):
+        for place in range(1, 5):
+            if at + place >= end:
+                return wrong(CUT_OFF, end)
+            if not IN_HEX[<unsigned char>at[place]]:
+                return wrong(ESCAPE, at - 1)
+        return at + 5
+    return wrong(ESCAPE, at - 1) if at < end else wrong(CUT_OFF, end)
 
 
 # Behind one character of two to four bytes, or NULL (RFC 3629, section 4).
-cdef const char* after_wide(const unsigned char* at) noexcept:
+cdef const char* after_wide(const char* begin, const char* end) noexcept:
+    cdef const unsigned char* at = <const unsigned char*>begin
     cdef unsigned char lead = at[0]
     cdef unsigned char low = 0x80
     cdef unsigned char high = 0xBF
     cdef int more = 1
     if lead < 0xC2 or lead > 0xF4:
-        return NULL
+        return wrong(NO_UTF8, begin)
     if lead >= 0xF0:
         more = 3
         if lead == 0xF0:
@@ -1066,109 +1168,218 @@ cdef const char* after_wide(const unsigned char* at) noexcept:
             low = 0xA0
         elif lead == 0xED:
             high = 0x9F
-    if not low <= at[1] <= high:
-        return NULL
+    if end - begin <= more or not low <= at[1] <= high:
+        return wrong(NO_UTF8, begin)
     at += 2
     while more > 1:
         if (at[0] & 0xC0) != 0x80:
-            return NULL
+            return wrong(NO_UTF8, begin)
         at += 1
         more -= 1
     return <const char*>at
 
 
+# What a string has as it is.
+cdef char[256] PLAIN
+for _code in range(256):
+    PLAIN[_code] = 32 <= _code < 128 and _code != 34 and _code != 92
+
+
 # Behind the string that begins here, or NULL.
-cdef const char* after_string(const char* at) noexcept:
+cdef inline const char* after_string(const char* at, const char* end) noexcept:
     cdef unsigned char c
-    if at[0] != b'"':
-        return NULL
+    if not is_at(at, end, b'"'):
+        return misplaced(at, end)
     at += 1
-    while at is not NULL:
+    while True:
+        while at < end and PLAIN[<unsigned char>at[0]]:
+            at += 1
+        if at >= end:
+            return wrong(CUT_OFF, end)
         c = <unsigned char>at[0]
         if c == b'"':
             return at + 1
         if c == b"\\":
-            at = after_escape(at + 1)
+            at = after_escape(at + 1, end)
+        elif 0xC2 <= c < 0xE0 and end - at > 1 and (at[1] & 0xC0) == 0x80:
+            at += 2
         elif c >= 0x80:
-            at = after_wide(<const unsigned char*>at)
-        elif c < 0x20:
-            return NULL
+            at = after_wide(at, end)
         else:
-            at += 1
-    return NULL
+            return wrong(CONTROL, at)
+        if at is NULL:
+            return NULL
 
 
 # Behind a field's name and its colon, or NULL.
-cdef const char* after_name(const char* at) noexcept:
-    at = after_string(after_space(at))
+cdef inline const char* after_name(const char* at, const char* end) noexcept:
+    at = after_string(after_space(at, end), end)
     if at is NULL:
         return NULL
-    at = after_space(at)
-    return at + 1 if at[0] == b":" else NULL
+    at = after_space(at, end)
+    return at + 1 if is_at(at, end, b":") else misplaced(at, end)
+
+
+# Where a word should be and is not: the first byte that differs.
+cdef const char* no_word(const char* at, const char* end, const char* word) noexcept:
+    while is_at(at, end, word[0]):
+        at += 1
+        word += 1
+    return misplaced(at, end)
 
 
 # Behind the value that begins here, or NULL where it is no value or nests deeper than `deepest`.
-cdef const char* after_value(const char* at, Py_ssize_t deepest) noexcept:
+cdef const char* after_value(const char* at, const char* end, Py_ssize_t deepest) noexcept:
     cdef char[DEEPEST] closing
     cdef Py_ssize_t depth = 0
     cdef char c
     while True:
+        if at >= end:
+            return wrong(CUT_OFF, end)
         c = at[0]
-        if c == b"{" or c == b"[":
+        if c == b'"':
+            at = after_string(at, end)
+        elif c == b"{" or c == b"[":
             if depth == deepest:
-                return NULL
+                return wrong(TOO_DEEP, at)
             closing[depth] = b"}" if c == b"{" else b"]"
-            at = after_space(at + 1)
+            at = after_space(at + 1, end)
             depth += 1
-            if at[0] != closing[depth - 1]:
+            if not is_at(at, end, closing[depth - 1]):
                 if c == b"{":
-                    at = after_name(at)
+                    at = after_name(at, end)
                     if at is NULL:
                         return NULL
-                    at = after_space(at)
+                    at = after_space(at, end)
                 continue
-        elif c == b'"':
-            at = after_string(at)
         elif c == b"t":
-            at = at + 4 if at[1] == b"r" and at[2] == b"u" and at[3] == b"e" else NULL
+            at = (at + 4 if end - at >= 4 and at[1] == b"r" and at[2] == b"u" and at[3] == b"e"
+                  else no_word(at, end, b"true"))
         elif c == b"n":
-            at = at + 4 if at[1] == b"u" and at[2] == b"l" and at[3] == b"l" else NULL
+            at = (at + 4 if end - at >= 4 and at[1] == b"u" and at[2] == b"l" and at[3] == b"l"
+                  else no_word(at, end, b"null"))
         elif c == b"f":
-            at = (at + 5 if at[1] == b"a" and at[2] == b"l" and at[3] == b"s" and at[4] == b"e"
-                  else NULL)
+            at = (at + 5 if end - at >= 5 and at[1] == b"a" and at[2] == b"l" and at[3] == b"s"
+                  and at[4] == b"e" else no_word(at, end, b"false"))
+        elif c == b"N" or c == b"I":
+            return wrong(CONSTANT, at)
         else:
-            at = after_number(at)
+            at = after_number(at, end)
         if at is NULL:
             return NULL
         while True:
             if depth == 0:
                 return at
-            at = after_space(at)
-            if at[0] != closing[depth - 1]:
+            at = after_space(at, end)
+            if at >= end:
+                return wrong(CUT_OFF, end)
+            c = at[0]
+            at += 1
+            if c != closing[depth - 1]:
                 break
             depth -= 1
-            at += 1
-        if at[0] != b",":
-            return NULL
-        at = at + 1 if closing[depth - 1] == b"]" else after_name(at + 1)
-        if at is NULL:
-            return NULL
-        at = after_space(at)
+        if c != b",":
+            return wrong(MISPLACED, at - 1)
+        if closing[depth - 1] == b"}":
+            at = after_name(at, end)
+            if at is NULL:
+                return NULL
+        at = after_space(at, end)
+
+
+# The value that is all of a text but for white space, up to `stop`; NULL where there is none.
+cdef const char* only_value(const char* begin, const char* end, Py_ssize_t deepest,
+                            const char** stop) except? NULL:
+    cdef const char* start = after_space(begin, end)
+    if not 0 <= deepest <= DEEPEST:
+        raise ValueError(f"a depth of 0 to {DEEPEST} can be looked for")
+    if start == end:
+        return wrong(EMPTY, end)
+    stop[0] = after_value(start, end, deepest)
+    if stop[0] is NULL:
+        return NULL
+    if after_space(stop[0], end) != end:
+        return wrong(MORE, after_space(stop[0], end))
+    return start
 
 
 def json_value(bytes text not None, Py_ssize_t deepest):
     cdef const char* begin = PyBytes_AS_STRING(text)
-    cdef const char* start = after_space(begin)
-    cdef const char* end
     cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
-    if not 0 <= deepest <= DEEPEST:
-        raise ValueError(f"a depth of 0 to {DEEPEST} can be looked for")
-    end = after_value(start, deepest)
-    if end is NULL or after_space(end) != begin + size:
+    cdef const char* stop = NULL
+    cdef const char* start = only_value(begin, begin + size, deepest, &stop)
+    if start is NULL:
         return None
-    if end - start == size:
+    if stop - start == size:
         return text
-    return PyBytes_FromStringAndSize(start, end - start)
+    return PyBytes_FromStringAndSize(start, stop - start)
+
+
+def json_fault(bytes text not None, Py_ssize_t deepest):
+    cdef const char* begin = PyBytes_AS_STRING(text)
+    cdef const char* stop = NULL
+    if only_value(begin, begin + PyBytes_GET_SIZE(text), deepest, &stop) is not NULL:
+        return None
+    return FAULTS[<int>fault], fault_at - begin
+
+
+# Where what seems to be a value ends: by quotes and brackets alone, or by the next comma or space.
+# NULL where nothing is there, or it does not end.
+cdef const char* after_part(const char* at, const char* end) noexcept:
+    cdef const char* begin = at
+    cdef Py_ssize_t depth = 0
+    while at < end:
+        if at[0] == b'"':
+            at += 1
+            while at < end and at[0] != b'"':
+                at += 2 if at[0] == b"\\" else 1
+            if at >= end:
+                return NULL
+        elif at[0] == b"{" or at[0] == b"[":
+            depth += 1
+        elif at[0] == b"}" or at[0] == b"]":
+            if depth == 0:
+                break
+            depth -= 1
+        elif depth == 0 and at[0] in b",: \t\r\n":
+            break
+        at += 1
+    if depth or at == begin:
+        return NULL
+    return at
+
+
+def json_parts(bytes text not None, Py_ssize_t most):
+    cdef const char* end = PyBytes_AS_STRING(text) + PyBytes_GET_SIZE(text)
+    cdef const char* at = after_space(PyBytes_AS_STRING(text), end)
+    cdef const char* begin
+    cdef list parts = []
+    cdef bint is_object = is_at(at, end, b"{")
+    cdef bint is_named = is_object
+    if not is_object and not is_at(at, end, b"["):
+        return None
+    at = after_space(at + 1, end)
+    if is_at(at, end, b"}" if is_object else b"]"):
+        return parts if after_space(at + 1, end) == end else None
+    while True:
+        begin = at
+        at = after_part(at, end)
+        if at is NULL:
+            return None
+        parts.append(PyBytes_FromStringAndSize(begin, at - begin))
+        if PyList_GET_SIZE(parts) >= most:
+            return parts
+        at = after_space(at, end)
+        if is_named:
+            if not is_at(at, end, b":"):
+                return None
+        elif not is_at(at, end, b","):
+            break
+        is_named = is_object and not is_named
+        at = after_space(at + 1, end)
+    if not is_at(at, end, b"}" if is_object else b"]") or after_space(at + 1, end) != end:
+        return None
+    return parts
 
 
 cdef const char* HEX = "0123456789abcdef"
@@ -1186,10 +1397,16 @@ cdef int write_string(Writer out, object value) except -1:
         text = PyUnicode_AsUTF8AndSize(value, &size)
     else:
         # Not the other way: it would leave a copy in the string for as long as that lives.
-        encoded = PyUnicode_AsUTF8String(value)
+        try:
+            encoded = PyUnicode_AsUTF8String(value)
+        except UnicodeEncodeError:
+            # Half a surrogate pair is no character; JSON has it as an escape.
+            return out.text(json_dumps(str.__str__(value)).encode())
         text = PyBytes_AS_STRING(encoded)
         size = PyBytes_GET_SIZE(encoded)
     # One character takes six bytes at most.
+    if size > PY_SSIZE_T_MAX // 8:
+        raise MemoryError
     place = out.room(6 * size + 2)
     place[0] = b'"'
     place += 1
@@ -1226,18 +1443,37 @@ cdef int write_string(Writer out, object value) except -1:
     return 0
 
 
+# An integer of 4,000 digits has no more bits than that. It is written in pieces, since Python's own
+# limit of digits at once may be set lower, though not below 640.
+cdef enum:
+    MOST_INTEGER_BITS = 13288
+    PIECE = 600
+cdef object WHOLE_PIECE = 10**600
+
+
 cdef int write_integer(Writer out, object value) except -1:
     cdef int overflow = 0
     cdef long long small = PyLong_AsLongLongAndOverflow(value, &overflow)
+    cdef bytes digits = b""
     if overflow == 0:
         return out.digits(small)
-    return out.text(int.__repr__(value).encode())
+    if int.bit_length(value) <= MOST_INTEGER_BITS:
+        rest = int.__abs__(value)
+        while rest >= WHOLE_PIECE:
+            rest, piece = divmod(rest, WHOLE_PIECE)
+            digits = b"%0*d%b" % (PIECE, piece, digits)
+        digits = b"%d%b" % (rest, digits)
+        if PyBytes_GET_SIZE(digits) <= MOST_INTEGER_DIGITS:
+            if overflow < 0:
+                out.byte(b"-")
+            return out.text(digits)
+    raise OverflowError("too long")
 
 
 cdef int write_float(Writer out, double value) except -1:
     cdef char* text
     if not isfinite(value):
-        raise ValueError("out of range float values are not JSON compliant")
+        raise OverflowError("constant")
     text = PyOS_double_to_string(value, b"r", 0, Py_DTSF_ADD_DOT_0, NULL)
     try:
         return out.raw(text, strlen(text))
@@ -1259,9 +1495,9 @@ cdef int write_value(Writer out, object value, Py_ssize_t deepest) except -1:
     if PyFloat_Check(value):
         return write_float(out, PyFloat_AS_DOUBLE(value))
     if not isinstance(value, (dict, list, tuple)):
-        raise ValueError(f"can not serialize '{type(value).__name__}' object")
+        raise ValueError(f"{type(value).__name__} is no type that JSON has")
     if deepest == 0:
-        raise OverflowError("nests too deep")
+        raise OverflowError("too deep")
     if Py_EnterRecursiveCall(b" while a value is written as JSON"):
         return -1
     try:
@@ -1320,13 +1556,13 @@ cdef Py_ssize_t BOUND_SIZE = 17
 
 # Behind the integer of up to 18 digits that begins here, which goes into `value`; NULL where there
 # is none.
-cdef const char* after_integer(const char* at, int64_t* value) noexcept:
-    cdef bint negative = at[0] == b"-"
+cdef const char* after_integer(const char* at, const char* end, int64_t* value) noexcept:
+    cdef bint negative = is_at(at, end, b"-")
     cdef const char* begin
     at += negative
     begin = at
     value[0] = 0
-    while is_digit(at[0]) and at - begin < 18:
+    while at < end and is_digit(at[0]) and at - begin < 18:
         value[0] = value[0] * 10 + at[0] - 48
         at += 1
     if at == begin or (begin[0] == b"0" and at - begin > 1):
@@ -1339,9 +1575,12 @@ cdef const char* after_integer(const char* at, int64_t* value) noexcept:
 
 cdef bint has_bound(const char* data, Py_ssize_t size) noexcept:
     cdef const char* at = data
-    cdef const char* end = data + size - BOUND_SIZE
-    while at <= end:
-        at = <const char*>memchr(at, b"m", end - at + 1)
+    cdef const char* last
+    if size < BOUND_SIZE:
+        return False
+    last = data + size - BOUND_SIZE
+    while at <= last:
+        at = <const char*>memchr(at, b"m", last - at + 1)
         if at is NULL:
             return False
         if memcmp(at, BOUND, BOUND_SIZE) == 0:
@@ -1377,75 +1616,79 @@ cdef inline Field field_of(const char* name, Py_ssize_t size) noexcept:
     return NO_FIELD
 
 
+# Behind the name in quotes that begins here, of `length` bytes; NULL where it is none.
+cdef inline const char* after_quoted_name(const char* at, const char* end,
+                                          Py_ssize_t* length) noexcept:
+    if not is_at(at, end, b'"'):
+        return NULL
+    at += 1
+    length[0] = name_at(at, end - at)
+    at += length[0]
+    return at + 1 if length[0] and is_at(at, end, b'"') else NULL
+
+
 # The fields of the job in a JSON object of `size` bytes; where its queue is given, the object does
-# not name it. The text ends with a NUL, or is known to be valid JSON.
+# not name it.
 cdef object read_plain_job(const char* data, Py_ssize_t size, str queue_type, str queue_id,
                            Py_ssize_t max_payload_bytes, int64_t requeue_limit):
-    cdef const char* at = after_space(data)
     cdef const char* end = data + size
+    cdef const char* at = after_space(data, end)
     cdef const char* begin
-    cdef Py_ssize_t length
+    cdef Py_ssize_t length = 0
     cdef int seen = 0 if queue_type is None else QUEUE_TYPE | QUEUE_ID
     cdef Field field
     cdef int64_t interval = 0
     cdef str job_id = None
     cdef str name
     cdef bytes payload = None
-    if at[0] != b"{":
+    if not is_at(at, end, b"{"):
         return None
     while True:
         # after the brace or a comma
-        at = after_space(at + 1)
-        if at[0] != b'"':
+        begin = after_space(at + 1, end) + 1
+        at = after_quoted_name(begin - 1, end, &length)
+        if at is NULL:
             return None
-        length = name_at(at + 1, end - at - 1)
-        if length == 0 or at[length + 1] != b'"':
-            return None
-        field = field_of(at + 1, length)
+        field = field_of(begin, length)
         if field == NO_FIELD or seen & field:
             return None
         seen |= field
-        at = after_space(at + length + 2)
-        if at[0] != b":":
+        at = after_space(at, end)
+        if not is_at(at, end, b":"):
             return None
-        at = after_space(at + 1)
+        begin = at = after_space(at + 1, end)
         if field == PAYLOAD:
-            begin = at
-            at = after_value(begin, PAYLOAD_DEPTH)
+            at = after_value(begin, end, PAYLOAD_DEPTH)
             if at is NULL or at - begin > max_payload_bytes or has_bound(begin, at - begin):
                 return None
             payload = PyBytes_FromStringAndSize(begin, at - begin)
         elif field == INTERVAL:
-            at = after_integer(at, &interval)
+            at = after_integer(begin, end, &interval)
             if at is NULL or not 0 <= interval <= LONGEST_INTERVAL:
                 return None
         elif field == REQUEUE_LIMIT:
-            at = after_integer(at, &requeue_limit)
+            at = after_integer(begin, end, &requeue_limit)
             if at is NULL or not -1 <= requeue_limit <= LARGEST_LIMIT:
                 return None
         else:
-            if at[0] != b'"':
+            at = after_quoted_name(begin, end, &length)
+            if at is NULL:
                 return None
-            length = name_at(at + 1, end - at - 1)
-            if length == 0 or at[length + 1] != b'"':
-                return None
-            name = PyUnicode_DecodeASCII(at + 1, length, NULL)
-            at += length + 2
+            name = PyUnicode_DecodeASCII(begin + 1, length, NULL)
             if field == QUEUE_TYPE:
                 queue_type = name
             elif field == QUEUE_ID:
                 queue_id = name
             else:
                 job_id = name
-        at = after_space(at)
-        if at[0] == b"}":
+        at = after_space(at, end)
+        if is_at(at, end, b"}"):
             break
-        if at[0] != b",":
+        if not is_at(at, end, b","):
             return None
     if seen | REQUEUE_LIMIT != ALL_FIELDS:
         return None
-    at += 1
-    if at != end and after_space(at) != end:
+    if after_space(at + 1, end) != end:
         return None
     return tuple.__new__(
         NewJob, (queue_type, queue_id, job_id, payload, interval, requeue_limit, None))

@@ -61,7 +61,7 @@ class Classic:
             "status": "success",
             "queue_id": job.queue_id,
             "job_id": job.job_id,
-            "payload": decode_payload(job.payload),
+            "payload": decode_payload(job.payload, job.lease),
             "requeues_remaining": job.requeues_remaining,
         }
 

@@ -40,6 +40,21 @@ class PayloadTooLarge(BadArgumentException):
     code = "payload_too_large"
 
 
+class UnreadablePayload(SharqException):
+    """The payload of a leased job cannot be read as JSON.
+
+    The job is leased all the same, to be finished or given back: `lease` is its token, and
+    `payload` what the store has of it.
+    """
+
+    code = "unreadable_payload"
+
+    def __init__(self, message: str | None = None, lease: str = "", payload: bytes = b"") -> None:
+        super().__init__(message)
+        self.lease = lease
+        self.payload = payload
+
+
 class JobConflict(SharqException):
     """A job with this `job_id` and another payload is queued or active."""
 

@@ -1,35 +1,25 @@
 """Payloads: strict JSON text on the way in, Python values on the way out of the library.
 
 The stored text is spliced into answers as it is, so that nothing but strict JSON (RFC 8259, in
-UTF-8, without lone surrogates) may come in, by whichever way.
+UTF-8) that can be read back may come in, by whichever way.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final
+from typing import Any
 
-import msgspec
-
-from sharq._fastpath import json_depth, json_dump, json_value
-from sharq.errors import BadArgumentException, PayloadTooLarge
+from sharq import json_text
+from sharq._fastpath import json_dump, json_value
+from sharq.errors import BadArgumentException, PayloadTooLarge, UnreadablePayload
 from sharq.identifiers import invalid
-
-MAX_DEPTH = 500
-"""How deep arrays and objects of a payload may nest."""
-
-_decoder: Final = msgspec.json.Decoder()
-_raw_decoder: Final = msgspec.json.Decoder(msgspec.Raw)
-
-# Python reads integers of up to 4,300 digits, in time that grows with the square of their number.
-_DIGITS_AT_ONCE: Final = 4000
+from sharq.json_text import MAX_DEPTH
 
 
 def check_payload(text: bytes, max_bytes: int) -> bytes:
     """Return the JSON text without surrounding white space, or raise.
 
-    Raises `PayloadTooLarge` over `max_bytes` and `BadArgumentException` for what is not strict
-    JSON.
+    Raises `PayloadTooLarge` over `max_bytes`, `NotJson` for what is not strict JSON, and
+    `BadArgumentException` for what nests too deep or has a number that cannot be read back.
     """
     if type(text) is not bytes:
         if not isinstance(text, bytes):
@@ -39,21 +29,18 @@ def check_payload(text: bytes, max_bytes: int) -> bytes:
         raise PayloadTooLarge(f"`payload` is larger than {max_bytes} bytes.")
     value = json_value(text, MAX_DEPTH)
     if value is None:
-        raise _refusal(text)
+        raise json_text.refusal("`payload`", text, MAX_DEPTH) or invalid("payload")
     return value
-
-
-def is_too_deep(text: bytes) -> bool:
-    """Tell whether a JSON text nests deeper than `MAX_DEPTH`."""
-    return text.count(b"[") + text.count(b"{") > MAX_DEPTH and json_depth(text) > MAX_DEPTH
 
 
 def encode_payload(value: Any, max_bytes: int) -> bytes:
     """Return a Python value as JSON text; raise for one that JSON cannot hold as it is."""
     try:
         encoded = json_dump(value, MAX_DEPTH)
-    except OverflowError:
-        raise _too_deep() from None
+    except OverflowError as error:
+        if str(error) not in json_text.FAULTS:
+            raise
+        raise json_text.refusal_of("`payload`", str(error)) from None
     except RecursionError:
         raise BadArgumentException("`payload` nests too deep to be looked through.") from None
     except ValueError as error:
@@ -63,36 +50,14 @@ def encode_payload(value: Any, max_bytes: int) -> bytes:
     return encoded
 
 
-def decode_payload(text: bytes) -> Any:
-    """Return JSON text as a Python value; numbers may have any length and size."""
+def decode_payload(text: bytes, lease: str) -> Any:
+    """Return the payload of a leased job as a Python value; numbers may have any length and size.
+
+    Raises `UnreadablePayload` for text that no check has let in, or where no room is left on the
+    stack.
+    """
     try:
-        return _decoder.decode(text)
-    except msgspec.DecodeError:
-        # It is JSON, so that what was refused is a number.
-        return json.loads(text, parse_int=_read_integer)
-
-
-def _too_deep() -> BadArgumentException:
-    return BadArgumentException(f"`payload` nests deeper than {MAX_DEPTH} levels.")
-
-
-def _refusal(text: bytes) -> BadArgumentException:
-    """What is wrong with a text that is no payload."""
-    if is_too_deep(text):
-        return _too_deep()
-    try:
-        text.decode()
-        _raw_decoder.decode(text)
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
-        return BadArgumentException(f"`payload` is not valid JSON: {error}.")
-    return BadArgumentException("`payload` is not valid JSON.")
-
-
-def _read_integer(digits: str) -> int:
-    if digits.startswith("-"):
-        return -_read_integer(digits[1:])
-    if len(digits) <= _DIGITS_AT_ONCE:
-        return int(digits)
-    half = len(digits) // 2
-    power: int = 10**half
-    return _read_integer(digits[:-half]) * power + _read_integer(digits[-half:])
+        return json_text.read(text)
+    except (ValueError, RecursionError):
+        message = f"The payload of the job under lease {lease} cannot be read as JSON."
+        raise UnreadablePayload(message, lease, text) from None

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from sharq import json_text
+
 PROTOCOL: Final = "sharq.v1.json"
 MOST_LEASES: Final = 1000
 """Leases that one frame names, at most."""
@@ -87,8 +89,30 @@ def decode(text: str | bytes) -> Event | None:
     try:
         event: Event = _decoder.decode(text)
     except msgspec.DecodeError:
-        return None
+        return _with_odd_payloads(text)
     return event
+
+
+def _with_odd_payloads(text: str | bytes) -> Event | None:
+    """The jobs of a frame with payloads that msgspec does not even pass over."""
+    data = text.encode() if isinstance(text, str) else text
+    fields = json_text.fields_of(data) or {}
+    jobs = json_text.items_of(fields.pop("jobs", b""), len(data))
+    if jobs is None:
+        return None
+    try:
+        frame = {name: json_text.read(value) for name, value in fields.items()}
+        frame["jobs"] = [_job_of(json_text.fields_of(job) or {}) for job in jobs]
+        return msgspec.convert(frame, type=Jobs)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _job_of(fields: dict[str, bytes]) -> dict[str, Any]:
+    return {
+        name: msgspec.Raw(value) if name == "payload" else json_text.read(value)
+        for name, value in fields.items()
+    }
 
 
 def chunks(leases: Sequence[str]) -> list[Sequence[str]]:

@@ -6,8 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
-
+from sharq.payloads import decode_payload
 from sharq.worker_frames import JobFields
 
 _UNREAD: Final = object()
@@ -108,9 +107,9 @@ class LeasedJob:
 
     @property
     def payload(self) -> Any:
-        """The payload, as Python's values for JSON."""
+        """The payload, as Python's values for JSON. Raises `UnreadablePayload` for what is none."""
         if self._payload is _UNREAD:
-            self._payload = msgspec.json.decode(self._raw)
+            self._payload = decode_payload(bytes(self._raw), self.lease)
         return self._payload
 
     def extend(self, seconds: float) -> None:

@@ -24,7 +24,10 @@ FLOORS = (
     # scripts
     ("sharq", "scripts"),
     # operations, and the parts of the transport that need no socket
-    ("sharq", "call store_errors payloads operations sweeping reclaiming flows classic"),
+    (
+        "sharq",
+        "call store_errors json_text payloads operations sweeping reclaiming flows classic",
+    ),
     ("sharq", "backoff request reply_queue script_loading window"),
     # transport
     (
@@ -81,6 +84,7 @@ MAY_USE_ANYWAY = {"sharq.config": {"os"}, "sharq.option_kinds": {"os"}}
 PUBLIC = {
     *("sharq", "sharq.errors", "sharq.results", "sharq.config", "sharq.identifiers"),
     "sharq.websocket_frames",
+    "sharq.json_text",
     "sharq.tokens",
 }
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
 import hiredis
-import msgspec
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from sharq import AsyncSharQ, _fastpath
+from sharq import AsyncSharQ, _fastpath, json_text
 from sharq.errors import SharqException
 from sharq.results import Enqueued
-from sharq_server import handlers
-from sharq_server.replies import Reply
+from sharq_server import bodies, handlers
+from tests.fuzz.exact import exact
 from tests.fuzz.targets import Target
 
 DEEPEST = 500
@@ -30,7 +31,21 @@ _PIECES = st.sampled_from(
         *("[", "]", "{", "}", ",", ":", " ", "\t", "\r\n", "\x0b", "\x00", "\ufeff", "é", "\u2028"),
         *("😀", '"a"', '"a":', '""', '"', "\\", "\\n", "\\/", "\\u0041", "\\ud83d", "\\ude00"),
         *("\\uDBFF\\uDFFF", "\\u12", "0", "-", "1", "01", "1.5", ".", "e", "E+", "1e5", "-0"),
-        *("true", "false", "null", "tru", "NaN", "Infinity", "/**/", "'a'", "max_queued_length"),
+        *(
+            "true",
+            "false",
+            "null",
+            "tru",
+            "NaN",
+            "Infinity",
+            "1e400",
+            "-1e308",
+            "9" * 4001,
+            "1" * 309,
+            "/**/",
+            "'a'",
+            "max_queued_length",
+        ),
     ]
 )
 _LOOSE = st.lists(_PIECES, max_size=20).map(lambda parts: "".join(parts).encode())
@@ -68,33 +83,89 @@ def _depth(text: bytes) -> int:
     return deepest
 
 
-def check_json(text: bytes) -> None:
+def _constant(_word: str) -> None:
+    raise ValueError
+
+
+def _number(text: str) -> float:
+    if math.isinf(float(text)):
+        raise ValueError
+    return float(text)
+
+
+def _integer(text: str) -> int:
+    if len(text.lstrip("-")) > 4000:
+        raise ValueError
+    return int(text)
+
+
+def _python_reads(text: bytes) -> bool:
+    """Whether Python's own reader takes the text, with the limits for numbers."""
     try:
-        text.decode()
-        expected = bytes(msgspec.json.decode(text, type=msgspec.Raw))
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        expected = None
-    if expected is not None and _depth(text) > DEEPEST:
-        expected = None
+        json.loads(text.decode(), parse_constant=_constant, parse_float=_number, parse_int=_integer)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def check_json(text: bytes) -> None:
+    """What is taken, Python's reader and ours read; and the other way round, but for the limits."""
+    expected = None
+    if _depth(text) <= DEEPEST and _python_reads(text):
+        expected = text.strip(b" \t\r\n")
     assert _fastpath.json_value(text, DEEPEST) == expected
-    if expected is not None:
-        json.loads(expected)
-        assert _fastpath.json_depth(expected) == _depth(expected)
-    else:
-        _fastpath.json_depth(text or b"0")
+    fault = _fastpath.json_fault(text, DEEPEST)
+    refused = json_text.refusal("It", text, DEEPEST)
+    parts = _fastpath.json_parts(text, 1000)
+    _as_payload(text, expected)
+    if expected is None:
+        assert fault is not None
+        assert 0 <= fault[1] <= len(text)
+        assert refused is not None
+        return
+    assert fault is None
+    assert refused is None
+    assert json_text.read(expected) == json.loads(expected)
+    if len(expected) > 2:
+        assert (parts is not None) == (expected[:1] in b"[{")
+    for part in parts or ():
+        assert _fastpath.json_value(part, DEEPEST) == part
+
+
+def _as_payload(text: bytes, expected: bytes | None) -> None:
+    """The text as the last that there is in memory, and with a little more behind it."""
+    begun = b'{"queue_type":"t","queue_id":"q","job_id":"j","interval":0,"payload":' + text
+    with exact(begun) as cut_off, exact(begun + b"}") as whole:
+        first, second = SQ.plain_jobs([cut_off, whole])
+    assert first is None or b'"' in text
+    if expected is not None and b"max_queued_length" not in text:
+        assert second is not None
+        assert second.payload == expected
+
+
+def _escaped(text: str) -> bytes:
+    """The text in UTF-8, with an escape for each half of a surrogate pair."""
+    return b"".join(
+        b"\\u%04x" % ord(each) if "\ud800" <= each <= "\udfff" else each.encode() for each in text
+    )
 
 
 def check_dump(value: Any) -> None:
     try:
-        expected = json.dumps(
-            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode()
+        expected = _escaped(
+            json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        )
     except ValueError:
         expected = None
     try:
-        assert _fastpath.json_dump(value, DEEPEST) == expected
-    except ValueError:
+        written = _fastpath.json_dump(value, DEEPEST)
+    except (ValueError, OverflowError):
         assert expected is None
+        return
+    assert expected is not None
+    assert json.loads(written) == json.loads(expected)
+    assert b"\\ud" in expected or written == expected
+    assert _fastpath.json_value(written, DEEPEST) == written
 
 
 # ---- jobs ----
@@ -143,19 +214,16 @@ def check_job(text: bytes) -> None:
     quick = SQ.plain_job(text, "t", "q")
     if quick is not None:
         assert _carefully(handlers.job_of, "t", "q", text) == quick
-    try:
-        text.decode()
-        entry = msgspec.json.decode(text, type=msgspec.Raw)
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        # Entries are known to be JSON; what is none must do no harm all the same.
-        SQ.plain_jobs([text, text])
-        return
-    (first, second) = SQ.plain_jobs([entry, bytes(entry)])
-    assert first == second
+    with exact(text) as view:
+        first, second, third = SQ.plain_jobs([view, text, Raw(text)])
+    assert first == second == third
+    careful = handlers._entry(SQ, Raw(text))
     if first is not None:
-        careful = handlers._entry(SQ, entry)
-        assert not isinstance(careful, Reply)
         assert careful == first
+    # Between others, it fails or passes alone.
+    if json_text.is_json(text):
+        bulk = bodies.decode(bodies.Bulk, b'{"jobs":[0,%b,1]}' % text)
+        assert [bytes(entry) for entry in bulk.jobs] == [b"0", text.strip(b" \t\r\n"), b"1"]
 
 
 # ---- names and leases ----
@@ -296,6 +364,8 @@ def check_mask(parts: tuple[bytes, bytes, int]) -> None:
     expected = bytes(byte ^ key[at % 4] for at, byte in enumerate(data))
     assert _fastpath.mask(key, data) == expected
     assert _fastpath.mask(key, bytearray(data)) == expected
+    with exact(data) as view:
+        assert _fastpath.mask(key, view) == expected
     # Where the data begins in memory makes no difference.
     part = memoryview(data)[start:]
     assert _fastpath.mask(key, part) == _fastpath.mask(key, bytes(part))

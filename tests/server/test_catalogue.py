@@ -449,7 +449,7 @@ def test_a_parameter_of_a_dequeue(port: int, query: str, message: str) -> None:
 
 
 def test_integers_over_64_bits_in_a_payload_survive(port: int) -> None:
-    payload = b'[18446744073709551617,-99999999999999999999999999,{"n":%b}]' % (b"9" * 5000)
+    payload = b'[18446744073709551617,-99999999999999999999999999,{"n":%b}]' % (b"9" * 4000)
     with Client(port) as client:
         body = catalogue.job(payload=payload.decode())
         assert client.ask("POST", "/enqueue/own-int/q/", body).status == 201
@@ -502,7 +502,7 @@ LIBRARY: dict[str, tuple[str, dict[str, Any]]] = {
     },
     **{
         f"payload {value!r:.20}": ("payload", {"payload": value})
-        for value in (math.nan, math.inf, "\ud800", {1: 2}, {"\ud800": 1}, {1, 2}, b"x", object())
+        for value in (math.nan, math.inf, 10**4000, {1: 2}, {1, 2}, b"x", object())
     },
 }
 

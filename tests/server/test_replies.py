@@ -25,7 +25,9 @@ from sharq_server.app import ROUTES
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "rest-api.md"
 
-NOT_A_CLIENTS_BUSINESS = {"internal", "store_error", "invalid_configuration", "embedded_store"}
+NOT_A_CLIENTS_BUSINESS = {
+    *("internal", "store_error", "invalid_configuration", "embedded_store", "unreadable_payload")
+}
 
 
 def kinds(kind: type[SharqException] = SharqException) -> Iterator[type[SharqException]]:

@@ -6,6 +6,7 @@ import ast
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, overload
 
@@ -22,8 +23,9 @@ from sharq._fastpath import (
     JobReader,
     enqueued,
     is_name,
-    json_depth,
     json_dump,
+    json_fault,
+    json_parts,
     json_value,
     lease_parts,
     mask,
@@ -293,16 +295,43 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
             b'{"status":"success","jobs":[{' + ONE_TEXT + b",{" + TWO_TEXT + b"]}",
         ),
     ],
-    "json_depth": [
-        (lambda: json_depth(b""), 0),
-        (lambda: json_depth(b"12"), 0),
-        (lambda: json_depth(b"[]"), 1),
-        (lambda: json_depth(b'{"a":[{}],"b":[]}'), 3),
-        (lambda: json_depth(b'["[[[[", {"}":"\\"[[["}]'), 2),
-        (lambda: json_depth(b'["\\\\", [["\\\\\\"]"]]]'), 3),
-        (lambda: json_depth(b"[" * 100_000), 100_000),
-        (lambda: json_depth(b"]]][["), 0),
-        (lambda: json_depth(b'"\\'), 0),
+    "json_fault": [
+        (lambda: json_fault(b'{"a":[1,"x"]}', 2), None),
+        (lambda: json_fault(b"", 2), ("empty", 0)),
+        (lambda: json_fault(b" \n", 2), ("empty", 2)),
+        (lambda: json_fault(b'{"a":[1', 2), ("cut off", 7)),
+        (lambda: json_fault(b'"\\u12', 2), ("cut off", 5)),
+        (lambda: json_fault(b"[1,]", 2), ("misplaced", 3)),
+        (lambda: json_fault(b'{"a":1]', 2), ("misplaced", 6)),
+        (lambda: json_fault(b"nulx", 2), ("misplaced", 3)),
+        (lambda: json_fault(b'"\xc3"', 2), ("no utf-8", 1)),
+        (lambda: json_fault(b'"a\n"', 2), ("control", 2)),
+        (lambda: json_fault(b'"\\x"', 2), ("escape", 1)),
+        (lambda: json_fault(b"[NaN]", 2), ("constant", 1)),
+        (lambda: json_fault(b"-Infinity", 2), ("constant", 0)),
+        (lambda: json_fault(b"[1e400]", 2), ("too large", 1)),
+        (lambda: json_fault(b"9" * 4001, 2), ("too long", 0)),
+        (lambda: json_fault(b"[[[]]]", 2), ("too deep", 2)),
+        (lambda: json_fault(b"1 2", 2), ("more", 2)),
+    ],
+    "json_parts": [
+        (lambda: json_parts(b"[]", 9), []),
+        (lambda: json_parts(b" { } ", 9), []),
+        (lambda: json_parts(b'[1, "a,]" ,{"b":[2]}]', 9), [b"1", b'"a,]"', b'{"b":[2]}']),
+        (
+            lambda: json_parts(b'{"a":"\\"}" , "b" : NaN}', 9),
+            [b'"a"', b'"\\"}"', b'"b"', b"NaN"],
+        ),
+        (lambda: json_parts(b"[1,2,3", 2), [b"1", b"2"]),
+        (lambda: json_parts(b"[1,2", 9), None),
+        (lambda: json_parts(b"[1,]", 9), None),
+        (lambda: json_parts(b"[1]]", 9), None),
+        (lambda: json_parts(b"[1 2]", 9), None),
+        (lambda: json_parts(b'{"a"}', 9), None),
+        (lambda: json_parts(b'{"a":1,"b"}', 9), None),
+        (lambda: json_parts(b'["a]', 9), None),
+        (lambda: json_parts(b"1", 9), None),
+        (lambda: json_parts(b"", 9), None),
     ],
     "json_value": [
         (lambda: json_value(b"null", 0), b"null"),
@@ -317,7 +346,11 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: json_value(b"1\x00", 9), None),
         (lambda: json_value(b'{"a":1]', 9), None),
         (lambda: json_value(b'"\\ud83d\\ude00"', 0), b'"\\ud83d\\ude00"'),
-        (lambda: json_value(b'"\\ud83d"', 0), None),
+        (lambda: json_value(b'"\\ud83d"', 0), b'"\\ud83d"'),
+        (lambda: json_value(b"1e308", 0), b"1e308"),
+        (lambda: json_value(b"-1e309", 0), None),
+        (lambda: json_value(b"9" * 4000, 0), b"9" * 4000),
+        (lambda: json_value(b"9" * 4001, 0), None),
     ],
     "json_dump": [
         (lambda: json_dump(None, 0), b"null"),
@@ -822,22 +855,57 @@ def test_a_name_that_no_store_should_send_gives_no_part_of_a_batch() -> None:
             _ = batch.jobs
 
 
-def test_the_depth_of_no_text_is_refused() -> None:
-    with pytest.raises(TypeError):
-        json_depth(None)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("call", [json_value, name_of])
+@pytest.mark.parametrize("call", [json_fault, json_parts, json_value, name_of])
 def test_text_that_is_no_bytes_is_refused(call: Any) -> None:
     for wrong in (None, "1", bytearray(b"1")):
         with pytest.raises(TypeError):
-            call(wrong, *([1] if call is json_value else []))
+            call(wrong, *([] if call is name_of else [1]))
+
+
+def test_a_number_that_is_no_int_runs_no_code_inside_a_call() -> None:
+    """Another call in the middle of one would take its place in the buffer."""
+
+    class Meddling:
+        def __index__(self) -> int:
+            CODEC.ping()
+            return 1
+
+    job = NewJob("mail", "bob", "j1", b"1", 0, -1)
+    for field in ("interval", "requeue_limit", "max_queued_length"):
+        row = job._replace(**{field: Meddling()})
+        with pytest.raises(TypeError):
+            CODEC.enqueue_many("mail", [row])
+    with pytest.raises(TypeError):
+        CODEC.enqueue("mail", "bob", "j1", b"1", 0, -1, Meddling())  # type: ignore[arg-type]
+    assert CODEC.enqueue_many("mail", [job]) == Codec("p", DIGESTS).enqueue_many("mail", [job])
+
+
+@pytest.mark.parametrize("change", [lambda reply: reply.clear(), lambda reply: reply.append(1)])
+@pytest.mark.parametrize("value", [None, 7, "x"])
+def test_a_reply_that_changes_after_it_was_looked_at_does_no_harm(change: Any, value: Any) -> None:
+    for at in range(2, len(ONE)):
+        reply = list(ONE)
+        batch = Batch("mail", reply)
+        reply[at:] = [value] * (len(reply) - at)
+        for act in (
+            batch.to_json,
+            lambda batch=batch: batch.jobs,
+            lambda batch=batch: batch.jobs_json(0, 1, 1),
+            lambda batch=batch: batch.part(0, 1),
+        ):
+            with pytest.raises(ValueError, match=r"reply|answer"):
+                act()
+        change(reply)
+        with suppress(ValueError):
+            batch.to_json_list()
 
 
 @pytest.mark.parametrize("deepest", [-1, 513])
 def test_a_depth_that_cannot_be_looked_for_is_refused(deepest: int) -> None:
     with pytest.raises(ValueError, match="0 to 512"):
         json_value(b"1", deepest)
+    with pytest.raises(ValueError, match="0 to 512"):
+        json_fault(b"1", deepest)
 
 
 def test_a_list_that_changes_while_it_is_written_ends() -> None:

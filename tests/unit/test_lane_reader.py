@@ -72,3 +72,11 @@ def test_a_line_without_a_version_is_refused(pieces: tuple[bytes, ...]) -> None:
 )
 def test_one_space_before_a_target_is_read(pieces: tuple[bytes, ...]) -> None:
     read(*pieces)
+
+
+def test_a_head_without_a_target_is_refused() -> None:
+    """What the parser tells comes by public methods, which anybody may call."""
+    reader = Deaf()
+    reader.on_message_begin()
+    with pytest.raises(HttpParserError, match="without a target"):
+        reader.on_headers_complete()

@@ -17,6 +17,9 @@ import urllib.request
 from contextlib import suppress
 from typing import Any
 
+AT_MOST = 1.0
+"""Seconds for which it sleeps at most: a job of another queue may come at any time."""
+
 
 def process(job: dict[str, Any]) -> None:
     """The work itself. Put yours here."""
@@ -28,12 +31,16 @@ def work(url: str, queue_type: str) -> None:
     while True:
         try:
             # A job of the queue type, from whichever of its queues is ready.
-            status, answer = call("GET", f"{url}/dequeue/{queue_type}/")
+            status, answer, retry_after = call("GET", f"{url}/dequeue/{queue_type}/")
             if status == 200:
                 process(answer)
                 finish(url, queue_type, answer)
-            elif status == 404:
-                time.sleep(1)  # every queue is empty, or not ready yet
+            elif status == 404:  # every queue is empty, or not ready yet
+                ready_in = answer.get("ready_in")  # when the next job is due, in ms
+                time.sleep(AT_MOST if ready_in is None else min(ready_in / 1000, AT_MOST))
+            elif retry_after is not None:  # the server or its store is busy, or away
+                print(f"Something went wrong: {answer['message']}", file=sys.stderr)
+                time.sleep(retry_after)
             else:
                 raise RuntimeError(answer["message"])
         except Exception as error:
@@ -48,13 +55,15 @@ def finish(url: str, queue_type: str, job: dict[str, Any]) -> None:
     The lease tells whose it is: if it ran out, the job is another worker's by now, and stays so.
     """
     path = f"finish/{queue_type}/{job['queue_id']}/{job['job_id']}"
-    status, answer = call("POST", f"{url}/{path}/", {"lease": job["lease"]})
+    status, answer, _ = call("POST", f"{url}/{path}/", {"lease": job["lease"]})
     if status != 200:
         raise RuntimeError(answer["message"])
 
 
-def call(method: str, url: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-    """Make a request: the status and the body of the answer."""
+def call(
+    method: str, url: str, body: dict[str, Any] | None = None
+) -> tuple[int, dict[str, Any], int | None]:
+    """Make a request: the status, the body and the Retry-After (s) of the answer."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}
     if token := os.environ.get("SHARQ_TOKEN"):
@@ -62,10 +71,11 @@ def call(method: str, url: str, body: dict[str, Any] | None = None) -> tuple[int
     request = urllib.request.Request(url, data, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
-            return response.status, json.load(response)
+            return response.status, json.load(response), None
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, json.load(error)
+            retry_after = error.headers.get("Retry-After", "")
+            return error.code, json.load(error), int(retry_after) if retry_after.isdigit() else None
 
 
 if __name__ == "__main__":

@@ -24,10 +24,10 @@ _HEAD: Final = (
 
 
 class _Heads:
-    """The heads of most answers, by their status, as they are in a second."""
+    """The heads of most answers, by status and Retry-After, as they are in a second."""
 
     second = 0
-    of_status: dict[int, bytes]
+    known: dict[int | tuple[int, int], bytes]
 
 
 _now: Final = _Heads()
@@ -48,11 +48,13 @@ def answer(reply: Reply) -> bytes:
     second = int(time.time())
     if second != _now.second:
         _now.second = second
-        _now.of_status = {}
-    if reply.retry_after is None and reply.allow is None:
-        head = _now.of_status.get(reply.status)
+        _now.known = {}
+    if reply.allow is None:
+        status, seconds = reply.status, reply.retry_after
+        case = status if seconds is None else (status, seconds)
+        head = _now.known.get(case)
         if head is None:
-            head = _now.of_status[reply.status] = _head(reply)
+            head = _now.known[case] = _head(reply)
     else:
         head = _head(reply)
     return _lane.answer(head, reply.body)

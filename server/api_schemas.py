@@ -40,6 +40,7 @@ SUCCESS: Final = word("success")
 STATE: Final = word("queued", "active", "finished", "dead")
 TEXT: Final[Schema] = {"type": "string"}
 FLAG: Final[Schema] = {"type": "boolean"}
+PURGE_ALL: Final = (True, False, 1, 0, "true", "false", "1", "0")
 NAME: Final[Schema] = {"type": "string", "pattern": f"^{_NAME}$"}
 INTERVAL: Final = _integer(0, MAX_INTERVAL)
 COUNT: Final = _integer(0)
@@ -119,7 +120,7 @@ BODIES: Final[dict[str, Schema]] = {
         closed=True,
     ),
     "Interval": _object({"interval": INTERVAL}),
-    "Clear": _object({}, {"purge_all": _or_null(FLAG)}),
+    "Clear": _object({}, {"purge_all": {"enum": [*PURGE_ALL, None]}}),
 }
 
 # What goes out. Fields may be added.
@@ -136,7 +137,19 @@ _LEASED: Final[Schema] = {
 ANSWERS: Final[dict[str, Schema]] = {
     "Failure": _object(
         {"status": word("failure"), "message": TEXT, "code": word(*STATUS_OF_CODE)},
-        {"outcome": word("unknown"), "request_id": TEXT, "current_queue_length": COUNT},
+        {
+            "outcome": word("unknown"),
+            "request_id": TEXT,
+            "current_queue_length": COUNT,
+            "room_in": {
+                **COUNT,
+                "description": "ms until the rate has made room, at the earliest.",
+            },
+            "ready_in": {
+                **_or_null(COUNT),
+                "description": "ms until the next job of the type is due; null: none is scheduled.",
+            },
+        },
     ),
     "Hello": _object({"message": TEXT}),
     "Description": _object(

@@ -36,14 +36,14 @@ ROUTES: Final = (
     Route("/enqueue/<queue_type>/<queue_id>/", {"POST": handlers.enqueue}, operation="enqueue"),
     Route(
         "/dequeue/",
-        {"GET": handlers.dequeue, "POST": handlers.dequeue},
+        {"GET": handlers.dequeue, "POST": handlers.dequeue_by_post},
         operation="dequeue",
         default_type="default",
         head=False,
     ),
     Route(
         "/dequeue/<queue_type>/",
-        {"GET": handlers.dequeue, "POST": handlers.dequeue},
+        {"GET": handlers.dequeue, "POST": handlers.dequeue_by_post},
         operation="dequeue",
         head=False,
     ),

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from sharq import json_text
-from sharq.errors import BadArgumentException
+from sharq.errors import BadArgumentException, NotJson
 from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer
 from sharq_server import json_forms
 from sharq_server.json_forms import Form
@@ -29,9 +29,12 @@ MAX_DEQUEUED: Final = 100
 MAX_WAIT: Final = 30
 """Seconds for which a dequeue waits, at most."""
 
+_PARAMETERS: Final = frozenset(("count", "wait", "request_id"))
 _SECONDS = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,3}", re.ASCII)
 _BOUND: Final = b"max_queued_length"
+_LEASE = re.compile(rb"\blease\b")
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Job(msgspec.Struct, forbid_unknown_fields=True):
@@ -87,6 +90,41 @@ def decode(form: type[Form], body: bytes) -> Form:
 def decode_optional(form: type[Form], body: bytes) -> Form:
     """The same, where no body at all means one without fields."""
     return decode(form, body) if body else form()
+
+
+def lease_to_finish(body: bytes) -> Any:
+    """The lease in the body of a finish, or None.
+
+    The original does not look at this body, so that its clients send what they like: where it is no
+    object, it is overlooked. Not where it speaks of a lease: its client relies on that.
+    """
+    try:
+        return decode_optional(Finish, body).lease
+    except (NotJson, BadArgumentException):
+        if _LEASE.search(body.replace(b"\x00", b"")):
+            raise BadArgumentException("`lease` has to be a field of a JSON object.") from None
+        return None
+
+
+def purge_all(body: bytes, query: str) -> bool:
+    """Whether a body or a query string asks for a purge, in any way in which flags are sent.
+
+    Raises `BadArgumentException` for another value, and where one of them contradicts another.
+    """
+    named = [value for name, value in parse_qsl(query, True) if name == "purge_all"]
+    in_body = decode_optional(Clear, body).purge_all
+    given = {_flag("purge_all", value) for value in [*named, in_body] if value is not None}
+    if len(given) > 1:
+        raise invalid("purge_all")
+    return True in given
+
+
+def _flag(field: str, value: Any) -> bool:
+    if isinstance(value, str):
+        value = _FLAGS.get(value.lower())
+    if isinstance(value, bool) or is_integer(value, 0, 1):
+        return bool(value)
+    raise invalid(field)
 
 
 def decode_entry(entry: Raw) -> Job:
@@ -157,8 +195,11 @@ def dequeue_parameters(query: str) -> Wanted:
     if query:
         seen = set()
         for name, value in parse_qsl(query, keep_blank_values=True):
+            if name not in _PARAMETERS:
+                # As in the original: it may be there to keep caches off.
+                continue
             if name in seen:
-                raise BadArgumentException(f"`{name[:100]}` is given twice.")
+                raise BadArgumentException(f"`{name}` is given twice.")
             seen.add(name)
             if name == "count":
                 count = int(value) if _COUNT.fullmatch(value) else 0
@@ -166,10 +207,8 @@ def dequeue_parameters(query: str) -> Wanted:
                     raise invalid("count")
             elif name == "request_id":
                 request_id = check_identifier("request_id", value)
-            elif name == "wait":
+            else:
                 wait = float(value) if _SECONDS.fullmatch(value) else -1.0
                 if not 0 <= wait <= MAX_WAIT:
                     raise invalid("wait")
-            else:
-                raise json_forms.unknown(name)
     return Wanted(count, request_id, wait)

@@ -150,10 +150,14 @@ class Exchange(HTTPMessageDelegate):
 
     # What a handler may ask of the connection
 
+    @property
+    def gone(self) -> bool:
+        return self._wire.gone or self._wire.half_closed
+
     async def wait_for(
         self, queue_type: str, count: int, request_id: str | None, seconds: float
     ) -> Batch | None:
-        if self._wire.gone or self._wire.half_closed:
+        if self.gone:
             return None
         push = self._app.push
         async with push.polling(queue_type, count, request_id) as poll:

@@ -21,7 +21,6 @@ _TARGET = re.compile(r"(?:/|https?://[^/?#]+(?=[/?]|\Z)|\*\Z)[\x21-\x7e]*", re.I
 _AUTHORITY = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+;=:\[\]]*")
 _LENGTH = re.compile(r"[0-9]{1,19}")
-_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
 MALFORMED: Final = failure("bad_request", "The request is not valid HTTP.")
 URI_TOO_LONG: Final = failure("uri_too_long", f"The URL is longer than {MAX_URL} bytes.")
@@ -56,8 +55,6 @@ def problem(start_line: RequestStartLine, headers: HTTPHeaders) -> Reply | None:
         return failure("expectation_failed", "The only known expectation is 100-continue.")
     if headers.get("Content-Encoding", "identity").lower() != "identity":
         return failure("unsupported_media_type", "Bodies cannot be compressed.")
-    if "Origin" in headers and _media_type(headers) in _FORMS:
-        return failure("unsupported_media_type", "A web page cannot send forms here.")
     return None
 
 
@@ -78,7 +75,3 @@ def content_length(headers: HTTPHeaders) -> int | None:
 def too_large(limit: int) -> Reply:
     """The answer for a body of more than `limit` bytes."""
     return failure("payload_too_large", f"The body is larger than {limit} bytes.")
-
-
-def _media_type(headers: HTTPHeaders) -> str:
-    return headers.get("Content-Type", "").partition(";")[0].strip().lower()

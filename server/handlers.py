@@ -29,6 +29,10 @@ _AT_A_TIME: Final = 100
 class Exchange(Protocol):
     """What a handler may ask of the connection that its request came on."""
 
+    @property
+    def gone(self) -> bool:
+        """Whether the client has gone, or may have: nothing is leased to it any more."""
+
     async def wait_for(
         self, queue_type: str, count: int, request_id: str | None, seconds: float
     ) -> Batch | None:
@@ -118,8 +122,12 @@ async def enqueue_entries(
     return [_enqueued(job, next(answers)) if isinstance(job, NewJob) else job for job in jobs]
 
 
-async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
+async def dequeue_by_post(sq: AsyncSharQ, request: Request) -> Reply:
     bodies.decode_optional(bodies.Nothing, request.body)
+    return await dequeue(sq, request)
+
+
+async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
     wanted = bodies.dequeue_parameters(request.query)
     queue_type = request.names[0] if request.names else "default"
     count = wanted.count or 1
@@ -128,9 +136,13 @@ async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
     over = wanted.request_id is not None and batch.wait_us == 0
     if not batch and wanted.wait and not over:
         waited = await request.exchange.wait_for(queue_type, count, wanted.request_id, wanted.wait)
-        batch = waited or batch
+        if waited is not None:
+            batch = waited
+        elif not request.exchange.gone:
+            # What the schedule was before the wait is of no use to anybody.
+            batch = await sq.take(queue_type, count, wanted.request_id)
     if not batch:
-        return replies.NOTHING_READY
+        return replies.nothing_ready(batch.wait_us)
     body = batch.to_json() if wanted.count is None else batch.to_json_list()
     if wanted.request_id is not None:
         # The client can ask again, and is answered the same.
@@ -140,8 +152,8 @@ async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
 
 async def finish(sq: AsyncSharQ, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
-    body = bodies.decode_optional(bodies.Finish, request.body)
-    return replies.finished(await sq.finish_job(queue_type, queue_id, job_id, body.lease))
+    lease = bodies.lease_to_finish(request.body)
+    return replies.finished(await sq.finish_job(queue_type, queue_id, job_id, lease))
 
 
 async def release(sq: AsyncSharQ, request: Request) -> Reply:
@@ -195,8 +207,7 @@ async def queue_metrics(sq: AsyncSharQ, request: Request) -> Reply:
 
 async def clear(sq: AsyncSharQ, request: Request) -> Reply:
     queue_type, queue_id = request.names
-    body = bodies.decode_optional(bodies.Clear, request.body)
-    purge_all = bodies.flag("purge_all", body.purge_all, False)
+    purge_all = bodies.purge_all(request.body, request.query)
     return replies.cleared(await sq.clear(queue_type, queue_id, purge_all), purge_all)
 
 

@@ -51,7 +51,7 @@ def dequeue(
         if not isinstance(batch, Batch):
             respond(incidents.reply_to(batch, _DEQUEUE))
         elif start == stop:
-            respond(replies.NOTHING_READY)
+            respond(replies.nothing_ready(batch.wait_us))
         else:
             respond(
                 Reply(
@@ -76,7 +76,7 @@ def finish(
             respond(incidents.reply_to(outcome, _FINISH))
 
     try:
-        lease = bodies.decode_optional(bodies.Finish, body).lease
+        lease = bodies.lease_to_finish(body)
         sq.finish_soon(queue_type, queue_id, job_id, lease, done)
     except Exception as error:
         respond(incidents.reply_to(error, _FINISH))

@@ -87,7 +87,10 @@ _OPERATIONS: Final = {
         "Tell lengths, rate and counts of a queue", {200: "QueueMetrics"}
     ),
     "DELETE /deletequeue/<queue_type>/<queue_id>/": _Operation(
-        "Remove the waiting jobs of a queue", {200: "Cleared"}, body="Clear?"
+        "Remove the waiting jobs of a queue",
+        {200: "Cleared"},
+        body="Clear?",
+        queries=("purge_all",),
     ),
     "GET /ws/": _Operation("Open the push channel, a websocket", {101: ""}, ("upgrade_required",)),
 }
@@ -96,21 +99,27 @@ _QUERIES: Final[dict[str, Schema]] = {
     "count": {"type": "integer", "minimum": 1, "maximum": bodies.MAX_DEQUEUED},
     "wait": {"type": "number", "minimum": 0, "maximum": bodies.MAX_WAIT},
     "request_id": api_schemas.NAME,
+    "purge_all": {"enum": ["true", "false", "1", "0"]},
 }
 _ABOUT_QUERIES: Final = {
     "count": "Take up to so many jobs; the answer is a list.",
     "wait": "Wait up to so many seconds, with up to six decimals, for a job to become ready.",
     "request_id": "A name for this request, which makes it safe to repeat.",
+    "purge_all": "End the leases of the queue, too, and drop its interval of the API.",
 }
 
 # A server may ask for no token at all: then no credentials are right, too.
 _LOCKED: Final[list[Schema]] = [{"token": []}, {}]
 
-_HEADERS: Final[dict[int, tuple[str, Schema]]] = {
+# The header that errors of a status have, or of a code; a queue may have no rate that tells when.
+_HEADERS: Final[dict[int | str, tuple[str, Schema]]] = {
     401: ("WWW-Authenticate", api_schemas.TEXT),
     405: ("Allow", api_schemas.TEXT),
     503: ("Retry-After", {"type": "integer", "minimum": 0}),
+    "nothing_ready": ("Retry-After", {"type": "integer", "minimum": 1}),
+    "queue_full": ("Retry-After", {"type": "integer", "minimum": 1}),
 }
+_HEADER_MAY_BE_ABSENT: Final = "queue_full"
 
 
 @functools.cache
@@ -234,9 +243,11 @@ def _failure(status: int, codes: Sequence[str]) -> Schema:
             }
         ),
     }
-    if status in _HEADERS:
-        name, schema = _HEADERS[status]
-        described["headers"] = {name: {"required": True, "schema": schema}}
+    for case in (status, *codes):
+        if case in _HEADERS:
+            name, schema = _HEADERS[case]
+            required = case != _HEADER_MAY_BE_ABSENT
+            described["headers"] = {name: {"required": required, "schema": schema}}
     return described
 
 

@@ -20,6 +20,12 @@ FOREIGN_HOST: Final = failure(
     "forbidden", "The Host is none of this server's; the option allowed_hosts adds one."
 )
 FOREIGN_ORIGIN: Final = failure("forbidden", "The page is of another origin.")
+FOREIGN_FORM: Final = failure(
+    "unsupported_media_type", "A page of another origin cannot send forms here."
+)
+
+# What a browser sends across sites without asking first.
+_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
 _MOST_KNOWN: Final = 1024
 
@@ -86,9 +92,16 @@ class Origins:
         host = headers.get("Host")
         if host is not None and not self.takes_host(host):
             return FOREIGN_HOST
-        if has_effects and self.is_foreign(headers):
-            return FOREIGN_ORIGIN
+        if self.is_foreign(headers):
+            if _media_type(headers) in _FORMS:
+                return FOREIGN_FORM
+            if has_effects:
+                return FOREIGN_ORIGIN
         return None
+
+
+def _media_type(headers: HTTPHeaders) -> str:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _name_in(host: str) -> str:

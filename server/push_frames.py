@@ -273,6 +273,11 @@ def reply(frame_id: bytes | None, results: bytes | None = None, jobs: bytes | No
     return b"".join(parts)
 
 
+def nothing_ready(frame_id: bytes | None, ready_in: int | None) -> bytes:
+    """The answer to a dequeue that got nothing; `ready_in` (ms) is None where none is scheduled."""
+    return b'%b,"ready_in":%b}' % (reply(frame_id, jobs=b"[]")[:-1], _json(ready_in))
+
+
 def error(frame_id: bytes | None, code: str, message: str, **more: Any) -> bytes:
     """The answer to a frame that was not carried out."""
     fields = _json({"code": code, "message": message, **more})

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from sharq import AsyncSharQ, Batch
 from sharq.errors import BadArgumentException, StoreError
 from sharq.results import SUCCESS, Ended, Extended
-from sharq_server import handlers, push_frames
+from sharq_server import handlers, push_frames, replies
 from sharq_server.parcel import Parcel
 from sharq_server.refusals import Forbidden, NotSubscribed, Stopping
 from sharq_server.session import Answer, Session, Slot
@@ -207,7 +207,10 @@ async def _dequeue(session: Session, frame: push_frames.Dequeue, _slot: Slot) ->
             push.dispatcher.used(queue_type, subscription)
         session.refill()
 
-    text = push_frames.reply(frame.id, jobs=batch.jobs_json(0, len(batch), left_ms))
+    if batch:
+        text = push_frames.reply(frame.id, jobs=batch.jobs_json(0, len(batch), left_ms))
+    else:
+        text = push_frames.nothing_ready(frame.id, replies.ready_in(batch.wait_us))
     # Under a request_id the client asks again, and is answered the same.
     lost = (queue_type, parcel) if batch and frame.request_id is None else None
     return Answer(text, look_again, lost)

@@ -108,10 +108,12 @@ def method_not_allowed(allow: str) -> Reply:
 HELLO: Final = Reply(200, b'{"message":"Hello, SharQ!"}')
 SUCCESS: Final = Reply(200, b'{"status":"success"}')
 UNKNOWN_ROUTE: Final = failure("not_found", "There is no such route.")
-NOTHING_READY: Final = failure("nothing_ready", "No job is ready.")
 NO_SUCH_QUEUE: Final = failure("not_found", "The queue does not exist.")
 NO_INTERVAL_SET: Final = failure("not_found", "No interval was set through the API.")
 NO_SUCH_JOB: Final = failure("not_found", "The job is not known.")
+
+_NOTHING_READY: Final = failure("nothing_ready", "No job is ready.").body[:-1] + b',"ready_in":%d}'
+_NONE_SCHEDULED: Final = Reply(404, _NOTHING_READY.replace(b"%d", b"null"), retry_after=1)
 
 _QUEUED: Final = Reply(201, b'{"status":"queued"}')
 _DUPLICATE: Final = Reply(201, b'{"status":"queued","duplicate":true}')
@@ -149,8 +151,34 @@ def enqueued(result: results.Enqueued, bounded: bool) -> Reply:
     if result.outcome == results.DUPLICATE:
         return _DUPLICATE
     if result.outcome == results.FULL:
-        return failure("queue_full", "Max queue length reached", current_queue_length=result.length)
+        return _full(result)
     return _CONFLICT
+
+
+def _full(result: results.Enqueued) -> Reply:
+    more = {"current_queue_length": result.length}
+    if result.room_in is None:
+        return failure("queue_full", "Max queue length reached", **more)
+    full = failure("queue_full", "Max queue length reached", **more, room_in=result.room_in)
+    return full._replace(retry_after=_seconds(result.room_in))
+
+
+def nothing_ready(wait_us: int | None) -> Reply:
+    """The answer to a dequeue that got nothing: a job is due in `wait_us`, or none is scheduled."""
+    if wait_us is None:
+        return _NONE_SCHEDULED
+    due = -(-wait_us // 1000)
+    return Reply(404, _NOTHING_READY % due, _seconds(due))
+
+
+def ready_in(wait_us: int | None) -> int | None:
+    """The same in milliseconds, as clients are told: who asks after it is not too early."""
+    return None if wait_us is None else -(-wait_us // 1000)
+
+
+def _seconds(ms: int) -> int:
+    """The value of Retry-After for what comes in `ms`."""
+    return -(-ms // 1000) or 1
 
 
 def finished(result: results.Ended) -> Reply:

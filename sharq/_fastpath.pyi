@@ -213,7 +213,7 @@ class Codec:
         """Pack the removal of a type that was registered no less than `age` ms ago."""
 
 def enqueued(reply: list[Any]) -> list[Enqueued]:
-    """The outcomes in the reply of `enqueue_many`. KeyError for another word."""
+    """The outcomes in the reply of `enqueue` or `enqueue_many`. KeyError for another word."""
 
 @final
 class Job:

@@ -704,8 +704,18 @@ def enqueued(list reply not None):
     cdef list outcomes = []
     cdef Py_ssize_t at
     for at in range(0, PyList_GET_SIZE(reply) - 1, 2):
-        outcomes.append(tuple.__new__(Enqueued, (WORDS[reply[at]], reply[at + 1])))
+        outcome = WORDS.get(reply[at])
+        if outcome is not None:
+            outcomes.append(tuple.__new__(Enqueued, (outcome, reply[at + 1], None)))
+        else:
+            outcomes.append(_full(reply[at], reply[at + 1]))
     return outcomes
+
+
+cdef object _full(status, length):
+    if not (type(status) is bytes and status.startswith(b"full:") and status[5:].isdigit()):
+        raise KeyError(status)
+    return tuple.__new__(Enqueued, ("full", length, int(status[5:])))
 
 
 cdef inline str text_of(bytes value):
@@ -724,6 +734,7 @@ cdef class Job:
         reply = [
             -1, 0, self.queue_id.encode(), self.job_id.encode(), number.encode(),
             b"%d" % self.requeues_remaining, self.attempt, self.current_queue_length, self.payload,
+            self.interval,
         ]
         return _only_job, (Batch(self.queue_type, reply),)
 

@@ -260,7 +260,8 @@ class Operations:
 
 
 def _enqueued(reply: list[Any]) -> Enqueued:
-    return Enqueued(reply[0].decode(), reply[1])
+    (outcome,) = enqueued(reply)
+    return outcome
 
 
 def _ended(reply: bytes) -> Ended:

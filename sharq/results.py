@@ -50,10 +50,15 @@ class Lease(NamedTuple):
 
 
 class Enqueued(NamedTuple):
-    """`outcome`: QUEUED, DUPLICATE, CONFLICT or FULL. `length`: waiting jobs before this one."""
+    """`outcome`: QUEUED, DUPLICATE, CONFLICT or FULL. `length`: waiting jobs before this one.
+
+    `room_in`, with FULL: milliseconds until the queue's rate has made room at the earliest; None
+    where the queue has no rate, or no job that could go.
+    """
 
     outcome: str
     length: int
+    room_in: int | None = None
 
 
 class Ended(NamedTuple):

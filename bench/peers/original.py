@@ -62,6 +62,7 @@ class Served(NamedTuple):
     original: Original
     port: int
     config: str
+    socket: str
 
     def fill(self, queue_type: str, queues: int, depth: int, interval: int) -> None:
         """Put `depth` jobs into each of `queues` queues."""
@@ -105,7 +106,7 @@ def served(original: Original, **options: Any) -> Iterator[Served]:
                     log.seek(0)
                     lines = log.read().decode(errors="replace").strip().splitlines()
                     raise Missing(f"the server did not start: {lines[-1][:100] if lines else '?'}")
-                yield Served(original, port, config)
+                yield Served(original, port, config, store.socket_path)
             finally:
                 process.terminate()
                 process.wait()

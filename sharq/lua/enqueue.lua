@@ -1,7 +1,8 @@
 -- Puts a job at the tail of its queue.
 -- KEYS: void ready held waiting queue jobs
 -- ARGV: counters queue_id job_id payload interval requeue_limit max_length
--- Returns: status (queued, duplicate, conflict, full), length before it
+-- Returns: status (queued, duplicate, conflict, full), length before it (`full:MS` where the queue's
+--   rate has made room in MS milliseconds)
 --@include status clock record bucket count put_plain
 local queue_id, job_id, payload, interval, left = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local max_length = tonumber(ARGV[7])

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import queue
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from tests.server.command import Server
-from tests.support.stores import wait_for
+from tests.support.stores import PrivateStore, wait_for
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 PATIENCE = 15.0
@@ -30,14 +32,18 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def worker(*arguments: str) -> Iterator[Lines]:
+def running(arguments: list[str], *, errors: bool = False) -> Iterator[Lines]:
+    """A program of Python: what it writes, or what its `errors` are."""
     process = subprocess.Popen(
-        [sys.executable, str(EXAMPLES / "polling_worker.py"), *arguments],
-        stdout=subprocess.PIPE,
+        [sys.executable, "-u", *arguments],
+        stdout=None if errors else subprocess.PIPE,
+        stderr=subprocess.PIPE if errors else None,
         text=True,
     )
     lines: Lines = queue.Queue()
-    reader = threading.Thread(target=_read, args=(process, lines))
+    stream = process.stderr if errors else process.stdout
+    assert stream is not None
+    reader = threading.Thread(target=_read, args=(stream, lines))
     reader.start()
     try:
         yield lines
@@ -47,9 +53,12 @@ def worker(*arguments: str) -> Iterator[Lines]:
         process.wait()
 
 
-def _read(process: subprocess.Popen[str], lines: Lines) -> None:
-    assert process.stdout is not None
-    with process.stdout as stream:
+def worker(*arguments: str) -> AbstractContextManager[Lines]:
+    return running([str(EXAMPLES / "polling_worker.py"), *arguments])
+
+
+def _read(stream: IO[str], lines: Lines) -> None:
+    with stream:
         for line in stream:
             lines.put((line.strip(), time.monotonic()))
 
@@ -124,3 +133,47 @@ def test_a_server_that_is_away_does_not_end_the_worker(tmp_path: Path) -> None:
             assert process.poll() is None
         finally:
             process.kill()
+
+
+def seconds_of_four(lines: Lines) -> float:
+    """The time from the first of four jobs to the last."""
+    times = [lines.get(timeout=PATIENCE)[1] for _ in range(4)]
+    return times[-1] - times[0]
+
+
+def test_14_a_job_that_is_due_soon_is_not_slept_through(server: Server) -> None:
+    for number in range(4):
+        enqueue(server, "brisk", f"job-{number}", interval=250)
+    with worker(server.url) as lines:
+        # A second after each one it would be three.
+        assert 0.7 < seconds_of_four(lines) < 2.5
+
+
+def test_14_the_worker_of_the_readme_is_told_when(server: Server, tmp_path: Path) -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    (code,) = re.findall(r"```python\n([^`]*while True:.*?)```", readme, re.DOTALL)
+    path = tmp_path / "readme_worker.py"
+    path.write_text(code.replace("http://localhost:8080", server.url))
+    for number in range(4):
+        enqueue(server, "brisk", f"job-{number}", interval=250)
+    with running([str(path)]) as lines:
+        assert 0.7 < seconds_of_four(lines) < 2.5
+        wait_for("the last job is finished", lambda: state(server, "brisk", "job-3") == "finished")
+
+
+def test_14_a_server_without_its_store_is_asked_again_when_it_says(tmp_path: Path) -> None:
+    with PrivateStore() as store:
+        environ = {
+            "SHARQ_REDIS_CONN_TYPE": "unix_sock",
+            "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
+        }
+        with Server(tmp_path, embedded=False, **environ) as server:
+            store.kill()
+            wait_for("it is missed", lambda: server.call("GET", "/deepstatus/")[0] == 503)
+            with running([str(EXAMPLES / "polling_worker.py"), server.url], errors=True) as lines:
+                (_, first), (_, second), (text, third) = (
+                    lines.get(timeout=PATIENCE) for _ in range(3)
+                )
+            store.start()
+    assert "Something went wrong: " in text
+    assert min(second - first, third - second) < 4

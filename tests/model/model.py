@@ -122,6 +122,12 @@ class ModelQueue:
             return self.rate_allows_at()
         return max(self.rate_allows_at(), min(job.due for job in self.late))
 
+    def room_in(self, now: int, over: int) -> int | None:
+        """In how many ms so many jobs, and one more, may have gone; None where no rate tells."""
+        if self.turn is None or not self.interval:
+            return None
+        return max(self.turn - now, 0) + over * self.interval
+
     def schedule(self, now: int) -> None:
         self.turn = max(self.ready_at(), now) if self.length else None
 
@@ -249,16 +255,18 @@ class Model:
     def enqueue(self, job: NewJob, got: Enqueued) -> None:
         queue = self.queues[QueueName(job.queue_type, job.queue_id)]
         length = queue.length
+        room_in = None
         known = queue.find(job.job_id)
         if known is not None:
             same = known.payload == job.payload
             outcome = results.DUPLICATE if same else results.CONFLICT
         elif job.max_queued_length is not None and length >= job.max_queued_length:
             outcome = results.FULL
+            room_in = queue.room_in(self.now, length - job.max_queued_length)
         else:
             outcome = results.QUEUED
             self._put(queue, job)
-        expect("enqueue", got, Enqueued(outcome, length))
+        expect("enqueue", got, Enqueued(outcome, length, room_in))
 
     def _put(self, queue: ModelQueue, job: NewJob) -> None:
         was_empty = queue.length == 0

@@ -409,7 +409,25 @@ OTHER_FIELDS: Final[dict[str, BadField]] = {
             b'{"purge_all":%b}' % text.encode(),
             "`purge_all` has an invalid value.",
         )
-        for text in ('"true"', "1", "[]")
+        for text in ('"yes"', '""', '"2"', "2", "-1", "1.0", "[]", "{}", "9" * 5000)
+    },
+    "deletequeue: purge_all as a parameter": BadField(
+        "DELETE", "/deletequeue/t/q/?purge_all=", b"", "`purge_all` has an invalid value."
+    ),
+    "deletequeue: purge_all that contradicts the parameter": BadField(
+        "DELETE",
+        "/deletequeue/t/q/?purge_all=false",
+        b'{"purge_all":true}',
+        "`purge_all` has an invalid value.",
+    ),
+    **{
+        f"finish: a lease in {body.decode()}": BadField(
+            "POST", "/finish/t/q/j/", body, "`lease` has to"
+        )
+        for body in (
+            *(b"lease=t/q/j/5", b"{'lease': 't/q/j/5'}", b'{"lease":"t/q/j/5"', b'["lease"]'),
+            *(b'"lease"', b"<lease>t/q/j/5</lease>", b'[{"lease":"t/q/j/5"}]'),
+        )
     },
     "dequeue: unknown field": BadField(
         "POST", "/dequeue/t/", b'{"count":1}', "`count` is not a known parameter."
@@ -448,8 +466,6 @@ QUERIES: Final[dict[str, str]] = {
     "count": "`count` has an invalid value.",
     "count=1&count=1": "`count` is given twice.",
     "wait=1&wait=1": "`wait` is given twice.",
-    "Count=1": "`Count` is not a known parameter.",
-    "lease=1": "`lease` is not a known parameter.",
 }
 
 # ---- websocket ----

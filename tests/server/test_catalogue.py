@@ -363,7 +363,6 @@ MANDATORY = [
     ("POST", "/extend/t/q/j/"),
 ]
 OPTIONAL = [
-    ("POST", "/finish/t/q/j/"),
     ("POST", "/release/t/q/j/"),
     ("POST", "/dequeue/t/"),
     ("DELETE", "/deletequeue/t/q/"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sharq import Batch
 from sharq_server import SharQServer
 from sharq_server.listener import Listener
 from tests.server.support import Connection, Raw, Rest
@@ -225,10 +226,10 @@ class TestSlowClients:
     ) -> None:
         asked, answered = asyncio.Event(), asyncio.Event()
 
-        async def take(*arguments: object) -> list[object]:
+        async def take(*arguments: object) -> Batch:
             asked.set()
             await answered.wait()
-            return []
+            return Batch("t", [-1, 0])
 
         monkeypatch.setattr(server.sq, "take", take)
         async with raw.connect() as connection:

@@ -165,6 +165,70 @@ async def test_parameters_of_a_dequeue_do_not_go_into_its_body(rest: Rest) -> No
     assert (await rest.get("/dequeue/t/")).status == 200
 
 
+IGNORED = [
+    *(
+        b"[]",
+        b"null",
+        b'""',
+        b"5",
+        b"a=b&c=d",
+        b"some text",
+        b"<finish/>",
+        b"\xff\xfe",
+        b"{",
+        b"[1,",
+    ),
+    *(b'{"job_id":', b"{'a': 'b'}", b"[" * 100_000, b"please release it"),
+]
+TYPES = [
+    "application/json",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "text/plain",
+    "application/xml",
+    "application/octet-stream",
+]
+
+
+@pytest.mark.parametrize("body", IGNORED, ids=lambda body: str(body[:20]))
+async def test_11_a_body_that_is_no_object_is_ignored_on_finish(rest: Rest, body: bytes) -> None:
+    await rest.enqueue()
+    await rest.get("/dequeue/t/")
+    assert (await rest.post("/finish/t/q/j/", body)).outcome == (200, {"status": "success"})
+
+
+@pytest.mark.parametrize("kind", TYPES)
+async def test_11_the_type_of_a_body_makes_no_difference_on_finish(rest: Rest, kind: str) -> None:
+    for body in (b"a=b", b"{}", b"[]"):
+        await rest.enqueue()
+        lease = (await rest.get("/dequeue/t/")).body["lease"]
+        headers = {"Content-Type": kind}
+        stale = b'{"lease":"%b0"}' % lease.encode()[:-1]
+        if not lease.endswith("0"):
+            refused = await rest.call("POST", "/finish/t/q/j/", stale, headers)
+            assert refused.error == (404, "stale_lease")
+        assert (await rest.call("POST", "/finish/t/q/j/", body, headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    "body", [*IGNORED, b'{"count":5}', b'{"lease":1}'], ids=lambda b: str(b[:20])
+)
+async def test_11_a_body_of_a_get_is_ignored(rest: Rest, body: bytes) -> None:
+    await rest.enqueue()
+    for path in ("/metrics/", "/metrics/t/", "/metrics/t/q/", "/deepstatus/", "/dequeue/t/"):
+        assert (await rest.call("GET", path, body)).status == 200, path
+
+
+@pytest.mark.parametrize("query", ["_=123", "_=1&_=2", "Count=1", "lease=1", "a", "&&=", "%ff=%zz"])
+async def test_11_a_parameter_that_is_not_known_is_ignored(rest: Rest, query: str) -> None:
+    await rest.enqueue()
+    assert (await rest.get(f"/dequeue/t/?{query}")).body["job_id"] == "j"
+    assert (await rest.post(f"/finish/t/q/j/?{query}")).status == 200
+    await rest.enqueue()
+    jobs = (await rest.get(f"/dequeue/t/?{query}&count=1")).body["jobs"]
+    assert [job["job_id"] for job in jobs] == ["j"]
+
+
 async def test_a_queue_waits_for_its_interval(rest: Rest) -> None:
     for job_id in ("a", "b"):
         await rest.enqueue("t/q", job_id, interval=100_000)
@@ -208,6 +272,7 @@ async def test_a_bounded_queue_tells_its_length_until_it_is_full(rest: Rest, whe
                 "current_queue_length": 2,
             },
         )
+        assert "Retry-After" not in answer.headers
 
 
 async def test_a_duplicate_in_a_full_queue_is_a_duplicate(rest: Rest) -> None:
@@ -599,7 +664,13 @@ async def test_metrics_list_the_queues_of_a_type_once(rest: Rest) -> None:
     assert sorted(answer.body["queue_ids"]) == ["both", "leased", "waiting"]
 
 
-@pytest.mark.parametrize("body", [None, {}, {"purge_all": False}, {"purge_all": None, "more": 1}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(None, {}, {"purge_all": False}, {"purge_all": None, "more": 1}),
+        *({"purge_all": 0}, {"purge_all": "false"}, {"purge_all": "0"}),
+    ],
+)
 async def test_a_cleared_queue_has_no_waiting_jobs(rest: Rest, body: Any) -> None:
     nothing = (200, {"status": "Failure", "message": "No queued calls found"})
     assert (await rest.delete("/deletequeue/t/q/", body)).outcome == nothing
@@ -615,10 +686,20 @@ async def test_a_cleared_queue_has_no_waiting_jobs(rest: Rest, body: Any) -> Non
     assert (await rest.post("/finish/t/q/a/")).status == 200
 
 
-async def test_a_purged_queue_has_no_leases_either(rest: Rest) -> None:
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        *(("", {"purge_all": value}) for value in (True, 1, "true", "1", "True")),
+        *((f"?purge_all={value}", None) for value in ("true", "1", "True")),
+        ("?_=1&purge_all=1", {"purge_all": True}),
+        ("?purge_all=true", {}),
+        ("", b'{"purge_all":false,"purge_all":1}'),
+    ],
+)
+async def test_11_a_purged_queue_has_no_leases_either(rest: Rest, query: str, body: Any) -> None:
     await rest.enqueue("t/q", "a")
     await lease_of(rest)
-    assert (await rest.delete("/deletequeue/t/q/", {"purge_all": True})).outcome == (
+    assert (await rest.delete(f"/deletequeue/t/q/{query}", body)).outcome == (
         200,
         {
             "status": "Success",

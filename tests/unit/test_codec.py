@@ -418,7 +418,10 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
     ],
     "enqueued": [
         (lambda: enqueued([]), []),
-        (lambda: enqueued([b"queued", 0, b"full", 7]), [("queued", 0), ("full", 7)]),
+        (
+            lambda: enqueued([b"queued", 0, b"full", 7, b"full:1500", 8]),
+            [("queued", 0, None), ("full", 7, None), ("full", 8, 1500)],
+        ),
     ],
     "JobReader.one": [
         (

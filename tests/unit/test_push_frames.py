@@ -558,6 +558,12 @@ def test_a_reply() -> None:
         b'{"event":"reply","id":7,"status":"success","results":["success"]}'
     )
     assert push_frames.reply(None, b"[]") == b'{"event":"reply","status":"success","results":[]}'
+    assert push_frames.nothing_ready(b"7", 5) == (
+        b'{"event":"reply","id":7,"status":"success","jobs":[],"ready_in":5}'
+    )
+    assert push_frames.nothing_ready(None, None) == (
+        b'{"event":"reply","status":"success","jobs":[],"ready_in":null}'
+    )
     assert push_frames.reply(b"7", jobs=b"[]") == (
         b'{"event":"reply","id":7,"status":"success","jobs":[]}'
     )
@@ -674,6 +680,7 @@ def test_the_reference_shows_every_event_as_it_is() -> None:
             ),
         )
     }
+    written["reply"] |= json.loads(push_frames.nothing_ready(b"1", 1))
     shown = [frame for frame in EXAMPLES if "event" in frame]
     assert {frame["event"] for frame in shown} == written.keys()
     for frame in shown:

@@ -1,5 +1,15 @@
 -- Puts a job at the tail of a queue, whose state it changes: status, the length before it, record.
 
+-- What a queue is that has `over` jobs more than it may: with the time (ms) until its rate has made
+-- room, where it has one.
+local function full(ready, q, over)
+  local at = q.turn or tonumber(redis.call('ZSCORE', ready, q.id))
+  if not at or q.interval == 0 then
+    return FULL
+  end
+  return string.format('%s:%.0f', FULL, math.max(at - now, 0) + over * q.interval)
+end
+
 -- Notes what `save_put` writes: how many are `counted`, and the `fields` for the hash.
 local function place(q, job_id, record)
   q.next, q.waiting, q.counted = q.next + 1, q.waiting + 1, (q.counted or 0) + 1
@@ -22,7 +32,7 @@ local function put(k, q, known, job_id, payload, interval, requeue_limit, max_le
   if known then
     return payload_of(known) == payload and DUPLICATE or CONFLICT, length
   elseif max_length and length >= max_length then
-    return FULL, length
+    return full(k.ready, q, length - max_length), length
   end
   if length + q.leased == 0 then
     begin_anew(q)

@@ -24,7 +24,7 @@ FLOORS = (
     # scripts
     ("sharq", "scripts"),
     # operations, and the parts of the transport that need no socket
-    ("sharq", "call store_errors payloads operations sweeping flows classic"),
+    ("sharq", "call store_errors payloads rights operations sweeping flows classic"),
     ("sharq", "backoff request reply_queue script_loading window"),
     # transport
     (

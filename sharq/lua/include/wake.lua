@@ -13,7 +13,12 @@ local function tell_first(waiting, line)
     end
     first.waits = false
     write_server(waiting, first)
-    local heard = redis.call('PUBLISH', first.channel, waiting)
+    local heard = redis.pcall('PUBLISH', first.channel, waiting)
+    if type(heard) == 'table' then
+      -- What the script has done stays done: whoever asks next finds it.
+      redis.log(redis.LOG_WARNING, 'SharQ: nobody is woken: ' .. heard.err)
+      return false
+    end
     if heard > 0 or string.find(first.channel, '*', 1, true) then
       return true
     end

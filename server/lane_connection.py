@@ -55,7 +55,9 @@ class LaneConnection(Reader, asyncio.Protocol):
     def __init__(self, app: SharQApplication, listener: LaneListener) -> None:
         super().__init__()
         self.body_limit = app.body_limit(None)
-        self.hosts = app.origins.known_hosts
+        # Late is who comes while the server stops: the application decides about each request then.
+        self.late = listener.drains
+        self.hosts = set() if self.late else app.origins.known_hosts
         self.locked = app.credentials.needed
         self.epoch = app.credentials.epoch
         self.since = listener.now

@@ -190,6 +190,7 @@ class Exchange(HTTPMessageDelegate):
     def _pass_on(
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
+        start_line = start_line._replace(path=framing.origin_form(start_line.path))
         self._other = self._app.start_other_request(self._server_connection, self._connection)
         try:
             return self._other.headers_received(start_line, headers)

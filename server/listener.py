@@ -75,8 +75,8 @@ class HTTPStream(PatientStream):
     """A connection that knows how far the request on it has come.
 
     `stopping` tells whether the server closes its connections because it ends, `late` whether it
-    was about to when this one came. `accepted` counts the bytes that were given to it to send. With `lingers` it goes on reading for a moment after it
-    was closed. `on_end` is called once, then.
+    was about to when this one came. `accepted` counts the bytes that were given to it to send. With
+    `lingers` it goes on reading for a moment after it was closed. `on_end` is called once, then.
     """
 
     def __init__(

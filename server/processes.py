@@ -42,9 +42,10 @@ class Supervisor:
     """Keeps `count` workers running.
 
     `work` is run in each worker, with its index and a descriptor that has a byte for each when all
-    of them are told to stop, and is at its end when this process is gone; it returns the exit code. SIGTERM and SIGINT stop the workers (a second one
-    at once), SIGHUP is passed on; `on_stop` and `on_hangup` are called here before. Workers that
-    do not end within `patience` seconds are killed.
+    of them are told to stop, and is at its end when this process is gone; it returns the exit
+    code. SIGTERM and SIGINT stop the workers (a second one at once), SIGHUP is passed on; `on_stop`
+    and `on_hangup` are called here before. Workers that do not end within `patience` seconds are
+    killed.
     """
 
     def __init__(

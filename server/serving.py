@@ -8,7 +8,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from sharq.config import Settings
@@ -110,7 +111,7 @@ class Process:
         await starting
         return True
 
-    async def _answered(self, requests: Callable[[], Set[object]], deadline: float) -> None:
+    async def _answered(self, requests: Callable[[], AbstractSet[object]], deadline: float) -> None:
         """Wait until there are none of these requests any more, or their time is over."""
         loop = asyncio.get_running_loop()
         while (left := requests()) and not self._stop_at_once.is_set():

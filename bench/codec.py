@@ -86,6 +86,7 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "release": (*_NAMES, _N, 250, True, 3_600_000, 86_400_000),
     "release_many": ("mail", _LEASES, 250, True, 3_600_000, 86_400_000),
     "requeue": ("mail", 100, 3_600_000, 86_400_000),
+    "rights": (".s1",),
     "status": (*_NAMES, 3_600_000),
     "type_metrics": ("mail",),
     "unregister": ("mail", 900_000),

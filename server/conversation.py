@@ -95,6 +95,7 @@ class Lane(Protocol):
 
     gone: bool
     half_closed: bool
+    late: bool
 
     @property
     def closing_down(self) -> bool:
@@ -228,6 +229,11 @@ class Conversation(HTTPConnection):
     def begun(self) -> bool:
         """Whether an answer is under way, or was given."""
         return self._begun or self.answered.done()
+
+    @property
+    def late(self) -> bool:
+        """Whether the client came while the server was stopping."""
+        return self._lane.late
 
     @property
     def half_closed(self) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from http.client import responses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tornado.httputil import (
     HTTPHeaders,
@@ -38,6 +38,17 @@ if TYPE_CHECKING:
     from sharq_server.app import SharQApplication
 
 
+# What ends a lease or keeps it may be on its last chance, and binds nobody to a server that stops.
+_STILL_DONE: Final = frozenset(("finish", "release", "extend"))
+
+
+def _told_late(match: Match | None) -> Reply | None:
+    """The answer to who comes while the server stops, unless the request is still carried out."""
+    if match is not None and match.route.operation in _STILL_DONE:
+        return None
+    return framing.STOPPING
+
+
 class _TornadosWire:
     """What a `Conversation` can and Tornado's connections cannot."""
 
@@ -50,6 +61,11 @@ class _TornadosWire:
     def gone(self) -> bool:
         stream = self._connection.stream
         return stream is None or stream.closed()
+
+    @property
+    def late(self) -> bool:
+        stream = self._connection.stream
+        return isinstance(stream, HTTPStream) and stream.late
 
     def settle(self) -> None:
         if isinstance(self._connection.stream, HTTPStream):
@@ -91,6 +107,8 @@ class Exchange(HTTPMessageDelegate):
             self._limit = self._app.body_limit(match)
             if reply is None and match is not None:
                 reply = self._authorize(match, headers)
+            if reply is None and self._wire.late:
+                reply = _told_late(match)
             if reply is None and (framing.content_length(headers) or 0) > self._limit:
                 reply = framing.too_large(self._limit)
         if reply is not None:
@@ -176,6 +194,7 @@ class Exchange(HTTPMessageDelegate):
     def _pass_on(
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
+        start_line = start_line._replace(path=framing.origin_form(start_line.path))
         self._other = self._app.start_other_request(self._server_connection, self._connection)
         try:
             return self._other.headers_received(start_line, headers)

@@ -30,7 +30,8 @@ def told(error: Exception, what: str) -> tuple[SharqException, dict[str, str]]:
         return StoreUnavailable(), {}
     request_id = secrets.token_hex(8)
     _log.error("%s failed, request id %s", what, request_id, exc_info=error)
-    return _Bug(), {"request_id": request_id}
+    more = replies.more_about(error) if isinstance(error, SharqException) else {}
+    return _Bug(), {"request_id": request_id, **more}
 
 
 def reply_to(error: Exception, request: str) -> Reply:

@@ -34,7 +34,8 @@ class LaneListener:
     its end, is closed after `idle_connection_timeout`; so is one that reads nothing of its answers.
     A body may take `body_timeout`. `now` is the time by which that is judged: it moves in ticks.
     `room` tells whether there is one for another connection, `lingering` how many are read from
-    for a moment, answered as they are, `stops` that the server ends.
+    for a moment, answered as they are, `drains` that those who come are late, `stops` that the
+    server ends.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class LaneListener:
         self.room = Room()
         self.lingering = 0
         self.now = 0.0
+        self.drains = False
         self.stops = False
         self._app = app
         self._idle = idle_connection_timeout
@@ -69,6 +71,10 @@ class LaneListener:
     def addresses(self) -> list[Any]:
         """The addresses that the server listens on, as `socket.getsockname` gives them."""
         return [each.getsockname() for each in self._sockets]
+
+    def drain(self) -> None:
+        """Accept connections only to tell them that the server stops."""
+        self.drains = True
 
     def stop(self) -> None:
         """Accept no more connections."""

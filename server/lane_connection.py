@@ -46,6 +46,13 @@ _KNOWN: Final = frozenset(
     b" UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK UNLINK".split()
 )
 
+_LENGTHS: Final = (b"content-length", b"transfer-encoding")
+
+
+def _is_none(name: bytes, value: bytes) -> bool:
+    """Whether a field tells that there is no body."""
+    return name.lower() == b"content-length" and re.fullmatch(rb"0{1,19}", value) is not None
+
 
 class LaneConnection(Reader, asyncio.Protocol):
     """`since` is when the connection became idle, by the listener's clock. `gone` tells that it has
@@ -55,7 +62,9 @@ class LaneConnection(Reader, asyncio.Protocol):
     def __init__(self, app: SharQApplication, listener: LaneListener) -> None:
         super().__init__()
         self.body_limit = app.body_limit(None)
-        self.hosts = app.origins.known_hosts
+        # Late is who comes while the server stops: the application decides about each request then.
+        self.late = listener.drains
+        self.hosts = set() if self.late else app.origins.known_hosts
         self.locked = app.credentials.needed
         self.epoch = app.credentials.epoch
         self.since = listener.now
@@ -72,6 +81,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._conversing: asyncio.Task[None] | None = None
         self._rest: bytes | None = None
         self._odd_method: bytes | None = None
+        self._wish: list[tuple[bytes, bytes]] = []
         self._advancing = False
         self._ended = False
         self._holding = False
@@ -256,7 +266,9 @@ class LaneConnection(Reader, asyncio.Protocol):
         start_line = RequestStartLine(
             method.decode("latin-1"), self.target.decode("latin-1"), self.version
         )
-        message = Message(start_line, self.headers, self.keeps_alive and not self._wants_close())
+        wish, self._wish = self._wish, []
+        fields = self.headers + wish
+        message = Message(start_line, fields, self.keeps_alive and not self._wants_close())
         self._receiving = message
         if start_line.version not in framing.VERSIONS:
             self._refuse(framing.MALFORMED)
@@ -374,17 +386,21 @@ class LaneConnection(Reader, asyncio.Protocol):
 
     def _on_upgrade(self, rest: bytes) -> None:
         """The parser ends at a request to upgrade, before its body."""
-        fields = [(name, value) for name, value in self.headers if name.lower() != b"upgrade"]
-        if any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in fields):
-            # With a body it is read as if it did not want to (RFC 9110, 7.8).
-            line = b"%b %b %b" % (self.method, self.target, self.version.encode())
-            head = b"\r\n".join([line, *(b"%b: %b" % field for field in fields)])
-            self.renew()
-            self.data_received(head + b"\r\n\r\n" + rest)
+        lengths = [(name, value) for name, value in self.headers if name.lower() in _LENGTHS]
+        if not lengths or [_is_none(*field) for field in lengths] == [True]:
+            self._rest = rest
+            self.on_head()
+            self.on_end()
             return
-        self._rest = rest
-        self.on_head()
-        self.on_end()
+        # With a body it is read as if it did not want to. Whether that is empty is seen at its end:
+        # a GET, which is never a hot request then, is told to its route with the wish.
+        if self.method == b"GET":
+            self._wish = [field for field in self.headers if field[0].lower() == b"upgrade"]
+        fields = [field for field in self.headers if field[0].lower() != b"upgrade"]
+        line = b"%b %b %b" % (self.method, self.target, self.version.encode())
+        head = b"\r\n".join([line, *(b"%b: %b" % field for field in fields)])
+        self.renew()
+        self.data_received(head + b"\r\n\r\n" + rest)
 
     def _on_malformed(self, data: bytes) -> None:
         method = _METHOD.match(data)
@@ -554,7 +570,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         Raises StreamClosedError where that cannot be done.
         """
         transport = self._transport
-        if self.gone or transport.get_write_buffer_size():
+        if self.gone or self._behind or transport.get_write_buffer_size():
             self.abort()
             raise StreamClosedError
         if not self._holding:

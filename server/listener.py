@@ -74,9 +74,9 @@ def refuse(stream: IOStream, reply: Reply) -> None:
 class HTTPStream(PatientStream):
     """A connection that knows how far the request on it has come.
 
-    `stopping` tells whether the server closes its connections because it ends. `accepted` counts
-    the bytes that were given to it to send. With `lingers` it goes on reading for a moment after it
-    was closed. `on_end` is called once, then.
+    `stopping` tells whether the server closes its connections because it ends, `late` whether it
+    was about to when this one came. `accepted` counts the bytes that were given to it to send. With
+    `lingers` it goes on reading for a moment after it was closed. `on_end` is called once, then.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class HTTPStream(PatientStream):
         self._first_line = b""
         self._begun = False
         self._ahead = b""
+        self.late = False
         self.lingers = False
         self.on_end: Callable[[], None] | None = None
         self.accepted = 0
@@ -224,6 +225,7 @@ class Listener(HTTPServer):
         super().initialize(*args, **kwargs)
         self._acceptors: list[Acceptor] = []
         self._room = Room()
+        self._drains = False
         self._stops = False
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
@@ -237,6 +239,10 @@ class Listener(HTTPServer):
     async def close_all_connections(self) -> None:
         await super().close_all_connections()
         await stop_lingering()
+
+    def drain(self) -> None:
+        """Accept connections only to tell them that the server stops."""
+        self._drains = True
 
     def stop(self) -> None:
         super().stop()
@@ -274,6 +280,7 @@ class Listener(HTTPServer):
                 self._admission.leave(address[0])
                 return
             stream = HTTPSStream(wrapped, self._is_stopping, **limits)
+        stream.late = self._drains
         stream.on_end = partial(self._admission.leave, address[0])
         self.handle_stream(stream, address)
 

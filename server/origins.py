@@ -85,7 +85,9 @@ class Origins:
             return site not in ("same-origin", "none")
         if origin is None:
             return False
-        return origin.partition("://")[2].lower() != headers.get("Host", "").lower()
+        # Some libraries write it as a URL, with a path.
+        own = origin.partition("://")[2].removesuffix("/").lower()
+        return own != headers.get("Host", "").lower()
 
     def problem(self, headers: HTTPHeaders, *, has_effects: bool) -> Reply | None:
         """The answer to a request that may not come from where it does, or None."""

@@ -41,10 +41,11 @@ class _Worker:
 class Supervisor:
     """Keeps `count` workers running.
 
-    `work` is run in each worker, with its index and a descriptor that is at its end when this
-    process is gone; it returns the exit code. SIGTERM and SIGINT stop the workers (a second one
-    at once), SIGHUP is passed on; `on_stop` and `on_hangup` are called here before. Workers that
-    do not end within `patience` seconds are killed.
+    `work` is run in each worker, with its index and a descriptor that has a byte for each when all
+    of them are told to stop, and is at its end when this process is gone; it returns the exit
+    code. SIGTERM and SIGINT stop the workers (a second one at once), SIGHUP is passed on; `on_stop`
+    and `on_hangup` are called here before. Workers that do not end within `patience` seconds are
+    killed.
     """
 
     def __init__(
@@ -147,6 +148,8 @@ class Supervisor:
         if not self._stopping:
             self._stopping = True
             self._on_stop()
+            # Before the signal: that a process gets it alone means something else.
+            os.write(self._held_end, bytes(len(self._workers)))
         self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: signal.Signals) -> None:

@@ -84,10 +84,12 @@ class PushHandler(RequestHandler):
     def _problem(self) -> Reply | None:
         """Why the handshake is refused, if it is (RFC 6455, 4.2.1)."""
         headers = self.request.headers
-        if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in {
-            word.strip().lower() for word in headers.get("Connection", "").split(",")
-        }:
+        if "websocket" not in _words(headers, "Upgrade") or "upgrade" not in _words(
+            headers, "Connection"
+        ):
             return replies.failure("bad_request", "This route takes a websocket upgrade.")
+        if self.request.body:
+            return replies.failure("bad_request", "A websocket upgrade has no body.")
         if headers.get("Sec-WebSocket-Version") != "13":
             self.set_header("Sec-WebSocket-Version", "13")
             return replies.failure("upgrade_required", "The websocket version has to be 13.")
@@ -120,6 +122,11 @@ class PushHandler(RequestHandler):
         for name, value in reply.fields:
             self.set_header(name, value)
         self.finish(reply.body)
+
+
+def _words(headers: HTTPHeaders, name: str) -> set[str]:
+    """The words of a header that is a list, in lower case."""
+    return {word.strip().lower() for word in headers.get(name, "").split(",")}
 
 
 def _authorization(headers: HTTPHeaders) -> bytes | None:

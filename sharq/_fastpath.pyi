@@ -159,6 +159,12 @@ class Codec:
     def ping(self) -> bytes:
         """Pack a script call that touches no key, for any node."""
 
+    def rights(self, server_id: str) -> bytes:
+        """Pack the question which of SharQ's commands the store's user may not run, for any node.
+
+        They are tried on keys that nobody has and on the channel of a server.
+        """
+
     def queue_length(self, queue_type: str, queue_id: str) -> bytes:
         """Pack the question how many jobs of a queue wait."""
 

@@ -560,6 +560,14 @@ cdef class Codec:
         self._key(queue_type, QUEUE, queue_id)
         return self._out.take()
 
+    def rights(self, str server_id not None):
+        cdef Writer out = self._out
+        self._begin("rights", 0, 3)
+        out.blob(self._prefix + b":.rights}:")
+        out.blob(self._prefix + b"}:")
+        self._channel(server_id)
+        return out.take()
+
     def queue_metrics(self, str queue_type, str queue_id):
         cdef Writer out = self._out
         self._begin("queue_metrics", 3, 2)

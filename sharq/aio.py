@@ -35,6 +35,7 @@ from sharq.keeping import look_at
 from sharq.link import Link
 from sharq.opening import (
     ConfigSource,
+    after_both,
     at_socket,
     join_store_from_loop,
     load_settings,
@@ -472,8 +473,8 @@ class AsyncSharQ:
         link = self._connected()
         try:
             await link.broadcast(call)
-        except StoreUnavailable:
-            if not await self._revived(link):
+        except StoreUnavailable as error:
+            if not await self._revived(link, error):
                 raise
             await self._connected().broadcast(call)
 
@@ -515,11 +516,12 @@ class AsyncSharQ:
         """Go over to a new hold on the embedded store, if any, and a new link."""
         store = await join_store_from_loop(settings)
         address = at_socket(settings.redis, store)
-        link = open_link(address, self._scripts.by_digest)
+        operations = self._operations(settings)
+        rights = operations.rights(self.server_id, address.username)
+        link = open_link(address, self._scripts.by_digest, rights=rights)
         await link.start()
         await self._leave_for(link, store)
         if self._watcher is not None:
-            operations = self._operations(settings)
             self._wakeups = self._listen(address, operations, link, self._watcher)
 
     def _listen(
@@ -605,22 +607,30 @@ class AsyncSharQ:
         try:
             return await (link.run(call) if sent is None else sent)
         except StoreUnavailable as error:
-            if not may_go_to_another_store(call, error) or not await self._revived(link):
+            if not may_go_to_another_store(call, error) or not await self._revived(link, error):
                 raise
-        return await self._connected().run(call)
+            first = error
+        try:
+            return await self._connected().run(call)
+        except StoreError as error:
+            last: StoreError = after_both(first, error)
+        raise last
 
     async def _answers(self, calls: list[Call[Any]]) -> list[Any]:
         link = self._connected()
         answers = await link.run_many(calls)
         lost = [at for at, call in enumerate(calls) if may_go_to_another_store(call, answers[at])]
-        if lost and await self._revived(link):
+        if lost and await self._revived(link, *(answers[at] for at in lost)):
             again = await self._connected().run_many([calls[at] for at in lost])
             for at, answer in zip(lost, again, strict=True):
-                answers[at] = answer
+                answers[at] = after_both(answers[at], answer)
         return answers
 
-    async def _revived(self, link: Link | ClusterLink) -> bool:
-        """Start the embedded store again where it has died; whether there is a new link."""
+    async def _revived(self, link: Link | ClusterLink, *errors: Any) -> bool:
+        """Start the embedded store again where it has died; whether there is a new link.
+
+        Where it cannot be started, that is the cause of the `errors` that had calls look for it.
+        """
         async with self._changing:
             if self._link is not link:
                 return self._link is not None
@@ -628,8 +638,10 @@ class AsyncSharQ:
                 return False
             try:
                 await self._change(self.settings)
-            except EmbeddedStoreError as error:
-                raise StoreUnavailable from error
+            except EmbeddedStoreError as reason:
+                for error in errors:
+                    error.__cause__ = reason
+                return False
         return True
 
 

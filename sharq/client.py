@@ -21,6 +21,7 @@ from sharq.fork_lock import ForkLock
 from sharq.link_sync import SyncClusterLink, SyncLink, open_sync_link
 from sharq.opening import (
     ConfigSource,
+    after_both,
     at_socket,
     join_store,
     load_settings,
@@ -315,8 +316,8 @@ class SharQ:
         link = self._connected()
         try:
             link.broadcast(call)
-        except StoreUnavailable:
-            if not self._revived(link):
+        except StoreUnavailable as error:
+            if not self._revived(link, error):
                 raise
             self._connected().broadcast(call)
 
@@ -371,22 +372,30 @@ class SharQ:
         try:
             return link.run(call)
         except StoreUnavailable as error:
-            if not may_go_to_another_store(call, error) or not self._revived(link):
+            if not may_go_to_another_store(call, error) or not self._revived(link, error):
                 raise
-        return self._connected().run(call)
+            first = error
+        try:
+            return self._connected().run(call)
+        except StoreError as error:
+            last: StoreError = after_both(first, error)
+        raise last
 
     def _answers(self, calls: list[Call[Any]]) -> list[Any]:
         link = self._connected()
         answers = link.run_many(calls)
         lost = [at for at, call in enumerate(calls) if may_go_to_another_store(call, answers[at])]
-        if lost and self._revived(link):
+        if lost and self._revived(link, *(answers[at] for at in lost)):
             again = self._connected().run_many([calls[at] for at in lost])
             for at, answer in zip(lost, again, strict=True):
-                answers[at] = answer
+                answers[at] = after_both(answers[at], answer)
         return answers
 
-    def _revived(self, link: SyncLink | SyncClusterLink) -> bool:
-        """Start the embedded store again where it has died; whether there is a new link."""
+    def _revived(self, link: SyncLink | SyncClusterLink, *errors: Any) -> bool:
+        """Start the embedded store again where it has died; whether there is a new link.
+
+        Where it cannot be started, that is the cause of the `errors` that had calls look for it.
+        """
         with self._changing:
             if self._link is not link:
                 return self._link is not None
@@ -394,6 +403,8 @@ class SharQ:
                 return False
             try:
                 self._change(self.settings)
-            except EmbeddedStoreError as error:
-                raise StoreUnavailable from error
+            except EmbeddedStoreError as reason:
+                for error in errors:
+                    error.__cause__ = reason
+                return False
         return True

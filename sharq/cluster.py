@@ -26,11 +26,15 @@ _LOST_INTERVAL: Final = 1.0
 
 
 def open_link(
-    settings: StoreSettings, scripts: Mapping[str, str], *, timeout: float = 5.0
+    settings: StoreSettings,
+    scripts: Mapping[str, str],
+    *,
+    timeout: float = 5.0,
+    rights: Call[list[str]] | None = None,
 ) -> Link | ClusterLink:
     """Return the link that `settings` ask for, not started yet. `timeout` is in seconds."""
     kind = ClusterLink if settings.clustered else Link
-    return kind(settings, scripts, timeout=timeout)
+    return kind(settings, scripts, timeout=timeout, rights=rights)
 
 
 class ClusterLink:
@@ -38,14 +42,21 @@ class ClusterLink:
 
     The settings name any one node. The map of the slots is learned from it, and learned again
     when a node says that a key has moved or cannot be reached; a call that was not carried out
-    is then sent once more. So a call may take `timeout` seconds at each of two nodes.
+    is then sent once more. So a call may take `timeout` seconds at each of two nodes. `rights` is
+    for each of the links.
     """
 
     def __init__(
-        self, settings: StoreSettings, scripts: Mapping[str, str], *, timeout: float = 5.0
+        self,
+        settings: StoreSettings,
+        scripts: Mapping[str, str],
+        *,
+        timeout: float = 5.0,
+        rights: Call[list[str]] | None = None,
     ) -> None:
         self._settings = settings
         self._scripts = scripts
+        self._rights = rights
         self._timeout = timeout
         self._topology = Topology(Node(settings.host, settings.port))
         self._links: dict[Node, Link] = {}
@@ -132,7 +143,13 @@ class ClusterLink:
         link = self._links.get(node)
         if link is None:
             settings = replace(self._settings, host=node.host, port=node.port)
-            link = Link(settings, self._scripts, timeout=self._timeout, replace=False)
+            link = Link(
+                settings,
+                self._scripts,
+                timeout=self._timeout,
+                replace=False,
+                rights=self._rights,
+            )
             self._links[node] = link
         return link
 

@@ -10,7 +10,7 @@ from sharq.backoff import Backoff
 from sharq.call import Call
 from sharq.config import StoreSettings
 from sharq.connection import address, connect
-from sharq.errors import StoreBug, StoreError, StoreUnavailable
+from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
 from sharq.script_loading import ScriptLoading
 from sharq.second_opinion import answers_others
 from sharq.wire import Entry, Wire
@@ -51,7 +51,8 @@ class Keeper:
 
     `wire` is the connection in use, or None. `trouble` tells why there is none. `hopeful` is
     true in the first `patience` seconds without a connection, where to wait for one makes sense;
-    a store that refuses the credentials ends it at once.
+    a store that refuses the credentials ends it at once. `rights` asks, on each new connection,
+    what the store's user is not allowed; it is logged.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Keeper:
         *,
         connect_timeout: float,
         patience: float,
+        rights: Call[list[str]] | None = None,
     ) -> None:
         self.where = address(settings)
         self.wire: Wire | None = None
@@ -71,6 +73,8 @@ class Keeper:
         self._owner = owner
         self._connect_timeout = connect_timeout
         self._patience = patience
+        self._rights = rights
+        self._lacks: list[str] = []
         self._hope: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -156,17 +160,37 @@ class Keeper:
         opened = await connect(self._settings, self._connect_timeout)
         calls: list[Call[Any]] = [self._scripts.load(d) for d in self._scripts.digests]
         loads = [Entry(call, self._loop.create_future()) for call in calls or [_PING]]
+        first = list(loads)
+        asked = None
+        if self._rights is not None:
+            asked = Entry(self._rights, self._loop.create_future())
+            first.append(asked)
         wire = Wire(_settle, self._on_lost, self._owner.on_writable)
         try:
-            wire.take_over(opened, loads)
+            wire.take_over(opened, first)
             for load in loads:
                 await load.future
+            if asked is not None:
+                await self._look_at_rights(asked.future)
         except BaseException:
             wire.abort(ConnectionAbortedError("the connection is of no use"))
-            for load in loads:
-                forget(load.future)
+            for entry in first:
+                forget(entry.future)
             raise
         return wire
+
+    async def _look_at_rights(self, asked: asyncio.Future[list[str]]) -> None:
+        """Log what the store's user is not allowed, unless that was said before."""
+        try:
+            lacks = await asked
+        except StoreError as error:
+            if not isinstance(error, StoreDenied | StoreBug):
+                return
+            lacks = [f"The rights of the store's user are not known: {_reason(error)}"]
+        if lacks != self._lacks:
+            self._lacks = lacks
+            for lack in lacks:
+                _log.error("The store at %s: %s", self.where, lack)
 
     def _on_connected(self, wire: Wire) -> None:
         if wire.lost.done():

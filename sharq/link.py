@@ -64,6 +64,8 @@ class Link:
     `replace` a server that takes no writes, since it is a replica now, is left for whatever its
     address leads to by then, and the call is sent once again. A store that does not keep up is sent
     what it does in a fifth of `timeout`, and what waits for longer than half of it is refused.
+    With `rights` each new connection begins with the question what the store's user is not
+    allowed, and the answer is logged.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Link:
         max_calls: int = 16_384,
         max_bytes: int = 64 * 1024 * 1024,
         replace: bool = True,
+        rights: Call[list[str]] | None = None,
     ) -> None:
         self._timeout = timeout
         self._max_calls = max_calls
@@ -84,7 +87,12 @@ class Link:
         self._replace = replace
         self._scripts = ScriptLoading(scripts)
         self._keeper = Keeper(
-            settings, self._scripts, self, connect_timeout=connect_timeout, patience=patience
+            settings,
+            self._scripts,
+            self,
+            connect_timeout=connect_timeout,
+            patience=patience,
+            rights=rights,
         )
         self._closed = False
         self._wire: Wire | None = None
@@ -267,7 +275,7 @@ class Link:
         elif again is Again.ELSEWHERE and self._replace and self._keeper.replace():
             self._enqueue(entry)
         else:
-            entry.future.set_exception(error)
+            entry.future.set_exception(entry.refusal(error, leads_on=not self._replace))
 
     def _load(self, digest: str) -> None:
         """Have a script loaded, before the calls that want it are sent again."""

@@ -210,7 +210,9 @@ class SyncLink:
                 return bug
             loads.setdefault(digest, _Request(self._scripts.load(digest)))
             return _AGAIN
-        return _AGAIN if again is Again.ELSEWHERE and self._replace else error
+        if again is Again.ELSEWHERE and self._replace:
+            return _AGAIN
+        return request.refusal(error, leads_on=not self._replace)
 
     def _take(self, deadline: float) -> BlockingWire:
         if self._closed:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sharq.call import Call
 from sharq.config import Settings, StoreSettings
 from sharq.embedded import EmbeddedStore
-from sharq.errors import StoreOverloaded, StoreUnavailable
+from sharq.errors import StoreError, StoreOutcomeUnknown, StoreOverloaded, StoreUnavailable
 from sharq.scripts import Scripts
 
 F = TypeVar("F")
@@ -85,6 +85,17 @@ def may_go_to_another_store(call: Call[Any], answer: object) -> bool:
         and not isinstance(answer, StoreOverloaded)
         and (call.repeatable or not answer.outcome_unknown)
     )
+
+
+def after_both(first: StoreError, answer: Any) -> Any:
+    """What a call comes to that had the error `first`, and `answer` from the store after that one:
+    it may have been carried out by the first one.
+    """
+    if not isinstance(answer, StoreError) or answer.outcome_unknown or not first.outcome_unknown:
+        return answer
+    unknown = StoreOutcomeUnknown()
+    unknown.__cause__ = answer
+    return unknown
 
 
 def redis_arguments(settings: StoreSettings) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from sharq.results import (
     QueueMetrics,
     Swept,
 )
+from sharq.rights import Rights
 from sharq.scripts import Scripts
 
 BULK_SIZE = 100
@@ -253,6 +254,13 @@ class Operations:
         """Remove a type that was found vacant, unless it was registered lately."""
         packed = self._codec.unregister(queue_type, REGISTRATION_AGE)
         return Call(packed, self._codec.registry(), bool, True)
+
+    def rights(self, server_id: str, user: str | None) -> Call[list[str]]:
+        """What the store's `user` is not allowed and SharQ needs: a line for each right."""
+        codec, rights = self._codec, Rights(self._codec.prefix)
+        return Call(
+            codec.rights(server_id), b"", lambda reply: rights.complaints(user, reply), True
+        )
 
     def ping(self) -> Call[int]:
         """The store's time in ms, told by a script. For any node."""

@@ -8,8 +8,8 @@ from typing import Any, Final, Generic, TypeVar
 from hiredis import ReplyError
 
 from sharq.call import Call
-from sharq.errors import StoreBug, StoreError, StoreOutcomeUnknown
-from sharq.store_errors import Misdirected, ScriptMissing, store_error
+from sharq.errors import StoreError, StoreOutcomeUnknown
+from sharq.store_errors import BugMidway, Misdirected, ScriptMissing, store_error
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Request(Generic[T]):
     """A call and its history.
 
     `sent` tells that the store may have carried the call out: it was handed to a connection
-    and has not been refused.
+    and has not been refused each time.
     """
 
     __slots__ = ("call", "loads", "redirected", "repeated", "sent")
@@ -48,7 +48,7 @@ class Request(Generic[T]):
         except StoreError as error:
             return error
         except Exception as error:
-            bug = StoreBug(f"The store's answer has an unexpected shape: {error!r}")
+            bug = BugMidway(f"The store's answer has an unexpected shape: {error!r}")
             bug.__cause__ = error
             return bug
 
@@ -60,11 +60,11 @@ class Request(Generic[T]):
         """
         if isinstance(error, ScriptMissing) and self.loads < _MOST_LOADS:
             self.loads += 1
-            self.sent = False
+            self.sent = self.repeated
             return Again.LOAD
         if isinstance(error, Misdirected) and not self.redirected:
             self.redirected = True
-            self.sent = False
+            self.sent = self.repeated
             return Again.ELSEWHERE
         return None
 
@@ -77,6 +77,16 @@ class Request(Generic[T]):
             return False
         self.repeated = True
         return True
+
+    def refusal(self, error: StoreError, *, leads_on: bool) -> StoreError:
+        """Return the error of a call that was refused with `error`, for good.
+
+        What is refused when it was sent again may have been carried out the first time. With
+        `leads_on` the caller sends a `Misdirected` call to another node.
+        """
+        if not self.repeated or error.outcome_unknown:
+            return error
+        return error if leads_on and isinstance(error, Misdirected) else self.failure(error)
 
     def failure(self, trouble: StoreError) -> StoreError:
         """Return the error of a call that is given up because of `trouble`."""

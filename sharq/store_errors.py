@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from hiredis import ReplyError
+
 from sharq.errors import (
     StoreBug,
     StoreDenied,
@@ -25,6 +27,16 @@ from sharq.errors import (
 
 class ScriptMissing(StoreUnavailable):
     """The store does not know the script."""
+
+
+class DeniedMidway(StoreDenied, StoreOutcomeUnknown):
+    """The store refused a part of the operation; the rest may have been carried out."""
+
+
+class BugMidway(StoreBug):
+    """A script met a bug, and may have changed something before."""
+
+    outcome_unknown = True
 
 
 class Misdirected(StoreUnavailable):
@@ -54,14 +66,15 @@ _BY_WORD: Final[dict[str, type[StoreError]]] = {
     "DENIED": StoreDenied,
 }
 
-# A script that touched a key which is no longer here may have written others before.
+# A script that touched a key which is no longer here may have written others before. All that the
+# store refuses because of its own state it refuses before a script's first write, or not at all.
 _BY_PHRASE: Final[tuple[tuple[str, type[StoreError]], ...]] = (
     ("max number of clients", StoreUnavailable),
     ("while the cluster is down", StoreUnavailable),
     ("Script killed by user", StoreUnavailable),
     ("access a non local key in a cluster node", StoreOutcomeUnknown),
-    ("ACL failure in script", StoreDenied),
-    ("The user executing the script can't", StoreDenied),
+    ("ACL failure in script", DeniedMidway),
+    ("The user executing the script can't", DeniedMidway),
     ("AUTH <password> called without any password", StoreDenied),
     ("invalid password", StoreDenied),
 )
@@ -70,12 +83,17 @@ _WRAPPED = re.compile(
     r"ERR Error running script \(call to f_[0-9a-f]{40}\): (?:@user_script: ?\d+: )*-?(.*)",
     re.DOTALL,
 )
+_IN_SCRIPT = re.compile(r" script: (?:[0-9a-f]{40}, )?on @user_script:\d+\.$")
 
 
 def store_error(message: str) -> StoreError:
-    """Return the error that an error reply stands for; `message` is the reply without its ``-``."""
+    """Return the error that an error reply stands for; `message` is the reply without its ``-``.
+
+    The cause of a `StoreDenied` is the reply, which may name the user: for logs.
+    """
     wrapped = _WRAPPED.fullmatch(message)
     inner = wrapped[1] if wrapped else message
+    in_script = wrapped is not None or _IN_SCRIPT.search(message) is not None
     word, _, rest = inner.partition(" ")
     if word == "NOSCRIPT":
         return ScriptMissing()
@@ -83,13 +101,18 @@ def store_error(message: str) -> StoreError:
         return Misdirected(node=_address(rest))
     if word == "READONLY":
         return Misdirected()
-    kind = _BY_WORD.get(word)
-    if kind is not None:
-        return _with_hint(kind, word)
-    for phrase, kind in _BY_PHRASE:
-        if phrase in inner:
-            return _with_hint(kind, phrase)
-    return StoreBug(message)
+    kind, hint = _BY_WORD.get(word), word
+    for phrase, meant in _BY_PHRASE:
+        if kind is None and phrase in inner:
+            kind, hint = meant, phrase
+    if kind is None:
+        return BugMidway(message) if in_script else StoreBug(message)
+    if in_script and kind is StoreDenied:
+        kind = DeniedMidway
+    error = _with_hint(kind, hint)
+    if isinstance(error, StoreDenied):
+        error.__cause__ = ReplyError(message)
+    return error
 
 
 def _with_hint(kind: type[StoreError], hint: str) -> StoreError:

@@ -18,7 +18,7 @@ import hiredis
 from sharq.backoff import Backoff
 from sharq.config import StoreSettings
 from sharq.connection import Opened, address, connect
-from sharq.errors import StoreError, StoreFull, StoreUnavailable
+from sharq.errors import StoreDenied, StoreError, StoreFull, StoreUnavailable
 from sharq.script_loading import pack
 from sharq.slots import Node
 from sharq.store_errors import store_error
@@ -165,7 +165,8 @@ class Wakeups:
         if state != self._state:
             self._state = state
             level = logging.INFO if isinstance(error, StoreUnavailable) else logging.ERROR
-            _log.log(level, "No wake-ups from %s: %s", address(settings), error)
+            reason = error.__cause__ if isinstance(error, StoreDenied) else error
+            _log.log(level, "No wake-ups from %s: %s", address(settings), reason or error)
 
 
 class _NoConnection(Exception):

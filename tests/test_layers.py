@@ -26,7 +26,7 @@ FLOORS = (
     # operations, and the parts of the transport that need no socket
     (
         "sharq",
-        "call store_errors json_text payloads operations sweeping reclaiming flows classic",
+        "call store_errors json_text payloads rights operations sweeping reclaiming flows classic",
     ),
     ("sharq", "backoff request reply_queue script_loading window"),
     # transport

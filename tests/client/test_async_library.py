@@ -17,9 +17,11 @@ from sharq.embedded import EmbeddedStore
 from sharq.errors import (
     BadArgumentException,
     EmbeddedStoreError,
+    StoreFull,
     StoreOutcomeUnknown,
     StoreUnavailable,
 )
+from sharq.opening import after_both
 from sharq.results import DUPLICATE, QUEUED, NewJob
 from tests.support.faces import embedded, kill_process, process_runs, settings_for
 from tests.support.loops import eventually, on_loop
@@ -312,3 +314,35 @@ async def test_calls_at_the_same_time_start_a_dead_store_once(tmp_path: Path) ->
         assert await queue.get_queue_length("default", "bob") == 21
         assert int((tmp_path / "store.lock").read_text()) != pid
     assert not store_runs(tmp_path)
+
+
+# ---- what may have been carried out ----
+
+
+def test_a_call_that_two_stores_had_may_have_been_carried_out_by_the_first() -> None:
+    lost, refused = StoreOutcomeUnknown(), StoreFull()
+    told = after_both(lost, refused)
+    assert isinstance(told, StoreOutcomeUnknown)
+    assert told.__cause__ is refused
+    assert after_both(StoreUnavailable(), refused) is refused
+    assert after_both(lost, 7) == 7
+
+
+@on_loop
+async def test_an_answer_that_was_lost_with_the_store_stays_unknown(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    async with AsyncSharQ(embedded(folder)) as queue:
+        await queue.enqueue(1, 0, "j1", "bob")
+        pid = int((folder / "store.lock").read_text())
+        os.kill(pid, signal.SIGSTOP)
+        asked = asyncio.create_task(queue.enqueue(2, 0, "j2", "bob"))
+        await asyncio.sleep(0.05)
+        # It dies with the call, and cannot be started again.
+        folder.rename(tmp_path / "moved")
+        folder.write_text("in the way")
+        kill_process(pid)
+        with pytest.raises(StoreOutcomeUnknown) as caught:
+            await asked
+        assert isinstance(caught.value.__cause__, EmbeddedStoreError)
+        folder.unlink()
+        (tmp_path / "moved").rename(folder)

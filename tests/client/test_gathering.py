@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from sharq import AsyncSharQ, Batch, Settings
-from sharq.errors import BadArgumentException, StoreBug, StoreUnavailable
+from sharq.errors import BadArgumentException, StoreUnavailable
 from sharq.results import CONFLICT, DUPLICATE, QUEUED, STALE_LEASE, SUCCESS
+from sharq.store_errors import BugMidway
 from tests.support.faces import settings_for
 from tests.support.loops import eventually, on_loop
 from tests.support.stores import PrivateStore
@@ -183,4 +184,4 @@ async def test_what_is_wrong_with_one_queue_is_not_the_others_business(
         asker.submit("j3", queue_id="q3")
         outcomes = await asker.answers()
         kinds = [getattr(each, "outcome", type(each)) for each in outcomes]
-        assert kinds == [QUEUED, QUEUED, QUEUED, StoreBug, QUEUED]
+        assert kinds == [QUEUED, QUEUED, QUEUED, BugMidway, QUEUED]

@@ -26,7 +26,7 @@ from sharq.errors import (
 )
 from sharq.link_sync import SyncLink
 from sharq.request import Request
-from sharq.store_errors import Misdirected
+from sharq.store_errors import BugMidway, Misdirected
 from tests.support.commands import ECHO, PING, Script, command
 from tests.support.proxy import (
     AUTHORITY,
@@ -143,7 +143,7 @@ def test_a_reply_that_its_call_cannot_read_harms_no_other(
     calls = [command("ECHO", 1), command("ECHO", "text", parse=int), command("ECHO", 2)]
     link = open_link(at_socket(clean_store))
     before, error, after = link.run_many(calls)
-    assert (before, type(error), after) == (b"1", StoreBug, b"2")
+    assert (before, type(error), after) == (b"1", BugMidway, b"2")
     mine = link.run(command("CLIENT", "ID"))
     with pytest.raises(StoreBug, match="unexpected shape"):
         link.run(calls[1])

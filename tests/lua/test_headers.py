@@ -58,6 +58,8 @@ PREFIXES = {
     "marks": "{p:queue_type}:f:",
     "requests": "{p:queue_type}:x:",
     "channel": "{p}:wake:server_id",
+    "probe": "{p:.rights}:",
+    "own_probe": "{p}:",
 }
 
 
@@ -255,6 +257,7 @@ def jobs_of(*job_ids: str) -> list[NewJob]:
 # Every script in the states that make a difference to its answer.
 LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("ping", ()),
+    ("rights", (".s1",)),
     ("list_types", ("0", 10)),
     ("register", ("mail",)),
     ("register", ("post",)),

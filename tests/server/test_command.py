@@ -349,12 +349,9 @@ def begin_request(server: Server) -> http.client.HTTPConnection:
     return connection
 
 
-def refuses_connections(server: Server) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", server.port), 5).close()
-    except (ConnectionRefusedError, ConnectionResetError):
-        return True
-    return False
+def tells_of_its_end(server: Server) -> bool:
+    status, body = server.call("GET", "/")
+    return status == 503 and body["code"] == "stopping"
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -362,7 +359,7 @@ def test_a_request_under_way_is_answered_before_the_end(tmp_path: Path, workers:
     with Server(tmp_path, "--workers", workers) as server:
         connection = begin_request(server)
         server.process.send_signal(signal.SIGTERM)
-        wait_for("the server takes no connections", lambda: refuses_connections(server))
+        wait_for("the server tells that it stops", lambda: tells_of_its_end(server))
         connection.send(json.dumps(JOB)[10:].encode())
         answer = connection.getresponse()
         assert (answer.status, answer.getheader("Connection")) == (201, "close")
@@ -398,7 +395,7 @@ def test_a_second_signal_ends_the_server_at_once(tmp_path: Path, workers: str) -
     with Server(tmp_path, "--workers", workers) as server:
         connection = begin_request(server)
         server.process.send_signal(signal.SIGTERM)
-        wait_for("the server takes no connections", lambda: refuses_connections(server))
+        wait_for("the server tells that it stops", lambda: tells_of_its_end(server))
         since = time.monotonic()
         assert server.stop() == 1
         assert time.monotonic() - since < 3

@@ -117,7 +117,7 @@ def silent(ground: Ground) -> Iterator[None]:
 @contextmanager
 def resetting(ground: Ground) -> Iterator[None]:
     """Each connection is reset when the store has carried out what came over it."""
-    ground.proxy.lose_replies_to(b"EVALSHA", 1000)
+    ground.proxy.lose_replies_to(f"{{{ground.key_prefix}:t}}".encode(), 1000)
     yield
     ground.proxy.lose_nothing()
 
@@ -201,6 +201,14 @@ def without_permission(ground: Ground) -> Iterator[None]:
 
 
 @contextmanager
+def without_a_command(ground: Ground) -> Iterator[None]:
+    """Scripts begin, and are refused something."""
+    ground.command("ACL", "SETUSER", "default", "-time")
+    yield
+    ground.command("ACL", "SETUSER", "default", "+@all")
+
+
+@contextmanager
 def damaged(ground: Ground) -> Iterator[None]:
     """Keys of the type are of another kind."""
     keys = [f"{{{ground.key_prefix}:t}}:{name}" for name in ("ready", "leases", "held")]
@@ -267,6 +275,9 @@ TABLE = {
         log="(No connection to|Lost) the store",
     ),
     "NOPERM": denied(without_permission, log="refuses a command: NOPERM"),
+    "NOPERM in the middle": denied(
+        without_a_command, unknown=True, log="refuses a command: .*(no permissions to|can't) run"
+    ),
     "WRONGTYPE": Row(
         damaged,
         enqueue="internal",
@@ -274,6 +285,7 @@ TABLE = {
         paused=None,
         status=500,
         retry_after=None,
+        unknown=True,
         log="failed, request id [0-9a-f]{16}",
     ),
 }

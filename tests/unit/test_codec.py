@@ -153,6 +153,7 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "queue_length": [(("mail", "bob"), "2 T:void T:q:bob")],
     "queue_metrics": [(("mail", "bob"), "3 T:void T:ready T:q:bob T:c: bob")],
     "register": [(("mail",), "1 {p}:types mail")],
+    "rights": [((".ab",), "0 {p:.rights}: {p}: {p}:wake:.ab")],
     "release": [
         (
             ("mail", "bob", "j1", "17", 250, True, 60000, 7),

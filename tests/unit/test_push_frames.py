@@ -525,9 +525,10 @@ def test_any_scalar_is_an_id_and_comes_back_as_it_was(value: Any, ascii_only: bo
 
 def test_the_events() -> None:
     limits = {"max_frame_bytes": 1_114_112, "max_credit": 10_000}
-    assert push_frames.welcome(1_767_225_600_000, 20_000, limits) == (
+    assert push_frames.welcome(1_767_225_600_000, 20_000, limits, {"finish", "dequeue"}) == (
         b'{"event":"welcome","protocol":"sharq.v1.json","server_time":1767225600000,'
-        b'"heartbeat":20000,"limits":{"max_frame_bytes":1114112,"max_credit":10000}}'
+        b'"heartbeat":20000,"limits":{"max_frame_bytes":1114112,"max_credit":10000},'
+        b'"operations":["dequeue","finish"]}'
     )
     assert push_frames.jobs("sms", 5, b'[{"payload":1e2}]') == (
         b'{"event":"jobs","queue_type":"sms","server_time":5,"jobs":[{"payload":1e2}]}'
@@ -667,7 +668,7 @@ def test_the_reference_shows_every_event_as_it_is() -> None:
         for event in map(
             json.loads,
             (
-                push_frames.welcome(1, 20_000, limits),
+                push_frames.welcome(1, 20_000, limits, ()),
                 push_frames.jobs("sms", 1, b"[]"),
                 push_frames.ready("sms", 1, 250),
                 push_frames.reply(b"1", b"[]", b"[]"),

@@ -33,7 +33,8 @@ def test_an_error_reply_is_read_as_what_it_stands_for() -> None:
 
 def test_a_reply_that_the_call_cannot_read_is_a_bug() -> None:
     error = request(lambda reply: reply["a"]).read(b"text")
-    assert type(error) is StoreBug
+    assert isinstance(error, StoreBug)
+    assert error.outcome_unknown, "it has been carried out"
     assert isinstance(error.__cause__, TypeError)
 
 
@@ -108,3 +109,35 @@ def test_the_script_of_a_call_is_known_by_its_digest() -> None:
 def test_a_call_of_no_known_script_is_a_bug(packed: bytes) -> None:
     with pytest.raises(StoreBug):
         ScriptLoading({DIGEST: "return 1"}).missing(Call(packed, b"", lambda reply: reply))
+
+
+class TestARefusalOfWhatWasSentTwice:
+    """The first time, whose answer was lost, it may have been carried out."""
+
+    @pytest.fixture
+    def asked(self) -> Request[Any]:
+        asked = request(repeatable=True)
+        asked.sent = True
+        assert asked.repeat()
+        return asked
+
+    @pytest.mark.parametrize("error", [StoreFull(), StoreDenied(), StoreUnavailable(), StoreBug()])
+    def test_leaves_the_outcome_unknown(self, asked: Request[Any], error: StoreError) -> None:
+        told = asked.refusal(error, leads_on=True)
+        assert isinstance(told, StoreOutcomeUnknown)
+        assert told.__cause__ is error
+
+    def test_still_leads_to_another_node(self, asked: Request[Any]) -> None:
+        error = Misdirected()
+        assert asked.refusal(error, leads_on=True) is error
+        assert asked.refusal(error, leads_on=False).outcome_unknown
+
+    def test_holds_when_it_waits_for_a_script_or_a_node(self, asked: Request[Any]) -> None:
+        asked.again(ScriptMissing())
+        assert asked.failure(StoreUnavailable()).outcome_unknown
+        asked.again(Misdirected())
+        assert asked.failure(StoreUnavailable()).outcome_unknown
+
+    def test_is_final_where_it_was_sent_once(self) -> None:
+        error = StoreFull()
+        assert request().refusal(error, leads_on=False) is error

@@ -12,7 +12,7 @@ from sharq.errors import (
     StoreOutcomeUnknown,
     StoreUnavailable,
 )
-from sharq.store_errors import Misdirected, ScriptMissing, store_error
+from sharq.store_errors import BugMidway, DeniedMidway, Misdirected, ScriptMissing, store_error
 
 SHA = "0c6697dde645c37c473a2c32a54ea8af3975a710"
 REDIS_6 = f"ERR Error running script (call to f_{SHA}): @user_script:1: "
@@ -79,13 +79,21 @@ def in_a_script(message: str) -> list[str]:
                 "NOPERM User bob has no permissions to run the 'set' command",
                 "NOPERM this user has no permissions to access one of the keys used as arguments",
                 "DENIED Redis is running in protected mode because protected mode is enabled",
+                "ERR AUTH <password> called without any password configured for the default user."
+                " Are you sure your configuration is correct?",
+                "ERR invalid password",
+            ],
+        ),
+        (
+            DeniedMidway,
+            [
+                *in_a_script("NOPERM User bob has no permissions to run the 'hset' command"),
                 "ERR ACL failure in script: No permissions to access a key" + VALKEY,
                 "ERR The user executing the script can't run this command or subcommand" + REDIS_7,
                 REDIS_6 + "@user_script: 1: The user executing the script can't access at least"
                 " one of the keys mentioned in the command arguments",
-                "ERR AUTH <password> called without any password configured for the default user."
-                " Are you sure your configuration is correct?",
-                "ERR invalid password",
+                REDIS_6 + "@user_script: 1: The user executing the script can't publish to the"
+                " channel mentioned in the command",
             ],
         ),
         (Misdirected, [READONLY, *in_a_script(READONLY), "MOVED 12182 127.0.0.1:7202"]),
@@ -97,9 +105,6 @@ def in_a_script(message: str) -> list[str]:
             StoreBug,
             [
                 WRONGTYPE,
-                *in_a_script(WRONGTYPE),
-                "ERR user_script:1: boom" + VALKEY,
-                REDIS_6 + "user_script:1: boom",
                 "ERR unknown command 'EVAL_RO', with args beginning with:",
                 "CROSSSLOT Keys in request don't hash to the same slot",
                 "ERR DB index is out of range",
@@ -107,6 +112,16 @@ def in_a_script(message: str) -> list[str]:
                 "BUSYGROUP Consumer Group name already exists",
                 "MY own word",
                 "",
+            ],
+        ),
+        (
+            BugMidway,
+            [
+                *in_a_script(WRONGTYPE),
+                *in_a_script("CROSSSLOT Keys in request don't hash to the same slot"),
+                "ERR user_script:1: boom" + VALKEY,
+                REDIS_6 + "user_script:1: boom",
+                "ERR Script attempted to access keys that do not hash to the same slot" + REDIS_7,
             ],
         ),
     ],
@@ -117,12 +132,40 @@ def test_a_reply_stands_for(kind: type[StoreError], messages: list[str]) -> None
     )
 
 
+NOPERM = "NOPERM User bob has no permissions to run the 'hset' command"
+
+
+@pytest.mark.parametrize("refused", [OOM, MISCONF, NOREPLICAS, READONLY, NOPERM, WRONGTYPE])
+def test_what_a_script_may_have_done_before_its_error_is_said(refused: str) -> None:
+    # The store looks at its own state before a script's first write, and not after it.
+    midway = refused in (NOPERM, WRONGTYPE)
+    assert store_error(refused).outcome_unknown is False
+    assert {store_error(each).outcome_unknown for each in in_a_script(refused)} == {midway}
+
+
+def test_a_refusal_midway_is_told_as_both() -> None:
+    error = store_error(NOPERM + VALKEY)
+    assert isinstance(error, StoreDenied)
+    assert isinstance(error, StoreOutcomeUnknown)
+    assert (error.code, error.retry_after) == ("store_auth", 5)
+    assert str(error) == (
+        "The store refused a part of the operation; the rest may have been carried out (NOPERM)."
+    )
+    bug = store_error(WRONGTYPE + VALKEY)
+    assert isinstance(bug, StoreBug)
+    assert (bug.code, bug.retry_after) == ("internal", None)
+
+
+def test_the_log_can_tell_what_the_user_may_not() -> None:
+    assert str(store_error(NOPERM).__cause__) == NOPERM
+
+
 def test_a_bug_shows_the_whole_reply() -> None:
     assert str(store_error(WRONGTYPE + REDIS_7)) == WRONGTYPE + REDIS_7
 
 
 def test_a_user_script_that_raises_a_known_word_in_the_middle_of_its_text_is_a_bug() -> None:
-    assert type(store_error("ERR user_script:1: the list is OOM full" + VALKEY)) is StoreBug
+    assert type(store_error("ERR user_script:1: the list is OOM full" + VALKEY)) is BugMidway
 
 
 def test_other_messages_name_neither_an_address_nor_a_user() -> None:

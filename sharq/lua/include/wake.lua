@@ -13,11 +13,17 @@ local function tell_first(waiting, line, mode)
     if not first then
       return false
     end
-    local heard = redis.call('PUBLISH', first.channel, waiting)
-    local told = heard > 0 or string.find(first.channel, '*', 1, true) ~= nil
+    local heard = redis.pcall('PUBLISH', first.channel, waiting)
+    local refused = type(heard) == 'table' and heard.err
+    local told = not refused
+      and (heard > 0 or string.find(first.channel, '*', 1, true) ~= nil)
     first.waits, first.coming = false, told and offers and mode == DELIVER
     write_server(waiting, first)
-    if told then
+    if refused then
+      -- What the script has done stays done: whoever asks next finds it.
+      redis.log(redis.LOG_WARNING, 'SharQ: nobody is woken: ' .. refused)
+      return false
+    elseif told then
       return true
     end
   end

@@ -1,0 +1,59 @@
+-- Finds out which of the commands that SharQ runs the store's user may not run. Redis before 7 can
+-- only be asked by running them: as they are here, in this order, they leave all as it was.
+-- KEYS:
+-- ARGV: probe own_probe channel
+-- Returns: {command (empty: none of them), what it may not be run on (keys, own keys, channels, or
+--   empty)}
+local probe, own_probe, channel = ARGV[1], ARGV[2], ARGV[3]
+local on_nothing = {
+  'TIME', 'PING', 'EVAL 1 0', 'EVALSHA 1 0', 'SCRIPT LOAD 1',
+  string.find(channel, '*', 1, true) and 'CLUSTER SLOTS' or nil,
+}
+local on_keys = {
+  'MSET 1', 'LPUSH 1', 'RPUSH 1', 'DEL', 'UNLINK', 'EXISTS', 'GET', 'HDEL 1', 'HEXISTS 1', 'HGET 1',
+  'HGETALL', 'HINCRBY 1 none', 'HLEN', 'HMGET 1', 'HSET 1 1 odd', 'INCRBY none', 'LINDEX 0',
+  'LPOS 1', 'LRANGE 0 0', 'LTRIM 0 0', 'MGET', 'PEXPIRE 1', 'PTTL', 'RPOP', 'SET 1 xx',
+  'ZADD xx 1 1', 'ZCOUNT 0 1', 'ZRANGE 0 0', 'ZRANGEBYSCORE 0 1', 'ZREM 1', 'ZSCAN 0', 'ZSCORE 1',
+}
+local on_own_keys = {'SET 1 xx', 'ZADD xx 1 1', 'ZREM 1', 'ZSCAN 0', 'ZSCORE 1'}
+local on_channels = {'PUBLISH 1', 'SUBSCRIBE'}
+
+local function is_denied(words)
+  if redis.acl_check_cmd then
+    return not redis.acl_check_cmd(unpack(words))
+  end
+  local reply = redis.pcall(unpack(words))
+  local problem = type(reply) == 'table' and reply.err or ''
+  return string.find(problem, "The user executing the script can't", 1, true) ~= nil
+end
+
+local denied = {}
+
+local function try(commands, place, sample)
+  local names = {}
+  for _, command in ipairs(commands) do
+    local words = {}
+    for word in string.gmatch(command, '%S+') do
+      words[#words + 1] = word
+    end
+    if sample then
+      table.insert(words, 2, sample)
+    end
+    if is_denied(words) then
+      names[#names + 1] = string.match(command, '^[%u ]*%u')
+    end
+  end
+  if sample and #names == #commands then
+    names = {''}
+  end
+  for _, name in ipairs(names) do
+    denied[#denied + 1] = name
+    denied[#denied + 1] = place
+  end
+end
+
+try(on_nothing, '')
+try(on_keys, 'keys', probe)
+try(on_own_keys, 'own keys', own_probe)
+try(on_channels, 'channels', channel)
+return denied

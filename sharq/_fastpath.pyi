@@ -267,8 +267,8 @@ class Batch:
 
     `reply` is the script's: wait and rank, then queue_id, job_id, n, requeues_remaining, attempt,
     length, payload and interval of each job. It is turned into objects or into JSON only when asked
-    for. Raises ValueError for a list that is not such a reply; its methods do so too where it is one
-    no more.
+    for. Raises ValueError for a list that is not such a reply; its methods do so too where it is
+    one no more.
     """
 
     def __new__(cls, queue_type: str, reply: list[int | bytes]) -> Batch: ...

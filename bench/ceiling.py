@@ -94,7 +94,7 @@ def _by_calls(store: BenchStore, sizes: Sizes) -> Times:
     enqueues = [_enqueue(store, part) for part in parts(jobs, sizes.enqueue)]
     _, enqueue = store.measure(enqueues)
     dispatches = [
-        store.operations.dispatch(_TYPE, sizes.dequeue, _SERVER, next(_seqs), None)
+        store.operations.dispatch(_TYPE, sizes.dequeue, _SERVER, next(_seqs), None, False)
         for _ in range(-(-_JOBS // sizes.dequeue))
     ]
     batches, dequeue = store.measure(dispatches)
@@ -122,7 +122,7 @@ def _by_redis_benchmark(store: BenchStore, sizes: Sizes) -> tuple[float, float]:
         for _ in range(sizes.enqueue)
     ]
     enqueue = _rate(store, _enqueue(store, jobs), _JOBS // sizes.enqueue)
-    dispatch = store.operations.dispatch(_TYPE, sizes.dequeue, _SERVER, _SEQ, None)
+    dispatch = store.operations.dispatch(_TYPE, sizes.dequeue, _SERVER, _SEQ, None, False)
     dequeue = _rate(store, dispatch, int(_SHARE_DEQUEUED * _JOBS / sizes.dequeue))
     store.client.flushall()
     return 1e6 / enqueue / sizes.enqueue, 1e6 / dequeue / sizes.dequeue

@@ -60,7 +60,7 @@ def _round(store: BenchStore, way: str, interval: int) -> list[Cost]:
     dequeues = [
         operations.dequeue(_TYPE)
         if way == _PLAIN
-        else operations.dispatch(_TYPE, batch, _SERVER, next(_seqs), None)
+        else operations.dispatch(_TYPE, batch, _SERVER, next(_seqs), None, False)
         for _ in range(_JOBS // batch)
     ]
     batches, dequeue = store.measure(dequeues)

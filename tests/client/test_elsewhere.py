@@ -159,6 +159,7 @@ def test_a_batch_and_its_jobs_are_pickled_whole() -> None:
         1,
         4,
         b'{"a":1}',
+        1000,
         b"q",
         b"j2",
         b"13",
@@ -166,13 +167,14 @@ def test_a_batch_and_its_jobs_are_pickled_whole() -> None:
         3,
         0,
         b"2",
+        0,
     ]
     batch = Batch("sms", reply)
     for again in (pickle.loads(pickle.dumps(batch)), copy.copy(batch), copy.deepcopy(batch)):
         assert (again.queue_type, again.wait_us, again.rank) == ("sms", 7, 3)
         assert again.to_json_list() == batch.to_json_list()
     names = [name for name in dir(Job) if not name.startswith("_")]
-    assert len(names) == 8
+    assert len(names) == 9
     for job in batch.jobs:
         for same in (pickle.loads(pickle.dumps(job)), copy.copy(job)):
             assert [getattr(same, name) for name in names] == [getattr(job, name) for name in names]

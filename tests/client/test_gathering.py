@@ -20,7 +20,7 @@ from tests.support.stores import PrivateStore
 
 @pytest.fixture
 def settings(clean_store: PrivateStore) -> Settings:
-    return settings_for(clean_store)
+    return settings_for(clean_store, enable_requeue_script=False)
 
 
 class Asker:

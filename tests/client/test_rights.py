@@ -118,7 +118,7 @@ async def everything(queue: AsyncSharQ, watcher: Watcher) -> None:
         await queue.release_many(leases[2:], delay=50)
         await queue.take(queue_type, 1, request_id="r")
         await queue.offer(queue_type, 5, 0, 250)
-        await queue.hand_on([queue_type])
+        await queue.hand_on({queue_type: 0})
         assert (await queue.job_status(*names, "j0")).state == "finished"
         await queue.set_interval(*names, 10)
         await queue.reset_interval(*names)
@@ -333,7 +333,7 @@ class TestWithoutChannelRights:
                     lambda: queue.release_many(leases[1:2]),
                     lambda: queue.submit_many([NewJob("a", "q", "k", b"1", 0, -1)] * 2),
                     lambda: queue.set_interval("a", "q", 0),
-                    lambda: queue.hand_on(["a"]),
+                    lambda: queue.hand_on({"a": 0}),
                     queue.requeue,
                 )
             ):

@@ -41,6 +41,8 @@ class Scenario:
             job_expire_interval=LEASE * TICK,
             finished_retention=RETENTION * TICK,
             interval_retention=RETENTION * TICK,
+            # It sweeps where the scenario says so.
+            enable_requeue_script=False,
         )
         self._store = DirectStore(store.socket_path)
         self._folder = folder

@@ -34,6 +34,7 @@ DIFFERENCES: Final = {
     "an interval over": r"(enqueue: )?interval:? (31536000001|1000)",
     "a `requeue_limit` over": r"enqueue: requeue_limit 9{19}",
     "JSON that is none": r".*(payload (NaN|.Infinity|\"tab)|interval:? 01)",
+    "a number that is too large": r".*payload (.*1e400|5,000 digits)",
     "a payload over `max_payload_bytes`": r".*payload 2 MB",
     "a payload nested": r".*payload (505|600) deep",
     "`max_queued_length` in a payload": r".*payload max_queued_length 0",

@@ -822,7 +822,7 @@ async def test_the_code_of_a_close_frame_tells_why(raw: Raw, sent: bytes, code: 
     async with raw.connect() as connection:
         await connection.send(HANDSHAKE)
         await connection.send(sent)
-        await connection.until(b'"max_credit":10000}}')
+        await connection.until(b'"operations":[')
         await connection.until(b"\x88")
         assert (await connection.until(code.to_bytes(2, "big")))[1:] == code.to_bytes(2, "big")
 

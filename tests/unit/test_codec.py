@@ -887,7 +887,8 @@ def test_a_number_that_is_no_int_runs_no_code_inside_a_call() -> None:
 @pytest.mark.parametrize("change", [lambda reply: reply.clear(), lambda reply: reply.append(1)])
 @pytest.mark.parametrize("value", [None, 7, "x"])
 def test_a_reply_that_changes_after_it_was_looked_at_does_no_harm(change: Any, value: Any) -> None:
-    for at in range(2, len(ONE)):
+    # Not from the last one, the interval, on: not every answer tells it.
+    for at in range(2, len(ONE) - 1):
         reply = list(ONE)
         batch = Batch("mail", reply)
         reply[at:] = [value] * (len(reply) - at)

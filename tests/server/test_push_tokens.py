@@ -193,3 +193,52 @@ async def test_a_worker_goes_on_with_a_new_token(
             await asyncio.sleep(0.005)
     worker.stop()
     await serving
+
+
+async def test_a_worker_whose_token_may_not_finish_takes_no_jobs_until_it_may(
+    http_port: int, connect: Any, server: SharQServer, token_file: Path, expect_log: ExpectLog
+) -> None:
+    expect_log("the token is not for finish; no jobs are taken")
+    expect_log("disconnected")
+    write_tokens(token_file, TOKENS | {"half": (["dequeue", "release", "extend"], ["sms"])})
+    server.reload()
+    done: list[str] = []
+    worker = Worker(f"ws://127.0.0.1:{http_port}/ws/", "sms", token="half")
+
+    @worker.handler
+    async def handle(job: LeasedJob) -> None:
+        done.append(job.job_id)
+
+    serving = asyncio.ensure_future(worker.serve())
+    async with await connect("root") as root:
+        while all(session.grant.name != "half" for session in server.push.sessions):
+            await asyncio.sleep(0.005)
+        await root.ask(op="enqueue", jobs=[job("sms", "one")])
+        status = await server.sq.job_status("sms", "q", "one")
+        assert (status.state, done) == ("queued", [])
+        write_tokens(token_file, TOKENS | {"half": TOKENS["worker"]})
+        server.reload()
+        while worker.counts["done"] < 1:
+            await asyncio.sleep(0.005)
+    worker.stop()
+    await serving
+    assert done == ["one"]
+
+
+async def test_a_worker_goes_on_with_the_types_that_its_token_is_for(
+    http_port: int, connect: Any, server: SharQServer, expect_log: ExpectLog
+) -> None:
+    expect_log("refused op=subscribe code=forbidden .* type=mail")
+    worker = Worker(f"ws://127.0.0.1:{http_port}/ws/", ["mail", "sms"], token="worker")
+
+    @worker.handler
+    async def handle(job: LeasedJob) -> None:
+        pass
+
+    serving = asyncio.ensure_future(worker.serve())
+    async with await connect("root") as root:
+        await root.ask(op="enqueue", jobs=[job("sms", "one")])
+        while worker.counts["done"] < 1:
+            await asyncio.sleep(0.005)
+    worker.stop()
+    await serving

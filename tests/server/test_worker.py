@@ -206,6 +206,44 @@ class TestLeases:
         assert worker.counts["done"] == 0
 
 
+class TestWaiting:
+    """A job that waits in a worker is not used up, and not kept from others."""
+
+    @pytest.fixture
+    def options(self) -> dict[str, dict[str, Any]]:
+        intervals = {"job_expire_interval": 600, "job_requeue_interval": 50}
+        return {"sharq": {"enable_requeue_script": True, **intervals}}
+
+    @pytest.mark.parametrize("beside", [False, True], ids=["alone", "with an idle worker beside"])
+    async def test_a_job_behind_a_long_one_is_not_used_up(
+        self, working: Any, rest: Rest, beside: bool
+    ) -> None:
+        release = asyncio.Event()
+        runs: list[tuple[str, int, int]] = []
+
+        async def handle(job: LeasedJob) -> None:
+            runs.append((job.job_id, job.attempt, job.requeues_remaining))
+            if job.job_id == "long":
+                await release.wait()
+
+        async with working(handle, concurrency=1, prefetch=1) as worker:
+            # A quick one, after which it takes a job ahead.
+            await rest.enqueue("t/q", "quick")
+            await until(lambda: worker.counts["done"] == 1)
+            await rest.enqueue("t/q", "long")
+            await rest.enqueue("t/q2", "behind", requeue_limit=1)
+            await until(lambda: len(runs) == 2)
+            if beside:
+                async with working(handle, concurrency=1) as other:
+                    await until(lambda: other.counts["done"] == 1)
+            else:
+                # Through several lengths of a lease.
+                await asyncio.sleep(2)
+            release.set()
+            await until(lambda: len(runs) == 3)
+        assert runs == [("quick", 1, -1), ("long", 1, -1), ("behind", 1, 1)]
+
+
 async def test_a_worker_comes_back_with_its_leases(
     working: Any, rest: Rest, server: SharQServer, expect_log: ExpectLog
 ) -> None:

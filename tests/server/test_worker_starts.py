@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sharq import LeasedJob, Worker
-from tests.server.support import Rest
+from tests.server.support import Rest, until
 
 pytestmark = pytest.mark.gen_test(timeout=20)
 
@@ -55,11 +55,6 @@ def handlers() -> Iterator[Handlers]:
     it = Handlers()
     yield it
     it.end_slow()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

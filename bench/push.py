@@ -29,6 +29,7 @@ class _Measured:
 
     limited: Series = field(default_factory=Series)
     unlimited: Series = field(default_factory=Series)
+    at_once: Series = field(default_factory=Series)
     durable: Series = field(default_factory=Series)
     ceiling: Series = field(default_factory=Series)
     driver: list[Series] = field(default_factory=lambda: [Series() for _ in range(3)])
@@ -53,7 +54,7 @@ def run(progress: Progress, options: Options) -> Findings:
             rival.start(held, progress.say)
         progress.say("batch sizes")
         sent = batches(plain)
-        steps = 4 * options.rounds + 2 * len(rivals) * min(options.rounds, ROUNDS)
+        steps = 5 * options.rounds + 2 * len(rivals) * min(options.rounds, ROUNDS)
         progress.begin("push", steps)
         for number in range(options.rounds):
             _round(progress, number, measured, plain, durable, store, ceiling.whole(sent))
@@ -76,11 +77,15 @@ def _round(
     store: BenchStore,
     sizes: ceiling.Sizes,
 ) -> None:
-    turns = [(measured.limited, "cycles", 1), (measured.unlimited, "cycles without limits", 0)]
-    # Each goes first in every other round: neither has the warmer machine.
-    for series, what, interval in turns if number % 2 else reversed(turns):
+    turns = [
+        (measured.limited, "cycles", 1, PREFETCH),
+        (measured.at_once, "cycles without a prefetch", 1, 0),
+        (measured.unlimited, "cycles without limits", 0, PREFETCH),
+    ]
+    # The first and the last change places in every other round: neither has the warmer machine.
+    for series, what, interval, prefetch in turns if number % 2 else reversed(turns):
         progress.step(what)
-        series.add(cycles(plain, _JOBS, interval))
+        series.add(cycles(plain, _JOBS, interval, prefetch))
     progress.step("the store's ceiling")
     times = ceiling.by_calls(store, sizes)
     for series, value in zip(measured.driver, times, strict=True):
@@ -100,11 +105,12 @@ def _round(
 
 def _cycles_table(measured: _Measured, rounds: int) -> Table:
     rows = [
-        (store, limit, speed.median, speed.least, speed.most)
-        for store, limit, speed in (
-            ("no log", "1 ms", measured.limited),
-            ("no log", "none", measured.unlimited),
-            ("always", "1 ms", measured.durable),
+        (store, limit, prefetch, speed.median, speed.least, speed.most)
+        for store, limit, prefetch, speed in (
+            ("no log", "1 ms", str(PREFETCH), measured.limited),
+            ("no log", "1 ms", "none", measured.at_once),
+            ("no log", "none", str(PREFETCH), measured.unlimited),
+            ("always", "1 ms", str(PREFETCH), measured.durable),
         )
     ]
     return Table(
@@ -112,6 +118,7 @@ def _cycles_table(measured: _Measured, rounds: int) -> Table:
         (
             Column("store"),
             Column("limit"),
+            Column("prefetch"),
             Column("cycles/s"),
             Column("least"),
             Column("most"),
@@ -119,7 +126,7 @@ def _cycles_table(measured: _Measured, rounds: int) -> Table:
         rows,
         (
             f"{_JOBS:,} jobs ({_JOBS_DURABLE:,} with always) over {QUEUES:,} queues, enqueued in",
-            f"frames of {FRAME}; a worker with {CONCURRENCY} handlers and {PREFETCH} jobs ahead.",
+            f"frames of {FRAME}; a worker with {CONCURRENCY} handlers and the prefetch of the row.",
             f"Medians of {rounds} rounds.",
         ),
     )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from bench.processes import Stand
 from bench.push_stand import connect, is_done, worker
+from bench.push_worker import PREFETCH
 from bench.store import PAYLOAD
 from sharq.scripts import Scripts
 
@@ -31,13 +32,14 @@ class Batches(NamedTuple):
     finish: float
 
 
-def cycles(here: Stand, jobs: int, interval: int) -> float:
+def cycles(here: Stand, jobs: int, interval: int, prefetch: int = PREFETCH) -> float:
     """Jobs a second from the first enqueue until the last has been finished.
 
-    They are enqueued in frames of `FRAME`, over `QUEUES` queues with an `interval` in ms.
+    They are enqueued in frames of `FRAME`, over `QUEUES` queues with an `interval` in ms; the
+    worker has up to `prefetch` jobs ahead.
     """
     queue_type = f"cycles{next(_numbers)}"
-    with worker(here, queue_type) as told:
+    with worker(here, queue_type, "--prefetch", str(prefetch)) as told:
         speed = asyncio.run(_cycles(here, queue_type, jobs, interval))
     if told["done"] < jobs:
         raise RuntimeError(f"The worker had {told['done']} of {jobs} jobs.")

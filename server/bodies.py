@@ -115,7 +115,7 @@ def purge_all(body: bytes, query: str) -> bool:
     in_body = decode_optional(Clear, body).purge_all
     given = {_flag("purge_all", value) for value in [*named, in_body] if value is not None}
     if len(given) > 1:
-        raise invalid("purge_all")
+        raise BadArgumentException("`purge_all` is given twice, with different values.")
     return True in given
 
 

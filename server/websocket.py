@@ -84,8 +84,10 @@ class PushHandler(RequestHandler):
     def _problem(self) -> Reply | None:
         """Why the handshake is refused, if it is (RFC 6455, 4.2.1)."""
         headers = self.request.headers
-        if "websocket" not in _words(headers, "Upgrade") or "upgrade" not in _words(
-            headers, "Connection"
+        upgrades = "upgrade" in _words(headers, "Connection")
+        # HTTP/1.0 knows none (RFC 9110, 7.8).
+        if self.request.version == "HTTP/1.0" or not (
+            upgrades and "websocket" in _words(headers, "Upgrade")
         ):
             return replies.failure("bad_request", "This route takes a websocket upgrade.")
         if self.request.body:

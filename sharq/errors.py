@@ -94,7 +94,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreOutcomeUnknown(StoreUnavailable):
-    """The store did not answer in time; the operation may have been carried out."""
+    """The store's answer did not come; the operation may have been carried out."""
 
     outcome_unknown = True
 
@@ -113,7 +113,7 @@ class StoreFull(StoreError):
 
 
 class StoreDenied(StoreError):
-    """The store refused the server's credentials."""
+    """The store refused the server's user, or a right that it needs."""
 
     code = "store_auth"
     retry_after = 5

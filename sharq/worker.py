@@ -22,6 +22,7 @@ from sharq.worker_run import Counts, Run
 from sharq.worker_signals import Signals
 
 _MOST_JOBS: Final = 10_000
+_SAME_WISH: Final = 0.5
 
 
 class Worker:
@@ -94,15 +95,28 @@ class Worker:
         return function
 
     def run(self) -> int:
-        """Work until SIGTERM, SIGINT or SIGHUP; the exit code is 1 where a second one ended it."""
-        return asyncio.run(self._run())
+        """Work until SIGTERM, SIGINT or SIGHUP.
+
+        The exit code is 1 where a second signal, a moment later, ended it, or where handlers took
+        no notice of their end.
+        """
+        # Not asyncio.run: that waits for tasks that catch their cancellation and go on.
+        loop = asyncio.new_event_loop()
+        try:
+            asyncio.set_event_loop(loop)
+            code = loop.run_until_complete(self._run())
+        finally:
+            stubborn = _end_tasks(loop)
+            asyncio.set_event_loop(None)
+            loop.close()
+        return 1 if stubborn else code
 
     async def serve(self) -> None:
         """Work until `stop`, in the running event loop.
 
         Raises `BadArgumentException` without a handler, RuntimeError where it works already.
         """
-        await self._serve(lambda: False)
+        await self._serve(asyncio.Event())
 
     def stop(self) -> None:
         """Take no more jobs, let those that run come to their end, and return from `serve`.
@@ -126,7 +140,7 @@ class Worker:
         if self._working is not None:
             self._working.stop_jobs()
 
-    async def _serve(self, at_once: Callable[[], bool]) -> None:
+    async def _serve(self, hurry: asyncio.Event) -> None:
         if self._handler is None:
             raise BadArgumentException("The worker has no handler.")
         began = time.monotonic()
@@ -142,7 +156,7 @@ class Worker:
             if not self._stopped:
                 await self._end.wait()
         finally:
-            await run.wind_up(self._grace, at_once=at_once)
+            await run.wind_up(self._grace, hurry)
             with self._lock:
                 self._loop = self._working = None
                 self._served, self._stopped = True, False
@@ -152,43 +166,56 @@ class Worker:
     async def _run(self) -> int:
         ending = _Ending(self.stop, self._stop_jobs)
         with Signals(ending.on_signal):
-            try:
-                await self._serve(lambda: ending.at_once)
-            except asyncio.CancelledError:
-                if not ending.at_once:
-                    raise
-        return 1 if ending.at_once else 0
+            await self._serve(ending.hurry)
+        return 1 if ending.hurry.is_set() else 0
 
 
 class _Ending:
-    """Ends the running task at a signal: in good order, and the second time at once."""
+    """Ends a worker at a signal: in good order, and at a second one at once.
+
+    What comes within a moment of the first is the same wish: a shell and a supervisor, or a process
+    group, may both have passed it on.
+    """
 
     def __init__(self, stop: Callable[[], None], stop_jobs: Callable[[], None]) -> None:
-        self.at_once = False
+        self.hurry = asyncio.Event()
         self._stop = stop
         self._stop_jobs = stop_jobs
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._stopping = False
+        self._first: float | None = None
         self._unheeded = False
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """A signal has come; where the loop is blocked since the last, end in the system's way."""
-        if self._unheeded:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self._unheeded = True
-        self.at_once = self._stopping
-        self._stopping = True
-        self._stop_jobs()
-        self._loop.call_soon_threadsafe(self._heed)
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            self._stop_jobs()
+            self._unheeded = True
+            self._loop.call_soon_threadsafe(self._heed, False)
+        elif now - self._first > _SAME_WISH:
+            if self._unheeded:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            self._unheeded = True
+            self._loop.call_soon_threadsafe(self._heed, True)
 
-    def _heed(self) -> None:
+    def _heed(self, at_once: bool) -> None:
         self._unheeded = False
-        if self.at_once and self._task is not None:
-            self._task.cancel()
-        else:
-            self._stop()
+        if at_once:
+            self.hurry.set()
+        self._stop()
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> bool:
+    """Cancel what is left in a loop and wait for it, for a moment; whether something goes on."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=1))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    return any(not task.done() for task in tasks)
 
 
 def _is_number(value: Any) -> bool:

@@ -89,7 +89,12 @@ def run(given: argparse.Namespace) -> int:
         print(f"sharq worker: {error}", file=sys.stderr)
         return 2
     worker_log.set_up(given.log_format)
-    return worker.run()
+    code = worker.run()
+    if code:
+        # What takes no notice of its end would keep the interpreter from its own.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def find_handler(place: str) -> Callable[..., Any]:

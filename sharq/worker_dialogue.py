@@ -363,10 +363,11 @@ class Dialogue:
         overdue = self.leases.overdue(now)
         if overdue:
             note(logging.INFO, "given back, since no place was free in time", jobs=len(overdue))
-            self._give_back(overdue)
-            # What runs the handlers may be held up itself: it has to say that it is not.
+            # What runs the handlers may be held up itself: it has to say that it is not. And first
+            # of all, or they come straight back.
             self._held_up = True
             self._set_credit()
+            self._give_back(overdue)
             self._employer.on_overdue()
         connection = self.connection
         if connection is not None and connection.may("extend"):

@@ -14,7 +14,7 @@ _STEPS: Final = 16
 
 FIRST_RETRY: Final = 1.0
 LONGEST_RETRY: Final = 300.0
-"""Seconds that a failed job waits at least after its first, and at most after any attempt."""
+"""Seconds that a failed job waits at most after its first, and after any attempt; half at least."""
 
 
 LONGEST_DELAY: Final = 31_536_000.0

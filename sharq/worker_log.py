@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final
-
-import msgspec
 
 log: Final = logging.getLogger("sharq.worker")
 
@@ -26,13 +25,23 @@ class Event:
         self.fields = fields
 
     def __str__(self) -> str:
-        return " ".join([self.event, *(f"{name}={value}" for name, value in self.fields.items())])
+        fields = (f"{name}={_text(value)}" for name, value in self.fields.items())
+        return " ".join([self.event, *fields])
 
 
 def note(level: int, event: str, fault: BaseException | None = None, /, **fields: Any) -> None:
     """Log an event; with `fault`, its traceback too."""
     if log.isEnabledFor(level):
         log.log(level, "%s", Event(event, fields), exc_info=fault)
+
+
+def _text(value: Any) -> str:
+    """A value in one line, whatever it is."""
+    try:
+        text = str(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if text.isprintable() else repr(text)
 
 
 class Causes:
@@ -81,7 +90,7 @@ class JsonFormatter(logging.Formatter):
             line["event"] = record.getMessage()
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return json.dumps(line, separators=(",", ":"), default=_text)
 
 
 def set_up(form: str) -> None:

@@ -7,9 +7,10 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
+from sharq import worker_fork
 from sharq.worker_connection import Settings
 from sharq.worker_handler import Handler, is_async, run_out
 from sharq.worker_job import Discard, LeasedJob, Retry, release_delay, retry_delay
@@ -24,6 +25,7 @@ _FINISH: Final = End(finish=True)
 _GIVE_BACK: Final = End(finish=False, count_requeue=False)
 _LAST_WORDS: Final = 5.0
 _THREADS_AGAIN: Final = 1.0
+_TO_CANCEL: Final = 1.0
 
 
 class _LeftBehind(Exception):
@@ -93,6 +95,7 @@ class Run:
         self._ended: list[tuple[str, End | None]] = []
         self._stopped = False
         self._winding_up = False
+        self._generation = worker_fork.generation()
 
     def start(self) -> None:
         """Begin to connect."""
@@ -103,8 +106,11 @@ class Run:
         self._stopped = True
         self._protocol.stop_jobs()
 
-    async def wind_up(self, grace: float, *, at_once: Callable[[], bool]) -> None:
-        """Give back what was not started, wait for what runs, and have it all answered."""
+    async def wind_up(self, grace: float, hurry: asyncio.Event) -> None:
+        """Give back what was not started, wait for what runs, and have it all answered.
+
+        It does not wait any longer when `hurry` is set.
+        """
         self.stop_jobs()
         self._winding_up = True
         if self._timer is not None:
@@ -112,16 +118,28 @@ class Run:
         for job in self._starts.clear():
             self._decline(job)
         self._report()
-        if self._running and not at_once():
-            await asyncio.wait(tuple(self._running), timeout=grace)
+        await self._until_idle(grace, hurry)
         for task in tuple(self._running):
             task.cancel()
         if self._running:
-            await asyncio.wait(tuple(self._running), timeout=1)
+            await asyncio.wait(tuple(self._running), timeout=_TO_CANCEL)
         self._report()
-        await asyncio.to_thread(self._protocol.finish, 0.0 if at_once() else _LAST_WORDS)
+        if self._running:
+            note(logging.ERROR, "handlers take no notice of their end", count=len(self._running))
+        await asyncio.to_thread(self._protocol.finish, 0.0 if hurry.is_set() else _LAST_WORDS)
         if self._threads is not None:
             self._threads.close()
+
+    async def _until_idle(self, grace: float, hurry: asyncio.Event) -> None:
+        hurried = self._loop.create_task(hurry.wait())
+        deadline = time.monotonic() + grace
+        while self._running and not hurry.is_set():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            over: set[asyncio.Task[Any]] = {*self._running, hurried}
+            await asyncio.wait(over, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
 
     # From the protocol's thread
 
@@ -224,30 +242,50 @@ class Run:
             self._counts.discard(job.lease)
             self._end(job, _FINISH)
         except Retry as wish:
-            try:
-                self._end(job, End(finish=False, delay=release_delay(wish)))
-            except ValueError as error:
-                self._fail(job, error)
+            self._retry(job, wish)
         except NoThread as error:
             self._on_no_thread(job, error)
         except _LeftBehind:
             note(logging.WARNING, "left behind in its thread, with its lease", **_names(job))
-        except asyncio.CancelledError:
-            self._end(job, End(finish=False))
-            if not self._winding_up:
-                note(logging.WARNING, "cancelled", **_names(job))
+        except asyncio.CancelledError as error:
+            if self._winding_up:
+                note(logging.WARNING, "cut off by the stop", **_names(job), **_outlook(job))
+                self._end(job, End(finish=False))
+            else:
+                self._fail(job, error)
         except BaseException as error:
             self._fail(job, error)
         else:
             self._end(job, _FINISH)
 
+    def _retry(self, job: LeasedJob, wish: Retry) -> None:
+        try:
+            delay = release_delay(wish)
+        except ValueError as error:
+            self._fail(job, error)
+            return
+        if not job.requeues_remaining:
+            note(logging.WARNING, "retried in vain", **_names(job), **_outlook(job))
+        self._end(job, End(finish=False, delay=delay))
+
     def _fail(self, job: LeasedJob, error: BaseException) -> None:
         delay = retry_delay(job.attempt)
-        more = {"attempt": job.attempt, "again_in": round(delay, 1)}
+        more = {"attempt": job.attempt, **_outlook(job, delay)}
         note(logging.ERROR, "failed", error, **_names(job), **more)
         self._end(job, End(finish=False, delay=round(delay * 1000)))
 
     async def _handle(self, job: LeasedJob) -> None:
+        """Run an async handler; a process that it has forked ends where the handler does."""
+        try:
+            await self._await(job)
+        except BaseException as error:
+            if worker_fork.generation() != self._generation:
+                worker_fork.leave(error)
+            raise
+        if worker_fork.generation() != self._generation:
+            worker_fork.leave(None)
+
+    async def _await(self, job: LeasedJob) -> None:
         if self._settings.timeout is None:
             result = await self._handler(job)
             if result is not None:
@@ -307,11 +345,29 @@ class Run:
 
 
 def _call(handler: Handler, job: LeasedJob) -> Any:
-    """Run a plain handler; a StopIteration could not leave its thread."""
+    """Run a plain handler; a StopIteration could not leave its thread.
+
+    A process that it has forked ends where the handler does.
+    """
+    generation = worker_fork.generation()
     try:
-        return handler(job)
-    except StopIteration as error:
-        raise RuntimeError("the handler raised StopIteration") from error
+        result = handler(job)
+    except BaseException as error:
+        if worker_fork.generation() != generation:
+            worker_fork.leave(error)
+        if isinstance(error, StopIteration):
+            raise RuntimeError("the handler raised StopIteration") from error
+        raise
+    if worker_fork.generation() != generation:
+        worker_fork.leave(None)
+    return result
+
+
+def _outlook(job: LeasedJob, delay: float = 0.0) -> dict[str, Any]:
+    """What becomes of a job that is released, for the log."""
+    if not job.requeues_remaining:
+        return {"requeues_remaining": 0, "dead": True}
+    return {"again_in": round(delay, 1)} if delay else {}
 
 
 def _left(job: LeasedJob, timeout: float) -> float:

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from sharq import websocket_frames as ws
+from sharq import worker_fork
 from sharq.websocket_frames import WebSocketError
 
 _LARGEST_MESSAGE: Final = 512 * 1024 * 1024
@@ -95,6 +96,7 @@ class Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Other loops have transports that are no subclasses of it.
         self._transport = cast(asyncio.Transport, transport)
+        worker_fork.connections.add(transport)
 
     def data_received(self, data: bytes) -> None:
         if self._head.done():
@@ -139,7 +141,8 @@ class Socket(asyncio.Protocol):
         head = await self._unless_closed(self._head)
         status, *answered = head.decode("latin-1").split("\r\n")
         if not head.startswith(_SWITCHING):
-            raise ConnectionError(f"the server answers {status.partition(' ')[2]}")
+            hint = "" if parts.path.rstrip("/").endswith("/ws") else "; its push channel is at /ws/"
+            raise ConnectionError(f"the server answers {status.partition(' ')[2]}{hint}")
         fields = {
             name.strip().lower(): value.strip()
             for name, _, value in (line.partition(":") for line in answered)

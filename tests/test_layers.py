@@ -40,8 +40,9 @@ FLOORS = (
     ("sharq", "client aio"),
     (
         "sharq",
-        "websocket_frames worker_frames worker_job worker_log worker_outbox worker_socket"
-        " worker_threads worker_handler worker_starts worker_window worker_leases worker_signals",
+        "websocket_frames worker_fork worker_frames worker_handler worker_job worker_leases"
+        " worker_log worker_outbox worker_signals worker_socket worker_starts worker_threads"
+        " worker_window",
     ),
     ("sharq", "worker_connection worker_dialogue worker_protocol worker_run worker"),
     ("sharq", "worker_cli token_cli __init__ __main__"),

@@ -418,7 +418,7 @@ OTHER_FIELDS: Final[dict[str, BadField]] = {
         "DELETE",
         "/deletequeue/t/q/?purge_all=false",
         b'{"purge_all":true}',
-        "`purge_all` has an invalid value.",
+        "`purge_all` is given twice, with different values.",
     ),
     **{
         f"finish: a lease in {body.decode()}": BadField(

@@ -164,6 +164,12 @@ async def test_a_handshake_with_a_body_is_none(raw: Raw, handshake: bytes) -> No
         assert "no body" in answer.body["message"]
 
 
+async def test_an_older_http_knows_no_upgrade(raw: Raw) -> None:
+    answer = await raw.send(with_field(b"").replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n"))
+    assert answer.error == (400, "bad_request")
+    assert "upgrade" in answer.body["message"]
+
+
 @pytest.mark.parametrize(
     "fields",
     [b"Content-Length: 0\r\nContent-Length: 1", b"Content-Length: -0", b"Content-Length: "],

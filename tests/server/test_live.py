@@ -173,7 +173,7 @@ async def test_a_thousand_queues_freeze_neither_the_browser_nor_the_server(
     browser = Browser(tmp_path / "profile", f"http://127.0.0.1:{http_port}/live/")
     try:
         await browser.connect()
-        await browser.see(r"type-9\s*3 ready(?s:.*)and 47 more")
+        await browser.see(r"type-9\s*3 of the first 3 ready(?s:.*)and 47 more")
         seen = await browser.run(OBSERVE)
         (tmp_path / "live.png").write_bytes(await browser.picture())
     finally:

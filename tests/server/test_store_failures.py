@@ -195,7 +195,10 @@ class TestCredentials:
         for _ in range(3):
             answer = await rest.get("/dequeue/t/")
             assert answer.error == (503, "store_auth")
-            assert answer.body["message"] == "The store refused the server's credentials."
+            assert (
+                answer.body["message"]
+                == "The store refused the server's user, or a right that it needs."
+            )
             assert answer.headers["Retry-After"] == "5"
 
 

@@ -108,6 +108,38 @@ async def test_a_failed_job_comes_again_later(
     assert attempts[2][1] - attempts[1][1] >= 0.29
 
 
+async def test_a_handler_that_cancels_itself_has_failed(
+    working: Any, rest: Rest, expect_log: ExpectLog
+) -> None:
+    expect_log("failed type=t queue=q job=j attempt=1 again_in=")
+    attempts: list[int] = []
+
+    async def handle(job: LeasedJob) -> None:
+        attempts.append(job.attempt)
+        raise asyncio.CancelledError
+
+    async with working(handle) as worker:
+        await rest.enqueue()
+        await until(lambda: worker.counts["retried"] == 1)
+        await asyncio.sleep(0.2)
+    assert attempts == [1], "it comes again after a delay"
+
+
+async def test_the_log_says_when_no_requeue_is_left(
+    working: Any, rest: Rest, expect_log: ExpectLog
+) -> None:
+    expect_log("failed .* job=fails attempt=1 requeues_remaining=0 dead=True")
+    expect_log("retried in vain .* job=retries requeues_remaining=0 dead=True")
+
+    async def handle(job: LeasedJob) -> None:
+        raise Retry(5) if job.job_id == "retries" else ValueError
+
+    async with working(handle):
+        for name in ("fails", "retries"):
+            await rest.enqueue("t/q", name, requeue_limit=0)
+            await state_is(rest, "dead", name)
+
+
 @pytest.mark.parametrize("error", [StopIteration, SystemExit, asyncio.CancelledError])
 async def test_no_exception_ends_a_worker(
     working: Any, rest: Rest, expect_log: ExpectLog, error: type[BaseException]
@@ -288,7 +320,11 @@ async def test_a_stop_gives_back_what_was_not_started(working: Any, rest: Rest) 
     assert (await rest.get("/dequeue/t/")).body["requeues_remaining"] == 0
 
 
-async def test_what_runs_longer_than_the_grace_is_given_back(working: Any, rest: Rest) -> None:
+async def test_what_runs_longer_than_the_grace_is_given_back(
+    working: Any, rest: Rest, expect_log: ExpectLog
+) -> None:
+    expect_log("cut off by the stop type=t queue=q job=j$")
+
     async def handle(job: LeasedJob) -> Awaitable[None]:
         await asyncio.sleep(60)
         raise AssertionError
@@ -379,7 +415,9 @@ def test_a_signal_ends_a_worker_whatever_its_handler_does(
             assert worker.stdout.readline() == b"begun\n"
             for _ in range(signals):
                 worker.send_signal(signal.SIGTERM)
-                time.sleep(0.3)
+                # Those of the same moment are one.
+                worker.send_signal(signal.SIGTERM)
+                time.sleep(0.7)
             assert worker.wait(10) == code
             assert worker.stdout.read() == b"", "no more jobs were begun"
         finally:

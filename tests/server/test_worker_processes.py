@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -41,6 +42,37 @@ def forks(job):
 
 async def forks_in_the_loop(job):
     forks(job)
+
+def comes_back(job):
+    child = os.fork()
+    if child == 0:
+        if job.payload == "exits":
+            sys.exit(7)
+        if job.payload == "raises":
+            raise ZeroDivisionError
+        return
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.write(1, b"child %d\\n" % code)
+
+async def comes_back_in_the_loop(job):
+    comes_back(job)
+
+def leaves_a_child(job):
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    os.write(1, b"%d\\n" % child)
+    time.sleep(60)
+
+async def takes_no_notice(job):
+    import asyncio
+    os.write(1, b"begun\\n")
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except BaseException:
+            pass
 
 def plain(job):
     os.write(1, b"ran\\n")
@@ -91,8 +123,8 @@ def starting(home: Path, command: Server) -> Iterator[Starting]:
         process.stdout.close()
 
 
-def enqueue(command: Server, queue_type: str, job_id: str = "j") -> None:
-    job = {"job_id": job_id, "interval": 0, "payload": 1}
+def enqueue(command: Server, queue_type: str, job_id: str = "j", payload: object = 1) -> None:
+    job = {"job_id": job_id, "interval": 0, "payload": payload}
     assert command.call("POST", f"/enqueue/{queue_type}/q/", job)[0] == 201
 
 
@@ -110,6 +142,50 @@ def test_a_process_that_a_handler_forks_can_be_terminated(
     assert line(worker) == b"child -15\n"
     worker.terminate()
     assert worker.wait(10) == 0
+
+
+@pytest.mark.parametrize("handler", ["comes_back", "comes_back_in_the_loop"])
+@pytest.mark.parametrize(("payload", "code"), [("returns", 0), ("exits", 7), ("raises", 1)])
+def test_a_forked_process_ends_where_its_handler_does(
+    command: Server, starting: Starting, handler: str, payload: str, code: int
+) -> None:
+    queue_type = f"{handler}-{payload}"
+    enqueue(command, queue_type, "j", payload)
+    worker = starting(handler, queue_type)
+    assert line(worker) == b"child %d\n" % code
+    path = f"/status/{queue_type}/q/j/"
+    wait_for(
+        "the parent has finished it",
+        lambda: command.call("GET", path)[1]["state"] == "finished",
+    )
+
+
+def test_a_worker_that_is_killed_is_gone_although_a_child_of_it_lives(
+    command: Server, starting: Starting
+) -> None:
+    enqueue(command, "orphan")
+    worker = starting("leaves_a_child", "orphan")
+    child = int(line(worker))
+    try:
+        # Its only place is taken; the next job waits for another worker.
+        worker.kill()
+        worker.wait(10)
+        other = starting("plain", "orphan")
+        for at in range(4):
+            enqueue(command, "orphan", f"j{at}")
+            assert line(other) == b"ran\n"
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_handler_that_takes_no_notice_of_its_end_keeps_no_worker_alive(
+    command: Server, starting: Starting
+) -> None:
+    enqueue(command, "stubborn")
+    worker = starting("takes_no_notice", "stubborn")
+    assert line(worker) == b"begun\n"
+    worker.terminate()
+    assert worker.wait(15) == 1
 
 
 def test_sighup_ends_a_worker_in_good_order(command: Server, starting: Starting) -> None:

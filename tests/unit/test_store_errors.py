@@ -174,7 +174,7 @@ def test_other_messages_name_neither_an_address_nor_a_user() -> None:
     assert messages == [
         "The store is not available (ASK).",
         "This node of the store does not take writes to this key.",
-        "The store refused the server's credentials (NOPERM).",
+        "The store refused the server's user, or a right that it needs (NOPERM).",
     ]
 
 

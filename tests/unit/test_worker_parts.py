@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from sharq import Worker
 from sharq.errors import BadArgumentException
 from sharq.worker_frames import ServerClock, chunks, credits_of, decode
 from sharq.worker_job import FIRST_RETRY, LONGEST_RETRY, Retry, release_delay, retry_delay
-from sharq.worker_log import Causes
+from sharq.worker_log import Causes, Event, JsonFormatter
 from sharq.worker_window import SOON, Window
 
 
@@ -83,6 +85,21 @@ def test_a_cause_is_logged_once_and_once_a_minute(caplog: pytest.LogCaptureFixtu
         "refused code=a times=100",
         "refused code=a",
     ]
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_a_log_line_is_one_line_whatever_a_handler_says() -> None:
+    said = {"a": "x\nINFO more", "b": "half \ud83d", "c": Unspeakable(), "d": 1}
+    record = logging.LogRecord("sharq.worker", 40, "", 0, "%s", (Event("failed", said),), None)
+    text = record.getMessage()
+    assert text == "failed a='x\\nINFO more' b='half \\ud83d' c=<Unspeakable> d=1"
+    line = json.loads(JsonFormatter().format(record))
+    assert {name: line[name] for name in "abd"} == {name: said[name] for name in "abd"}
+    assert line["c"] == "<Unspeakable>"
 
 
 def test_the_servers_clock_is_that_of_the_quickest_answer() -> None:

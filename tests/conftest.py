@@ -9,9 +9,12 @@ import pytest
 
 from tests.support.stores import PrivateCluster, PrivateStore
 
-# What a shell starts in the background ignores it, and so would all that the tests start.
+# What a shell starts in the background ignores the one, what nohup does the other, and so would all
+# that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -254,10 +254,13 @@ def test_a_worker_that_stops_alone_leaves_new_connections_to_the_others(tmp_path
 
 def owner_of(client: socket.socket, processes: list[int]) -> int:
     """Which process has the other end of a connection."""
-    port = client.getsockname()[1]
+    ends = [client.getpeername()[1], client.getsockname()[1]]
+    inode = ""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        if int(fields[2].rpartition(":")[2], 16) == port:
+        ports = [int(each.rpartition(":")[2], 16) for each in fields[1:3]]
+        # Others may have had the same port a moment ago.
+        if ports == ends and fields[3] == "01":
             inode = f"socket:[{fields[9]}]"
     for process in processes:
         for descriptor in Path(f"/proc/{process}/fd").iterdir():

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, Protocol
 from weakref import WeakSet
 
 _generation = 0
@@ -36,29 +36,37 @@ def leave(error: BaseException | None) -> None:
     os._exit(code)
 
 
-class _Descriptors:
-    """Sockets that a forked process is not to keep open."""
+class Connected(Protocol):
+    """Who has a connection."""
+
+    @property
+    def descriptor(self) -> int:
+        """The number of its socket, -1 where it is closed."""
+
+
+class _Connections:
+    """Connections that a forked process is not to keep open."""
 
     def __init__(self) -> None:
-        self._transports: Final[WeakSet[Any]] = WeakSet()
+        # Not the transports: those of other loops take no weak references.
+        self._all: Final[WeakSet[Connected]] = WeakSet()
 
-    def add(self, transport: Any) -> None:
-        self._transports.add(transport)
+    def add(self, connected: Connected) -> None:
+        self._all.add(connected)
 
     def give_up(self) -> None:
         """Have the descriptors lead nowhere; their numbers stay taken, since objects have them."""
-        found = [each.get_extra_info("socket") for each in tuple(self._transports)]
-        numbers = [each.fileno() for each in found if each is not None]
+        numbers = [each.descriptor for each in tuple(self._all)]
         if any(number >= 0 for number in numbers):
             nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
             for number in numbers:
                 if number >= 0:
                     os.dup2(nowhere, number, inheritable=False)
             os.close(nowhere)
-        self._transports.clear()
+        self._all.clear()
 
 
-connections: Final = _Descriptors()
+connections: Final = _Connections()
 """The connections of all workers of this process: a server sees that one has ended when no process
 has it open any more."""
 

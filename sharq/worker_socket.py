@@ -91,12 +91,20 @@ class Socket(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def descriptor(self) -> int:
+        """The number of the socket, -1 where it is closed."""
+        if self._transport is None:
+            return -1
+        socket = self._transport.get_extra_info("socket")
+        return -1 if socket is None else int(socket.fileno())
+
     # As the transport's protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Other loops have transports that are no subclasses of it.
         self._transport = cast(asyncio.Transport, transport)
-        worker_fork.connections.add(transport)
+        worker_fork.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._head.done():

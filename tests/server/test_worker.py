@@ -325,13 +325,16 @@ async def test_what_runs_longer_than_the_grace_is_given_back(
 ) -> None:
     expect_log("cut off by the stop type=t queue=q job=j$")
 
+    begun = asyncio.Event()
+
     async def handle(job: LeasedJob) -> Awaitable[None]:
+        begun.set()
         await asyncio.sleep(60)
         raise AssertionError
 
     async with working(handle, grace=0.05):
         await rest.enqueue()
-        await state_is(rest, "active")
+        await begun.wait()
     await state_is(rest, "queued")
 
 

@@ -311,11 +311,15 @@ class TestThreads:
         self, working: Any, rest: Rest, expect_log: ExpectLog
     ) -> None:
         expect_log("left behind in its thread")
-        release = threading.Event()
+        begun, release = threading.Event(), threading.Event()
 
-        async with working(lambda _: release.wait(20), grace=0.05) as worker:
+        def handle(_job: LeasedJob) -> None:
+            begun.set()
+            release.wait(20)
+
+        async with working(handle, grace=0.05) as worker:
             await rest.enqueue()
-            await state_is(rest, "active")
+            await until(begun.is_set)
         assert worker.counts["retried"] == 0
         assert (await rest.get("/status/t/q/j/")).body["state"] == "active"
         release.set()

@@ -114,6 +114,7 @@ def test_one_worker_sweeps(tmp_path: Path) -> None:
             wait_for("four workers run", lambda: len(server.children()) == 4)
             wait_for("a sweep has been", calls)
             before, since = calls(), time.monotonic()
-            wait_for("five more sweeps have been", lambda: calls() >= before + 10)
-            # A sweep of an empty store is a claim and one page, 100 ms after the last one.
-            assert time.monotonic() - since > 0.35
+            wait_for("fifteen more sweeps have been", lambda: calls() >= before + 30)
+            # A sweep of an empty store is a claim and one page, 100 ms after the last one. A worker
+            # that connects late calls a few scripts besides.
+            assert time.monotonic() - since > 0.9

@@ -19,10 +19,9 @@ from sharq.worker_frames import chunks, encode
 from sharq.worker_job import LeasedJob
 from sharq.worker_leases import Leases
 from sharq.worker_log import Causes, note
-from sharq.worker_outbox import FOR_GOOD, OVER, Answered, End, Outbox, Refused
+from sharq.worker_outbox import FOR_GOOD, GIVE_BACK, OVER, Answered, End, Outbox, Refused
 
 _AGAIN_AFTER: Final = 0.5
-_GIVE_BACK: Final = End(finish=False, count_requeue=False)
 
 
 class Employer(Interface):
@@ -225,7 +224,7 @@ class Dialogue:
 
     def _give_back(self, jobs: Iterable[LeasedJob]) -> None:
         for job in jobs:
-            self._outbox.add(job.lease, _GIVE_BACK)
+            self._outbox.add(job.lease, GIVE_BACK)
         self._flush()
 
     def _on_reply(self, connection: Connection, reply: frames.Reply) -> None:

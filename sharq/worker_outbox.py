@@ -32,6 +32,10 @@ class End(NamedTuple):
         return "finish" if self.finish else "release"
 
 
+GIVE_BACK: Final = End(finish=False, count_requeue=False)
+"""The end of a job that was not begun."""
+
+
 class Answered(NamedTuple):
     """A lease whose end has been answered; `lost` where it had ended before."""
 

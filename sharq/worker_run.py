@@ -15,14 +15,13 @@ from sharq.worker_connection import Settings
 from sharq.worker_handler import Handler, is_async, run_out
 from sharq.worker_job import Discard, LeasedJob, Retry, release_delay, retry_delay
 from sharq.worker_log import note
-from sharq.worker_outbox import Answered, End
+from sharq.worker_outbox import GIVE_BACK, Answered, End
 from sharq.worker_protocol import Protocol
 from sharq.worker_starts import Starts
 from sharq.worker_threads import NoThread, Threads
 from sharq.worker_window import Window
 
 _FINISH: Final = End(finish=True)
-_GIVE_BACK: Final = End(finish=False, count_requeue=False)
 _LAST_WORDS: Final = 5.0
 _THREADS_AGAIN: Final = 1.0
 _TO_CANCEL: Final = 1.0
@@ -169,7 +168,7 @@ class Run:
     def _decline(self, job: LeasedJob) -> None:
         """Give back a job that has not begun, for somebody else or a later time."""
         if self._protocol.claim(job):
-            self._end(job, _GIVE_BACK)
+            self._end(job, GIVE_BACK)
 
     def _on_overdue(self) -> None:
         self._window.close()
@@ -318,7 +317,7 @@ class Run:
     def _on_no_thread(self, job: LeasedJob, error: NoThread) -> None:
         """No thread for a handler: fewer places, for a moment, and the job goes back."""
         note(logging.ERROR, "no thread for a handler", **_names(job), reason=error)
-        self._end(job, _GIVE_BACK)
+        self._end(job, GIVE_BACK)
         if self._places == self._settings.concurrency:
             self._loop.call_later(_THREADS_AGAIN, self._restore_places)
         self._places = min(self._places, len(self._running) - 1)

@@ -13,9 +13,9 @@ esac
 # Where .venv is activated: it may have to be made anew, and not by its own Python.
 PATH=${PATH//"$root/.venv/bin:"/}
 
-shopt -s nullglob
-cython_sources=(sharq/*.pyx server/*.pyx)
-cython_files=("${cython_sources[@]}" sharq/*.pxd server/*.pxd)
+shopt -s nullglob globstar
+cython_sources=({sharq,server}/**/*.pyx)
+cython_files=("${cython_sources[@]}" {sharq,server}/**/*.px[di])
 
 # ---- verbs: the comment beside the name is its line of help ----
 
@@ -61,8 +61,7 @@ verb_fuzz() { # try inputs without end: --minutes N --seed S --target NAME --gui
 verb_lint() { # check format, style, types, the extension's stub and its warnings
     prepare dev
     export PATH="$root/.venv/bin:$PATH"
-    mkdir -p build/typing build/lint
-    ln -sfn ../../server build/typing/sharq_server
+    mkdir -p build/lint
     failed=
     check ruff format --check .
     check ruff check .
@@ -131,7 +130,7 @@ verb_smoke() { # build the wheel and try it in an empty environment without a co
 }
 
 verb_clean() { # remove everything that was made
-    rm -rf .venv .peers build dist sharq.egg-info sharq/*.so server/*.so .coverage .coverage.* \
+    rm -rf .venv .peers build dist sharq.egg-info {sharq,server}/**/*.so .coverage .coverage.* \
         .hypothesis .mypy_cache .pytest_cache .ruff_cache
     find bench docs examples server sharq tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 }
@@ -170,10 +169,10 @@ fingerprint() {
     cksum build.sh setup.py pyproject.toml "${cython_files[@]}"
 }
 
-# sharq/_fastpath.pyx is sharq._fastpath; server/ is the package sharq_server.
+# sharq/_fastpath.pyx is sharq._fastpath, server/sharq_server/http/_lane.pyx sharq_server.http._lane.
 module_of() {
     local module=${1%.pyx}
-    module=${module/#server\//sharq_server/}
+    module=${module#server/}
     echo "${module//\//.}"
 }
 
@@ -270,8 +269,7 @@ with_sanitizers() {
         export LDFLAGS="-fsanitize=address,undefined"
         "$root/.venv/bin/python" setup.py -q build_ext --inplace >"$root/build/log" 2>&1
     ) || fail "They could not be compiled; the whole log is in build/log."
-    ln -sfn server build/asan/sharq_server
-    export PYTHONPATH="$root/build/asan:$PYTHONPATH" PYTHONMALLOC=malloc
+    export PYTHONPATH="$root/build/asan:$root/build/asan/server:$PYTHONPATH" PYTHONMALLOC=malloc
     # Python itself frees little at its end; that is no leak of the extensions'.
     export ASAN_OPTIONS="detect_leaks=0:abort_on_error=1" UBSAN_OPTIONS="print_stacktrace=1"
     LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so):$(${CC:-cc} -print-file-name=libubsan.so)"

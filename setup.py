@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the package map, the compiled modules, what is required where."""
+"""What pyproject.toml cannot say: where packages are found, what is compiled and required."""
 
 import os
 import sys
@@ -6,15 +6,10 @@ import tomllib
 from pathlib import Path
 
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
-PACKAGES = {"sharq": "sharq", "sharq_server": "server"}
-
-# Each has its source, module.pyx, in its package's folder.
-COMPILED = [
-    "sharq._fastpath",
-    "sharq_server._lane",
-]
+# The folder of each package. What lies below them is found, so that no wing is left out.
+PACKAGES = {"sharq": "sharq", "sharq_server": "server/sharq_server"}
 
 REQUIRED = [
     "tornado>=6.6.1,<7",
@@ -39,11 +34,27 @@ EMBEDDED_WHERE = " or ".join(
 )
 
 
-def extension(module):
-    package, name = module.rsplit(".", 1)
+def packages():
+    return [
+        name
+        for package, folder in PACKAGES.items()
+        for name in find_packages(Path(folder).parent, include=[package, f"{package}.*"])
+    ]
+
+
+def compiled():
+    """The compiled modules by their names, and the source of each."""
+    return {
+        ".".join([package, *source.relative_to(folder).with_suffix("").parts]): str(source)
+        for package, folder in PACKAGES.items()
+        for source in sorted(Path(folder).rglob("*.pyx"))
+    }
+
+
+def extension(module, source):
     return Extension(
         module,
-        [f"{PACKAGES[package]}/{name}.pyx"],
+        [source],
         # Python's own flags may be -O3 -g: slower to compile, and several times the size.
         extra_compile_args=["-O2", "-g0"],
         # Addresses of functions are settled when it is loaded, and cannot be written after that.
@@ -78,11 +89,11 @@ def requirements(platform, libc):
 
 if __name__ == "__main__":
     setup(
-        packages=list(PACKAGES),
+        packages=packages(),
         package_dir=PACKAGES,
         install_requires=requirements(sys.platform, libc()),
         ext_modules=cythonize(
-            [extension(module) for module in COMPILED],
+            [extension(module, source) for module, source in compiled().items()],
             build_dir="build/cython",
             compiler_directives={
                 "language_level": "3",

@@ -14,8 +14,8 @@ import hiredis
 from bench.push_cycles import QUEUES, Batches
 from bench.store import PAYLOAD, BenchStore, new_job, parts
 from sharq import NewJob
-from sharq.call import Call
 from sharq.identifiers import Lease
+from sharq.operations.call import Call
 from sharq.results import SUCCESS, Ended
 
 _JOBS = 4_000

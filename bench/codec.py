@@ -31,9 +31,9 @@ from sharq._fastpath import (
     mask,
     name_of,
 )
+from sharq.operations.scripts import Scripts
 from sharq.results import Enqueued, Lease, NewJob
-from sharq.script_loading import pack
-from sharq.scripts import Scripts
+from sharq.store.script_loading import pack
 
 _BATCH: Final = 32
 _DEEPEST: Final = 500

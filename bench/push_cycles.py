@@ -12,7 +12,7 @@ from bench.processes import Stand
 from bench.push_stand import connect, is_done, worker
 from bench.push_worker import PREFETCH
 from bench.store import PAYLOAD
-from sharq.scripts import Scripts
+from sharq.operations.scripts import Scripts
 
 FRAME = 32
 QUEUES = 1_000

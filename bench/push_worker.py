@@ -14,7 +14,7 @@ import sys
 import time
 
 from sharq import Worker
-from sharq.worker_job import LeasedJob
+from sharq.worker.job import LeasedJob
 
 CONCURRENCY = 75
 PREFETCH = 25

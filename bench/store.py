@@ -14,10 +14,10 @@ import hiredis
 import redis
 
 from sharq import NewJob
-from sharq.call import Call
-from sharq.config import QueueSettings
-from sharq.operations import BULK_SIZE, Operations
-from sharq.scripts import Scripts
+from sharq.operations.call import Call
+from sharq.operations.operations import BULK_SIZE, Operations
+from sharq.operations.scripts import Scripts
+from sharq.settings.options import QueueSettings
 from tests.support.stores import PrivateStore
 
 T = TypeVar("T")

@@ -5,12 +5,12 @@ from importlib.metadata import version
 from sharq._fastpath import Batch, Job
 from sharq.aio import AsyncSharQ
 from sharq.client import SharQ
-from sharq.config import Settings
-from sharq.embedded import EmbeddedStore, ServerLock
+from sharq.embedded.store import EmbeddedStore, ServerLock
 from sharq.results import NewJob
-from sharq.wakeups import Watcher
-from sharq.worker import Worker
-from sharq.worker_job import Discard, LeasedJob, Retry
+from sharq.settings.options import Settings
+from sharq.store.wakeups import Watcher
+from sharq.worker.job import Discard, LeasedJob, Retry
+from sharq.worker.worker import Worker
 
 __version__ = version("sharq")
 

@@ -6,7 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sharq import __version__, token_cli, worker_cli
+from sharq import __version__
+from sharq.cli import token as token_cli
+from sharq.cli import worker as worker_cli
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,28 +22,15 @@ import redis.asyncio
 from msgspec import Raw
 
 from sharq._fastpath import Batch
-from sharq.call import Call
-from sharq.classic import Classic
-from sharq.cluster import ClusterLink, open_link
-from sharq.config import Settings, StoreSettings
-from sharq.embedded import EmbeddedStore
+from sharq.embedded.store import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
-from sharq.flows import Flow, Flows, check_leased
 from sharq.gathering import Gathering, OnEnded, OnEnqueued, OnTaken
-from sharq.home_loop import HomeLoop
-from sharq.keeping import look_at
-from sharq.link import Link
-from sharq.opening import (
-    ConfigSource,
-    after_both,
-    at_socket,
-    join_store_from_loop,
-    load_settings,
-    may_go_to_another_store,
-    opened_again,
-    redis_arguments,
-)
-from sharq.operations import Operations
+from sharq.operations.call import Call
+from sharq.operations.classic import Classic
+from sharq.operations.flows import Flow, Flows, check_leased
+from sharq.operations.operations import Operations
+from sharq.operations.scripts import Scripts
+from sharq.operations.sweeping import Sweeping
 from sharq.results import (
     Cleared,
     Ended,
@@ -56,9 +43,22 @@ from sharq.results import (
     Overview,
     QueueMetrics,
 )
-from sharq.scripts import Scripts
-from sharq.sweeping import Sweeping
-from sharq.wakeups import Wakeups, Watcher
+from sharq.settings.options import Settings, StoreSettings
+from sharq.store.cluster import ClusterLink, open_link
+from sharq.store.home_loop import HomeLoop
+from sharq.store.keeping import look_at
+from sharq.store.link import Link
+from sharq.store.opening import (
+    ConfigSource,
+    after_both,
+    at_socket,
+    join_store_from_loop,
+    load_settings,
+    may_go_to_another_store,
+    opened_again,
+    redis_arguments,
+)
+from sharq.store.wakeups import Wakeups, Watcher
 
 T = TypeVar("T")
 
@@ -370,8 +370,8 @@ class AsyncSharQ:
     async def sweep_when_due(self) -> float:
         """Take back what has run out where that is due; the seconds until it is due again.
 
-        For servers, of which one at a time sweeps: see `sharq.sweeping`. To be called again after
-        that time, by one task of one AsyncSharQ.
+        For servers, of which one at a time sweeps: see `sharq.operations.sweeping`. To be called
+        again after that time, by one task of one AsyncSharQ.
         """
         if self._sweeping is None:
             settings = self.settings.sharq

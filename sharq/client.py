@@ -11,25 +11,13 @@ from typing import Any, Self, TypeVar
 import redis
 
 from sharq._fastpath import Batch
-from sharq.call import Call
-from sharq.classic import Classic
-from sharq.config import Settings
-from sharq.embedded import EmbeddedStore
+from sharq.embedded.store import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
-from sharq.flows import Flow, Flows
-from sharq.fork_lock import ForkLock
-from sharq.link_sync import SyncClusterLink, SyncLink, open_sync_link
-from sharq.opening import (
-    ConfigSource,
-    after_both,
-    at_socket,
-    join_store,
-    load_settings,
-    may_go_to_another_store,
-    opened_again,
-    redis_arguments,
-)
-from sharq.operations import Operations
+from sharq.operations.call import Call
+from sharq.operations.classic import Classic
+from sharq.operations.flows import Flow, Flows
+from sharq.operations.operations import Operations
+from sharq.operations.scripts import Scripts
 from sharq.results import (
     Cleared,
     Ended,
@@ -40,7 +28,19 @@ from sharq.results import (
     Overview,
     QueueMetrics,
 )
-from sharq.scripts import Scripts
+from sharq.settings.options import Settings
+from sharq.store.fork_lock import ForkLock
+from sharq.store.link_sync import SyncClusterLink, SyncLink, open_sync_link
+from sharq.store.opening import (
+    ConfigSource,
+    after_both,
+    at_socket,
+    join_store,
+    load_settings,
+    may_go_to_another_store,
+    opened_again,
+    redis_arguments,
+)
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sharq import AsyncSharQ, Settings
-from sharq.embedded import EmbeddedStore
+from sharq.embedded.store import EmbeddedStore
 from sharq.errors import (
     BadArgumentException,
     EmbeddedStoreError,
@@ -21,8 +21,8 @@ from sharq.errors import (
     StoreOutcomeUnknown,
     StoreUnavailable,
 )
-from sharq.opening import after_both
 from sharq.results import DUPLICATE, QUEUED, NewJob
+from sharq.store.opening import after_both
 from tests.support.faces import embedded, kill_process, process_runs, settings_for
 from tests.support.loops import eventually, on_loop
 from tests.support.proxy import Proxy

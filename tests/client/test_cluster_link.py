@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
-from sharq.call import Call
-from sharq.cluster import ClusterLink, open_link
-from sharq.config import StoreSettings
 from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
-from sharq.link import Link
-from sharq.link_sync import SyncClusterLink, SyncLink, open_sync_link
-from sharq.routing import Refresh
-from sharq.store_errors import Misdirected
+from sharq.operations.call import Call
+from sharq.settings.options import StoreSettings
+from sharq.store.cluster import ClusterLink, open_link
+from sharq.store.errors import Misdirected
+from sharq.store.link import Link
+from sharq.store.link_sync import SyncClusterLink, SyncLink, open_sync_link
+from sharq.store.routing import Refresh
 from tests.support.commands import PING, Script, command
 from tests.support.loops import eventually, on_loop
 from tests.support.proxy import Proxy

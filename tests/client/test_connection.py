@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from sharq.config import StoreSettings
-from sharq.connection import (
+from sharq.errors import StoreBug, StoreUnavailable
+from sharq.settings.options import StoreSettings
+from sharq.store.connection import (
     Opened,
     _detach,
     _detach_blocking,
@@ -19,8 +20,7 @@ from sharq.connection import (
     connect,
     connect_blocking,
 )
-from sharq.errors import StoreBug, StoreUnavailable
-from sharq.wire import Entry, Wire
+from sharq.store.wire import Entry, Wire
 from tests.support.commands import PING
 from tests.support.loops import on_loop
 from tests.support.proxy import Proxy

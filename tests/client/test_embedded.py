@@ -21,14 +21,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from sharq.embedded import EmbeddedStore, ServerLock
+from sharq.embedded.process import store_environment
+from sharq.embedded.store import EmbeddedStore, ServerLock
 from sharq.errors import EmbeddedStoreError
-from sharq.store_process import store_environment
 from tests.support.stores import wait_for
 
 _USER = """
 import sys
-from sharq.embedded import EmbeddedStore
+from sharq.embedded.store import EmbeddedStore
 sys.stdin.readline()
 store = EmbeddedStore.join(sys.argv[1])
 print(store.pid, flush=True)
@@ -37,7 +37,7 @@ sys.stdin.readline()
 
 _SERVER = """
 import os, sys
-from sharq.embedded import EmbeddedStore, ServerLock
+from sharq.embedded.store import EmbeddedStore, ServerLock
 lock = ServerLock.take(sys.argv[1])
 store = EmbeddedStore.join(sys.argv[1])
 print(store.pid, flush=True)
@@ -349,7 +349,7 @@ def test_a_forked_child_that_exits_does_not_stop_the_store(
     parent = script(
         """
 import os, sys
-from sharq.embedded import EmbeddedStore
+from sharq.embedded.store import EmbeddedStore
 store = EmbeddedStore.join(sys.argv[1])
 child = os.fork()
 if child == 0:
@@ -372,7 +372,7 @@ def test_the_store_runs_until_the_last_forked_child_exits(
     parent = script(
         """
 import os, sys
-from sharq.embedded import EmbeddedStore
+from sharq.embedded.store import EmbeddedStore
 store = EmbeddedStore.join(sys.argv[1])
 if os.fork():
     store.leave()
@@ -395,7 +395,7 @@ def test_a_child_forked_during_a_start_does_not_keep_the_lock(
     parent = script(
         """
 import os, sys
-from sharq import data_folder
+from sharq.embedded import folder as data_folder
 folder = data_folder.open_folder(sys.argv[1])
 with data_folder.alone(folder, 1):
     child = os.fork()
@@ -624,7 +624,7 @@ def test_a_servers_workers_keep_the_folder_taken(
     server = script(
         """
 import os, sys
-from sharq.embedded import ServerLock
+from sharq.embedded.store import ServerLock
 lock = ServerLock.take(sys.argv[1])
 if os.fork():
     print("forked", flush=True)
@@ -685,7 +685,7 @@ def test_a_store_that_hangs_is_an_error(folder: Path) -> None:
 def test_a_store_that_ends_at_its_start_has_the_last_word(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sharq.store_process._LOG_LINES", 100)
+    monkeypatch.setattr("sharq.embedded.process._LOG_LINES", 100)
     EmbeddedStore.join(folder).leave()
     append_to_log(folder, "not a command\r\n")
     reason = refusal(folder)
@@ -745,7 +745,7 @@ def test_without_the_binary_one_is_told_what_to_do(
         f"""
 import sys
 {obstacle}
-from sharq.embedded import EmbeddedStore
+from sharq.embedded.store import EmbeddedStore
 from sharq.errors import EmbeddedStoreError
 try:
     EmbeddedStore.join(sys.argv[1])

@@ -12,7 +12,7 @@ import pytest
 from sharq import AsyncSharQ, Batch, Settings
 from sharq.errors import BadArgumentException, StoreUnavailable
 from sharq.results import CONFLICT, DUPLICATE, QUEUED, STALE_LEASE, SUCCESS
-from sharq.store_errors import BugMidway
+from sharq.store.errors import BugMidway
 from tests.support.faces import settings_for
 from tests.support.loops import eventually, on_loop
 from tests.support.stores import PrivateStore

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from sharq.config import StoreSettings
 from sharq.errors import (
     StoreBug,
     StoreDenied,
@@ -26,8 +25,9 @@ from sharq.errors import (
     StoreOverloaded,
     StoreUnavailable,
 )
-from sharq.link import Link
-from sharq.store_errors import BugMidway, Misdirected
+from sharq.settings.options import StoreSettings
+from sharq.store.errors import BugMidway, Misdirected
+from sharq.store.link import Link
 from tests.support.commands import ECHO, PING, Script, command
 from tests.support.loops import eventually, on_loop
 from tests.support.proxy import (

@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 
-from sharq.blocking import BlockingWire
-from sharq.config import StoreSettings
 from sharq.errors import (
     StoreBug,
     StoreDenied,
@@ -24,9 +22,11 @@ from sharq.errors import (
     StoreOutcomeUnknown,
     StoreUnavailable,
 )
-from sharq.link_sync import SyncLink
-from sharq.request import Request
-from sharq.store_errors import BugMidway, Misdirected
+from sharq.settings.options import StoreSettings
+from sharq.store.blocking import BlockingWire
+from sharq.store.errors import BugMidway, Misdirected
+from sharq.store.link_sync import SyncLink
+from sharq.store.request import Request
 from tests.support.commands import ECHO, PING, Script, command
 from tests.support.proxy import (
     AUTHORITY,

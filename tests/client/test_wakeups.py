@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from sharq.config import StoreSettings
-from sharq.wakeups import Wakeups
+from sharq.settings.options import StoreSettings
+from sharq.store.wakeups import Wakeups
 from tests.support.stores import PrivateStore
 
 CHANNEL = b"wake:me"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sharq import LeasedJob, Retry, Worker
-from sharq import websocket_frames as ws
+from sharq.codec import websocket_frames as ws
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 

@@ -30,7 +30,7 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
-from sharq.scripts import Scripts
+from sharq.operations.scripts import Scripts
 
 OFFSET_KEY = "{clock}offset"
 """Holds what is added to the store's clock, in µs; it need not exist."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sharq.worker_socket import Socket
+from sharq.worker.socket import Socket
 from tests.faults.callers import PAUSE, Run
 from tests.faults.http_client import Job
 from tests.faults.pollers import delivered

@@ -16,8 +16,8 @@ import msgspec
 
 from sharq import SharQ
 from sharq._fastpath import Job
+from sharq.operations.scripts import Scripts
 from sharq.results import DEAD, DUPLICATE, QUEUED, SUCCESS, NewJob
-from sharq.scripts import Scripts
 from tests.faults.audit import OFFSET_KEY, Drain
 from tests.faults.history import Recorder
 from tests.support.direct import DirectStore

@@ -15,7 +15,7 @@ import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from sharq.store_process import store_environment
+from sharq.embedded.process import store_environment
 from tests.faults.keeper import Keeper
 from tests.faults.processes import Managed, run_quietly
 from tests.support.stores import store_binary

@@ -10,8 +10,8 @@ from typing import Any
 import hiredis
 import pytest
 
-from sharq.config import QueueSettings
 from sharq.results import DEAD, SUCCESS
+from sharq.settings.options import QueueSettings
 from tests.faults.audit import LATE_EXPIRY_MS, OFFSET_KEY, Drain, audited_scripts, read_audit
 from tests.support.hands import PREFIX, Hands, PipelinedStore, new_job
 from tests.support.stores import PrivateStore

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from tornado.netutil import bind_sockets
 
-from sharq import LeasedJob, Settings, SharQ, Worker, worker_frames
+from sharq import LeasedJob, Settings, SharQ, Worker
 from sharq._fastpath import Batch
+from sharq.operations.scripts import Scripts
 from sharq.results import ACTIVE
-from sharq.scripts import Scripts
+from sharq.worker import frames
 from sharq_server import SharQServer
-from sharq_server.credit import Credit
+from sharq_server.push.credit import Credit
 from tests.faults.audit import Drain, audited_scripts
 from tests.faults.checker import check
 from tests.faults.checker.__main__ import main
@@ -353,15 +354,15 @@ def test_a_healthy_worker_keeps_its_starts_apart(clean_store: PrivateStore, tmp_
 def test_handlers_that_are_started_too_close_are_found(
     clean_store: PrivateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode = worker_frames.decode
+    decode = frames.decode
 
-    def forget(text: bytes) -> worker_frames.Event | None:
+    def forget(text: bytes) -> frames.Event | None:
         event = decode(text)
-        for job in event.jobs if isinstance(event, worker_frames.Jobs) else ():
+        for job in event.jobs if isinstance(event, frames.Jobs) else ():
             job.interval = 0
         return event
 
-    monkeypatch.setattr(worker_frames, "decode", forget)
+    monkeypatch.setattr(frames, "decode", forget)
     asyncio.run(work(clean_store, tmp_path))
     report = check(tmp_path)
     assert report.violated == {"I4"}

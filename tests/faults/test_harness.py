@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from sharq import aio
-from sharq.scripts import Scripts
+from sharq.operations.scripts import Scripts
 from tests.faults.audit import OFFSET_KEY
 from tests.faults.history import Recorder, merge, read_history
 from tests.faults.keeper import Keeper

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-from sharq import Discard, LeasedJob, Retry, Worker, worker_log
+from sharq import Discard, LeasedJob, Retry, Worker
+from sharq.worker import log as worker_log
 from tests.faults.history import Recorder
 from tests.faults.places import Places
 from tests.faults.pollers import number_of

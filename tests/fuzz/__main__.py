@@ -18,8 +18,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, seed, settings
 
 from sharq import _fastpath
-from sharq import websocket_frames as ws
-from sharq.config import LANE, TORNADO
+from sharq.codec import websocket_frames as ws
+from sharq.settings.options import LANE, TORNADO
 from tests.fuzz import codec, contract, frames, lane
 from tests.fuzz.mutations import MAKERS
 from tests.fuzz.targets import Target

@@ -11,10 +11,11 @@ import hiredis
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from sharq import AsyncSharQ, _fastpath, json_text
+from sharq import AsyncSharQ, _fastpath
+from sharq.codec import json_text
 from sharq.errors import SharqException
 from sharq.results import Enqueued
-from sharq_server import bodies, handlers
+from sharq_server.api import bodies, handlers
 from tests.fuzz.exact import exact
 from tests.fuzz.targets import Target
 

@@ -14,7 +14,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from sharq.identifiers import MAX_INTERVAL
-from sharq_server import api_schemas, bodies
+from sharq_server.api import bodies, schemas
 
 CHECKS = [
     not_a_server_error,
@@ -72,7 +72,7 @@ def _narrow(value: Any) -> Any:
         return [_narrow(each) for each in value]
     if not isinstance(value, dict):
         return value
-    if value.get("pattern") == api_schemas.NAME["pattern"]:
+    if value.get("pattern") == schemas.NAME["pattern"]:
         return {"type": "string", "enum": ["a"]}
     narrowed = {name: _narrow(each) for name, each in value.items()}
     if value.get("maximum") == MAX_INTERVAL:

@@ -6,7 +6,7 @@ import struct
 
 from hypothesis import strategies as st
 
-from sharq import websocket_frames as ws
+from sharq.codec import websocket_frames as ws
 from tests.fuzz.targets import SIZES, Target, cut
 
 MOST = 300

@@ -12,13 +12,13 @@ from typing import Any
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 from hypothesis import strategies as st
 
-from sharq.config import LANE, Settings
+from sharq.settings.options import LANE, Settings
 from sharq_server import SharQServer
-from sharq_server._lane import Reader
-from sharq_server.framing import VERSIONS
-from sharq_server.lane import LaneListener
-from sharq_server.lane_connection import LaneConnection
-from sharq_server.loops import loop_factory
+from sharq_server.http._lane import Reader
+from sharq_server.http.framing import VERSIONS
+from sharq_server.http.lane import LaneListener
+from sharq_server.http.lane_connection import LaneConnection
+from sharq_server.process.loops import loop_factory
 from tests.fuzz.http_streams import STREAMS, Answer, parse
 from tests.fuzz.targets import SIZES, Target, cut
 from tests.support.stores import PrivateStore

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from sharq import websocket_frames as ws
+from sharq.codec import websocket_frames as ws
 from tests.fuzz.http_streams import BODIES, FIELDS, METHODS, PATHS
 
 _TEXTS = [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from sharq.config import LANE, TORNADO
+from sharq.settings.options import LANE, TORNADO
 from tests.fuzz.contract import Api
 from tests.server.both import Pair
 from tests.support.stores import PrivateStore

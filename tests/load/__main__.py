@@ -9,8 +9,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sharq.config import LANE, TORNADO
-from sharq_server import loops
+from sharq.settings.options import LANE, TORNADO
+from sharq_server.process import loops
 from tests.load import descriptors, soak
 
 _RESULTS = Path("build/soak")

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from sharq import websocket_frames as ws
+from sharq.codec import websocket_frames as ws
 from tests.load.wire import HOST, UPGRADE, length_of, status_of
 
 LARGE_TYPE = "large"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.progress import Progress
-from sharq.config import OPTIONS
+from sharq.settings.options import OPTIONS
 from tests.load import gauges, slow, verdict
 from tests.load.gauges import Sample
 from tests.load.held import Crowd

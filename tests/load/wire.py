@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
-from sharq import websocket_frames as ws
+from sharq.codec import websocket_frames as ws
 
 HOST = "127.0.0.1"
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sharq.config import QueueSettings
-from sharq.scripts import Scripts
+from sharq.operations.scripts import Scripts
+from sharq.settings.options import QueueSettings
 from tests.support.expiring import ExpiringQueue
 from tests.support.hands import Hands, PipelinedStore
 from tests.support.stores import PrivateStore

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sharq import results
 from sharq.identifiers import check_lease
-from sharq.operations import BATCH_BYTES
+from sharq.operations.operations import BATCH_BYTES
 from sharq.results import NewJob
 from tests.support.expiring import ExpiringQueue
 from tests.support.hands import TYPE, new_job

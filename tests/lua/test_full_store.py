@@ -9,10 +9,10 @@ import hiredis
 import pytest
 
 from sharq import results
-from sharq.config import QueueSettings
 from sharq.identifiers import check_lease
+from sharq.operations.scripts import Scripts
 from sharq.results import Cleared
-from sharq.scripts import Scripts
+from sharq.settings.options import QueueSettings
 from tests.support.hands import TYPE, Hands, PipelinedStore, new_job
 from tests.support.stores import PrivateStore
 

@@ -18,9 +18,9 @@ import pytest
 import sharq
 from sharq import results
 from sharq._fastpath import Codec
-from sharq.call import Call
+from sharq.operations.call import Call
+from sharq.operations.scripts import Scripts, expand
 from sharq.results import Lease, NewJob
-from sharq.scripts import Scripts, expand
 from tests.support.direct import DirectStore
 from tests.support.lua_source import declared_names, free_names, tokens, used_names
 from tests.support.stores import PrivateStore

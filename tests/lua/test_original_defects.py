@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from sharq import results
-from sharq.call import Call
-from sharq.config import QueueSettings
-from sharq.operations import PAGE_SIZE, SWEEP_SIZE
+from sharq.operations.call import Call
+from sharq.operations.operations import PAGE_SIZE, SWEEP_SIZE
+from sharq.operations.scripts import Scripts
 from sharq.results import Enqueued, NewJob
-from sharq.scripts import Scripts
+from sharq.settings.options import QueueSettings
 from tests.support.expiring import ExpiringQueue
 from tests.support.hands import TYPE, Hands, PipelinedStore, new_job
 from tests.support.stores import PrivateStore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sharq.operations import REGISTRATION_AGE
+from sharq.operations.operations import REGISTRATION_AGE
 from tests.support.expiring import ExpiringQueue
 
 

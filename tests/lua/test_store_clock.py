@@ -5,8 +5,8 @@ from __future__ import annotations
 import hiredis
 import pytest
 
-from sharq.config import QueueSettings
-from sharq.scripts import Scripts
+from sharq.operations.scripts import Scripts
+from sharq.settings.options import QueueSettings
 from tests.support.hands import Hands, PipelinedStore, new_job
 
 

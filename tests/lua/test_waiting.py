@@ -11,9 +11,9 @@ import redis
 from hypothesis import HealthCheck, given, settings
 
 from sharq._fastpath import Batch
-from sharq.config import QueueSettings
 from sharq.identifiers import check_lease
 from sharq.results import Lease, NewJob, Offer
+from sharq.settings.options import QueueSettings
 from tests.support.direct import ClockedQueue, DirectStore
 from tests.support.stores import PrivateStore
 

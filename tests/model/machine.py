@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sharq.call import Call
-from sharq.config import QueueSettings
 from sharq.identifiers import Lease
+from sharq.operations.call import Call
 from sharq.results import NewJob
+from sharq.settings.options import QueueSettings
 from tests.model.model import COUNTERS_KEPT, SERIAL_KEPT, JobName, Model, QueueName, expect
 from tests.support.expiring import ExpiringQueue
 from tests.support.hands import PipelinedStore

@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 from sharq import results
 from sharq._fastpath import Batch, Job
-from sharq.config import QueueSettings
-from sharq.operations import Page, TypeMetrics
+from sharq.operations.operations import Page, TypeMetrics
 from sharq.results import (
     Cleared,
     Ended,
@@ -29,6 +28,7 @@ from sharq.results import (
     QueueMetrics,
     Swept,
 )
+from sharq.settings.options import QueueSettings
 
 MINUTE = 60_000
 LISTED_MINUTES = 10

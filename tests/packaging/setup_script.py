@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 _script: dict[str, Any] = runpy.run_path(str(ROOT / "setup.py"), run_name="setup_script")
 
 PACKAGES: dict[str, str] = _script["PACKAGES"]
-COMPILED: list[str] = _script["COMPILED"]
+compiled: Callable[[], dict[str, str]] = _script["compiled"]
+packages: Callable[[], list[str]] = _script["packages"]
 requirements: Callable[[str, str], list[str]] = _script["requirements"]
 libc: Callable[[], str] = _script["libc"]

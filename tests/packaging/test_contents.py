@@ -11,13 +11,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.packaging.setup_script import COMPILED, PACKAGES, ROOT, libc
+from tests.packaging.setup_script import PACKAGES, ROOT, compiled, libc
 
 pytestmark = pytest.mark.packaging
 
-CYTHON = {".pyx", ".pxd"}
+CYTHON = {".pyx", ".pxd", ".pxi"}
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
-EXTENSIONS = {module.replace(".", "/") + SUFFIX for module in COMPILED}
+EXTENSIONS = {module.replace(".", "/") + SUFFIX for module in compiled()}
 ABOUT = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE"}
 AROUND = {"LICENSE", "README.md", "MANIFEST.in", "PKG-INFO", "pyproject.toml", "setup.cfg"}
 EGG = {"PKG-INFO", "SOURCES.txt", "dependency_links.txt", "requires.txt"}
@@ -48,7 +48,7 @@ def test_the_wheel_carries_what_runs_and_nothing_else(wheel: Path) -> None:
     # Should the list itself have a hole.
     for name in ("lua/enqueue.lua", "lua/include/clock.lua", "_fastpath.pyi", "py.typed"):
         assert f"sharq/{name}" in names
-    assert {"sharq_server/py.typed", "sharq_server/static/live.html"} <= names
+    assert {"sharq_server/py.typed", "sharq_server/ui/static/live.html"} <= names
 
 
 def test_the_sdist_carries_the_sources_and_nothing_else(sdist: Path) -> None:
@@ -57,7 +57,11 @@ def test_the_sdist_carries_the_sources_and_nothing_else(sdist: Path) -> None:
     names = {name.partition("/")[2] for name in files}
     egg = {f"sharq.egg-info/{name}" for name in EGG | {"entry_points.txt", "top_level.txt"}}
     assert names == sources() | AROUND | egg | {"setup.py"}
-    assert {"sharq/_fastpath.pyx", "sharq/_fastpath.pxd", "server/static/live.html"} <= names
+    assert {
+        "sharq/_fastpath.pyx",
+        "sharq/_fastpath.pxd",
+        "server/sharq_server/ui/static/live.html",
+    } <= names
 
 
 @pytest.mark.skipif(not libc(), reason="a tag and a format of Linux with glibc")

@@ -11,18 +11,26 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.packaging.setup_script import COMPILED, PACKAGES, ROOT, libc, requirements
+from tests.packaging.setup_script import PACKAGES, ROOT, compiled, libc, packages, requirements
 
 PYTHONS = ("cp311", "cp312", "cp313", "cp314")
 
 
-def test_every_cython_source_is_compiled() -> None:
-    sources = {
-        f"{package}.{source.stem}"
+def test_cython_sources_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert set(compiled()) == {"sharq._fastpath", "sharq_server.http._lane"}
+
+
+def test_every_folder_with_a_module_is_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    folders = {
+        ".".join([package, *source.parent.relative_to(folder).parts])
         for package, folder in PACKAGES.items()
-        for source in (ROOT / folder).glob("*.pyx")
+        for source in Path(folder).rglob("*.py*")
+        if source.suffix in {".py", ".pyx", ".pyi"}
     }
-    assert set(COMPILED) == sources
+    assert set(packages()) == folders
+    assert {"sharq.store", "sharq_server.push"} < folders
 
 
 def brings_store(platform: str, machine: str, libc: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from typing import Final, NamedTuple
 
-from sharq import websocket_frames as ws
+from sharq.codec import websocket_frames as ws
 
 INVALID: Final = "invalid_argument"
 NOT_JSON: Final = "not_json"

@@ -16,12 +16,12 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from sharq import LeasedJob, Worker
-from sharq.config import LANE, TORNADO, Settings
+from sharq.settings.options import LANE, TORNADO, Settings
 from sharq_server import SharQServer
 from sharq_server.app import SharQApplication
-from sharq_server.lane import LaneListener
-from sharq_server.listener import Listener
-from sharq_server.loops import loop_factory
+from sharq_server.http.lane import LaneListener
+from sharq_server.http.listener import Listener
+from sharq_server.process.loops import loop_factory
 from tests.server.support import Raw, Rest
 from tests.support.stores import PrivateStore
 
@@ -48,7 +48,7 @@ def expect_log(caplog: pytest.LogCaptureFixture) -> Iterator[ExpectLog]:
         for phase in ("setup", "call")
         for record in caplog.get_records(phase)
         # The tests' stores keep nothing; what is said of that is in test_durability.py.
-        if record.levelno >= logging.WARNING and record.name != "sharq_server.durability"
+        if record.levelno >= logging.WARNING and record.name != "sharq_server.process.durability"
     ]
     messages = [record.getMessage() for record in records]
     unexpected = [m for m in messages if not any(re.search(e, m) for e in expected)]

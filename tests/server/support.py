@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httputil import HTTPHeaders
 
-from sharq.tokens import line_for
+from sharq.settings.tokens import line_for
 
 
 def write_tokens(path: Path, tokens: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from sharq.config import Settings
+from sharq.settings.options import Settings
 from sharq_server import SharQServer
-from sharq_server.accesslog import AccessLog
+from sharq_server.http.accesslog import AccessLog
 from tests.server.command import Server
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPClientError
 
-from sharq_server import SharQServer, descriptors, listener
-from sharq_server.admission import Connections
-from sharq_server.lane import LaneListener
+from sharq_server import SharQServer
+from sharq_server.http import listener
+from sharq_server.http.lane import LaneListener
+from sharq_server.security import descriptors
+from sharq_server.security.admission import Connections
 from tests.server.subscriber import Subscriber
 from tests.server.support import Connection, Raw
 

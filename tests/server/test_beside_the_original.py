@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from sharq.config import LANE, TORNADO
+from sharq.settings.options import LANE, TORNADO
 from tests.server.both import Pair
 from tests.server.original_requests import TABLE, Answer, Ask, ask, requests
 from tests.support.stores import PrivateStore

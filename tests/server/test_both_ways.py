@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from sharq.config import LANE, TORNADO
+from sharq.settings.options import LANE, TORNADO
 from tests.fuzz.http_streams import STREAMS, Answer, parse
 from tests.server.both import Pair
 from tests.support.stores import PrivateStore

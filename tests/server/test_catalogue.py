@@ -16,11 +16,11 @@ from typing import Any, Self
 import pytest
 
 from sharq import Settings
-from sharq import websocket_frames as ws
-from sharq.config import LANE, TORNADO
+from sharq.codec import websocket_frames as ws
 from sharq.errors import BadArgumentException, PayloadTooLarge
+from sharq.settings.options import LANE, TORNADO
+from sharq_server.api.routing import Route
 from sharq_server.app import ROUTES
-from sharq_server.routing import Route
 from tests.server import catalogue
 from tests.server.both import Pair
 from tests.server.catalogue import INVALID, MALFORMED, NOT_JSON, Bad, BadField, Refusal, request

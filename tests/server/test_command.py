@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sharq.tokens import line_for
+from sharq.settings.tokens import line_for
 from sharq_server import __version__
 from tests.server.command import Server, call, run
 from tests.support.stores import PrivateStore, free_port, wait_for

@@ -17,11 +17,12 @@ import pytest
 from tornado.netutil import bind_sockets
 
 from sharq import NewJob
-from sharq.config import LANE, TORNADO
-from sharq_server import SharQServer, lane_connection
-from sharq_server.descriptors import Room
-from sharq_server.lane import LaneListener
-from sharq_server.listener import Listener
+from sharq.settings.options import LANE, TORNADO
+from sharq_server import SharQServer
+from sharq_server.http import lane_connection
+from sharq_server.http.lane import LaneListener
+from sharq_server.http.listener import Listener
+from sharq_server.security.descriptors import Room
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest
 
@@ -125,7 +126,7 @@ async def test_where_no_descriptor_is_left_connections_wait(
 
 def told(caplog: pytest.LogCaptureFixture) -> int:
     """How often it was logged that there is no room."""
-    return sum(record.name == "sharq_server.descriptors" for record in caplog.records)
+    return sum(record.name == "sharq_server.security.descriptors" for record in caplog.records)
 
 
 def test_that_there_is_no_room_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

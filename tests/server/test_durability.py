@@ -47,7 +47,7 @@ async def told(
     meanwhile: Callable[[], None] | None = None,
 ) -> list[tuple[int, str]]:
     """What a server says of its store."""
-    caplog.set_level(logging.DEBUG, "sharq_server.durability")
+    caplog.set_level(logging.DEBUG, "sharq_server.process.durability")
     async with started(settings) as server:
         if meanwhile is not None:
             meanwhile()
@@ -57,7 +57,7 @@ async def told(
     return [
         (line.levelno, line.getMessage())
         for line in caplog.records
-        if line.name == "sharq_server.durability" and line.levelno > logging.DEBUG
+        if line.name == "sharq_server.process.durability" and line.levelno > logging.DEBUG
     ]
 
 
@@ -158,7 +158,7 @@ def test_a_store_that_is_away_is_looked_at_when_it_is_back(
 ) -> None:
     expect_log("No connection to the store")
     expect_log("Expired jobs are not taken back", certain=False)
-    monkeypatch.setattr("sharq_server.durability._TRY_AGAIN", 0.05)
+    monkeypatch.setattr("sharq_server.process.durability._TRY_AGAIN", 0.05)
     with PrivateStore() as store:
         store.stop()
 

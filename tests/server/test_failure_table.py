@@ -17,9 +17,9 @@ import pytest
 import redis
 
 from sharq import aio
-from sharq.cluster import open_link
-from sharq.config import Settings
 from sharq.errors import StoreError
+from sharq.settings.options import Settings
+from sharq.store.cluster import open_link
 from sharq_server import SharQServer
 from tests.server.conftest import ExpectLog
 from tests.server.subscriber import Subscriber

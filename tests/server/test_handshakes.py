@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sharq import websocket_frames as ws
+from sharq.codec import websocket_frames as ws
 from sharq_server import SharQServer
 from tests.server.support import Connection, Raw, Rest
 

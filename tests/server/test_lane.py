@@ -13,10 +13,10 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 from tornado.websocket import websocket_connect
 
-from sharq.config import LANE
+from sharq.settings.options import LANE
 from sharq_server import SharQServer
-from sharq_server.lane import LaneListener
-from sharq_server.loops import loop_factory
+from sharq_server.http.lane import LaneListener
+from sharq_server.process.loops import loop_factory
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest
 

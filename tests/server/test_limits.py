@@ -11,7 +11,7 @@ import pytest
 
 from sharq import Batch
 from sharq_server import SharQServer
-from sharq_server.listener import Listener
+from sharq_server.http.listener import Listener
 from tests.server.support import Connection, Raw, Rest
 
 pytestmark = pytest.mark.gen_test

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from sharq import AsyncSharQ, LeasedJob, Settings, SharQ, Worker
-from sharq import websocket_frames as ws
-from sharq.config import LANE, TORNADO
+from sharq.codec import websocket_frames as ws
 from sharq.errors import BadArgumentException, NotJson, UnreadablePayload
 from sharq.results import NewJob
+from sharq.settings.options import LANE, TORNADO
 from tests.server import catalogue
 from tests.server.both import Pair
 from tests.server.catalogue import INVALID, NOT_JSON, request

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from sharq_server import bodies, openapi
+from sharq_server.api import bodies, openapi
+from sharq_server.api.replies import STATUS_OF_CODE
+from sharq_server.api.routing import OPEN
 from sharq_server.app import ROUTES
-from sharq_server.replies import STATUS_OF_CODE
-from sharq_server.routing import OPEN
 from tests.server.support import Rest
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "rest-api.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 
 _SUPERVISED = """
 import logging, os, signal, sys
-from sharq_server.processes import Supervisor
+from sharq_server.process.workers import Supervisor
 
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from sharq_server import SharQServer, schedule
-from sharq_server.dispatch import Parcel
-from sharq_server.longpoll import LongPoll
+from sharq_server import SharQServer
+from sharq_server.push import schedule
+from sharq_server.push.dispatch import Parcel
+from sharq_server.push.longpoll import LongPoll
 from tests.server.conftest import ExpectLog
 from tests.server.subscriber import Subscriber
 from tests.server.support import Raw, Rest

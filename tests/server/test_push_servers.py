@@ -18,8 +18,9 @@ from tornado.ioloop import IOLoop
 
 from bench.processes import another, stand
 from bench.watchers import WATCHERS, Sample, measure
-from sharq.config import LANE, Settings
-from sharq_server import SharQServer, schedule
+from sharq.settings.options import LANE, Settings
+from sharq_server import SharQServer
+from sharq_server.push import schedule
 from tests.server.command import Server
 from tests.server.subscriber import Subscriber
 from tests.server.test_push import HANDSHAKE, job, listening

@@ -20,7 +20,7 @@ from sharq.errors import (
     StoreOverloaded,
     StoreUnavailable,
 )
-from sharq_server import replies
+from sharq_server.api import replies
 from sharq_server.app import ROUTES
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "rest-api.md"

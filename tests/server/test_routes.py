@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from sharq.results import Enqueued, NewJob
-from sharq_server import SharQServer, handlers
-from sharq_server.handlers import Request
+from sharq_server import SharQServer
+from sharq_server.api import handlers
+from sharq_server.api.handlers import Request
 from tests.server.support import Rest
 from tests.support.stores import PrivateStore
 

@@ -19,10 +19,10 @@ from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from sharq.config import Settings
 from sharq.errors import ConfigError, StoreUnavailable
+from sharq.settings.options import Settings
 from sharq_server import SharQServer, __version__, setup_server
-from sharq_server.listener import Listener
+from sharq_server.http.listener import Listener
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest
 from tests.support.stores import PrivateStore
@@ -117,7 +117,7 @@ def test_a_tornado_program_serves_it_without_another_word(conf: Path) -> None:
         from sharq_server import setup_server
 
         # The tests' store keeps nothing.
-        logging.getLogger("sharq_server.durability").setLevel(logging.ERROR)
+        logging.getLogger("sharq_server.process.durability").setLevel(logging.ERROR)
         server = setup_server(sys.argv[1])
         listener = server.app.listen(0, "127.0.0.1")
         port = listener.addresses()[0][1]

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from sharq import EmbeddedStore
-from sharq.data_folder import alone
+from sharq.embedded.folder import alone
 from sharq.errors import EmbeddedStoreError
 from tests.server.command import environment
 
 _STARTING = """
 import asyncio, sys, threading
-from sharq.config import Settings
-from sharq_server.serving import Process
+from sharq.settings.options import Settings
+from sharq_server.process.serving import Process
 
 async def main():
     process = Process(Settings.load(None, environ={"SHARQ_REDIS_DATA_DIR": sys.argv[1]}), [], None)

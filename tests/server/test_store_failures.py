@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import redis
 
-from sharq.config import Settings
 from sharq.errors import EmbeddedStoreError
+from sharq.settings.options import Settings
 from sharq_server import SharQServer
 from tests.server.conftest import ExpectLog
 from tests.server.support import Answer, Rest

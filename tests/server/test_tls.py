@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from sharq import LeasedJob, Worker
-from sharq.config import LANE
 from sharq.errors import ConfigError
+from sharq.settings.options import LANE
 from sharq_server import SharQServer
-from sharq_server.tls import Certificate
+from sharq_server.security.certificates import Certificate
 from tests.server.command import run
 from tests.server.conftest import ExpectLog
 from tests.server.support import Connection

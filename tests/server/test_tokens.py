@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from sharq.tokens import OPERATIONS
+from sharq.settings.tokens import OPERATIONS
 from sharq_server import SharQServer
+from sharq_server.api.routing import OPEN
 from sharq_server.app import ROUTES
-from sharq_server.routing import OPEN
 from tests.server.support import Raw, Rest, write_tokens
 
 pytestmark = pytest.mark.gen_test

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from sharq import EmbeddedStore
-from sharq.config import Settings
 from sharq.errors import EmbeddedStoreError
+from sharq.settings.options import Settings
 from sharq_server import SharQServer
-from sharq_server.upkeep import StoreKeeper
+from sharq_server.process.upkeep import StoreKeeper
 from tests.server.conftest import ExpectLog
 from tests.server.support import Rest
 from tests.support.stores import PrivateStore

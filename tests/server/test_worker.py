@@ -89,7 +89,7 @@ async def test_a_failed_job_comes_again_later(
     working: Any, rest: Rest, expect_log: ExpectLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expect_log("failed type=t")
-    monkeypatch.setattr("sharq.worker_job.FIRST_RETRY", 0.1)
+    monkeypatch.setattr("sharq.worker.job.FIRST_RETRY", 0.1)
     attempts: list[tuple[int, float]] = []
 
     async def handle(job: LeasedJob) -> None:

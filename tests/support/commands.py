@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from sharq.call import Call
-from sharq.script_loading import pack
+from sharq.operations.call import Call
+from sharq.store.script_loading import pack
 
 
 def command(

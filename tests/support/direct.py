@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import hiredis
 
-from sharq.call import Call
-from sharq.config import QueueSettings
-from sharq.operations import Operations
-from sharq.scripts import Scripts
+from sharq.operations.call import Call
+from sharq.operations.operations import Operations
+from sharq.operations.scripts import Scripts
+from sharq.settings.options import QueueSettings
 
 T = TypeVar("T")
 

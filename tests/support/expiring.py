@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sharq._fastpath import Codec
-from sharq.config import QueueSettings
+from sharq.operations.scripts import Scripts
 from sharq.results import Swept
-from sharq.scripts import Scripts
+from sharq.settings.options import QueueSettings
 from tests.support.direct import CLOCK_KEY, STARTED_AT
 from tests.support.hands import PREFIX, Hands, PipelinedStore
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sharq import AsyncSharQ, Settings, SharQ
-from sharq.scripts import Scripts
+from sharq.operations.scripts import Scripts
 from tests.support.direct import CLOCK_KEY, INJECTED_CLOCK, STARTED_AT
 from tests.support.stores import PrivateStore, wait_for
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from sharq._fastpath import Batch, Job
-from sharq.call import Call
-from sharq.config import QueueSettings
-from sharq.operations import BULK_SIZE, Operations, TypeMetrics
+from sharq.operations.call import Call
+from sharq.operations.operations import BULK_SIZE, Operations, TypeMetrics
+from sharq.operations.scripts import Scripts
 from sharq.results import Cleared, Enqueued, Extended, JobStatus, NewJob, QueueMetrics, Swept
-from sharq.scripts import Scripts
+from sharq.settings.options import QueueSettings
 from tests.support.direct import DirectStore
 
 T = TypeVar("T")

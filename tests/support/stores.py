@@ -22,7 +22,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from sharq.store_process import store_environment
+from sharq.embedded.process import store_environment
 
 Option = str | int | bool | Sequence[str]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sharq.backoff import Backoff
+from sharq.store.backoff import Backoff
 
 
 def bounds(backoff: Backoff, count: int) -> list[float]:

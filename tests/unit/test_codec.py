@@ -31,8 +31,8 @@ from sharq._fastpath import (
     mask,
     name_of,
 )
+from sharq.operations.scripts import Scripts
 from sharq.results import Lease, NewJob
-from sharq.scripts import Scripts
 
 STUB = ast.parse((Path(sharq.__file__).parent / "_fastpath.pyi").read_text("utf-8"))
 

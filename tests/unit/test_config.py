@@ -17,8 +17,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from sharq.config import OPTIONS, Option, QueueSettings, ServerSettings, Settings, StoreSettings
 from sharq.errors import ConfigError
+from sharq.settings.options import (
+    OPTIONS,
+    Option,
+    QueueSettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+)
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sharq_server.credit import UNLIMITED, Credit
+from sharq_server.push.credit import UNLIMITED, Credit
 
 TYPES = ("a", "b")
 types = st.sampled_from(TYPES)

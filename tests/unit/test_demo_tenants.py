@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sharq_server.demo_tenants import Instant, Limit, Period, Tenant
+from sharq_server.demo.tenants import Instant, Limit, Period, Tenant
 
 
 def at(tick: int, latest: int | None = None) -> Instant:

@@ -8,10 +8,6 @@ from typing import Any, TypeVar
 import hiredis
 import pytest
 
-from sharq import flows as flows_module
-from sharq.call import Call
-from sharq.classic import Classic
-from sharq.config import QueueSettings
 from sharq.errors import (
     BadArgumentException,
     JobConflict,
@@ -19,8 +15,12 @@ from sharq.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from sharq.flows import Flow, Flows
-from sharq.operations import Operations, Page, TypeMetrics, TypePage
+from sharq.operations import flows as flows_module
+from sharq.operations.call import Call
+from sharq.operations.classic import Classic
+from sharq.operations.flows import Flow, Flows
+from sharq.operations.operations import Operations, Page, TypeMetrics, TypePage
+from sharq.operations.scripts import Scripts
 from sharq.results import (
     CONFLICT,
     DUPLICATE,
@@ -35,7 +35,7 @@ from sharq.results import (
     QueueMetrics,
     Swept,
 )
-from sharq.scripts import Scripts
+from sharq.settings.options import QueueSettings
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from httptools import HttpParserError
 
-from sharq_server._lane import Reader
+from sharq_server.http._lane import Reader
 
 
 class Deaf(Reader):

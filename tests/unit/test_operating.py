@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sharq.config import Settings
-from sharq_server import framing, replies
-from sharq_server.credentials import FORBIDDEN, UNAUTHORIZED
-from sharq_server.origins import FOREIGN_HOST, FOREIGN_ORIGIN
+from sharq.settings.options import Settings
+from sharq_server.api import replies
+from sharq_server.http import framing
+from sharq_server.security.credentials import FORBIDDEN, UNAUTHORIZED
+from sharq_server.security.origins import FOREIGN_HOST, FOREIGN_ORIGIN
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operating.md").read_text()
@@ -23,7 +24,9 @@ SAID = [
     replies.SUCCESS,
 ]
 SOURCES = "".join(
-    path.read_text() for folder in ("sharq", "server") for path in (ROOT / folder).glob("*.py")
+    path.read_text()
+    for folder in ("sharq", "server")
+    for path in sorted((ROOT / folder).rglob("*.py"))
 )
 
 

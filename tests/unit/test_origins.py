@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from sharq_server.origins import Origins
+from sharq_server.security.origins import Origins
 
 LOOPBACK = Origins("127.0.0.1", (), ())
 OPEN = Origins("0.0.0.0", ("jobs.example.com", "*.shop.example"), (), own_names=("Box-7",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sharq import Batch
-from sharq_server.parcel import Parcel, deal
+from sharq_server.push.parcel import Parcel, deal
 
 
 def batch(count: int) -> Batch:

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharq import json_text
 from sharq._fastpath import json_value
+from sharq.codec import json_text
 from sharq.errors import BadArgumentException, NotJson, PayloadTooLarge, UnreadablePayload
-from sharq.payloads import check_payload, decode_payload, encode_payload
+from sharq.operations.payloads import check_payload, decode_payload, encode_payload
 
 ROOM = 1_048_576
 LEASE = "t/q/j/1"

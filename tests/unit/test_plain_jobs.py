@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sharq import AsyncSharQ
 from sharq.results import NewJob
-from sharq_server import handlers
+from sharq_server.api import handlers
 
 SQ = AsyncSharQ()
 JOB = '"queue_type":"t","queue_id":"q","job_id":"j","interval":5,"payload":1'

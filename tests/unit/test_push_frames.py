@@ -22,8 +22,8 @@ from sharq.errors import (
     StoreUnavailable,
 )
 from sharq.results import Ended, Extended
-from sharq_server import push_frames
-from sharq_server.push_frames import BadFrame, decode
+from sharq_server.push import frames as push_frames
+from sharq_server.push.frames import BadFrame, decode
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "push-protocol.md"
 

@@ -7,14 +7,14 @@ import logging
 import pytest
 
 from sharq import Batch
-from sharq.call import Call
-from sharq.config import QueueSettings
 from sharq.errors import StoreUnavailable
-from sharq.flows import Flows
-from sharq.operations import Operations
-from sharq.reclaiming import Reclaiming
+from sharq.operations.call import Call
+from sharq.operations.flows import Flows
+from sharq.operations.operations import Operations
+from sharq.operations.reclaiming import Reclaiming
+from sharq.operations.scripts import Scripts
 from sharq.results import Swept
-from sharq.scripts import Scripts
+from sharq.settings.options import QueueSettings
 
 INTERVAL, LEASE = 1.0, 30.0
 NOTHING = Swept(0, 0, False, None, False, False)

@@ -7,7 +7,7 @@ from hiredis import ReplyError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharq.reply_queue import NOTHING, ReplyProtocolError, ReplyQueue
+from sharq.store.reply_queue import NOTHING, ReplyProtocolError, ReplyQueue
 
 
 def encoded(reply: Any) -> bytes:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from hiredis import ReplyError
 
-from sharq.call import Call
 from sharq.errors import (
     StoreBug,
     StoreDenied,
@@ -14,9 +13,10 @@ from sharq.errors import (
     StoreOutcomeUnknown,
     StoreUnavailable,
 )
-from sharq.request import Again, Request
-from sharq.script_loading import ScriptLoading, pack
-from sharq.store_errors import Misdirected, ScriptMissing
+from sharq.operations.call import Call
+from sharq.store.errors import Misdirected, ScriptMissing
+from sharq.store.request import Again, Request
+from sharq.store.script_loading import ScriptLoading, pack
 
 
 def request(parse: Any = lambda reply: reply, repeatable: bool = False) -> Request[Any]:

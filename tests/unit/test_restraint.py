@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sharq_server.restraint import Restraint
+from sharq_server.push.restraint import Restraint
 
 
 class Clock:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
-from sharq.call import Call
 from sharq.errors import StoreBug, StoreError, StoreFull, StoreOutcomeUnknown, StoreUnavailable
-from sharq.routing import Refresh, Send, Steps, learn, route, spread
-from sharq.slots import Node, Range, Topology
-from sharq.store_errors import Misdirected
+from sharq.operations.call import Call
+from sharq.store.errors import Misdirected
+from sharq.store.routing import Refresh, Send, Steps, learn, route, spread
+from sharq.store.slots import Node, Range, Topology
 
 SEED, A, B, C = (
     Node("10.0.0.9", 7009),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sharq_server.schedule import POLL_AFTER, POLLS_PER_SECOND, Schedule
+from sharq_server.push.schedule import POLL_AFTER, POLLS_PER_SECOND, Schedule
 
 
 class Hands:

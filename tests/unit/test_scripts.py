@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sharq
-from sharq.scripts import ScriptError, Scripts, audited, expand
+from sharq.operations.scripts import ScriptError, Scripts, audited, expand
 from tests.support.lua_source import free_names
 
 FOLDER = Path(sharq.__file__).parent / "lua"

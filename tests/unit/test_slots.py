@@ -6,7 +6,7 @@ import pytest
 from redis.crc import key_slot
 
 from sharq.errors import StoreBug
-from sharq.slots import Node, Range, Topology, parse_slots
+from sharq.store.slots import Node, Range, Topology, parse_slots
 
 ASKED = Node("asked.example", 7000)
 A, B, C = Node("10.0.0.1", 7001), Node("10.0.0.2", 7002), Node("10.0.0.3", 7003)

@@ -12,7 +12,7 @@ from sharq.errors import (
     StoreOutcomeUnknown,
     StoreUnavailable,
 )
-from sharq.store_errors import BugMidway, DeniedMidway, Misdirected, ScriptMissing, store_error
+from sharq.store.errors import BugMidway, DeniedMidway, Misdirected, ScriptMissing, store_error
 
 SHA = "0c6697dde645c37c473a2c32a54ea8af3975a710"
 REDIS_6 = f"ERR Error running script (call to f_{SHA}): @user_script:1: "

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from sharq.config import QueueSettings
 from sharq.errors import StoreUnavailable
-from sharq.operations import Operations
+from sharq.operations.operations import Operations
+from sharq.operations.scripts import Scripts
+from sharq.operations.sweeping import Sweeping
 from sharq.results import Swept
-from sharq.scripts import Scripts
-from sharq.sweeping import Sweeping
+from sharq.settings.options import QueueSettings
 
 SCRIPTS = Scripts()
 NAMES = {digest.encode(): name for name, digest in SCRIPTS.digests.items()}

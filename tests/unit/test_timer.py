@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from sharq_server import timer
-from sharq_server.timer import PreciseTimer
+from sharq_server.push import timer
+from sharq_server.push.timer import PreciseTimer
 
 
 async def fired(delay: float) -> float:

@@ -7,11 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from sharq import __main__, tokens
+from sharq import __main__
 from sharq.errors import ConfigError
-from sharq.tokens import OPERATIONS, UNLIMITED, Tokens, digest_of, line_for, parse, secret_in
-from sharq_server.credentials import FORBIDDEN, UNAUTHORIZED, Credentials
-from sharq_server.routing import EVERY
+from sharq.settings import tokens
+from sharq.settings.tokens import (
+    OPERATIONS,
+    UNLIMITED,
+    Tokens,
+    digest_of,
+    line_for,
+    parse,
+    secret_in,
+)
+from sharq_server.api.routing import EVERY
+from sharq_server.security.credentials import FORBIDDEN, UNAUTHORIZED, Credentials
 
 DIGEST = f"sha256:{'0' * 64}"
 
@@ -90,7 +99,7 @@ def test_every_token_is_compared_whichever_is_found(monkeypatch: pytest.MonkeyPa
         compared.append(one)
         return one == other
 
-    monkeypatch.setattr("sharq.tokens.hmac.compare_digest", compare)
+    monkeypatch.setattr("sharq.settings.tokens.hmac.compare_digest", compare)
     for secret, name in (("s0", "t0"), ("s4", "t4"), ("s5", None)):
         compared.clear()
         found = Tokens(grants).grant_of(digest_of(secret))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharq import websocket_frames as ws
-from sharq.websocket_frames import Closing, Message, Reader, WebSocketError
+from sharq.codec import websocket_frames as ws
+from sharq.codec.websocket_frames import Closing, Message, Reader, WebSocketError
 
 MOST = 1000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sharq.window import Window
+from sharq.store.window import Window
 
 
 def run(window: Window, per_tick: int, ticks: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sharq.worker_outbox import Answered, End, Outbox, Refused
+from sharq.worker.outbox import Answered, End, Outbox, Refused
 
 FINISH = End(finish=True)
 RELEASE = End(finish=False)

@@ -10,10 +10,10 @@ import pytest
 
 from sharq import Worker
 from sharq.errors import BadArgumentException
-from sharq.worker_frames import ServerClock, chunks, credits_of, decode
-from sharq.worker_job import FIRST_RETRY, LONGEST_RETRY, Retry, release_delay, retry_delay
-from sharq.worker_log import Causes, Event, JsonFormatter
-from sharq.worker_window import SOON, Window
+from sharq.worker.frames import ServerClock, chunks, credits_of, decode
+from sharq.worker.job import FIRST_RETRY, LONGEST_RETRY, Retry, release_delay, retry_delay
+from sharq.worker.log import Causes, Event, JsonFormatter
+from sharq.worker.window import SOON, Window
 
 
 def test_weights_share_the_capacity() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from sharq.worker_frames import JobFields
-from sharq.worker_job import LeasedJob
-from sharq.worker_starts import LONGEST_TURN, TICK, Starts
+from sharq.worker.frames import JobFields
+from sharq.worker.job import LeasedJob
+from sharq.worker.starts import LONGEST_TURN, TICK, Starts
 
 _numbers = itertools.count()
 

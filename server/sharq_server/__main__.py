@@ -1,0 +1,215 @@
+"""The command `sharq-server`: from settings to sockets, the store, processes and back."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Final, NoReturn
+
+from tornado.netutil import bind_sockets
+
+from sharq import EmbeddedStore, ServerLock, __version__
+from sharq.errors import ConfigError, EmbeddedStoreError
+from sharq.settings.options import EMBEDDED, TCP, Settings
+from sharq_server import options
+from sharq_server.http.accepting import BACKLOG
+from sharq_server.http.accesslog import AccessLog
+from sharq_server.process import loops
+from sharq_server.process.serving import GRACE, Process
+from sharq_server.process.workers import Supervisor
+from sharq_server.security import descriptors
+from sharq_server.security.certificates import Certificate
+from sharq_server.security.credentials import Credentials
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE: Final = GRACE + 10.0
+"""Seconds after which a worker that does not stop is killed: requests, then the store's answers."""
+
+
+class _Failure(Exception):
+    """The server cannot start; the message is all that its user needs to know."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the server; the exit code is 2 for a wrong configuration, 1 for any other failure."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    # Until the loop takes the signal there is no log to be opened again.
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+    try:
+        return _run(arguments)
+    except ConfigError as error:
+        return _fail(str(error), 2)
+    except EmbeddedStoreError as error:
+        return _fail(str(error), 1)
+    except _Failure as error:
+        return _fail(str(error), error.code)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    settings, insecure = options.read(arguments, os.environ)
+    _set_up_logging()
+    # What is wrong with them is told before anything starts.
+    credentials = Credentials(settings.server.token_file, settings.server.tokens)
+    if settings.server.tls_certificate is not None:
+        Certificate(settings.server.tls_certificate, settings.server.tls_key)
+    options.check_exposure(settings.server.host, insecure or credentials.needed)
+    descriptors.raise_limit()
+    with ExitStack() as held:
+        access_log = _open_access_log(settings)
+        sockets = _listen(settings)
+        held.callback(_close, sockets)
+        store = None
+        if settings.redis.conn_type == EMBEDDED:
+            store = held.enter_context(_embedded_store(settings))
+        _greet(settings, sockets)
+        if settings.server.workers == 1:
+            return loops.run(_serve(settings, sockets, access_log))
+        return _supervise(settings, sockets, access_log, store)
+
+
+async def _serve(
+    settings: Settings, sockets: Sequence[socket.socket], access_log: AccessLog | None
+) -> int:
+    return await Process(settings, sockets, access_log).run()
+
+
+def _supervise(
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    access_log: AccessLog | None,
+    store: EmbeddedStore | None,
+) -> int:
+    async def serve(index: int, lifeline: int) -> int:
+        process = Process(settings, sockets, access_log, upkeep=index == 0, lifeline=lifeline)
+        return await process.run()
+
+    def work(index: int, lifeline: int) -> int:
+        try:
+            return loops.run(serve(index, lifeline))
+        finally:
+            # The worker's share in the parent's hold: where the parent was killed, the last
+            # worker is the last user.
+            if store is not None:
+                try:
+                    store.leave()
+                except EmbeddedStoreError as error:
+                    _log.warning("%s", error)
+
+    supervisor = Supervisor(
+        settings.server.workers,
+        work,
+        on_stop=lambda: _close(sockets),
+        on_hangup=lambda: None if access_log is None else access_log.reopen(),
+        patience=_PATIENCE,
+    )
+    return supervisor.run()
+
+
+@contextmanager
+def _embedded_store(settings: Settings) -> Iterator[EmbeddedStore]:
+    """The right to serve the data folder, and a hold on its store before there are workers."""
+    lock = ServerLock.take(settings.redis.data_dir)
+    try:
+        folder, appendfsync = settings.redis.data_dir, settings.redis.appendfsync
+        with EmbeddedStore.join(folder, appendfsync=appendfsync) as store:
+            yield store
+    finally:
+        lock.release()
+
+
+def _listen(settings: Settings) -> list[socket.socket]:
+    host, port = settings.server.host, settings.server.port
+    try:
+        return bind_sockets(port, host, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            problem = f"Port {port} of {host} is in use. Choose another one with --port."
+        elif error.errno == errno.EACCES:
+            problem = f"Port {port} needs privileges. Choose one from 1024 on with --port."
+        else:
+            problem = f"Cannot listen on {host}, port {port}: {error.strerror}."
+        raise _Failure(problem) from None
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
+
+
+def _open_access_log(settings: Settings) -> AccessLog | None:
+    path = settings.server.accesslog
+    if path is None:
+        return None
+    try:
+        return AccessLog(path)
+    except OSError as error:
+        raise _Failure(f"The access log {path} cannot be opened: {error.strerror}.", 2) from None
+
+
+def _greet(settings: Settings, sockets: Sequence[socket.socket]) -> None:
+    """Say where the server is, where the data is, and what to try."""
+    scheme = "http" if settings.server.tls_certificate is None else "https"
+    url = f"{scheme}://{_place(settings.server.host, sockets[0].getsockname()[1])}"
+    job = '{"job_id": "job-1", "interval": 1000, "payload": {"message": "Hello"}}'
+    print(
+        f"SharQ {__version__} listens on {url}\n"
+        f"{_whereabouts(settings)}\n"
+        "Try it:\n"
+        f"  curl -X POST {url}/enqueue/hello/queue-1/ -d '{job}'\n"
+        f"  curl {url}/dequeue/hello/\n"
+        f"  curl -X POST {url}/finish/hello/queue-1/job-1/",
+        flush=True,
+    )
+
+
+def _place(host: str, port: int) -> str:
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _whereabouts(settings: Settings) -> str:
+    store = settings.redis
+    if store.conn_type == EMBEDDED:
+        return f"The data is in {store.data_dir}"
+    if store.conn_type == TCP:
+        return f"The data is in the store at {store.host}, port {store.port}"
+    return f"The data is in the store at {store.unix_socket_path}"
+
+
+def _set_up_logging() -> None:
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
+    )
+    # Says of each request that is not HTTP that it is none; its sender has been told.
+    logging.getLogger("tornado.general").setLevel(logging.WARNING)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> int:
+    for line in message.splitlines():
+        print(f"sharq-server: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""What comes in: request bodies and query parameters, decoded and checked for their form.
+
+What a value may be is the library's to say; here are the fields that a route knows, those it
+insists on, and JSON that is none. A payload is cut out of its body as it is and never parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from sharq.codec import json_text
+from sharq.errors import BadArgumentException, NotJson
+from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer
+from sharq_server.api import json_forms
+from sharq_server.api.json_forms import Form
+
+MAX_JOBS: Final = json_forms.MAX_ITEMS
+"""Jobs in one request of the bulk route, at most."""
+
+MAX_DEQUEUED: Final = 100
+"""Jobs in one answer of the dequeue route, at most."""
+
+MAX_WAIT: Final = 30
+"""Seconds for which a dequeue waits, at most."""
+
+_PARAMETERS: Final = frozenset(("count", "wait", "request_id"))
+_SECONDS = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,3}", re.ASCII)
+_BOUND: Final = b"max_queued_length"
+_LEASE = re.compile(rb"\blease\b")
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+class Job(msgspec.Struct, forbid_unknown_fields=True):
+    """A job to enqueue. An empty `payload` is a missing one: JSON text is never empty."""
+
+    payload: Raw = Raw()
+    job_id: Any = UNSET
+    interval: Any = UNSET
+    requeue_limit: Any = None
+    max_queued_length: Any = None
+    queue_id: Any = UNSET
+    queue_type: Any = UNSET
+
+
+class Bulk(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of the bulk route."""
+
+    jobs: list[Raw] = []
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a route whose parameters are all in its URL."""
+
+
+class Finish(msgspec.Struct):
+    lease: Any = None
+
+
+class Interval(msgspec.Struct):
+    interval: Any = UNSET
+
+
+class Clear(msgspec.Struct):
+    purge_all: Any = None
+
+
+class Release(msgspec.Struct, forbid_unknown_fields=True):
+    lease: Any = None
+    delay: Any = None
+    count_requeue: Any = None
+
+
+class Extend(msgspec.Struct, forbid_unknown_fields=True):
+    by: Any = UNSET
+    lease: Any = None
+
+
+def decode(form: type[Form], body: bytes) -> Form:
+    """The body as a `form`. Raises `NotJson` and `BadArgumentException`."""
+    return _decode(form, body, "The body")
+
+
+def decode_optional(form: type[Form], body: bytes) -> Form:
+    """The same, where no body at all means one without fields."""
+    return decode(form, body) if body else form()
+
+
+def lease_to_finish(body: bytes) -> Any:
+    """The lease in the body of a finish, or None.
+
+    The original does not look at this body, so that its clients send what they like: where it is no
+    object, it is overlooked. Not where it speaks of a lease: its client relies on that.
+    """
+    try:
+        return decode_optional(Finish, body).lease
+    except (NotJson, BadArgumentException):
+        if _LEASE.search(body.replace(b"\x00", b"")):
+            raise BadArgumentException("`lease` has to be a field of a JSON object.") from None
+        return None
+
+
+def purge_all(body: bytes, query: str) -> bool:
+    """Whether a body or a query string asks for a purge, in any way in which flags are sent.
+
+    Raises `BadArgumentException` for another value, and where one of them contradicts another.
+    """
+    named = [value for name, value in parse_qsl(query, True) if name == "purge_all"]
+    in_body = decode_optional(Clear, body).purge_all
+    given = {_flag("purge_all", value) for value in [*named, in_body] if value is not None}
+    if len(given) > 1:
+        raise BadArgumentException("`purge_all` is given twice, with different values.")
+    return True in given
+
+
+def _flag(field: str, value: Any) -> bool:
+    if isinstance(value, str):
+        value = _FLAGS.get(value.lower())
+    if isinstance(value, bool) or is_integer(value, 0, 1):
+        return bool(value)
+    raise invalid(field)
+
+
+def decode_entry(entry: Raw) -> Job:
+    """One of the jobs of a decoded `Bulk`."""
+    return _decode(Job, bytes(entry), "A job")
+
+
+def _decode(form: type[Form], text: bytes, noun: str) -> Form:
+    # msgspec passes over text that stays text without a look at its bytes.
+    if json_forms.is_utf8(text):
+        return json_forms.decode(form, text, noun)
+    return json_forms.decode_carefully(form, text, noun)
+
+
+def payload_of(job: Job) -> bytes:
+    """The JSON text of a job's payload, as it was sent."""
+    payload = bytes(job.payload)
+    if not payload:
+        raise BadArgumentException("`payload` is a mandatory parameter")
+    return payload
+
+
+def bound_of(job: Job, payload: bytes) -> Any:
+    """The bound on a queue's length that came with a job, or None.
+
+    The field of the body wins. Inside a payload that is an object, what is no length is just a
+    part of the payload, and a payload whose bytes do not have the word is not looked into.
+    """
+    if job.max_queued_length is not None or _BOUND not in payload:
+        return job.max_queued_length
+    text = json_forms.field_of(payload, _BOUND.decode())
+    value = json_text.read(text) if text is not None and json_text.is_json(text, 0) else None
+    return value if is_integer(value, 0, MAX_COUNT) else None
+
+
+def entries_of(jobs: list[Raw]) -> list[Raw]:
+    """Return the jobs of one request; raise where they are none or too many."""
+    if not jobs:
+        raise BadArgumentException("`jobs` is a mandatory parameter, with one job or more")
+    if len(jobs) > MAX_JOBS:
+        raise BadArgumentException(f"`jobs` has more than {MAX_JOBS} entries.")
+    return jobs
+
+
+def flag(field: str, value: Any, default: bool) -> bool:
+    """Return a boolean field; `default` where it is absent or null."""
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise invalid(field)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The query of a dequeue. `wait` is in seconds, 0 for none."""
+
+    count: int | None
+    request_id: str | None
+    wait: float
+
+
+def dequeue_parameters(query: str) -> Wanted:
+    """What a dequeue's query string asks for. Raises `BadArgumentException`."""
+    count: int | None = None
+    request_id: str | None = None
+    wait = 0.0
+    if query:
+        seen = set()
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if name not in _PARAMETERS:
+                # As in the original: it may be there to keep caches off.
+                continue
+            if name in seen:
+                raise BadArgumentException(f"`{name}` is given twice.")
+            seen.add(name)
+            if name == "count":
+                count = int(value) if _COUNT.fullmatch(value) else 0
+                if not 1 <= count <= MAX_DEQUEUED:
+                    raise invalid("count")
+            elif name == "request_id":
+                request_id = check_identifier("request_id", value)
+            else:
+                wait = float(value) if _SECONDS.fullmatch(value) else -1.0
+                if not 0 <= wait <= MAX_WAIT:
+                    raise invalid("wait")
+    return Wanted(count, request_id, wait)

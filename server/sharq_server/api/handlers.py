@@ -1,0 +1,250 @@
+"""Parse, one operation, reply: what each route does.
+
+A handler takes the library and a `Request` whose names are valid, and returns a `Reply`; it
+raises what the library raises. It knows neither Tornado nor a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from msgspec import UNSET, Raw
+
+from sharq import AsyncSharQ, Batch
+from sharq.errors import SharqException, StoreError
+from sharq.identifiers import invalid
+from sharq.results import Enqueued, NewJob
+from sharq.settings.tokens import UNLIMITED, Grant
+from sharq_server.api import bodies, incidents, openapi, replies
+from sharq_server.api.json_forms import mandatory
+from sharq_server.api.replies import Reply
+from sharq_server.security.credentials import FORBIDDEN
+
+_AT_A_TIME: Final = 100
+"""Jobs of a bulk that are looked at before other requests get their turn."""
+
+
+class Exchange(Protocol):
+    """What a handler may ask of the connection that its request came on."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has gone, or may have: nothing is leased to it any more."""
+
+    async def wait_for(
+        self, queue_type: str, count: int, request_id: str | None, seconds: float
+    ) -> Batch | None:
+        """Jobs of a type the moment they are ready; None where none was, or the client has gone.
+
+        Raises `Stopping`.
+        """
+
+    def bring_back(self, queue_type: str, batch: Batch) -> None:
+        """Give leased jobs to others, since the client has gone."""
+
+
+class Request(NamedTuple):
+    """`names`: the names in the path, in order. `query`: the query string as it came. `grant`:
+    what the client may do, beyond what the route asks for.
+    """
+
+    names: tuple[str, ...]
+    query: str
+    body: bytes
+    exchange: Exchange
+    grant: Grant = UNLIMITED
+
+
+Handler = Callable[[AsyncSharQ, Request], Awaitable[Reply]]
+
+
+async def index(_sq: AsyncSharQ, _request: Request) -> Reply:
+    return replies.HELLO
+
+
+async def description(_sq: AsyncSharQ, _request: Request) -> Reply:
+    return openapi.reply()
+
+
+async def deepstatus(sq: AsyncSharQ, _request: Request) -> Reply:
+    await sq.ping()
+    return replies.SUCCESS
+
+
+async def enqueue(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id = request.names
+    plain = sq.plain_job(request.body, queue_type, queue_id)
+    job = plain or job_of(sq, queue_type, queue_id, request.body)
+    return _enqueued(job, await sq.submit(job))
+
+
+def job_of(sq: AsyncSharQ, queue_type: str, queue_id: str, text: bytes) -> NewJob:
+    """The job that the body of a request describes."""
+    body = bodies.decode(bodies.Job, text)
+    if body.queue_type is not UNSET and body.queue_type != queue_type:
+        raise invalid("queue_type")
+    if body.queue_id is not UNSET and body.queue_id != queue_id:
+        raise invalid("queue_id")
+    return _new_job(sq, body, queue_type, queue_id)
+
+
+async def enqueue_many(sq: AsyncSharQ, request: Request) -> Reply:
+    entries = bodies.entries_of(bodies.decode(bodies.Bulk, request.body).jobs)
+    return replies.bulk(await enqueue_entries(sq, entries, request.grant))
+
+
+async def enqueue_entries(
+    sq: AsyncSharQ, entries: Sequence[Raw], grant: Grant = UNLIMITED
+) -> list[Reply]:
+    """Enqueue the jobs of a bulk: for each, in order, what the single route would answer.
+
+    A job of a type that `grant` does not reach is refused. Raises the store's failure where not
+    one job came to it.
+    """
+    jobs: list[NewJob | Reply] = []
+    for at in range(0, len(entries), _AT_A_TIME):
+        if at:
+            await asyncio.sleep(0)
+        some = entries[at : at + _AT_A_TIME]
+        plain = sq.plain_jobs(some)
+        jobs += [job or _entry(sq, entry) for job, entry in zip(plain, some, strict=True)]
+    if grant.queue_types is not None:
+        jobs = [_within(grant, job) for job in jobs]
+    valid = [job for job in jobs if isinstance(job, NewJob)]
+    outcomes = await sq.submit_many(valid) if valid else []
+    failures = [outcome for outcome in outcomes if isinstance(outcome, StoreError)]
+    if len(failures) == len(entries):
+        # That is the request's failure, not each job's own.
+        raise next((each for each in failures if each.outcome_unknown), failures[0])
+    answers = iter(outcomes)
+    return [_enqueued(job, next(answers)) if isinstance(job, NewJob) else job for job in jobs]
+
+
+async def dequeue_by_post(sq: AsyncSharQ, request: Request) -> Reply:
+    bodies.decode_optional(bodies.Nothing, request.body)
+    return await dequeue(sq, request)
+
+
+async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
+    wanted = bodies.dequeue_parameters(request.query)
+    queue_type = request.names[0] if request.names else "default"
+    count = wanted.count or 1
+    batch = await sq.take(queue_type, count, wanted.request_id)
+    # Nothing and no wait: all jobs of the request_id have ended.
+    over = wanted.request_id is not None and batch.wait_us == 0
+    if not batch and wanted.wait and not over:
+        waited = await request.exchange.wait_for(queue_type, count, wanted.request_id, wanted.wait)
+        if waited is not None:
+            batch = waited
+        elif not request.exchange.gone:
+            # What the schedule was before the wait is of no use to anybody.
+            batch = await sq.take(queue_type, count, wanted.request_id)
+    if not batch:
+        return replies.nothing_ready(batch.wait_us)
+    body = batch.to_json() if wanted.count is None else batch.to_json_list()
+    if wanted.request_id is not None:
+        # The client can ask again, and is answered the same.
+        return Reply(200, body)
+    return Reply(200, body, unsent=lambda: request.exchange.bring_back(queue_type, batch))
+
+
+async def finish(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id, job_id = request.names
+    lease = bodies.lease_to_finish(request.body)
+    return replies.finished(await sq.finish_job(queue_type, queue_id, job_id, lease))
+
+
+async def release(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id, job_id = request.names
+    body = bodies.decode_optional(bodies.Release, request.body)
+    result = await sq.release_job(
+        queue_type,
+        queue_id,
+        job_id,
+        body.lease,
+        delay=0 if body.delay is None else body.delay,
+        count_requeue=bodies.flag("count_requeue", body.count_requeue, True),
+    )
+    return replies.released(result)
+
+
+async def extend(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id, job_id = request.names
+    body = bodies.decode(bodies.Extend, request.body)
+    by = mandatory("by", body.by)
+    return replies.extended(await sq.extend_job(queue_type, queue_id, job_id, by, body.lease))
+
+
+async def job_status(sq: AsyncSharQ, request: Request) -> Reply:
+    return replies.job_status(await sq.job_status(*request.names))
+
+
+async def set_interval(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id = request.names
+    interval = mandatory("interval", bodies.decode(bodies.Interval, request.body).interval)
+    known = await sq.set_interval(queue_type, queue_id, interval)
+    return replies.SUCCESS if known else replies.NO_SUCH_QUEUE
+
+
+async def reset_interval(sq: AsyncSharQ, request: Request) -> Reply:
+    was_set = await sq.reset_interval(*request.names)
+    return replies.SUCCESS if was_set else replies.NO_INTERVAL_SET
+
+
+async def overview(sq: AsyncSharQ, _request: Request) -> Reply:
+    return replies.overview(await sq.overview())
+
+
+async def queue_ids(sq: AsyncSharQ, request: Request) -> Reply:
+    return replies.queue_ids(await sq.queue_ids(*request.names))
+
+
+async def queue_metrics(sq: AsyncSharQ, request: Request) -> Reply:
+    return replies.queue_metrics(await sq.queue_metrics(*request.names))
+
+
+async def clear(sq: AsyncSharQ, request: Request) -> Reply:
+    queue_type, queue_id = request.names
+    purge_all = bodies.purge_all(request.body, request.query)
+    return replies.cleared(await sq.clear(queue_type, queue_id, purge_all), purge_all)
+
+
+def _new_job(sq: AsyncSharQ, body: bodies.Job, queue_type: Any, queue_id: Any) -> NewJob:
+    job_id = mandatory("job_id", body.job_id)
+    interval = mandatory("interval", body.interval)
+    payload = bodies.payload_of(body)
+    return sq.new_job(
+        payload,
+        interval,
+        job_id,
+        queue_id,
+        queue_type,
+        requeue_limit=body.requeue_limit,
+        max_queued_length=bodies.bound_of(body, payload),
+    )
+
+
+def _entry(sq: AsyncSharQ, entry: Raw) -> NewJob | Reply:
+    """One entry of a bulk request: the job, or the answer that the single route would give."""
+    try:
+        body = bodies.decode_entry(entry)
+        queue_type = mandatory("queue_type", body.queue_type)
+        queue_id = mandatory("queue_id", body.queue_id)
+        return _new_job(sq, body, queue_type, queue_id)
+    except SharqException as error:
+        return replies.of_error(error)
+
+
+def _within(grant: Grant, job: NewJob | Reply) -> NewJob | Reply:
+    """The job, or what refuses it where its type is out of reach."""
+    if isinstance(job, NewJob) and not grant.reaches(job.queue_type):
+        return FORBIDDEN
+    return job
+
+
+def _enqueued(job: NewJob, outcome: Enqueued | StoreError) -> Reply:
+    if isinstance(outcome, StoreError):
+        return incidents.reply_to(outcome, "POST /enqueue/")
+    return replies.enqueued(outcome, job.max_queued_length is not None)

@@ -1,0 +1,82 @@
+"""The routes that most requests are for, without a coroutine: from a request to its `Reply`.
+
+They answer as those of the same name in `handlers` do, from the same parts. What clients ask for
+in one turn of the loop goes to the store together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from sharq import AsyncSharQ, Batch
+from sharq.results import Ended, Enqueued
+from sharq_server.api import bodies, handlers, incidents, replies
+from sharq_server.api.replies import Reply
+
+Respond = Callable[[Reply], None]
+BringBack = Callable[[str, Batch], None]
+
+_ENQUEUE: Final = "POST /enqueue/"
+_DEQUEUE: Final = "GET /dequeue/"
+_FINISH: Final = "POST /finish/"
+
+
+def enqueue(sq: AsyncSharQ, queue_type: str, queue_id: str, body: bytes, respond: Respond) -> None:
+    """Put the job of a body into a queue."""
+    job = sq.plain_job(body, queue_type, queue_id)
+    if job is None:
+        try:
+            job = handlers.job_of(sq, queue_type, queue_id, body)
+        except Exception as error:
+            respond(incidents.reply_to(error, _ENQUEUE))
+            return
+    bounded = job.max_queued_length is not None
+
+    def done(outcome: Enqueued | Exception) -> None:
+        if isinstance(outcome, Enqueued):
+            respond(replies.enqueued(outcome, bounded))
+        else:
+            respond(incidents.reply_to(outcome, _ENQUEUE))
+
+    sq.submit_soon(job, done)
+
+
+def dequeue(
+    sq: AsyncSharQ, queue_type: str, count: int | None, bring_back: BringBack, respond: Respond
+) -> None:
+    """Lease jobs of a type: one, or where `count` is given up to so many, as a list."""
+
+    def done(batch: Batch | Exception, start: int, stop: int) -> None:
+        if not isinstance(batch, Batch):
+            respond(incidents.reply_to(batch, _DEQUEUE))
+        elif start == stop:
+            respond(replies.nothing_ready(batch.wait_us))
+        else:
+            respond(
+                Reply(
+                    200,
+                    batch.to_json(start) if count is None else batch.to_json_list(start, stop),
+                    unsent=lambda: bring_back(queue_type, batch.part(start, stop)),
+                )
+            )
+
+    sq.take_soon(queue_type, count or 1, done)
+
+
+def finish(
+    sq: AsyncSharQ, queue_type: str, queue_id: str, job_id: str, body: bytes, respond: Respond
+) -> None:
+    """End a leased job for good."""
+
+    def done(outcome: Ended | Exception) -> None:
+        if isinstance(outcome, Ended):
+            respond(replies.finished(outcome))
+        else:
+            respond(incidents.reply_to(outcome, _FINISH))
+
+    try:
+        lease = bodies.lease_to_finish(body)
+        sq.finish_soon(queue_type, queue_id, job_id, lease, done)
+    except Exception as error:
+        respond(incidents.reply_to(error, _FINISH))

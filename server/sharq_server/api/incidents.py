@@ -1,0 +1,39 @@
+"""What a client is told of an error, and what the log is told of a bug."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from sharq.errors import EmbeddedStoreError, SharqException, StoreUnavailable
+from sharq_server.api import replies
+from sharq_server.api.replies import Reply
+
+_log = logging.getLogger(__name__)
+
+
+class _Bug(SharqException):
+    """Something went wrong inside the server."""
+
+
+def told(error: Exception, what: str) -> tuple[SharqException, dict[str, str]]:
+    """The error that a client is told of, and further fields of its answer.
+
+    A bug is logged with its traceback under an id, and the client learns the id alone. `what` is
+    a few words for the log: what went wrong.
+    """
+    if isinstance(error, SharqException) and not replies.is_internal(error):
+        return error, replies.more_about(error)
+    if isinstance(error, EmbeddedStoreError):
+        # It names folders and processes, which are not a client's business.
+        _log.error("The embedded store does not start: %s", error)
+        return StoreUnavailable(), {}
+    request_id = secrets.token_hex(8)
+    _log.error("%s failed, request id %s", what, request_id, exc_info=error)
+    more = replies.more_about(error) if isinstance(error, SharqException) else {}
+    return _Bug(), {"request_id": request_id, **more}
+
+
+def reply_to(error: Exception, request: str) -> Reply:
+    """The answer for what went wrong with `request`, a few words for the log."""
+    return replies.of_error(*told(error, request))

@@ -1,0 +1,115 @@
+"""JSON text read into msgspec forms, and what is said of text that does not fit. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from sharq.codec import json_text
+from sharq.errors import BadArgumentException
+from sharq.identifiers import invalid
+
+Form = TypeVar("Form", bound=msgspec.Struct)
+
+_decoders: Final[dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]] = {}
+PAYLOAD: Final = "payload"
+"""The field whose value is judged by itself, wherever it is sent."""
+
+MAX_ITEMS: Final = 1000
+"""Texts in a list, at most: of more, one more is told of."""
+
+_object_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
+
+
+def decode(form: type[Form], text: bytes, noun: str, later: str = "") -> Form:
+    """The text as a `form`, whose fields all have defaults; `noun` is what an error calls it.
+
+    It is known to be UTF-8. A field of the name `later`, which the form does not know, is not
+    looked at. Raises `NotJson`, and `BadArgumentException` that names the field.
+    """
+    decoder = _decoders.get(form)
+    if decoder is None:
+        decoder = _decoders[form] = msgspec.json.Decoder(form)
+    try:
+        decoded = decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return decode_carefully(form, text, noun, later)
+    assert isinstance(decoded, form)
+    return decoded
+
+
+def decode_carefully(form: type[Form], text: bytes, noun: str, later: str = "") -> Form:
+    """The same of any text, field by field: what is wrong is named, and nothing odd is in the way.
+
+    The last field of a name counts. What a list of texts has is left to who takes them one by one.
+    """
+    values = json_text.fields_of(text)
+    if values is None:
+        refused = json_text.refusal(noun, text)
+        raise refused or BadArgumentException(f"{noun} has to be a JSON object.")
+    known = {field.encode_name: field for field in msgspec.structs.fields(form)}
+    fields: dict[str, Any] = {}
+    for name, value in values.items():
+        kind = known[name].type if name in known else None
+        items = json_text.items_of(value, MAX_ITEMS + 1) if kind == list[Raw] else None
+        if items is None and name != later:
+            _check(name, value, text, noun)
+        if kind is Raw:
+            fields[known[name].name] = Raw(value)
+        elif kind is Any:
+            fields[known[name].name] = json_text.read(value)
+        elif items is not None:
+            fields[known[name].name] = [Raw(item) for item in items]
+        elif kind is not None:
+            raise invalid(name)
+        elif form.__struct_config__.forbid_unknown_fields:
+            raise unknown(name)
+    return form(**fields)
+
+
+def _check(name: str, value: bytes, text: bytes, noun: str) -> None:
+    """Raise where the value of a field is no JSON that can be read; `text` is all of it."""
+    refused = json_text.refusal(f"`{name}`", value, json_text.MAX_DEPTH)
+    if refused is None:
+        return
+    if name != PAYLOAD:
+        if not json_text.has_readable_numbers(value):
+            raise invalid(name)
+        refused = json_text.refusal(noun, text) or invalid(name)
+    raise refused
+
+
+def is_utf8(text: bytes) -> bool:
+    """Tell whether the text is UTF-8."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def field_of(text: bytes, name: str) -> bytes | None:
+    """The text of a field of a JSON object, the last one of the name; None where there is none."""
+    try:
+        return bytes(_object_decoder.decode(text)[name])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return json_text.field_of(text, name)
+    except KeyError:
+        return None
+
+
+def mandatory(field: str, value: Any) -> Any:
+    """Return `value`; raise where the body did not have it."""
+    if value is UNSET:
+        raise BadArgumentException(f"`{field}` is a mandatory parameter")
+    return value
+
+
+def unknown(name: str) -> BadArgumentException:
+    """The error for a field or parameter with a name that a client chose."""
+    shown = name if len(name) <= 100 else f"{name[:100]}…"
+    # Half a surrogate pair cannot be sent as it is.
+    shown = shown.encode("utf-8", "backslashreplace").decode()
+    return BadArgumentException(f"`{shown}` is not a known parameter.")

@@ -1,0 +1,256 @@
+"""The description of the REST API, an OpenAPI 3.1 document.
+
+What each route takes and answers is told here; which routes there are is the route table's to
+say, and a test holds the two together. Statuses and codes of errors are those of `replies`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from sharq import __version__
+from sharq_server.api import bodies
+from sharq_server.api import schemas as api_schemas
+from sharq_server.api.replies import STATUS_OF_CODE, Reply
+from sharq_server.api.schemas import Schema
+
+PATH: Final = "/openapi.json"
+
+# Errors of some operations alone; all others can meet any request.
+_OF_SOME: Final = frozenset({401, 404, 409, 426, 429})
+
+_NOT_ENDED: Final = ("not_active", "stale_lease", "already_finished")
+
+
+class _Operation(NamedTuple):
+    """`answers`: schemas by status. `failures`: codes beside those that any request can meet.
+
+    `queries`: parameters. `body` is a schema's name, a body that is optional has a "?". One that is
+    `open` needs no token, even where the others do.
+    """
+
+    summary: str
+    answers: dict[int, str]
+    failures: tuple[str, ...] = ()
+    body: str = ""
+    queries: tuple[str, ...] = ()
+    open: bool = False
+
+
+_DEQUEUE: Final = _Operation(
+    "Take the next job that is ready, or several",
+    {200: "Job Jobs"},
+    ("nothing_ready",),
+    "Nothing?",
+    ("count", "wait", "request_id"),
+)
+
+_OPERATIONS: Final = {
+    "GET /": _Operation("Greet", {200: "Hello"}, open=True),
+    f"GET {PATH}": _Operation("Describe the API", {200: "Description"}, open=True),
+    "GET /deepstatus/": _Operation("Tell whether the store works", {200: "Done"}, open=True),
+    "POST /enqueue/": _Operation(
+        "Put many jobs into many queues", {200: "Results"}, body="NewJobs"
+    ),
+    "POST /enqueue/<queue_type>/<queue_id>/": _Operation(
+        "Put a job into a queue", {201: "Queued"}, ("job_conflict", "queue_full"), "NewJob"
+    ),
+    "GET /dequeue/": _DEQUEUE,
+    "POST /dequeue/": _DEQUEUE,
+    "GET /dequeue/<queue_type>/": _DEQUEUE,
+    "POST /dequeue/<queue_type>/": _DEQUEUE,
+    "POST /finish/<queue_type>/<queue_id>/<job_id>/": _Operation(
+        "End a job", {200: "Done"}, _NOT_ENDED, "Finish?"
+    ),
+    "POST /release/<queue_type>/<queue_id>/<job_id>/": _Operation(
+        "Give a job back", {200: "Released"}, _NOT_ENDED, "Release?"
+    ),
+    "POST /extend/<queue_type>/<queue_id>/<job_id>/": _Operation(
+        "Keep a job for longer", {200: "Extended"}, _NOT_ENDED, "Extend"
+    ),
+    "GET /status/<queue_type>/<queue_id>/<job_id>/": _Operation(
+        "Tell where a job stands", {200: "JobStatus"}, ("not_found",)
+    ),
+    "POST /interval/<queue_type>/<queue_id>/": _Operation(
+        "Set the rate of a queue", {200: "Done"}, ("not_found",), "Interval"
+    ),
+    "DELETE /interval/<queue_type>/<queue_id>/": _Operation(
+        "Give the rate of a queue back", {200: "Done"}, ("not_found",)
+    ),
+    "GET /metrics/": _Operation("Tell counts and types", {200: "Overview"}),
+    "GET /metrics/<queue_type>/": _Operation("List the queues of a type", {200: "QueueIds"}),
+    "GET /metrics/<queue_type>/<queue_id>/": _Operation(
+        "Tell lengths, rate and counts of a queue", {200: "QueueMetrics"}
+    ),
+    "DELETE /deletequeue/<queue_type>/<queue_id>/": _Operation(
+        "Remove the waiting jobs of a queue",
+        {200: "Cleared"},
+        body="Clear?",
+        queries=("purge_all",),
+    ),
+    "GET /ws/": _Operation("Open the push channel, a websocket", {101: ""}, ("upgrade_required",)),
+}
+
+_QUERIES: Final[dict[str, Schema]] = {
+    "count": {"type": "integer", "minimum": 1, "maximum": bodies.MAX_DEQUEUED},
+    "wait": {"type": "number", "minimum": 0, "maximum": bodies.MAX_WAIT},
+    "request_id": api_schemas.NAME,
+    "purge_all": {"enum": ["true", "false", "1", "0"]},
+}
+_ABOUT_QUERIES: Final = {
+    "count": "Take up to so many jobs; the answer is a list.",
+    "wait": "Wait up to so many seconds, with up to six decimals, for a job to become ready.",
+    "request_id": "A name for this request, which makes it safe to repeat.",
+    "purge_all": "End the leases of the queue, too, and drop its interval of the API.",
+}
+
+# A server may ask for no token at all: then no credentials are right, too.
+_LOCKED: Final[list[Schema]] = [{"token": []}, {}]
+
+# The header that errors of a status have, or of a code; a queue may have no rate that tells when.
+_HEADERS: Final[dict[int | str, tuple[str, Schema]]] = {
+    401: ("WWW-Authenticate", api_schemas.TEXT),
+    405: ("Allow", api_schemas.TEXT),
+    503: ("Retry-After", {"type": "integer", "minimum": 0}),
+    "nothing_ready": ("Retry-After", {"type": "integer", "minimum": 1}),
+    "queue_full": ("Retry-After", {"type": "integer", "minimum": 1}),
+}
+_HEADER_MAY_BE_ABSENT: Final = "queue_full"
+
+
+@functools.cache
+def reply() -> Reply:
+    """The answer that describes the API."""
+    return Reply(200, msgspec.json.encode(document()))
+
+
+def document() -> Schema:
+    """The description as a value; `paths` are written as in the route table, but for braces."""
+    paths: dict[str, Any] = {}
+    for route, operation in _OPERATIONS.items():
+        method, _, template = route.partition(" ")
+        path = template.replace("<", "{").replace(">", "}")
+        names = re.findall(r"<(\w+)>", template)
+        item = paths.setdefault(path, _item(names))
+        item[method.lower()] = _operation(method, template, operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "SharQ",
+            "version": __version__,
+            "summary": "A rate-limited job queue",
+            "description": (
+                "A trailing slash makes no difference. HEAD works where GET is free of effects, "
+                "which is everywhere but on dequeue. Fields may be added to answers."
+            ),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {**api_schemas.BODIES, **api_schemas.ANSWERS},
+            "responses": {
+                _name(status): _failure(status, _codes(status))
+                for status in _statuses()
+                if status not in _OF_SOME
+            },
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Needed where the server has tokens.",
+                }
+            },
+        },
+    }
+
+
+def _statuses() -> list[int]:
+    return sorted(set(STATUS_OF_CODE.values()))
+
+
+def _codes(status: int) -> list[str]:
+    return [code for code, its_status in STATUS_OF_CODE.items() if its_status == status]
+
+
+def _name(status: int) -> str:
+    return f"Failure{status}"
+
+
+def _item(names: Iterable[str]) -> dict[str, Any]:
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": api_schemas.NAME} for name in names
+    ]
+    return {"parameters": parameters} if parameters else {}
+
+
+def _operation(method: str, template: str, operation: _Operation) -> Schema:
+    words = re.findall(r"\w+", template.removesuffix(".json")) or ["index"]
+    described: Schema = {
+        "operationId": "_".join([method.lower(), *words]),
+        "summary": operation.summary,
+        "security": [] if operation.open else _LOCKED,
+        "responses": _responses(operation),
+    }
+    if operation.queries:
+        described["parameters"] = [
+            {
+                "name": name,
+                "in": "query",
+                "description": _ABOUT_QUERIES[name],
+                "schema": _QUERIES[name],
+            }
+            for name in operation.queries
+        ]
+    # A body of a GET means nothing, though it may be there.
+    if operation.body and method != "GET":
+        name = operation.body.removesuffix("?")
+        described["requestBody"] = {
+            "required": name == operation.body,
+            "content": _json({"$ref": f"#/components/schemas/{name}"}),
+        }
+    return described
+
+
+def _responses(operation: _Operation) -> Schema:
+    described: Schema = {}
+    for status, names in operation.answers.items():
+        refs = [{"$ref": f"#/components/schemas/{name}"} for name in names.split()]
+        described[str(status)] = {"description": operation.summary}
+        if refs:
+            schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
+            described[str(status)]["content"] = _json(schema)
+    for status in _statuses():
+        failures = operation.failures if operation.open else ("unauthorized", *operation.failures)
+        own = [code for code in failures if STATUS_OF_CODE[code] == status]
+        if own:
+            described[str(status)] = _failure(status, own)
+        elif status not in _OF_SOME:
+            described[str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
+    return described
+
+
+def _failure(status: int, codes: Sequence[str]) -> Schema:
+    described: Schema = {
+        "description": ", ".join(codes),
+        "content": _json(
+            {
+                "$ref": "#/components/schemas/Failure",
+                "properties": {"code": api_schemas.word(*codes)},
+            }
+        ),
+    }
+    for case in (status, *codes):
+        if case in _HEADERS:
+            name, schema = _HEADERS[case]
+            required = case != _HEADER_MAY_BE_ABSENT
+            described["headers"] = {name: {"required": required, "schema": schema}}
+    return described
+
+
+def _json(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}

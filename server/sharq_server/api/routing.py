@@ -1,0 +1,87 @@
+"""From a path to a route and the names in it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from sharq_server.api.handlers import Handler
+from sharq_server.api.replies import Reply, method_not_allowed
+
+EVERY: Final = "*"
+"""For an operation: all of them, so that only those who may do anything may do this."""
+
+OPEN: Final = ""
+"""For an operation: none, so that everybody may do this."""
+
+
+class Route:
+    """One shape of path: its methods, and the answer to any other method.
+
+    `names` are the fields that the variable segments stand for. HEAD is a GET without a body;
+    `head` is False where a GET has effects. `bulk` tells that bodies may be as large as many
+    jobs are. `operation` is what a client has to be allowed to do, `default_type` the queue type
+    where the path has none.
+    """
+
+    def __init__(
+        self,
+        template: str,
+        methods: Mapping[str, Handler],
+        *,
+        operation: str = EVERY,
+        default_type: str | None = None,
+        head: bool = True,
+        bulk: bool = False,
+    ) -> None:
+        segments = template.strip("/").split("/")
+        self.first: Final = segments[0]
+        self.names: Final = tuple(segment.strip("<>") for segment in segments[1:])
+        self.methods: Final = dict(methods)
+        self.bulk: Final = bulk
+        self.operation: Final = operation
+        self._default_type: Final = default_type
+        self._safe: Final = frozenset(("GET", "HEAD")) if head else frozenset()
+        if head and "GET" in methods:
+            self.methods["HEAD"] = methods["GET"]
+        self.not_allowed: Final[Reply] = method_not_allowed(", ".join(sorted(self.methods)))
+
+    def queue_type(self, values: tuple[str, ...]) -> str | None:
+        """The queue type that a request is about; None where it is about all, or several."""
+        return values[0] if values else self._default_type
+
+    def has_effects(self, method: str) -> bool:
+        """Whether a request by this method may change something."""
+        return method not in self._safe
+
+
+class Match(NamedTuple):
+    """A route, and what stands in its variable segments, percent-decoded and not yet checked."""
+
+    route: Route
+    values: tuple[str, ...]
+
+
+class Router:
+    """Finds routes. A trailing slash makes no difference; an empty or a dot segment is no name."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes = {(route.first, len(route.names)): route for route in routes}
+
+    def find(self, path: str) -> Match | None:
+        """The route of a path as it came over the wire, or None."""
+        if "%" in path:
+            # Latin-1 keeps every byte apart: what is no ASCII is for the check of names to refuse.
+            segments = [unquote_to_bytes(s).decode("latin-1") for s in path.split("/")]
+        else:
+            segments = path.split("/")
+        if segments[-1] == "" and len(segments) > 2:
+            segments.pop()
+        if len(segments) < 2 or segments[0] != "" or (segments[1] == "" and path != "/"):
+            return None
+        values = segments[2:]
+        if "" in values or "." in values or ".." in values:
+            return None
+        route = self._routes.get((segments[1], len(values)))
+        return None if route is None else Match(route, tuple(values))

@@ -1,0 +1,219 @@
+"""JSON Schemas of what goes over the REST API, for its description. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sharq.identifiers import MAX_COUNT, MAX_INTERVAL
+from sharq_server.api import bodies
+from sharq_server.api.replies import STATUS_OF_CODE
+
+Schema = dict[str, Any]
+
+_NAME: Final = "[A-Za-z0-9_-]{1,100}"
+
+
+def _integer(least: int, most: int = MAX_COUNT) -> Schema:
+    return {"type": "integer", "minimum": least, "maximum": most}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _object(required: Schema, optional: Schema | None = None, *, closed: bool = False) -> Schema:
+    """An object by its fields; a `closed` one has no others."""
+    schema: Schema = {"type": "object", "properties": {**required, **(optional or {})}}
+    if required:
+        schema["required"] = list(required)
+    if closed:
+        schema["additionalProperties"] = False
+    return schema
+
+
+def word(*words: str) -> Schema:
+    """One of the words."""
+    return {"const": words[0]} if len(words) == 1 else {"enum": list(words)}
+
+
+SUCCESS: Final = word("success")
+STATE: Final = word("queued", "active", "finished", "dead")
+TEXT: Final[Schema] = {"type": "string"}
+FLAG: Final[Schema] = {"type": "boolean"}
+PURGE_ALL: Final = (True, False, 1, 0, "true", "false", "1", "0")
+NAME: Final[Schema] = {"type": "string", "pattern": f"^{_NAME}$"}
+INTERVAL: Final = _integer(0, MAX_INTERVAL)
+COUNT: Final = _integer(0)
+LEASE: Final[Schema] = {
+    "type": "string",
+    "pattern": f"^{_NAME}/{_NAME}/{_NAME}/[0-9]{{1,19}}$",
+    "description": "The token of a lease, of this job.",
+}
+COUNTS: Final[Schema] = {
+    "type": "object",
+    "patternProperties": {"^[0-9]+$": COUNT},
+    "additionalProperties": False,
+    "description": "Counts by the minute's epoch in ms.",
+}
+
+# What comes in. An optional field that is null is absent.
+
+_JOB: Final[Schema] = {
+    "job_id": NAME,
+    "interval": {**INTERVAL, "description": "ms between two dispatches of the queue, at least."},
+    "payload": {"description": "Any JSON value."},
+}
+_JOB_OPTIONS: Final[Schema] = {
+    "requeue_limit": _or_null(_integer(-1)),
+    "max_queued_length": _or_null(COUNT),
+}
+_QUEUE: Final[Schema] = {"queue_type": NAME, "queue_id": NAME}
+
+BODIES: Final[dict[str, Schema]] = {
+    "NewJob": _object(
+        _JOB,
+        {
+            **_JOB_OPTIONS,
+            **{
+                name: {**schema, "description": "As in the path."}
+                for name, schema in _QUEUE.items()
+            },
+        },
+        closed=True,
+    ),
+    "NewJobs": _object(
+        {
+            "jobs": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": bodies.MAX_JOBS,
+                "items": {
+                    "description": "A `NewJob` that names its queue; a wrong one fails alone.",
+                    "examples": [
+                        {
+                            "queue_type": "sms",
+                            "queue_id": "user-1",
+                            "job_id": "job-1",
+                            "interval": 1000,
+                            "payload": {"to": "Ada"},
+                        }
+                    ],
+                },
+            }
+        },
+        closed=True,
+    ),
+    "Nothing": _object({}, closed=True),
+    "Finish": _object({}, {"lease": _or_null(LEASE)}),
+    "Release": _object(
+        {},
+        {
+            "lease": _or_null(LEASE),
+            "delay": _or_null({**INTERVAL, "description": "ms until it may be delivered again."}),
+            "count_requeue": _or_null(FLAG),
+        },
+        closed=True,
+    ),
+    "Extend": _object(
+        {"by": {**_integer(1, MAX_INTERVAL), "description": "ms from now."}},
+        {"lease": _or_null(LEASE)},
+        closed=True,
+    ),
+    "Interval": _object({"interval": INTERVAL}),
+    "Clear": _object({}, {"purge_all": {"enum": [*PURGE_ALL, None]}}),
+}
+
+# What goes out. Fields may be added.
+
+_LEASED: Final[Schema] = {
+    "queue_id": NAME,
+    "job_id": NAME,
+    "payload": {"description": "As it was enqueued."},
+    "requeues_remaining": _integer(-1),
+    "current_queue_length": COUNT,
+    "lease": LEASE,
+}
+
+ANSWERS: Final[dict[str, Schema]] = {
+    "Failure": _object(
+        {"status": word("failure"), "message": TEXT, "code": word(*STATUS_OF_CODE)},
+        {
+            "outcome": word("unknown"),
+            "request_id": TEXT,
+            "current_queue_length": COUNT,
+            "room_in": {
+                **COUNT,
+                "description": "ms until the rate has made room, at the earliest.",
+            },
+            "ready_in": {
+                **_or_null(COUNT),
+                "description": "ms until the next job of the type is due; null: none is scheduled.",
+            },
+        },
+    ),
+    "Hello": _object({"message": TEXT}),
+    "Description": _object(
+        {"openapi": TEXT, "info": {"type": "object"}, "paths": {"type": "object"}}
+    ),
+    "Done": _object({"status": SUCCESS}),
+    "Queued": _object(
+        {"status": word("queued")}, {"duplicate": {"const": True}, "current_queue_length": COUNT}
+    ),
+    "Results": _object(
+        {
+            "status": SUCCESS,
+            "results": {
+                "type": "array",
+                "maxItems": bodies.MAX_JOBS,
+                "items": {
+                    "oneOf": [
+                        {"$ref": "#/components/schemas/Queued"},
+                        {"$ref": "#/components/schemas/Failure"},
+                    ]
+                },
+            },
+        }
+    ),
+    "Job": _object({"status": SUCCESS, **_LEASED}),
+    "Jobs": _object(
+        {
+            "status": SUCCESS,
+            "jobs": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": bodies.MAX_DEQUEUED,
+                "items": _object(_LEASED),
+            },
+        }
+    ),
+    "Released": _object({"status": SUCCESS, "state": word("queued", "dead")}),
+    "Extended": _object({"status": SUCCESS, "lease_expires_in": COUNT}),
+    "JobStatus": _object(
+        {"status": SUCCESS, "state": STATE},
+        {"position": COUNT, "ready_in": COUNT, "estimated": FLAG, "lease_expires_in": COUNT},
+    ),
+    "Overview": _object(
+        {
+            "status": SUCCESS,
+            "queue_types": {"type": "array", "items": NAME, "uniqueItems": True},
+            "enqueue_counts": COUNTS,
+            "dequeue_counts": COUNTS,
+        }
+    ),
+    "QueueIds": _object(
+        {"status": SUCCESS, "queue_ids": {"type": "array", "items": NAME, "uniqueItems": True}}
+    ),
+    "QueueMetrics": _object(
+        {
+            "status": SUCCESS,
+            "queue_length": COUNT,
+            "enqueue_counts": COUNTS,
+            "dequeue_counts": COUNTS,
+            "interval": _or_null(INTERVAL),
+            "interval_set_by": {"enum": ["enqueue", "api", None]},
+            "active_count": COUNT,
+            "next_ready_in": _or_null(COUNT),
+        }
+    ),
+    "Cleared": _object({"status": word("Success", "Failure"), "message": TEXT}),
+}

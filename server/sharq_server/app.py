@@ -1,0 +1,246 @@
+"""The route table and the wiring: a Tornado application whose routes are SharQ's REST API."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from sharq import AsyncSharQ
+from sharq.settings.options import LANE
+from sharq_server.api import handlers, openapi, replies
+from sharq_server.api.routing import OPEN, Match, Route, Router
+from sharq_server.http.accesslog import AccessLog
+from sharq_server.http.exchange import Exchange
+from sharq_server.http.lane import LaneListener
+from sharq_server.http.listener import Listener
+from sharq_server.push import websocket
+from sharq_server.push.push import Push
+from sharq_server.push.websocket import PushHandler
+from sharq_server.security.admission import Connections
+from sharq_server.security.certificates import Certificate
+from sharq_server.security.credentials import Credentials
+from sharq_server.security.origins import Origins
+from sharq_server.ui import live
+from sharq_server.ui.live import LivePage
+
+ROUTES: Final = (
+    Route("/", {"GET": handlers.index}, operation=OPEN),
+    Route(openapi.PATH, {"GET": handlers.description}, operation=OPEN),
+    Route("/deepstatus/", {"GET": handlers.deepstatus}, operation=OPEN),
+    Route("/enqueue/", {"POST": handlers.enqueue_many}, operation="enqueue", bulk=True),
+    Route("/enqueue/<queue_type>/<queue_id>/", {"POST": handlers.enqueue}, operation="enqueue"),
+    Route(
+        "/dequeue/",
+        {"GET": handlers.dequeue, "POST": handlers.dequeue_by_post},
+        operation="dequeue",
+        default_type="default",
+        head=False,
+    ),
+    Route(
+        "/dequeue/<queue_type>/",
+        {"GET": handlers.dequeue, "POST": handlers.dequeue_by_post},
+        operation="dequeue",
+        head=False,
+    ),
+    Route(
+        "/finish/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.finish}, operation="finish"
+    ),
+    Route(
+        "/release/<queue_type>/<queue_id>/<job_id>/",
+        {"POST": handlers.release},
+        operation="release",
+    ),
+    Route(
+        "/extend/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.extend}, operation="extend"
+    ),
+    Route(
+        "/status/<queue_type>/<queue_id>/<job_id>/",
+        {"GET": handlers.job_status},
+        operation="status",
+    ),
+    Route(
+        "/interval/<queue_type>/<queue_id>/",
+        {"POST": handlers.set_interval, "DELETE": handlers.reset_interval},
+        operation="interval",
+    ),
+    Route("/metrics/", {"GET": handlers.overview}, operation="metrics"),
+    Route("/metrics/<queue_type>/", {"GET": handlers.queue_ids}, operation="metrics"),
+    Route(
+        "/metrics/<queue_type>/<queue_id>/", {"GET": handlers.queue_metrics}, operation="metrics"
+    ),
+    Route(
+        "/deletequeue/<queue_type>/<queue_id>/", {"DELETE": handlers.clear}, operation="deletequeue"
+    ),
+)
+
+_LANE_OPTIONS: Final = {"idle_connection_timeout", "body_timeout"}
+
+_BESIDES_PAYLOAD: Final = 64 * 1024
+"""Bytes that the body of a request may have besides its payload."""
+
+
+class SharQApplication(Application):
+    """The REST API. Handlers that are added to it are reached by all other paths.
+
+    `under_way` has the requests that are not answered yet. With `draining` set, each answer ends
+    its connection. `begin` is called in the event loop before the first request is served; from
+    its end on, the application is `serving`. `origins` and `credentials` decide about requests by
+    their heads. Raises `ConfigError` for tokens and for a certificate that cannot be used.
+    """
+
+    def __init__(
+        self,
+        sq: AsyncSharQ,
+        push: Push,
+        access_log: AccessLog | None = None,
+        begin: Callable[[], None] | None = None,
+    ) -> None:
+        server = sq.settings.server
+        self.credentials = Credentials(server.token_file, server.tokens)
+        self.origins = Origins(
+            server.host,
+            server.allowed_hosts,
+            server.allowed_origins,
+            own_names=(socket.gethostname(),),
+            any_host=self.credentials.needed,
+        )
+        about_push = {
+            "push": push,
+            "begun": self.begun,
+            "origins": self.origins,
+            "credentials": self.credentials,
+        }
+        super().__init__(
+            [
+                (websocket.PATH, PushHandler, about_push),
+                (live.PATH, LivePage),
+            ],
+            default_handler_class=_UnknownRoute,
+            log_function=self._log_other,
+        )
+        self.sq = sq
+        self.push = push
+        self.connections = Connections(server.max_connections, server.max_connections_per_address)
+        self.certificate: Certificate | None = None
+        if server.tls_certificate is not None:
+            self.certificate = Certificate(server.tls_certificate, server.tls_key)
+        self.access_log = access_log
+        self.router = Router(ROUTES)
+        self.draining = False
+        self.under_way: set[object] = set()
+        self.serving = begin is None
+        self._beginning: asyncio.Task[None] | None = None
+        self._begin = begin
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def listen(  # type: ignore[override] # a lane is no HTTPServer, but is stopped like one
+        self,
+        port: int,
+        address: str | None = None,
+        *,
+        family: socket.AddressFamily = socket.AF_UNSPEC,
+        backlog: int = 128,
+        flags: int | None = None,
+        reuse_port: bool = False,
+        **options: Any,
+    ) -> Listener | LaneListener:
+        """Serve on a port, as in Tornado; `options` are those of `make_listener`."""
+        sockets = bind_sockets(
+            port, address, family=family, backlog=backlog, flags=flags, reuse_port=reuse_port
+        )
+        listener = self.make_listener(**options)
+        listener.add_sockets(sockets)
+        if self._begin is not None:
+            IOLoop.current().add_callback(self._begin)
+        return listener
+
+    def make_listener(self, **options: Any) -> Listener | LaneListener:
+        """What serves this application on sockets: the fast lane, or Tornado's HTTP server.
+
+        The lane takes `idle_connection_timeout` and `body_timeout` as `options`. With any other
+        option of Tornado's server, as for TLS, or where the settings say so, it is Tornado's.
+        """
+        in_lane = self.certificate is None and self.sq.settings.server.http == LANE
+        if in_lane and options.keys() <= _LANE_OPTIONS:
+            return LaneListener(self, **options)
+        return Listener(self, admission=self.connections, certificate=self.certificate, **options)
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        if self._begin is not None:
+            self._begin()
+            self._begin = None
+            self.serving = self._beginning is None
+        return Exchange(self, server_conn, request_conn)
+
+    def start_other_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """A request that is for none of the routes."""
+        return super().start_request(server_conn, request_conn)
+
+    def wait_for(self, beginning: asyncio.Task[None]) -> None:
+        """Note the task that is the beginning; requests wait for its end."""
+        self._beginning = beginning
+        beginning.add_done_callback(self._on_begun)
+
+    async def begun(self) -> None:
+        """Wait for the beginning, where it is under way."""
+        if self._beginning is not None:
+            await asyncio.wait({self._beginning})
+
+    def _on_begun(self, _beginning: asyncio.Task[None]) -> None:
+        self._beginning = None
+        self.serving = self._begin is None
+
+    def body_limit(self, match: Match | None) -> int:
+        """Bytes that the body of a request may have."""
+        settings = self.sq.settings.sharq
+        if match is not None and match.route.bulk:
+            return settings.max_bulk_bytes
+        return settings.max_payload_bytes + _BESIDES_PAYLOAD
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have a task of the application's own do the work."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _log_other(self, handler: RequestHandler) -> None:
+        if self.access_log is not None:
+            request = handler.request
+            self.access_log.write(
+                remote=request.remote_ip or "-",
+                request=f"{request.method} {request.uri} {request.version}",
+                status=handler.get_status(),
+                size=None,
+                referrer=request.headers.get("Referer"),
+                agent=request.headers.get("User-Agent"),
+                seconds=request.request_time(),
+            )
+
+
+class _UnknownRoute(RequestHandler):
+    """Where no handler was added for a path: whatever the method is, there is nothing."""
+
+    def prepare(self) -> None:
+        self.send_error()
+
+    def send_error(self, status_code: int = 404, **kwargs: Any) -> None:
+        reply = replies.UNKNOWN_ROUTE
+        self.set_status(reply.status)
+        self.set_header("Server", "SharQ")
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(reply.body)
+
+    def log_exception(self, *error: Any) -> None:
+        """What Tornado finds wrong with such a request is of no interest."""

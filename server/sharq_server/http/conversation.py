@@ -1,0 +1,303 @@
+"""A request and its answer on a lane, as Tornado's applications want them.
+
+`Message` is what has come of a request so far. `Conversation` is the `HTTPConnection` through which
+it is answered: the public seam between Tornado's wire and its applications, here with a wire of
+ours beneath.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPOutputError,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import IOStream, StreamClosedError
+
+from sharq_server.api.replies import Reply
+
+_LINE_END: Final = re.compile(r"[\r\n]")
+_MOST_BUFFERED: Final = 64 * 1024
+
+
+class Message:
+    """A request: its head, and the pieces of its body that nobody has taken yet.
+
+    `refusal` is set where it cannot be served, whatever it is. `complete` tells that all of it
+    has come.
+    """
+
+    def __init__(
+        self,
+        start_line: RequestStartLine,
+        headers: list[tuple[bytes, bytes]],
+        keeps_alive: bool,
+    ) -> None:
+        self.start_line = start_line
+        self.keeps_alive = keeps_alive
+        self.complete = False
+        self.refusal: Reply | None = None
+        self._fields = headers
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._news: asyncio.Future[None] | None = None
+
+    @property
+    def headers(self) -> HTTPHeaders:
+        """The fields of the head, as Tornado has them. Raises HTTPInputError."""
+        headers = HTTPHeaders()
+        for name, value in self._fields:
+            headers.add(name.decode("latin-1"), value.decode("latin-1").strip(" \t"))
+        return headers
+
+    @property
+    def full(self) -> bool:
+        """Whether so much of the body waits here that no more should be read."""
+        return self._size >= _MOST_BUFFERED
+
+    def add(self, chunk: bytes) -> None:
+        """A piece of the body has come."""
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        self._tell()
+
+    def end(self) -> None:
+        """All of the body has come."""
+        self.complete = True
+        self._tell()
+
+    async def next_chunk(self) -> bytes | None:
+        """The next piece of the body, when it has come; None after the last."""
+        while not self._chunks:
+            if self.complete:
+                return None
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+        chunk = self._chunks.popleft()
+        self._size -= len(chunk)
+        return chunk
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+
+class Lane(Protocol):
+    """What a conversation needs of its connection."""
+
+    gone: bool
+    half_closed: bool
+    late: bool
+
+    @property
+    def closing_down(self) -> bool:
+        """Whether each answer ends its connection now."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer under way."""
+
+    def drained(self) -> asyncio.Future[None] | None:
+        """What waits until the client has read more; None where it reads well."""
+
+    def detach(self, first: bytes) -> IOStream:
+        """Hand the connection over as a stream that begins by sending `first`."""
+
+    def refuse_now(self, reply: Reply) -> None:
+        """Answer the request under way with a refusal, and end the connection."""
+
+    def end(self) -> None:
+        """End the connection when what was written has gone."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
+class Context:
+    """What Tornado's requests tell of where they came from."""
+
+    protocol = "http"
+
+    def __init__(self, remote_ip: str, address: object) -> None:
+        self.remote_ip = remote_ip
+        self.address = address
+
+
+class Conversation(HTTPConnection):
+    """How a message is answered. `answered` is done when it is, or cannot be any more."""
+
+    def __init__(self, lane: Lane, message: Message, context: Context) -> None:
+        self.context = context
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lane = lane
+        self._message = message
+        self._on_close: Callable[[], None] | None = None
+        self._begun = False
+        self._chunked = False
+        self._remaining: int | None = None
+        self._closes = not message.keeps_alive
+        self._held = b""
+
+    # As Tornado's HTTP1Connection
+
+    def write_headers(
+        self,
+        start_line: RequestStartLine | ResponseStartLine,
+        headers: HTTPHeaders,
+        chunk: bytes | None = None,
+    ) -> asyncio.Future[None]:
+        assert isinstance(start_line, ResponseStartLine)
+        request, status = self._message.start_line, start_line.code
+        self._begun = True
+        bodiless = status in (204, 304) or 100 <= status < 200
+        self._chunked = (
+            request.version == "HTTP/1.1"
+            and request.method != "HEAD"
+            and not bodiless
+            and "Content-Length" not in headers
+        )
+        self._closes = self._closes or self._lane.closing_down
+        if headers.get("Connection", "").lower() == "close":
+            self._closes = True
+        elif request.version == "HTTP/1.1" and self._closes:
+            headers["Connection"] = "close"
+        elif request.version == "HTTP/1.0" and not self._closes:
+            if "Content-Length" in headers or bodiless:
+                headers["Connection"] = "Keep-Alive"
+            else:
+                self._closes = True
+        if self._chunked:
+            headers["Transfer-Encoding"] = "chunked"
+        if request.method == "HEAD" or status == 304:
+            self._remaining = 0
+        elif "Content-Length" in headers:
+            self._remaining = int(headers["Content-Length"])
+        lines = [f"HTTP/1.1 {status} {start_line.reason}"]
+        lines += [f"{name}: {value}" for name, value in headers.get_all()]
+        if any(_LINE_END.search(line) for line in lines):
+            raise ValueError("a header has a line end in it")
+        data = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+        if status == 101:
+            # It is for the stream that takes over.
+            self._held = data
+            return self._done()
+        return self._write(data + self._body(chunk) if chunk else data)
+
+    def write(self, chunk: bytes) -> asyncio.Future[None]:
+        return self._write(self._body(chunk))
+
+    def finish(self) -> None:
+        if self._held:
+            return
+        if self._remaining and not self._lane.gone:
+            self._lane.abort()
+            raise HTTPOutputError(f"{self._remaining} bytes of the body were not written")
+        if self._chunked:
+            self._write(b"0\r\n\r\n")
+        self._end(self._closes or not self._message.complete)
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called when the client has gone."""
+        self._on_close = callback
+
+    def detach(self) -> IOStream:
+        """Take the connection away from the lane, as a stream: for a websocket."""
+        self._on_close = None
+        stream = self._lane.detach(self._held)
+        self._resolve()
+        return stream
+
+    def close(self) -> None:
+        """End the connection when what was written has gone."""
+        self._end(True)
+
+    # What is more
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client can be answered no more."""
+        return self._lane.gone
+
+    @property
+    def begun(self) -> bool:
+        """Whether an answer is under way, or was given."""
+        return self._begun or self.answered.done()
+
+    @property
+    def late(self) -> bool:
+        """Whether the client came while the server was stopping."""
+        return self._lane.late
+
+    @property
+    def half_closed(self) -> bool:
+        """Whether the client sends no more, and may have gone."""
+        return self._lane.half_closed
+
+    def settle(self) -> None:
+        """Note that the request is complete; a lane knows."""
+
+    def refuse(self, reply: Reply) -> None:
+        """Answer a message whose rest will not be read, and end the connection."""
+        self._begun = True
+        self._lane.refuse_now(reply)
+        self._resolve()
+
+    refuse_head = refuse
+
+    def say_continue(self) -> None:
+        """Have the client send the body, where it waits to be asked."""
+        if not self.begun and not self._message.complete:
+            self._lane.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_half_close(self) -> None:
+        """The client sends no more."""
+        callback, self._on_close = self._on_close, None
+        if callback is not None:
+            callback()
+
+    def on_close(self) -> None:
+        """The client has gone."""
+        self.on_half_close()
+        self._resolve()
+
+    def _body(self, chunk: bytes) -> bytes:
+        if self._remaining is not None:
+            self._remaining -= len(chunk)
+            if self._remaining < 0:
+                self._lane.abort()
+                raise HTTPOutputError("more was written than Content-Length has")
+        if self._chunked and chunk:
+            return b"%x\r\n%b\r\n" % (len(chunk), chunk)
+        return chunk
+
+    def _write(self, data: bytes) -> asyncio.Future[None]:
+        if self._lane.gone:
+            failed = asyncio.get_running_loop().create_future()
+            failed.set_exception(StreamClosedError())
+            failed.exception()
+            return failed
+        self._lane.write(data)
+        return self._lane.drained() or self._done()
+
+    def _done(self) -> asyncio.Future[None]:
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    def _end(self, closes: bool) -> None:
+        self._on_close = None
+        if not self.answered.done():
+            self._resolve()
+            if closes:
+                self._lane.end()
+
+    def _resolve(self) -> None:
+        if not self.answered.done():
+            self.answered.set_result(None)

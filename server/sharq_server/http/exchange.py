@@ -1,0 +1,285 @@
+"""One request and its answer, at Tornado's seam between the wire and the application.
+
+`HTTPMessageDelegate` is told of the head, the body and the end of a request, and answers through
+an `HTTPConnection`. The routes of the REST API are answered here; any other path goes to the
+handlers of the `Application`, as they are in any Tornado program.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable
+from contextlib import suppress
+from http.client import responses
+from typing import TYPE_CHECKING, Any, Final
+
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import StreamClosedError
+
+from sharq import Batch
+from sharq.identifiers import invalid, is_identifier
+from sharq.settings.tokens import UNLIMITED, Grant
+from sharq_server.api import incidents, replies
+from sharq_server.api.handlers import Request
+from sharq_server.api.refusals import Stopping
+from sharq_server.api.replies import Reply
+from sharq_server.api.routing import OPEN, Match
+from sharq_server.http import framing
+from sharq_server.http.answers import http_date
+from sharq_server.http.conversation import Conversation
+from sharq_server.http.listener import HTTPStream, refuse
+
+if TYPE_CHECKING:
+    from sharq_server.app import SharQApplication
+
+
+# What ends a lease or keeps it may be on its last chance, and binds nobody to a server that stops.
+_STILL_DONE: Final = frozenset(("finish", "release", "extend"))
+
+
+def _told_late(match: Match | None) -> Reply | None:
+    """The answer to who comes while the server stops, unless the request is still carried out."""
+    if match is not None and match.route.operation in _STILL_DONE:
+        return None
+    return framing.STOPPING
+
+
+class _TornadosWire:
+    """What a `Conversation` can and Tornado's connections cannot."""
+
+    half_closed = False
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @property
+    def gone(self) -> bool:
+        stream = self._connection.stream
+        return stream is None or stream.closed()
+
+    @property
+    def late(self) -> bool:
+        stream = self._connection.stream
+        return isinstance(stream, HTTPStream) and stream.late
+
+    def settle(self) -> None:
+        if isinstance(self._connection.stream, HTTPStream):
+            self._connection.stream.settle()
+
+    def refuse(self, reply: Reply) -> None:
+        refuse(self._connection.stream, reply)
+
+    def refuse_head(self, reply: Reply) -> None:
+        refuse(self._connection.detach(), reply)
+
+
+class Exchange(HTTPMessageDelegate):
+    """Made for each request that may come on a connection, so that making one must cost little."""
+
+    def __init__(self, app: SharQApplication, server_connection: object, connection: Any) -> None:
+        self._app = app
+        self._server_connection = server_connection
+        self._connection = connection
+        self._wire = (
+            connection if isinstance(connection, Conversation) else _TornadosWire(connection)
+        )
+        self._other: HTTPMessageDelegate | None = None
+        self._refused = False
+        self._grant = UNLIMITED
+        self._size = 0
+        self._chunks: list[bytes] = []
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
+        self._start_line: RequestStartLine = start_line
+        self._headers = headers
+        self._received = time.monotonic()
+        reply = framing.problem(start_line, headers)
+        if reply is None:
+            path, _, self._query = framing.origin_form(start_line.path).partition("?")
+            match = self._app.router.find(path)
+            has_effects = match is not None and match.route.has_effects(start_line.method)
+            reply = self._app.origins.problem(headers, has_effects=has_effects)
+            self._limit = self._app.body_limit(match)
+            if reply is None and match is not None:
+                reply = self._authorize(match, headers)
+            if reply is None and self._wire.late:
+                reply = _told_late(match)
+            if reply is None and (framing.content_length(headers) or 0) > self._limit:
+                reply = framing.too_large(self._limit)
+        if reply is not None:
+            self._refuse_head(reply)
+            return None
+        if "Expect" in headers:
+            # Tornado knows it by this spelling only.
+            headers["Expect"] = "100-continue"
+        if match is None:
+            return self._pass_on(start_line, headers)
+        self._match: Match = match
+        self._app.under_way.add(self)
+        return None
+
+    def _authorize(self, match: Match, headers: HTTPHeaders) -> Reply | None:
+        """Find out what the client may do; the answer where that is not what it asks for."""
+        credentials, route = self._app.credentials, match.route
+        if not credentials.needed or route.operation == OPEN:
+            return None
+        judged = credentials.judge(
+            headers.get("Authorization"),
+            route.operation,
+            route.queue_type(match.values),
+            mixed=route.bulk,
+        )
+        if isinstance(judged, Grant):
+            self._grant = judged
+            return None
+        return judged
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        if self._refused:
+            return None
+        self._size += len(chunk)
+        if self._size > self._limit:
+            # Only a chunked body gets here: it does not tell its size beforehand.
+            self._refuse(framing.too_large(self._limit))
+            return None
+        if self._other is not None:
+            return self._other.data_received(chunk)
+        self._chunks.append(chunk)
+        return None
+
+    def finish(self) -> None:
+        if self._refused:
+            return
+        self._wire.settle()
+        if self._other is not None:
+            self._other.finish()
+            return
+        self._app.run(self._respond())
+
+    def on_connection_close(self) -> None:
+        self._app.under_way.discard(self)
+        if self._other is not None:
+            self._other.on_connection_close()
+
+    # What a handler may ask of the connection
+
+    @property
+    def gone(self) -> bool:
+        return self._wire.gone or self._wire.half_closed
+
+    async def wait_for(
+        self, queue_type: str, count: int, request_id: str | None, seconds: float
+    ) -> Batch | None:
+        if self.gone:
+            return None
+        push = self._app.push
+        async with push.polling(queue_type, count, request_id) as poll:
+            self._connection.set_close_callback(poll.stop)
+            parcel = await poll.wait(seconds)
+            self._connection.set_close_callback(None)
+        if parcel is not None:
+            return parcel.batch.part(parcel.start, parcel.stop)
+        if push.draining:
+            raise Stopping
+        return None
+
+    def bring_back(self, queue_type: str, batch: Batch) -> None:
+        self._app.push.bring_back(queue_type, batch)
+
+    def _pass_on(
+        self, start_line: RequestStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        start_line = start_line._replace(path=framing.origin_form(start_line.path))
+        self._other = self._app.start_other_request(self._server_connection, self._connection)
+        try:
+            return self._other.headers_received(start_line, headers)
+        except HTTPInputError:
+            self._refuse_head(framing.MALFORMED)
+            return None
+
+    def _refuse_head(self, reply: Reply) -> None:
+        self._refused = True
+        self._wire.refuse_head(reply)
+        self._log(reply)
+
+    def _refuse(self, reply: Reply) -> None:
+        self._refused = True
+        self._chunks.clear()
+        self._app.under_way.discard(self)
+        self._wire.refuse(reply)
+        self._log(reply)
+
+    async def _respond(self) -> None:
+        try:
+            reply = await self._answer()
+            if self._wire.gone or (self._wire.half_closed and reply.unsent is not None):
+                if reply.unsent is not None:
+                    reply.unsent()
+                self._connection.close()
+            else:
+                await self._send(reply)
+            self._log(reply)
+        finally:
+            self._app.under_way.discard(self)
+
+    async def _answer(self) -> Reply:
+        route, values = self._match
+        handler = route.methods.get(self._start_line.method)
+        if handler is None:
+            return route.not_allowed
+        for name, value in zip(route.names, values, strict=True):
+            if not is_identifier(value):
+                return replies.of_error(invalid(name))
+        await self._app.begun()
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        try:
+            return await handler(
+                self._app.sq, Request(values, self._query, body, self, self._grant)
+            )
+        except Exception as error:
+            return incidents.reply_to(error, f"{self._start_line.method} {self._start_line.path}")
+
+    async def _send(self, reply: Reply) -> None:
+        headers = HTTPHeaders()
+        headers["Server"] = "SharQ"
+        headers["Date"] = http_date()
+        headers["Content-Type"] = "application/json"
+        # A GET may have effects here, so that no answer is for keeping.
+        headers["Cache-Control"] = "no-store"
+        headers["Content-Length"] = str(len(reply.body))
+        for name, value in reply.fields:
+            headers[name] = value
+        last = self._app.draining
+        if last:
+            headers["Connection"] = "close"
+        written = self._connection.write_headers(
+            ResponseStartLine("HTTP/1.1", reply.status, responses[reply.status]),
+            headers,
+            None if self._start_line.method == "HEAD" else reply.body,
+        )
+        if not last:
+            self._connection.finish()
+            return
+        # Closed and not finished: what the client has sent on behind this request is not begun.
+        with suppress(StreamClosedError):
+            await written
+        self._connection.close()
+
+    def _log(self, reply: Reply) -> None:
+        log = self._app.access_log
+        if log is not None:
+            log.write(
+                remote=self._connection.context.remote_ip,
+                request=" ".join(self._start_line),
+                status=reply.status,
+                size=len(reply.body),
+                referrer=self._headers.get("Referer"),
+                agent=self._headers.get("User-Agent"),
+                seconds=time.monotonic() - self._received,
+            )

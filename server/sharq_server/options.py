@@ -1,0 +1,91 @@
+"""The command line: what can be said there, and the settings that come of it."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sharq import __version__
+from sharq.errors import ConfigError
+from sharq.settings.options import EMBEDDED, Settings
+
+
+class Options(NamedTuple):
+    """The settings of a server; `insecure`: let those who can reach it do anything."""
+
+    settings: Settings
+    insecure: bool
+
+
+def read(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Options:
+    """Read the command line, the environment and the configuration file.
+
+    Raises `ConfigError`; ends the process for ``--help``, ``--version`` and unknown arguments.
+    """
+    given = _parser().parse_args(arguments)
+    overrides = {
+        (section, option): value
+        for section, option, value in (
+            ("sharq-server", "host", given.host),
+            ("sharq-server", "port", given.port),
+            ("sharq-server", "workers", given.workers),
+            ("sharq-server", "accesslog", given.accesslog),
+            ("redis", "data_dir", given.data_dir),
+        )
+        if value is not None
+    }
+    settings = Settings.load(given.config, environ=environ, overrides=overrides)
+    if given.data_dir is not None and settings.redis.conn_type != EMBEDDED:
+        raise ConfigError(
+            f"--data-dir is for the embedded store, and conn_type is {settings.redis.conn_type}."
+        )
+    return Options(settings, given.insecure)
+
+
+def check_exposure(host: str, may_be_reached: bool) -> None:
+    """Raise `ConfigError` for a host that others can reach, unless they may."""
+    if may_be_reached or all(address.is_loopback for address in _addresses(host)):
+        return
+    raise ConfigError(
+        f"The server asks for no credentials, and others can reach it at {host}. "
+        "Give it tokens (token_file), let it listen on 127.0.0.1, or say --insecure if that "
+        "network is safe."
+    )
+
+
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(f"The host {host} is not known: {error.strerror}.") from None
+    return [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sharq-server",
+        description="A rate-limited job queue with a REST API.",
+        epilog="What is given here beats the environment (SHARQ_REDIS_HOST, …), and that beats "
+        "the file. With nothing at all the server listens on 127.0.0.1:8080 and keeps its data "
+        f"in {os.path.join('~', '.local', 'share', 'sharq')}.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help="configuration file, like sharq.conf"
+    )
+    parser.add_argument("--host", help="address to listen on")
+    parser.add_argument("--port", help="port to listen on; 0 takes any free one")
+    parser.add_argument("--workers", metavar="N", help="number of server processes")
+    parser.add_argument("--accesslog", metavar="FILE", help="log of requests; - for the output")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder of the embedded store")
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="listen where others can reach the server, though it asks for no tokens",
+    )
+    parser.add_argument("--version", action="version", version=f"SharQ Server {__version__}")
+    return parser

@@ -1,0 +1,174 @@
+"""One server process: the event loop, its signals, and a stop that loses no request."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from sharq.settings.options import Settings
+from sharq_server.http.accesslog import AccessLog
+from sharq_server.http.lane import LaneListener
+from sharq_server.http.listener import Listener
+from sharq_server.service import SharQServer
+
+_log = logging.getLogger(__name__)
+
+GRACE: Final = 5.0
+"""Seconds that requests under way are waited for when the server stops."""
+
+_LOOK_EVERY: Final = 0.02
+_LAST_REQUESTS: Final = 1.0
+"""Seconds, at least, that requests have which came when the server was about to end."""
+
+_LAST_TURNS: Final = 5
+"""Turns of the loop in which what has reached the process is accepted, read and answered."""
+
+
+class Process:
+    """Serves on `sockets`, which listen already, until it is told to stop.
+
+    With `upkeep` it sweeps and keeps the embedded store. `lifeline` is, for one of several
+    processes, the reading end of their pipe: a byte for each when all of them stop, and closed at
+    its other end when they are not wanted any more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: Sequence[socket.socket],
+        access_log: AccessLog | None,
+        *,
+        upkeep: bool = True,
+        lifeline: int | None = None,
+    ) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._access_log = access_log
+        self._upkeep = upkeep
+        self._lifeline = lifeline
+        self._all_stop = False
+        self._stops = 0
+        self._stop = asyncio.Event()
+        self._stop_at_once = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve; the exit code is 0 unless requests under way were given up on demand.
+
+        SIGTERM stops gracefully, a second one at once; so does SIGINT, but for a worker (one with
+        a `lifeline`): there the terminal's signal is the parent's to handle. SIGHUP reopens the
+        access log and reads the tokens and the certificate again. While it stops, new connections
+        are told so, until what was under way is answered; where this is one of several processes
+        and stops alone, they are left to the others. Raises `EmbeddedStoreError` and `ConfigError`.
+        """
+        # What is there by now stays. A collector that looks at it again and again takes a part of
+        # the time that shows, and finds nothing.
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
+        self._listen_to_signals()
+        server = self._server = SharQServer(self._settings, self._access_log)
+        listener = server.app.make_listener()
+        try:
+            if not await self._started(server):
+                return 0
+            listener.add_sockets(self._sockets)
+            await self._stop.wait()
+            deadline = asyncio.get_running_loop().time() + GRACE
+            server.app.draining = True
+            if self._others_go_on():
+                listener.stop()
+            else:
+                listener.drain()
+            begun, under_way = set(server.app.under_way), server.app.under_way
+            async with asyncio.TaskGroup() as ends:
+                ends.create_task(server.push.drain(GRACE, self._stop_at_once))
+                ends.create_task(self._answered(lambda: begun & under_way, deadline))
+            await self._accept_the_last(listener)
+            deadline = max(deadline, asyncio.get_running_loop().time() + _LAST_REQUESTS)
+            await self._answered(lambda: under_way - begun, deadline)
+        finally:
+            await listener.close_all_connections()
+            await server.stop()
+            if self._access_log is not None:
+                self._access_log.close()
+        return 1 if self._stop_at_once.is_set() else 0
+
+    async def _started(self, server: SharQServer) -> bool:
+        """Start the server; False where it was told to stop before that was done."""
+        starting = asyncio.ensure_future(server.start(upkeep=self._upkeep))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+            return False
+        await starting
+        return True
+
+    async def _answered(self, requests: Callable[[], AbstractSet[object]], deadline: float) -> None:
+        """Wait until there are none of these requests any more, or their time is over."""
+        loop = asyncio.get_running_loop()
+        while (left := requests()) and not self._stop_at_once.is_set():
+            if loop.time() > deadline:
+                _log.warning("%d requests did not end in time", len(left))
+                return
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _accept_the_last(self, listener: Listener | LaneListener) -> None:
+        """Accept no more, but begin what has come before."""
+        for _ in range(_LAST_TURNS):
+            await asyncio.sleep(0)
+        listener.stop()
+        for _ in range(_LAST_TURNS):
+            await asyncio.sleep(0)
+
+    def _others_go_on(self) -> bool:
+        """Whether this process is one of several and stops alone: new clients are theirs then."""
+        if self._lifeline is not None and not self._all_stop:
+            self._look_at_lifeline()
+        return self._lifeline is not None and not self._all_stop
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        if self._lifeline is None:
+            loop.add_signal_handler(signal.SIGINT, self._on_stop)
+        else:
+            os.set_blocking(self._lifeline, False)
+            loop.add_reader(self._lifeline, self._on_lifeline)
+
+    def _on_stop(self) -> None:
+        self._stops += 1
+        self._stop.set()
+        if self._stops > 1:
+            self._stop_at_once.set()
+
+    def _on_hangup(self) -> None:
+        if self._access_log is not None:
+            self._access_log.reopen()
+        self._server.reload()
+
+    def _on_lifeline(self) -> None:
+        assert self._lifeline is not None
+        asyncio.get_running_loop().remove_reader(self._lifeline)
+        # Its byte may have been read already: those that are left are for others.
+        if not self._all_stop and not self._look_at_lifeline():
+            _log.warning("The parent process is gone")
+            self._on_stop()
+
+    def _look_at_lifeline(self) -> bool:
+        """See whether all processes of the server stop; False where the parent is gone."""
+        assert self._lifeline is not None
+        try:
+            word = os.read(self._lifeline, 1)
+        except BlockingIOError:
+            return True
+        self._all_stop = True
+        return word != b""

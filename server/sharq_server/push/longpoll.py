@@ -1,0 +1,85 @@
+"""The long poll: a subscriber that wants one answer and then goes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sharq_server.push.dispatch import Dispatcher
+from sharq_server.push.parcel import Parcel
+
+
+class LongPoll:
+    """Waits for up to `count` jobs of a type, as a `Subscriber`."""
+
+    notify = False
+
+    def __init__(
+        self, dispatcher: Dispatcher, queue_type: str, count: int, request_id: str | None
+    ) -> None:
+        self.request_id = request_id
+        self._dispatcher = dispatcher
+        self._queue_type = queue_type
+        self._count = count
+        self._reserved = False
+        self._gone = False
+        self._answer: asyncio.Future[Parcel | None] = asyncio.get_running_loop().create_future()
+
+    async def wait(self, seconds: float) -> Parcel | None:
+        """The jobs, or None where none became ready in time.
+
+        A caller that is cancelled is given none. Those of a request_id stay with it, since its
+        client may ask for them again; others go to whoever else waits.
+        """
+        self._dispatcher.join(self._queue_type, self)
+        try:
+            await asyncio.wait({self._answer}, timeout=seconds)
+            if not self._answer.done():
+                # A call may be under way for it; its answer comes soon, and may bring jobs.
+                self._leave()
+                await self._dispatcher.settled(self._queue_type)
+            return self._answer.result() if self._answer.done() else None
+        except asyncio.CancelledError:
+            parcel = self._answer.result() if self._answer.done() else None
+            if parcel is not None and self.request_id is None:
+                self._dispatcher.place(self._queue_type, parcel)
+            raise
+        finally:
+            self._leave()
+            self._answer.cancel()
+
+    def stop(self) -> None:
+        """Answer now, with nothing."""
+        if not self._answer.done():
+            self._answer.set_result(None)
+
+    @property
+    def has_room(self) -> bool:
+        return not (self._reserved or self._gone or self._answer.done())
+
+    def reserve(self, wanted: int) -> int:
+        if not self.has_room:
+            return 0
+        self._reserved = True
+        return min(wanted, self._count)
+
+    def unreserve(self, count: int) -> None:
+        self._reserved = False
+        if not self._gone:
+            self._dispatcher.join(self._queue_type, self)
+
+    def deliver(self, reserved: int, parcel: Parcel) -> bool:
+        if self._answer.done():
+            return False
+        self._answer.set_result(parcel)
+        self._leave()
+        return True
+
+    def offer(self, ready: int) -> None:
+        raise NotImplementedError("a long poll is given jobs")
+
+    def ended(self) -> None:
+        self.stop()
+
+    def _leave(self) -> None:
+        self._gone = True
+        self._dispatcher.leave(self._queue_type, self)

@@ -1,0 +1,134 @@
+"""What the subscribers of a type are offered here: to whom, for how long, and who lets it pass.
+
+An offer ends by a dequeue of its subscriber, or by its time. Then the subscriber is in doubt until
+the store has told whether anything is still ready. If not, others were faster, and nothing is held
+against it; if so, it is left out for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from sharq_server.push.parcel import Subscriber
+from sharq_server.push.restraint import Restraint
+
+OFFER_MS: Final = 250
+"""Milliseconds for which an offer stands."""
+
+
+class _Offer(NamedTuple):
+    subscriber: Subscriber
+    ready: int
+    expiry: asyncio.TimerHandle
+
+
+class Offers:
+    """The offers of one type. Their places were reserved, and are given back when they end.
+
+    `on_doubt` is called with a subscriber whose offer has ended by its time, `on_rested` with
+    those that may be offered something again. `clock` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        on_doubt: Callable[[Subscriber], None],
+        on_rested: Callable[[list[Subscriber]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_doubt = on_doubt
+        self._on_rested = on_rested
+        self._clock = clock
+        self._standing: list[_Offer] = []
+        self._doubted: dict[Subscriber, None] = {}
+        self._restraint: Restraint[Subscriber] = Restraint(clock)
+        self._alarm: asyncio.TimerHandle | None = None
+
+    @property
+    def count(self) -> int:
+        """How many jobs are offered."""
+        return sum(offer.ready for offer in self._standing)
+
+    @property
+    def doubted(self) -> list[Subscriber]:
+        """Those of whom it is not known yet whether they let an offer pass."""
+        return list(self._doubted)
+
+    def may_be_made_to(self, subscriber: Subscriber) -> bool:
+        """Whether a subscriber is neither in doubt nor left out."""
+        return subscriber not in self._doubted and not self._restraint.rests(subscriber)
+
+    def make(self, subscriber: Subscriber, ready: int) -> None:
+        """Offer jobs, in places that were reserved."""
+        loop = asyncio.get_running_loop()
+        expiry = loop.call_later(OFFER_MS / 1000, self._on_expiry, subscriber)
+        self._standing.append(_Offer(subscriber, ready, expiry))
+        subscriber.offer(ready)
+
+    def end(self, subscriber: Subscriber) -> bool:
+        """End the offers to one who has fetched something, or goes: nothing is held against it.
+
+        Whether that makes a difference to it or to others.
+        """
+        doubted = subscriber in self._doubted
+        self._doubted.pop(subscriber, None)
+        rested = self._restraint.forget(subscriber)
+        if rested:
+            self._set_alarm()
+        return self._withdraw(subscriber) or doubted or rested
+
+    def end_all(self) -> None:
+        """Take all offers back, and wait for nobody any more."""
+        for offer in tuple(self._standing):
+            self._end(offer)
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def judge(self, doubted: Iterable[Subscriber], something_is_ready: bool) -> list[Subscriber]:
+        """Those of the doubted that may be offered something; the others have let it pass."""
+        cleared = []
+        for subscriber in doubted:
+            if subscriber not in self._doubted:
+                continue
+            del self._doubted[subscriber]
+            if something_is_ready:
+                self._restraint.unused(subscriber)
+                self._withdraw(subscriber)
+            else:
+                cleared.append(subscriber)
+        self._set_alarm()
+        return cleared
+
+    def _on_expiry(self, subscriber: Subscriber) -> None:
+        # Its oldest one; before that its place is given back, which may have it ask for another.
+        self._doubted[subscriber] = None
+        self._end(next(each for each in self._standing if each.subscriber is subscriber))
+        self._on_doubt(subscriber)
+
+    def _withdraw(self, subscriber: Subscriber) -> bool:
+        offers = [each for each in self._standing if each.subscriber is subscriber]
+        for offer in offers:
+            self._end(offer)
+        return bool(offers)
+
+    def _end(self, offer: _Offer) -> None:
+        offer.expiry.cancel()
+        self._standing.remove(offer)
+        offer.subscriber.unreserve(offer.ready)
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        until = self._restraint.next_end
+        if until is not None:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_later(max(0.0, until - self._clock()), self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        rested = self._restraint.rested()
+        self._set_alarm()
+        if rested:
+            self._on_rested(rested)

@@ -1,0 +1,251 @@
+"""What each frame of a client does: one coroutine for each, from the frame to its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from sharq import AsyncSharQ, Batch
+from sharq.errors import BadArgumentException, StoreError
+from sharq.results import SUCCESS, Ended, Extended
+from sharq_server.api import handlers, replies
+from sharq_server.api.refusals import Forbidden, NotSubscribed, Stopping
+from sharq_server.push import frames
+from sharq_server.push.parcel import Parcel
+from sharq_server.push.session import Answer, Session, Slot
+from sharq_server.push.subscription import Subscription
+
+T = TypeVar("T")
+
+_REFUSED: Final[Ended | StoreError] = Ended(Forbidden.code)
+_MOST: Final = frames.LIMITS["max_subscriptions"]
+
+
+async def carry_out(session: Session, frame: Any, slot: Slot) -> Answer:
+    """Carry a decoded frame out; raises what the answer to a refused one is made of."""
+    operation, carry = _OPERATIONS[type(frame)]
+    if not session.grant.may(operation):
+        raise Forbidden
+    return await carry(session, frame, slot)
+
+
+async def _within_reach(
+    session: Session,
+    leases: Sequence[str],
+    carry: Callable[[Sequence[str]], Awaitable[Sequence[T]]],
+    refusal: T,
+) -> Sequence[T]:
+    """The outcomes for leases; `refusal` for those of types that the client's token is not for."""
+    grant = session.grant
+    if grant.queue_types is None:
+        return await carry(leases)
+    within = [grant.reaches(lease.partition("/")[0]) for lease in leases]
+    reached = [lease for lease, is_within in zip(leases, within, strict=True) if is_within]
+    outcomes = iter(await carry(reached) if reached else ())
+    return [next(outcomes) if is_within else refusal for is_within in within]
+
+
+# What changes the subscriptions is done in turn, so that a frame means what the ones before it
+# have left.
+
+
+async def _subscribe(session: Session, frame: frames.Subscribe, slot: Slot) -> Answer:
+    queue_type, push = frame.queue_type, session.push
+    if not session.grant.reaches(queue_type):
+        raise Forbidden
+    asked = time.monotonic()
+    carried: Sequence[Extended | StoreError] = []
+    if frame.leases:
+        carried = _carried_out(await _extended(session, frame.leases, 0))
+    await session.turn(slot)
+    if push.draining:
+        raise Stopping
+    former = session.subscriptions.get(queue_type)
+    if former is None and len(session.subscriptions) >= _MOST:
+        raise BadArgumentException(f"There are {_MOST} subscriptions already.")
+    if former is not None:
+        del session.subscriptions[queue_type]
+        push.dispatcher.leave(queue_type, former)
+        await push.dispatcher.settled(queue_type)
+    subscription = Subscription(
+        session,
+        queue_type,
+        notify=frame.mode == "notify",
+        release_on_disconnect=frame.on_disconnect == "release",
+    )
+
+    def begin() -> None:
+        for lease, outcome in zip(frame.leases, carried, strict=True):
+            if not isinstance(outcome, StoreError) and outcome.outcome == SUCCESS:
+                until = asked + outcome.lease_ms / 1000
+                session.hold(lease.partition("/")[0], [lease], until)
+        session.credit.limit(queue_type, frame.credit)
+        session.subscriptions[queue_type] = subscription
+        push.dispatcher.join(queue_type, subscription)
+
+    results = frames.extended(carried) if frame.leases else None
+    return Answer(frames.reply(frame.id, results), begin)
+
+
+async def _set_credit(session: Session, frame: frames.Credit, slot: Slot) -> Answer:
+    await session.turn(slot)
+    queue_type, dispatcher = frame.queue_type, session.push.dispatcher
+    if queue_type is not None and queue_type not in session.subscriptions:
+        raise NotSubscribed
+    lower = frame.credit < session.credit.limit_of(queue_type)
+    concerned = [
+        each
+        for each in session.subscriptions.values()
+        if queue_type is None or each.queue_type == queue_type
+    ]
+    if lower:
+        session.credit.limit(queue_type, frame.credit)
+        for each in concerned:
+            if frame.credit == 0:
+                dispatcher.leave(each.queue_type, each)
+            await dispatcher.settled(each.queue_type)
+
+    def begin() -> None:
+        session.credit.limit(queue_type, frame.credit)
+        if frame.credit:
+            for each in concerned:
+                dispatcher.join(each.queue_type, each)
+
+    return Answer(frames.reply(frame.id), begin)
+
+
+async def _unsubscribe(session: Session, frame: frames.Unsubscribe, slot: Slot) -> Answer:
+    await session.turn(slot)
+    subscription = session.subscriptions.pop(frame.queue_type, None)
+    if subscription is not None:
+        dispatcher = session.push.dispatcher
+        dispatcher.leave(frame.queue_type, subscription)
+        await dispatcher.settled(frame.queue_type)
+        session.credit.limit(frame.queue_type, None)
+    return Answer(frames.reply(frame.id))
+
+
+async def _finish(session: Session, frame: frames.Finish, _slot: Slot) -> Answer:
+    finish = session.push.sq.finish_many
+    outcomes = await _within_reach(session, frame.leases, finish, _REFUSED)
+    return _ended(session, frame, outcomes)
+
+
+async def _release(session: Session, frame: frames.Release, _slot: Slot) -> Answer:
+    def release(leases: Sequence[str]) -> Awaitable[list[Ended | StoreError]]:
+        return session.push.sq.release_many(leases, frame.delay, frame.count_requeue)
+
+    outcomes = await _within_reach(session, frame.leases, release, _REFUSED)
+    return _ended(session, frame, outcomes)
+
+
+def _ended(
+    session: Session, frame: frames.Finish | frames.Release, outcomes: Sequence[Any]
+) -> Answer:
+    _carried_out(outcomes)
+    final = frame.leases
+    if any(isinstance(outcome, StoreError) or outcome is _REFUSED for outcome in outcomes):
+        final = [
+            lease
+            for lease, outcome in zip(frame.leases, outcomes, strict=True)
+            if not (isinstance(outcome, StoreError) or outcome is _REFUSED)
+        ]
+    text = frames.reply(frame.id, frames.ended(outcomes))
+    return Answer(text, lambda: session.free(final))
+
+
+async def _extend(session: Session, frame: frames.Extend, _slot: Slot) -> Answer:
+    asked = time.monotonic()
+    outcomes = _carried_out(await _extended(session, frame.leases, frame.by))
+    for lease, outcome in zip(frame.leases, outcomes, strict=True):
+        if not isinstance(outcome, StoreError) and outcome.outcome == SUCCESS:
+            session.extended(lease, asked + outcome.lease_ms / 1000)
+    return Answer(frames.reply(frame.id, frames.extended(outcomes)))
+
+
+async def _extended(
+    session: Session, leases: Sequence[str], by: int
+) -> Sequence[Extended | StoreError]:
+    def extend(leases: Sequence[str]) -> Awaitable[list[Extended | StoreError]]:
+        return session.push.sq.extend_many(leases, by)
+
+    return await _within_reach(session, leases, extend, Extended(Forbidden.code, 0))
+
+
+async def _enqueue(session: Session, frame: frames.Enqueue, _slot: Slot) -> Answer:
+    answers = await handlers.enqueue_entries(session.push.sq, frame.jobs, session.grant)
+    results = b"[%b]" % b",".join([answer.body for answer in answers])
+    return Answer(frames.reply(frame.id, results))
+
+
+async def _dequeue(session: Session, frame: frames.Dequeue, _slot: Slot) -> Answer:
+    queue_type, push, credit = frame.queue_type, session.push, session.credit
+    if not session.grant.reaches(queue_type):
+        raise Forbidden
+    if push.draining:
+        raise Stopping
+    wanted = credit.reserve(queue_type, frame.count)
+    if not wanted:
+        return Answer(frames.reply(frame.id, jobs=b"[]"))
+    asked = time.monotonic()
+    try:
+        batch = await push.sq.take(queue_type, wanted, frame.request_id)
+    finally:
+        credit.unreserve(queue_type, wanted)
+    left_ms = round(push.lease_seconds * 1000)
+    if batch and frame.request_id is not None:
+        # They may be those of an earlier answer.
+        asked = time.monotonic()
+        left_ms = await _left_of(batch, push.sq)
+    parcel = Parcel(batch, 0, len(batch), asked + left_ms / 1000)
+    if batch:
+        session.hold(queue_type, parcel.leases, parcel.until)
+    subscription = session.subscriptions.get(queue_type)
+
+    def look_again() -> None:
+        if subscription is not None and subscription.notify:
+            push.dispatcher.used(queue_type, subscription)
+        session.refill()
+
+    if batch:
+        text = frames.reply(frame.id, jobs=batch.jobs_json(0, len(batch), left_ms))
+    else:
+        text = frames.nothing_ready(frame.id, replies.ready_in(batch.wait_us))
+    # Under a request_id the client asks again, and is answered the same.
+    lost = (queue_type, parcel) if batch and frame.request_id is None else None
+    return Answer(text, look_again, lost)
+
+
+async def _left_of(batch: Batch, sq: AsyncSharQ) -> int:
+    """Milliseconds until the first lease of a batch ends, by the store's clock."""
+    outcomes = _carried_out(await sq.extend_many(batch.leases(0, len(batch)), 0))
+    return min(
+        outcome.lease_ms
+        if not isinstance(outcome, StoreError) and outcome.outcome == SUCCESS
+        else 0
+        for outcome in outcomes
+    )
+
+
+def _carried_out(outcomes: Sequence[T]) -> Sequence[T]:
+    """The outcomes; where the store failed for all of them, its failure is raised."""
+    if outcomes and all(isinstance(outcome, StoreError) for outcome in outcomes):
+        failures: list[Any] = list(outcomes)
+        raise next((each for each in failures if each.outcome_unknown), failures[0])
+    return outcomes
+
+
+_Operation = Callable[[Session, Any, Slot], Awaitable[Answer]]
+
+# Each frame's operation, which a token has to be for, and what carries it out.
+_OPERATIONS: Final[dict[type[Any], tuple[str, _Operation]]] = {
+    frames.Subscribe: ("dequeue", _subscribe),
+    frames.Credit: ("dequeue", _set_credit),
+    frames.Unsubscribe: ("dequeue", _unsubscribe),
+    frames.Finish: ("finish", _finish),
+    frames.Release: ("release", _release),
+    frames.Extend: ("extend", _extend),
+    frames.Enqueue: ("enqueue", _enqueue),
+    frames.Dequeue: ("dequeue", _dequeue),
+}

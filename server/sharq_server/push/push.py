@@ -1,0 +1,220 @@
+"""Push: all connections of this process, and what they share.
+
+Jobs go from the dispatcher to the sessions; what concerns all of them is here: the store's going
+and coming, the long polls, and the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from sharq import AsyncSharQ, Batch
+from sharq.codec import websocket_frames as ws
+from sharq.errors import StoreError
+from sharq_server.api.refusals import Stopping
+from sharq_server.push import frames
+from sharq_server.push import operations as push_operations
+from sharq_server.push.dispatch import Dispatcher
+from sharq_server.push.leases import LeaseWatch
+from sharq_server.push.longpoll import LongPoll
+from sharq_server.push.parcel import Parcel
+from sharq_server.push.schedule import Schedule
+from sharq_server.push.session import Answer, Session, Slot
+
+_log = logging.getLogger(__name__)
+
+BESIDES_PAYLOAD: Final = 64 * 1024
+"""Bytes that a client's frame may have besides its payload."""
+
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+_LOOK_EVERY: Final = 0.02
+_GOODBYE: Final = 1.0
+
+
+class Push:
+    """The push service of one server process over `sq`, whose watcher it is.
+
+    It works from `start`, in the running event loop, until `close`.
+    """
+
+    def __init__(self, sq: AsyncSharQ) -> None:
+        self.sq = sq
+        self.sessions: set[Session] = set()
+        self.draining = False
+        self._polls: set[LongPoll] = set()
+        self._probing: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._schedule: Schedule | None = None
+        sq.watch(self)
+
+    def start(self) -> None:
+        """Begin to dispatch, in the running event loop."""
+        settings = self.sq.settings
+        self.lease_seconds = settings.sharq.job_expire_interval / 1000
+        self.heartbeat = settings.server.heartbeat / 1000
+        self.max_frame_bytes = settings.sharq.max_payload_bytes + BESIDES_PAYLOAD
+        self._schedule = Schedule()
+        self.dispatcher = Dispatcher(self.sq, self._schedule, self._on_trouble)
+        self.leases = LeaseWatch(self.sq)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is somebody who dispatches."""
+        return self._schedule is not None
+
+    # Sessions
+
+    def open(self, session: Session) -> None:
+        """Count a session among those that are there, and greet it."""
+        self.sessions.add(session)
+        limits = {
+            "max_frame_bytes": self.max_frame_bytes,
+            "max_payload_bytes": self.sq.settings.sharq.max_payload_bytes,
+            **frames.LIMITS,
+        }
+        heartbeat = round(self.heartbeat * 1000)
+        operations = session.grant.operations
+        session.send(frames.welcome(self.server_time(), heartbeat, limits, operations))
+        if self._probing is not None:
+            session.send(frames.paused(self._trouble.code))
+
+    def leave(self, session: Session) -> None:
+        """A connection has ended."""
+        self.sessions.discard(session)
+        session.on_close()
+
+    def server_time(self) -> int:
+        """The time of this server in ms, for clients to compare with theirs."""
+        return time.time_ns() // 1_000_000
+
+    async def carry_out(self, session: Session, frame: Any, slot: Slot) -> Answer:
+        """Do what a frame asks for."""
+        return await push_operations.carry_out(session, frame, slot)
+
+    @asynccontextmanager
+    async def polling(
+        self, queue_type: str, count: int, request_id: str | None
+    ) -> AsyncIterator[LongPoll]:
+        """A long poll that ends with the server. Raises `Stopping`, also where it had to end."""
+        if self.draining:
+            raise Stopping
+        poll = LongPoll(self.dispatcher, queue_type, count, request_id)
+        self._polls.add(poll)
+        try:
+            yield poll
+        finally:
+            self._polls.discard(poll)
+
+    def bring_back(self, queue_type: str, batch: Batch) -> None:
+        """Give leased jobs to others, since they could not be answered."""
+        parcel = Parcel(batch, 0, len(batch), time.monotonic() + self.lease_seconds)
+        self.dispatcher.place(queue_type, parcel)
+
+    # What the store tells, as the watcher of the library
+
+    def on_wake(self, queue_type: str) -> None:
+        if self._schedule is not None:
+            self.dispatcher.wake(queue_type)
+
+    def on_listening(self) -> None:
+        if self._schedule is not None:
+            self.dispatcher.resync()
+
+    def on_deaf(self) -> None:
+        if self._schedule is not None and self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
+        """Find out whether the store is away, so that subscribers learn of it at once."""
+        try:
+            await self.sq.ping()
+        except StoreError as error:
+            self._on_trouble(error)
+        finally:
+            self._looking = None
+
+    def _on_trouble(self, error: StoreError) -> None:
+        if self._probing is not None or self.draining:
+            return
+        _log.info("Dispatching pauses: %s", error)
+        self._trouble = error
+        self._probing = asyncio.get_running_loop().create_task(self._probe())
+        self._tell_all(frames.paused(error.code))
+
+    async def _probe(self) -> None:
+        """Look for the store until it gives jobs again, and go on then."""
+        pause = _FIRST_PAUSE
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            try:
+                await self.sq.ping()
+            except StoreError as error:
+                self._trouble = error
+                continue
+            if await self.dispatcher.works_again():
+                break
+        self._probing = None
+        _log.info("Dispatching goes on")
+        self._tell_all(frames.resumed())
+        self.dispatcher.resync()
+
+    def _tell_all(self, frame: bytes) -> None:
+        for session in tuple(self.sessions):
+            session.send(frame)
+
+    # The end
+
+    async def drain(self, grace: float, at_once: asyncio.Event | None = None) -> None:
+        """Lease nothing more, and let what is held be finished here for `grace` seconds.
+
+        A connection ends when nothing is held or under way on it any more, or when the time is
+        over, or `at_once` is set.
+        """
+        if self._schedule is None:
+            return
+        self.draining = True
+        self._tell_all(frames.draining(round(grace * 1000)))
+        for poll in tuple(self._polls):
+            poll.stop()
+        await self.dispatcher.drain()
+        deadline = time.monotonic() + grace
+        while self.sessions and time.monotonic() < deadline + _GOODBYE:
+            over = time.monotonic() >= deadline or (at_once is not None and at_once.is_set())
+            for session in tuple(self.sessions):
+                if over or not session.busy:
+                    session.close(ws.RESTART, "the server is stopping")
+            if at_once is not None and at_once.is_set():
+                break
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def close(self) -> None:
+        """End all connections and wait for what is on its way to the store."""
+        if self._schedule is None:
+            return
+        self.draining = True
+        for task in (self._looking, self._probing):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+        for session in tuple(self.sessions):
+            session.abort()
+            self.leave(session)
+            await session.finished()
+        await self.leases.close()
+        await self.dispatcher.close()
+        self._schedule.close()
+        self._schedule = None
+
+
+if TYPE_CHECKING:
+    from sharq import Watcher
+
+    def _is_watcher(push: Push) -> Watcher:
+        return push

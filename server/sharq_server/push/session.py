@@ -1,0 +1,400 @@
+"""One subscriber's connection: frames in, replies in their order, jobs within the credit.
+
+A session knows no socket. It is handed the text of frames, and it writes through a `Transport`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from sharq.codec import websocket_frames as ws
+from sharq.errors import StoreOverloaded
+from sharq.settings.tokens import UNLIMITED, Grant
+from sharq_server.api import incidents
+from sharq_server.push import frames as push_frames
+from sharq_server.push.credit import Credit
+from sharq_server.push.frames import BadFrame
+from sharq_server.push.parcel import Parcel
+from sharq_server.push.subscription import Subscription
+
+if TYPE_CHECKING:
+    from sharq_server.push.push import Push
+
+_REFILL_AFTER: Final = 0.002
+_MOST_FRAMES: Final = 64
+_MOST_BYTES: Final = 1024 * 1024
+_MOST_UNREAD: Final = 1024 * 1024
+_BAD_FRAMES: Final = 100
+_BAD_FRAMES_WITHIN: Final = 60.0
+
+
+class Transport(Protocol):
+    """What a session writes to."""
+
+    def write(self, text: bytes, *, at_once: bool) -> None:
+        """Send a text frame, at the end of the loop's turn where it has not to go `at_once`.
+
+        Raises ConnectionError where the connection takes no more. Where the kernel does not take
+        all of it, `Session.on_written` is called when it has.
+        """
+
+    @property
+    def position(self) -> int:
+        """Bytes that were written so far: they have gone when so many are `taken`."""
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the kernel has taken."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection, in good order."""
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+
+
+class Answer(NamedTuple):
+    """The frame that answers a frame; `after` is done when it has been sent.
+
+    `parcel`: jobs of a queue type that it brings, and that go elsewhere if it cannot be sent.
+    """
+
+    text: bytes
+    after: Callable[[], None] | None = None
+    parcel: tuple[str, Parcel] | None = None
+
+
+class Slot:
+    """The place of an answer among the others, from the moment its frame has come."""
+
+    __slots__ = ("answer", "size", "turn")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.answer: Answer | None = None
+        self.turn: asyncio.Future[None] | None = None
+
+
+class Session:
+    """The state of one connection. `clock` is monotonic, in seconds.
+
+    `grant` is what the client may do, as long as `is_valid` says so.
+    """
+
+    def __init__(
+        self,
+        push: Push,
+        transport: Transport,
+        grant: Grant = UNLIMITED,
+        is_valid: Callable[[Grant], bool] = lambda _: True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.push = push
+        self.grant = grant
+        self._is_valid = is_valid
+        self.credit = Credit()
+        self.subscriptions: dict[str, Subscription] = {}
+        self.closed = False
+        self.ending = False
+        self._transport = transport
+        self._clock = clock
+        self._closed_by_server = False
+        self._slots: deque[Slot] = deque()
+        self._frames_at_work = 0
+        self._bytes_at_work = 0
+        self._readable: asyncio.Future[None] | None = None
+        self._bad_frames: deque[float] = deque(maxlen=_BAD_FRAMES)
+        self._unwritten: deque[tuple[int, str, Parcel]] = deque()
+        self._starved: dict[Subscription, None] = {}
+        self._refilling: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Frames that come in
+
+    def on_frame(self, text: bytes) -> Awaitable[None] | None:
+        """Take a frame; None, or what to wait for before more is read."""
+        if self.closed:
+            return None
+        slot = Slot(len(text))
+        try:
+            frame = push_frames.decode(text)
+        except BadFrame as bad:
+            self._slots.append(slot)
+            self._settle(slot, Answer(push_frames.error(bad.id, bad.code, bad.message)))
+            self._count_bad_frame()
+            return None
+        if isinstance(frame, push_frames.Ping):
+            self._write(push_frames.pong(self.push.server_time(), frame.id))
+            return None
+        self._slots.append(slot)
+        self._frames_at_work += 1
+        self._bytes_at_work += slot.size
+        self._run(self._work(frame, slot))
+        return self._until_readable()
+
+    async def _work(self, frame: push_frames.Frame, slot: Slot) -> None:
+        try:
+            answer = await self.push.carry_out(self, frame, slot)
+        except Exception as error:
+            refusal = _refusal(frame.id, error, f"A frame {type(frame).__name__}")
+            overloaded = isinstance(error, StoreOverloaded)
+            answer = Answer(refusal, self._send_away if overloaded else None)
+        self._frames_at_work -= 1
+        self._bytes_at_work -= slot.size
+        self._settle(slot, answer)
+        self._look_if_readable()
+
+    def _send_away(self) -> None:
+        self.close(ws.TRY_AGAIN_LATER, "too much is waiting for the store")
+
+    def _count_bad_frame(self) -> None:
+        now = self._clock()
+        self._bad_frames.append(now)
+        if len(self._bad_frames) == _BAD_FRAMES and self._bad_frames[0] > now - _BAD_FRAMES_WITHIN:
+            self.close(ws.POLICY_VIOLATION, "too many bad frames")
+
+    # Reading stops where too much is at work, or unread by the client.
+
+    @property
+    def reading(self) -> bool:
+        """Whether frames are read; they are not while too much is under way."""
+        return self._readable is None
+
+    @property
+    def unread(self) -> int:
+        """Bytes written that the kernel has not taken."""
+        return self._transport.position - self._transport.taken
+
+    def _is_full(self) -> bool:
+        return not self.closed and (
+            self._frames_at_work >= _MOST_FRAMES
+            or self._bytes_at_work >= _MOST_BYTES
+            or self.unread >= _MOST_UNREAD
+        )
+
+    def _until_readable(self) -> Awaitable[None] | None:
+        if not self._is_full():
+            return None
+        if self._readable is None:
+            self._readable = asyncio.get_running_loop().create_future()
+        return self._readable
+
+    def _look_if_readable(self) -> None:
+        if self._readable is not None and not self._is_full():
+            readable, self._readable = self._readable, None
+            if not readable.done():
+                readable.set_result(None)
+
+    # What goes out
+
+    def send(self, text: bytes) -> None:
+        """Send a frame that answers nothing."""
+        self._write(text)
+
+    async def turn(self, slot: Slot) -> None:
+        """Wait until every frame before that of `slot` has been answered."""
+        if self._slots and self._slots[0] is not slot and not self.closed:
+            slot.turn = asyncio.get_running_loop().create_future()
+            await slot.turn
+
+    def _settle(self, slot: Slot, answer: Answer) -> None:
+        slot.answer = answer
+        while self._slots and (ready := self._slots[0].answer) is not None:
+            self._slots.popleft()
+            self._write(ready.text, ready.parcel)
+            if ready.after is not None and not self.closed:
+                ready.after()
+        if self._slots and (turn := self._slots[0].turn) is not None and not turn.done():
+            turn.set_result(None)
+
+    def _write(self, text: bytes, parcel: tuple[str, Parcel] | None = None) -> None:
+        try:
+            if not self.closed:
+                self._transport.write(text, at_once=parcel is not None)
+        except ConnectionError:
+            self.ending = True
+        if parcel is None:
+            return
+        if self.ending:
+            self._bring_back(*parcel)
+        elif self.unread:
+            self._unwritten.append((self._transport.position, *parcel))
+
+    def on_written(self) -> None:
+        """The kernel has taken what was written."""
+        self._forget_written()
+        self._look_if_readable()
+        self.refill()
+
+    def _forget_written(self) -> None:
+        taken = self._transport.taken
+        while self._unwritten and self._unwritten[0][0] <= taken:
+            self._unwritten.popleft()
+
+    # Jobs
+
+    def may_take(self, subscription: Subscription) -> bool:
+        """Whether a subscription may be given something, as far as its credit has room."""
+        current = self.subscriptions.get(subscription.queue_type) is subscription
+        return current and not (self.ending or self._unwritten or self.push.draining)
+
+    def reserve(self, subscription: Subscription, wanted: int) -> int:
+        """Reserve places for jobs of a subscription; none while its last jobs are not written."""
+        places = subscription.take_places(wanted) if self.may_take(subscription) else 0
+        current = self.subscriptions.get(subscription.queue_type) is subscription
+        # Whoever got some, or asked last, waits behind the others.
+        self._starved.pop(subscription, None)
+        if current and not places:
+            self._starved[subscription] = None
+        return places
+
+    def deliver(self, subscription: Subscription, parcel: Parcel) -> bool:
+        """Send jobs, which are held from now on; False where the connection has ended."""
+        if self.closed:
+            return False
+        queue_type = subscription.queue_type
+        self.hold(queue_type, parcel.leases, parcel.until)
+        lease_ms = max(0, round((parcel.until - self._clock()) * 1000))
+        jobs = parcel.batch.jobs_json(parcel.start, parcel.stop, lease_ms)
+        text = push_frames.jobs(queue_type, self.push.server_time(), jobs)
+        self._write(text, (queue_type, parcel))
+        return True
+
+    def refill(self) -> None:
+        """There may be room again: whoever had none joins the others that have.
+
+        With a little room only, it does so a moment later: jobs that come one by one, as each
+        makes place for the next, cost many times what they cost together.
+        """
+        if not self._starved or self.closed:
+            return
+        starved, self._starved = self._starved, {}
+        for subscription in starved:
+            if self.subscriptions.get(subscription.queue_type) is not subscription:
+                continue
+            if self.credit.has_plenty(subscription.queue_type):
+                self.push.dispatcher.join(subscription.queue_type, subscription)
+            else:
+                self._starved[subscription] = None
+        if self._starved and self._refilling is None:
+            loop = asyncio.get_running_loop()
+            self._refilling = loop.call_later(_REFILL_AFTER, self._refill_all)
+
+    def _refill_all(self) -> None:
+        self._refilling = None
+        if self.closed:
+            return
+        starved, self._starved = self._starved, {}
+        for subscription in starved:
+            if self.subscriptions.get(subscription.queue_type) is not subscription:
+                continue
+            if self.credit.room(subscription.queue_type):
+                self.push.dispatcher.join(subscription.queue_type, subscription)
+            else:
+                self._starved[subscription] = None
+
+    def hold(self, queue_type: str, leases: Sequence[str], until: float) -> None:
+        """Count leases as this connection's, until they end."""
+        self.credit.hold(queue_type, leases, until)
+        self.push.leases.watch(self, until)
+
+    def free(self, leases: Sequence[str]) -> None:
+        """Leases have ended; what is not held makes no difference."""
+        freed = [self.credit.free(lease) for lease in leases]
+        if any(freed):
+            self.refill()
+
+    # As the holder of leases
+
+    def leases(self) -> Mapping[str, float]:
+        return self.credit.held
+
+    def extended(self, lease: str, until: float) -> None:
+        self.credit.extend(lease, until)
+
+    def lost(self, leases: Sequence[str]) -> None:
+        over = [lease for lease in leases if self.credit.free(lease)]
+        if over and not self.closed:
+            self._write(push_frames.expired(over))
+            self.refill()
+
+    # The end
+
+    def on_beat(self) -> None:
+        """A moment to look at what may have changed: whether the client's token is valid."""
+        if not self._is_valid(self.grant):
+            self.close(ws.POLICY_VIOLATION, "the token is not valid any more")
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection from this side."""
+        if not self.ending:
+            self.ending = self._closed_by_server = True
+            self._transport.close(code, reason)
+
+    def abort(self) -> None:
+        """End the connection from this side, at once."""
+        self.ending = self._closed_by_server = True
+        self._transport.abort()
+
+    @property
+    def busy(self) -> bool:
+        """Whether frames are at work, replies on their way or leases held."""
+        return bool(self._slots or self.credit.held or self.unread)
+
+    def on_close(self) -> None:
+        """The connection has ended: what it was not given goes to others."""
+        if self.closed:
+            return
+        self.closed = self.ending = True
+        self._look_if_readable()
+        if self._refilling is not None:
+            self._refilling.cancel()
+        for slot in self._slots:
+            if slot.turn is not None and not slot.turn.done():
+                slot.turn.set_result(None)
+        dispatcher = self.push.dispatcher
+        for subscription in self.subscriptions.values():
+            dispatcher.leave(subscription.queue_type, subscription)
+        self._forget_written()
+        for _, queue_type, parcel in self._unwritten:
+            self._bring_back(queue_type, parcel)
+        self._unwritten.clear()
+        if not self._closed_by_server:
+            self._give_up_leases()
+        self.push.leases.forget(self)
+        # They know their session: what has ended is not left to the garbage collector.
+        self.subscriptions.clear()
+        self._starved.clear()
+
+    def _bring_back(self, queue_type: str, parcel: Parcel) -> None:
+        for lease in parcel.leases:
+            self.credit.free(lease)
+        self.push.dispatcher.place(queue_type, parcel)
+
+    def _give_up_leases(self) -> None:
+        """Release what is held of the types that were subscribed to with that wish."""
+        types = {
+            each.queue_type for each in self.subscriptions.values() if each.release_on_disconnect
+        }
+        leases = [lease for lease in self.credit.held if lease.partition("/")[0] in types]
+        if leases:
+            self.push.dispatcher.returns.add(leases, count_requeue=True)
+
+    async def finished(self) -> None:
+        """Wait until no frame is at work any more."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _refusal(frame_id: bytes | None, error: Exception, what: str) -> bytes:
+    told, more = incidents.told(error, what)
+    return push_frames.error(frame_id, told.code, told.message, **more)

@@ -1,0 +1,145 @@
+"""The bearer tokens that a server takes: read from where they are, looked up, and read again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import stat
+from typing import Final, NamedTuple
+
+from sharq.errors import ConfigError
+from sharq.settings.tokens import UNLIMITED, Grant, Tokens, digest_of, parse, secret_in
+from sharq_server.api.replies import Reply, failure
+
+_log = logging.getLogger(__name__)
+
+UNAUTHORIZED: Final = failure("unauthorized", "A valid bearer token is needed.")
+FORBIDDEN: Final = failure("forbidden", "The token is not for this.")
+
+_MOST_SEEN: Final = 1024
+_LARGEST_FILE: Final = 1024 * 1024
+
+
+class _Version(NamedTuple):
+    """What tells a file from the one that was read."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
+class Credentials:
+    """Tokens from the file at `path`, if there is one, and from `inline`, lines with | between.
+
+    `needed` tells whether requests need a token at all: they do where there is either, be it
+    empty. `epoch` has a number that changes when the tokens are read again. Raises `ConfigError`.
+    """
+
+    def __init__(self, path: str | None, inline: str | None) -> None:
+        self.needed: Final = path is not None or inline is not None
+        self.epoch: Final = [0]
+        self._path = path
+        self._inline = inline
+        self._version: _Version | None = None
+        self._tokens = Tokens()
+        # By the digest of a whole header, so that no secret stays; only what was valid.
+        self._seen: dict[bytes, Grant] = {}
+        if self.needed:
+            self._take(self._read())
+
+    def reload(self) -> bool:
+        """Read the tokens again; where that fails, those that were valid stay so.
+
+        Returns whether it went well; what is wrong is logged.
+        """
+        if not self.needed:
+            return True
+        try:
+            grants = self._read()
+        except ConfigError as error:
+            _log.error("The tokens stay as they were: %s", error)
+            return False
+        self._take(grants)
+        return True
+
+    def refresh(self) -> None:
+        """Read the tokens again where their file is another one than it was."""
+        if self._path is None:
+            return
+        try:
+            version = _version(os.stat(self._path))
+        except OSError:
+            version = None
+        if version != self._version:
+            # Not once more until it changes again, whatever comes of it.
+            self._version = version
+            self.reload()
+
+    def grant_of(self, authorization: bytes | None) -> Grant | None:
+        """What the value of an Authorization header allows; None where it is not valid."""
+        if not self.needed:
+            return UNLIMITED
+        if authorization is None:
+            return None
+        key = hashlib.sha256(authorization).digest()
+        grant = self._seen.get(key)
+        if grant is None:
+            secret = secret_in(authorization.decode("latin-1"))
+            grant = None if secret is None else self._tokens.grant_of(digest_of(secret))
+            if grant is not None:
+                if len(self._seen) >= _MOST_SEEN:
+                    self._seen.clear()
+                self._seen[key] = grant
+        return grant
+
+    def is_valid(self, grant: Grant) -> bool:
+        """Whether a grant still holds as it is."""
+        return not self.needed or self._tokens.grant_of(grant.digest) == grant
+
+    def judge(
+        self, authorization: str | None, operation: str, queue_type: str | None, *, mixed: bool
+    ) -> Grant | Reply:
+        """The grant under which a request is carried out, or the answer that refuses it.
+
+        `queue_type` is None where the request is about all types; with `mixed` each of its jobs
+        has its own, and is judged by itself.
+        """
+        grant = self.grant_of(None if authorization is None else authorization.encode("latin-1"))
+        if grant is None:
+            return UNAUTHORIZED
+        if not grant.may(operation) or not (mixed or grant.reaches(queue_type)):
+            return FORBIDDEN
+        return grant
+
+    def _take(self, grants: list[Grant]) -> None:
+        self._tokens = Tokens(grants)
+        self._seen.clear()
+        self.epoch[0] += 1
+        _log.info("%d tokens are valid", len(grants))
+
+    def _read(self) -> list[Grant]:
+        grants = [] if self._inline is None else parse(self._inline.split("|"), "tokens")
+        if self._path is not None:
+            grants += parse(self._read_file(self._path), self._path)
+        return grants
+
+    def _read_file(self, path: str) -> list[str]:
+        try:
+            with open(path, encoding="utf-8") as file:
+                state = os.fstat(file.fileno())
+                text = file.read(_LARGEST_FILE)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise ConfigError(f"The token file {path} cannot be read: {reason}.") from None
+        if state.st_mode & stat.S_IWOTH:
+            raise ConfigError(f"Everybody may write the token file {path}: chmod 600 {path}")
+        if state.st_mode & stat.S_IROTH:
+            _log.warning("Everybody may read the token file %s", path)
+        self._version = _version(state)
+        return text.splitlines()
+
+
+def _version(state: os.stat_result) -> _Version:
+    return _Version(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)

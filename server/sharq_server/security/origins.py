@@ -1,0 +1,129 @@
+"""Which Host and which Origin a request may have. Pure.
+
+A page that has its name point at this server (DNS rebinding) is seen by its Host; one that has a
+browser send requests across sites, by Origin and Sec-Fetch-Site.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from typing import Final
+
+from tornado.httputil import HTTPHeaders
+
+from sharq_server.api.replies import Reply, failure
+
+ANY: Final = "*"
+
+FOREIGN_HOST: Final = failure(
+    "forbidden", "The Host is none of this server's; the option allowed_hosts adds one."
+)
+FOREIGN_ORIGIN: Final = failure("forbidden", "The page is of another origin.")
+FOREIGN_FORM: Final = failure(
+    "unsupported_media_type", "A page of another origin cannot send forms here."
+)
+
+# What a browser sends across sites without asking first.
+_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
+
+_MOST_KNOWN: Final = 1024
+
+
+class Origins:
+    """The rules of one server.
+
+    `host` is where it listens: on a loopback address it answers to the names of the loopback
+    alone, elsewhere to every IP address and to `own_names` too, and to any name with `any_host`.
+    `allowed_hosts` are names besides, without ports; ``*.name`` stands for what is below a name,
+    and ``*`` for all. `allowed_origins` are those whose pages may do what has effects.
+
+    `known_hosts` has values of Host, as they come, that were found to be allowed.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        allowed_hosts: Collection[str],
+        allowed_origins: Collection[str],
+        *,
+        own_names: Collection[str] = (),
+        any_host: bool = False,
+    ) -> None:
+        exposed = not _is_loopback(_name_in(host))
+        self.known_hosts: set[bytes] = set()
+        self._any_host = ANY in allowed_hosts or (exposed and any_host)
+        self._any_address = exposed
+        self._names = {_name_in(name) for name in (host, *allowed_hosts)}
+        if exposed:
+            self._names.update(_name_in(name) for name in own_names)
+        self._below = tuple(name[1:] for name in self._names if name.startswith("*."))
+        self._any_origin = ANY in allowed_origins
+        self._origins = {origin.lower() for origin in allowed_origins}
+
+    def takes_host(self, value: str) -> bool:
+        """Whether a request may have this Host."""
+        if not self._takes(_name_in(value)):
+            return False
+        if len(self.known_hosts) >= _MOST_KNOWN:
+            self.known_hosts.clear()
+        self.known_hosts.add(value.encode("latin-1"))
+        return True
+
+    def _takes(self, name: str) -> bool:
+        if self._any_host or name in self._names or _is_loopback(name):
+            return True
+        return name.endswith(self._below) or (self._any_address and _address(name) is not None)
+
+    def is_foreign(self, headers: HTTPHeaders) -> bool:
+        """Whether a page of an origin that is not allowed has sent the request."""
+        origin = headers.get("Origin")
+        if origin is not None and (self._any_origin or origin.lower() in self._origins):
+            return False
+        site = headers.get("Sec-Fetch-Site")
+        if site is not None:
+            return site not in ("same-origin", "none")
+        if origin is None:
+            return False
+        # Some libraries write it as a URL, with a path.
+        own = origin.partition("://")[2].removesuffix("/").lower()
+        return own != headers.get("Host", "").lower()
+
+    def problem(self, headers: HTTPHeaders, *, has_effects: bool) -> Reply | None:
+        """The answer to a request that may not come from where it does, or None."""
+        host = headers.get("Host")
+        if host is not None and not self.takes_host(host):
+            return FOREIGN_HOST
+        if self.is_foreign(headers):
+            if _media_type(headers) in _FORMS:
+                return FOREIGN_FORM
+            if has_effects:
+                return FOREIGN_ORIGIN
+        return None
+
+
+def _media_type(headers: HTTPHeaders) -> str:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _name_in(host: str) -> str:
+    """The name or the address in a Host, without brackets and port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    if host.count(":") > 1:
+        return host.lower()
+    return host.partition(":")[0].rstrip(".").lower()
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    address = _address(name)
+    return address is not None and address.is_loopback

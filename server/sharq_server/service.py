@@ -1,0 +1,146 @@
+"""The server as an object: settings, library, application and upkeep, started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from typing import Final
+
+from sharq import AsyncSharQ, EmbeddedStore
+from sharq.settings.options import EMBEDDED, Settings
+from sharq_server.app import SharQApplication
+from sharq_server.http.accesslog import AccessLog
+from sharq_server.http.listener import stop_lingering
+from sharq_server.process.durability import DurabilityCheck
+from sharq_server.process.upkeep import StoreKeeper, Sweep
+from sharq_server.push.push import Push
+
+_log = logging.getLogger(__name__)
+
+_LOOK_AT_TOKENS: Final = 1.0
+"""Seconds between two looks at whether the token file has changed."""
+
+
+class SharQServer:
+    """The REST API over a store.
+
+    `app` is the Tornado application, `sq` the library, `config` the settings. The upkeep and the
+    connection to the store begin with `start`, or by themselves with `app.listen` and with the
+    first request. `config` may be the path of a configuration file, ready settings, or None for
+    the environment and the defaults.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | Settings | None = None,
+        access_log: AccessLog | None = None,
+    ) -> None:
+        self.sq = AsyncSharQ(config)
+        self.config: Settings = self.sq.settings
+        self.push = Push(self.sq)
+        self.app = SharQApplication(self.sq, self.push, access_log, self.begin)
+        self._begun = False
+        self._starting: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+        self._keeper: StoreKeeper | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Start in the background, in the running event loop; a failure is logged.
+
+        Does nothing where `start` or `begin` has been called before.
+        """
+        if not self._begun:
+            starting = self._start_task(upkeep=True)
+            starting.add_done_callback(_on_begun)
+            self.app.wait_for(starting)
+
+    async def start(self, *, upkeep: bool = True) -> None:
+        """Join the embedded store where one is configured, and begin to connect to the store.
+
+        With `upkeep` this server sweeps, as far as its settings want it, keeps the embedded store
+        alive, and logs what the store does not keep; of several on one store, one should. Where a
+        start is under way this waits for it. Raises `EmbeddedStoreError`.
+        """
+        await asyncio.shield(self._starting or self._start_task(upkeep=upkeep))
+
+    async def stop(self) -> None:
+        """End the upkeep, close the connection to the store and leave the embedded one."""
+        for task in (self._starting, self._sweeping, self._watching, self._checking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+        await self.push.close()
+        await stop_lingering()
+        await self.sq.aclose()
+        if self._keeper is not None and self._keeping is not None:
+            self._keeper.stop()
+            await self._keeping
+        self._starting = self._sweeping = self._watching = self._keeping = self._keeper = None
+        self._checking = None
+
+    def reload(self) -> None:
+        """Read again what can change while the server runs: the tokens and the certificate."""
+        self.app.credentials.reload()
+        if self.app.certificate is not None:
+            self.app.certificate.reload()
+
+    def _start_task(self, *, upkeep: bool) -> asyncio.Task[None]:
+        self._begun = True
+        self._starting = asyncio.get_running_loop().create_task(self._start(upkeep))
+        return self._starting
+
+    async def _start(self, upkeep: bool) -> None:
+        self.push.start()
+        await self.sq.start()
+        if self.config.server.token_file is not None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch_tokens())
+        if not upkeep:
+            return
+        loop = asyncio.get_running_loop()
+        self._checking = loop.create_task(DurabilityCheck(self.sq).run())
+        if self.config.redis.conn_type == EMBEDDED:
+            store = self.config.redis
+
+            def join(given_up: threading.Event) -> EmbeddedStore:
+                return EmbeddedStore.join(
+                    store.data_dir, appendfsync=store.appendfsync, given_up=given_up
+                )
+
+            self._keeper = StoreKeeper(join)
+            await self._keeper.begin()
+            self._keeping = loop.create_task(self._keeper.run())
+        if self.config.sharq.enable_requeue_script:
+            sweep = Sweep(self.sq, self.config.sharq.job_requeue_interval / 1000)
+            self._sweeping = loop.create_task(sweep.run())
+
+    async def _watch_tokens(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_AT_TOKENS)
+            self.app.credentials.refresh()
+
+
+def _on_begun(starting: asyncio.Task[None]) -> None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        _log.error("The server could not start", exc_info=error)
+
+
+def setup_server(config_path: str | os.PathLike[str] | Settings | None = None) -> SharQServer:
+    """A server for an event loop of the caller's, with its requeue loop.
+
+    ``setup_server("sharq.conf").app.listen(8080)`` serves as soon as the loop runs; where one
+    runs already, the requeue loop begins at once. `SharQServer.stop` ends what was begun.
+
+    Raises `ConfigError`.
+    """
+    server = SharQServer(config_path)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return server
+    server.begin()
+    return server

@@ -1,0 +1,4 @@
+"""Pages for people.
+
+Imports: api. Imported by: app.
+"""

@@ -1,0 +1,148 @@
+"""`sharq worker`: a worker from the shell."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from sharq.errors import SharqException
+from sharq.worker import log as worker_log
+from sharq.worker.worker import Worker
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done; the message is all that its user needs to know."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be said of a worker."""
+    parser.add_argument("handler", help="where the handler is: package.module:function")
+    parser.add_argument(
+        "--type",
+        action="append",
+        required=True,
+        metavar="NAME[=WEIGHT]",
+        dest="types",
+        help="queue type to take jobs of; may be given several times",
+    )
+    parser.add_argument(
+        "--url", default="ws://127.0.0.1:8080/ws/", help="push channel of the server (%(default)s)"
+    )
+    parser.add_argument(
+        "--concurrency", type=int, default=16, metavar="N", help="handlers at once (%(default)s)"
+    )
+    parser.add_argument(
+        "--prefetch",
+        type=int,
+        default=0,
+        metavar="N",
+        help="further jobs that may wait here for their turn, if they can begin soon (%(default)s)",
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="S", help="seconds that a handler may take"
+    )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds for which a stop waits for running handlers (%(default)g)",
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file with the bearer token, read at each connection; without it, SHARQ_TOKEN is "
+        "the token, if it is set",
+    )
+    parser.add_argument(
+        "--tls-ca", metavar="FILE", help="certificates that a wss:// server is checked by"
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=(worker_log.TEXT, worker_log.JSON),
+        default=worker_log.TEXT,
+        help="form of the log (%(default)s)",
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run the worker; the exit code is 2 where it cannot be started as it was asked for."""
+    try:
+        handler = find_handler(given.handler)
+        worker = Worker(
+            given.url,
+            weights_of(given.types),
+            concurrency=given.concurrency,
+            prefetch=given.prefetch,
+            timeout=given.timeout,
+            grace=given.grace,
+            token=_token(given.token_file),
+            tls_ca=given.tls_ca,
+        )
+        worker.handler(handler)
+    except (UsageError, SharqException) as error:
+        print(f"sharq worker: {error}", file=sys.stderr)
+        return 2
+    worker_log.set_up(given.log_format)
+    code = worker.run()
+    if code:
+        # What takes no notice of its end would keep the interpreter from its own.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def find_handler(place: str) -> Callable[..., Any]:
+    """The function at `package.module:function`; the current folder is looked into first.
+
+    Raises `UsageError`.
+    """
+    module_name, colon, path = place.partition(":")
+    if not (module_name and colon and path):
+        raise UsageError(f"{place} does not name a function like package.module:function.")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        raise UsageError(f"The module {module_name} cannot be imported.\n{reason}") from error
+    for name in path.split("."):
+        if not hasattr(found, name):
+            raise UsageError(f"The module {module_name} has no {path}.")
+        found = getattr(found, name)
+    if not callable(found):
+        raise UsageError(f"{place} is no function.")
+    handler: Callable[..., Any] = found
+    return handler
+
+
+def weights_of(types: list[str]) -> dict[str, int]:
+    """Queue types with their weights, from `name` and `name=weight`. Raises `UsageError`."""
+    weights: dict[str, int] = {}
+    for each in types:
+        name, given, weight = each.partition("=")
+        if given and not (weight.isascii() and weight.isdigit()):
+            raise UsageError(f"The weight in --type {each} is no whole number.")
+        weights[name] = int(weight) if given else 1
+    return weights
+
+
+def _token(path: str | None) -> str | Callable[[], str] | None:
+    if path is None:
+        return os.environ.get("SHARQ_TOKEN") or None
+
+    def read() -> str:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+
+    try:
+        read()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The token file {path} cannot be read: {error}.") from None
+    return read

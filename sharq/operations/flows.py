@@ -1,0 +1,483 @@
+"""What a caller asks for: arguments checked, then one or more calls of the store.
+
+A flow is a generator: it yields a `Call` and is sent its result, or yields a list of calls and is
+sent a list with a result or a `StoreError` for each. It does no I/O, so that the synchronous and
+the asynchronous face drive the same ones. What each method means, takes and raises is told where
+users see it, in `sharq.aio`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from sharq._fastpath import Batch, JobReader
+from sharq.errors import StoreError
+from sharq.identifiers import (
+    MAX_COUNT,
+    MAX_INTERVAL,
+    check_identifier,
+    check_integer,
+    check_interval,
+    check_lease,
+    check_requeue_limit,
+    find_lease,
+    invalid,
+)
+from sharq.operations.call import Call
+from sharq.operations.operations import BULK_SIZE, Operations
+from sharq.operations.payloads import check_payload
+from sharq.operations.reclaiming import Reclaiming
+from sharq.operations.sweeping import sweep_types
+from sharq.results import (
+    INVALID,
+    Cleared,
+    Ended,
+    Enqueued,
+    Extended,
+    JobStatus,
+    Lease,
+    NewJob,
+    Offer,
+    Overview,
+    QueueMetrics,
+    Swept,
+)
+from sharq.settings.options import QueueSettings
+
+T = TypeVar("T")
+Flow = Generator[Call[Any] | list[Call[Any]], Any, T]
+
+REGISTER_AGAIN = 60.0
+"""Seconds after which a process registers a type again before it enqueues to it."""
+
+REGISTRATION_HOLDS = 600.0
+"""Seconds for which a registration is good even if it could not be renewed."""
+
+_TRY_AGAIN = 5.0
+_MOST_REGISTERED = 100_000
+
+
+class _Registration(NamedTuple):
+    """When a type was registered last, and when to do it again. By the flows' clock."""
+
+    done_at: float
+    due_at: float
+
+
+MAX_TAKE = 100
+"""Jobs that one dequeue leases at most."""
+
+
+class Flows:
+    """The flows of one deployment. `clock` is monotonic, in seconds.
+
+    With `reclaims` a dequeue takes back first what has run out, as far as `settings` want sweeps:
+    for those that have no sweep of their own.
+    """
+
+    def __init__(
+        self,
+        operations: Operations,
+        settings: QueueSettings,
+        clock: Callable[[], float],
+        *,
+        reclaims: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.operations = operations
+        self._clock = clock
+        self._registered: dict[str, _Registration] = {}
+        self._reclaiming: Reclaiming | None = None
+        if reclaims and settings.enable_requeue_script:
+            self._reclaiming = Reclaiming(
+                settings.job_requeue_interval / 1000, settings.job_expire_interval / 1000, clock
+            )
+        reader = JobReader(settings.max_payload_bytes, settings.default_job_requeue_limit)
+        self.plain_job = reader.one
+        self.plain_jobs = reader.many
+
+    def new_job(
+        self,
+        payload: bytes,
+        interval: Any,
+        job_id: Any,
+        queue_id: Any,
+        queue_type: Any,
+        requeue_limit: Any,
+        max_queued_length: Any,
+    ) -> NewJob:
+        """Check what a job is made of; no call of the store."""
+        if requeue_limit is None:
+            requeue_limit = self.settings.default_job_requeue_limit
+        if max_queued_length is not None:
+            check_integer("max_queued_length", max_queued_length, 0, MAX_COUNT)
+        # In the original's order, since that decides what is complained of.
+        interval = check_interval("interval", interval)
+        job_id = check_identifier("job_id", job_id)
+        queue_id = check_identifier("queue_id", queue_id)
+        queue_type = check_identifier("queue_type", queue_type)
+        requeue_limit = check_requeue_limit(requeue_limit)
+        text = check_payload(payload, self.settings.max_payload_bytes)
+        return NewJob(
+            queue_type, queue_id, job_id, text, interval, requeue_limit, max_queued_length
+        )
+
+    def submit(self, job: NewJob) -> Flow[Enqueued]:
+        """Enqueue one job, its type registered before."""
+        (outcome,) = yield from self.submit_alike(job.queue_type, (job,))
+        return outcome
+
+    def submit_alike(self, queue_type: str, jobs: Sequence[NewJob]) -> Flow[list[Enqueued]]:
+        """Enqueue up to `BULK_SIZE` jobs of one type, in order."""
+        if self._registration(queue_type).due_at <= self._clock():
+            failures = yield from self._register([queue_type])
+            if failures:
+                raise failures[queue_type]
+        if len(jobs) == 1:
+            outcome: Enqueued = yield self.operations.enqueue(jobs[0])
+            return [outcome]
+        outcomes: list[Enqueued] = yield self.operations.enqueue_many(queue_type, jobs)
+        return outcomes
+
+    def submit_many(self, jobs: Sequence[NewJob]) -> Flow[list[Enqueued | StoreError]]:
+        """Enqueue jobs in order; the outcome or the failure of each, in the same order."""
+        by_type: dict[str, list[int]] = {}
+        for index, job in enumerate(jobs):
+            by_type.setdefault(job.queue_type, []).append(index)
+        results: list[Any] = [None] * len(jobs)
+
+        failures = yield from self._register(list(by_type))
+        for queue_type, failure in failures.items():
+            for index in by_type.pop(queue_type):
+                results[index] = failure
+
+        chunks = [
+            (queue_type, indices[at : at + BULK_SIZE])
+            for queue_type, indices in by_type.items()
+            for at in range(0, len(indices), BULK_SIZE)
+        ]
+        calls = [
+            self.operations.enqueue_many(queue_type, [jobs[index] for index in chunk])
+            for queue_type, chunk in chunks
+        ]
+        answers = (yield calls) if calls else []
+        for (_, chunk), answer in zip(chunks, answers, strict=True):
+            failed = isinstance(answer, StoreError)
+            for at, index in enumerate(chunk):
+                results[index] = answer if failed else answer[at]
+        return results
+
+    def take(self, queue_type: Any, count: Any, request_id: Any) -> Flow[Batch]:
+        """Lease up to `count` jobs of a type."""
+        queue_type = check_identifier("queue_type", queue_type)
+        check_integer("count", count, 1, MAX_TAKE)
+        if request_id is not None:
+            request_id = check_identifier("request_id", request_id)
+        call = self.operations.dequeue(queue_type, count, request_id)
+        reclaiming = self._reclaiming
+        if reclaiming is not None and reclaiming.due(queue_type):
+            return (yield from self._take_after_sweep(reclaiming, queue_type, call))
+        batch: Batch = yield call
+        return batch
+
+    def _take_after_sweep(
+        self, reclaiming: Reclaiming, queue_type: str, call: Call[Batch]
+    ) -> Flow[Batch]:
+        swept, batch = yield [self.operations.requeue(queue_type), call]
+        if isinstance(batch, StoreError):
+            raise batch
+        reclaiming.note(queue_type, swept)
+        if not batch and isinstance(swept, Swept) and swept.vacant:
+            # In a list, since that it failed is not the caller's business.
+            yield [self.operations.unregister(queue_type)]
+        taken: Batch = batch
+        return taken
+
+    def finish_job(self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Flow[Ended]:
+        """End a leased job for good."""
+        ended: Ended = yield self.operations.finish(
+            *check_leased(queue_type, queue_id, job_id, lease)
+        )
+        return ended
+
+    def release_job(
+        self,
+        queue_type: Any,
+        queue_id: Any,
+        job_id: Any,
+        lease: Any,
+        delay: Any,
+        count_requeue: Any,
+    ) -> Flow[Ended]:
+        """Give a leased job back."""
+        meant = check_leased(queue_type, queue_id, job_id, lease)
+        check_interval("delay", delay)
+        if not isinstance(count_requeue, bool):
+            raise invalid("count_requeue")
+        ended: Ended = yield self.operations.release(*meant, delay, count_requeue)
+        return ended
+
+    def extend_job(
+        self, queue_type: Any, queue_id: Any, job_id: Any, by: Any, lease: Any
+    ) -> Flow[Extended]:
+        """Let a lease end later."""
+        meant = check_leased(queue_type, queue_id, job_id, lease)
+        check_integer("by", by, 1, MAX_INTERVAL)
+        extended: Extended = yield self.operations.extend(*meant, by)
+        return extended
+
+    def finish_many(self, leases: Sequence[Any]) -> Flow[list[Ended | StoreError]]:
+        """End leased jobs for good; the outcome or the failure of each, in order."""
+        return (yield from self._with_leases(leases, self.operations.finish_many, _NOT_ENDED))
+
+    def finish_alike(self, queue_type: str, leases: Sequence[Lease]) -> Flow[list[Ended]]:
+        """End up to `BULK_SIZE` leased jobs of one type; an empty `n` means whichever lease."""
+        if len(leases) == 1:
+            ended: Ended = yield self.operations.finish(*leases[0])
+            return [ended]
+        outcomes: list[Ended] = yield self.operations.finish_many(queue_type, list(leases))
+        return outcomes
+
+    def release_many(
+        self, leases: Sequence[Any], delay: Any, count_requeue: Any
+    ) -> Flow[list[Ended | StoreError]]:
+        """Give leased jobs back; the outcome or the failure of each, in order."""
+        check_interval("delay", delay)
+        if not isinstance(count_requeue, bool):
+            raise invalid("count_requeue")
+
+        def release(queue_type: str, chunk: list[Lease]) -> Call[list[Ended]]:
+            return self.operations.release_many(queue_type, chunk, delay, count_requeue)
+
+        return (yield from self._with_leases(leases, release, _NOT_ENDED))
+
+    def extend_many(self, leases: Sequence[Any], by: Any) -> Flow[list[Extended | StoreError]]:
+        """Let leases end later; the outcome or the failure of each, in order."""
+        check_integer("by", by, 0, MAX_INTERVAL)
+
+        def extend(queue_type: str, chunk: list[Lease]) -> Call[list[Extended]]:
+            return self.operations.extend_many(queue_type, chunk, by)
+
+        return (yield from self._with_leases(leases, extend, _NOT_EXTENDED))
+
+    def _with_leases(
+        self,
+        tokens: Sequence[Any],
+        make_call: Callable[[str, list[Lease]], Call[list[T]]],
+        not_valid: T,
+    ) -> Flow[list[T | StoreError]]:
+        """Calls for leases of any types, those of a type together, `BULK_SIZE` in each."""
+        results: list[T | StoreError] = [not_valid] * len(tokens)
+        by_type: dict[str, list[tuple[int, Lease]]] = {}
+        for index, token in enumerate(tokens):
+            lease = find_lease(token)
+            if lease is not None:
+                by_type.setdefault(lease.queue_type, []).append((index, lease))
+        chunks = [
+            (queue_type, meant[at : at + BULK_SIZE])
+            for queue_type, meant in by_type.items()
+            for at in range(0, len(meant), BULK_SIZE)
+        ]
+        calls = [make_call(name, [lease for _, lease in chunk]) for name, chunk in chunks]
+        answers = (yield calls) if calls else []
+        for (_, chunk), answer in zip(chunks, answers, strict=True):
+            failed = isinstance(answer, StoreError)
+            for at, (index, _) in enumerate(chunk):
+                results[index] = answer if failed else answer[at]
+        return results
+
+    # What servers do
+
+    def dispatch(
+        self,
+        queue_type: str,
+        count: int,
+        server_id: str,
+        seq: int,
+        request_id: str | None,
+        more: bool,
+    ) -> Flow[Batch]:
+        """Lease up to `count` jobs, and wait for what is lacking."""
+        batch: Batch = yield self.operations.dispatch(
+            queue_type, count, server_id, seq, request_id, more
+        )
+        return batch
+
+    def offer(
+        self, queue_type: str, server_id: str, wanted: int, offered: int, offer_ms: int
+    ) -> Flow[Offer]:
+        """How many jobs may be offered, and wait for what is lacking."""
+        answer: Offer = yield self.operations.offer(
+            queue_type, server_id, wanted, offered, offer_ms
+        )
+        return answer
+
+    def hand_on(self, offered: Mapping[str, int], server_id: str) -> Flow[None]:
+        """Wait for jobs of these types no longer, but for the numbers that are offered."""
+        if offered:
+            calls = [self.operations.hand_on(name, server_id, n) for name, n in offered.items()]
+            _unfailed((yield calls))
+
+    def job_status(self, queue_type: Any, queue_id: Any, job_id: Any) -> Flow[JobStatus]:
+        """Where a job stands."""
+        job = _check_job(queue_type, queue_id, job_id)
+        status: JobStatus = yield self.operations.status(*job)
+        return status
+
+    def set_interval(self, queue_type: Any, queue_id: Any, interval: Any) -> Flow[bool]:
+        """Set a queue's interval for good."""
+        check_interval("interval", interval)
+        queue = _check_queue(queue_type, queue_id)
+        known: bool = yield self.operations.set_interval(*queue, interval)
+        return known
+
+    def reset_interval(self, queue_type: Any, queue_id: Any) -> Flow[bool]:
+        """Give a queue's interval back to its producers."""
+        queue = _check_queue(queue_type, queue_id)
+        known: bool = yield self.operations.reset_interval(*queue)
+        return known
+
+    def clear(self, queue_type: Any, queue_id: Any, purge_all: Any) -> Flow[Cleared]:
+        """Remove the waiting jobs of a queue, with `purge_all` its leases too."""
+        queue = _check_queue(queue_type, queue_id)
+        if not isinstance(purge_all, bool):
+            raise invalid("purge_all")
+        cleared: Cleared = yield self.operations.clear(*queue, purge_all)
+        return cleared
+
+    def queue_length(self, queue_type: Any, queue_id: Any) -> Flow[int]:
+        """The number of waiting jobs of a queue."""
+        queue_type = check_identifier("queue_type", queue_type)
+        queue_id = check_identifier("queue_id", queue_id)
+        length: int = yield self.operations.queue_length(queue_type, queue_id)
+        return length
+
+    def queue_metrics(self, queue_type: Any, queue_id: Any) -> Flow[QueueMetrics]:
+        """Lengths, rate and counts of a queue."""
+        queue = _check_queue(queue_type, queue_id)
+        metrics: QueueMetrics = yield self.operations.queue_metrics(*queue)
+        return metrics
+
+    def overview(self) -> Flow[Overview]:
+        """The types that have jobs, and the sums of their counts."""
+        now = yield self.operations.ping()
+        minutes = [(now // 60_000 - ago) * 60_000 for ago in range(10)]
+        enqueued = dict.fromkeys(minutes, 0)
+        dequeued = dict.fromkeys(minutes, 0)
+        with_jobs: list[str] = []
+        seen: set[str] = set()
+        cursor = ""
+        while cursor != "0":
+            page = yield self.operations.list_types(cursor or "0")
+            cursor = page.cursor
+            types = [queue_type for queue_type, _ in page.types if queue_type not in seen]
+            seen.update(types)
+            answers = (yield [self.operations.type_metrics(t) for t in types]) if types else []
+            for queue_type, metrics in zip(types, _unfailed(answers), strict=True):
+                if metrics.has_jobs:
+                    with_jobs.append(queue_type)
+                for minute in minutes:
+                    enqueued[minute] += metrics.enqueue_counts.get(minute, 0)
+                    dequeued[minute] += metrics.dequeue_counts.get(minute, 0)
+        return Overview(with_jobs, enqueued, dequeued)
+
+    def queue_ids(self, queue_type: Any) -> Flow[list[str]]:
+        """The queues of a type that have waiting or leased jobs, each once."""
+        queue_type = check_identifier("queue_type", queue_type)
+        names: dict[str, None] = {}
+        for waiting in (True, False):
+            cursor = ""
+            while cursor != "0":
+                page = yield self.operations.list_queues(queue_type, waiting, cursor or "0")
+                cursor = page.cursor
+                names.update(dict.fromkeys(page.names))
+        return list(names)
+
+    def sweep(self) -> Flow[int]:
+        """Take back the jobs of all types whose leases have run out; how many there were.
+
+        Types that were found vacant leave the registry. Where a node fails, the other types are
+        still swept before its error is raised.
+        """
+        total = 0
+        failure: StoreError | None = None
+        cursor = ""
+        while cursor != "0":
+            page = yield self.operations.list_types(cursor or "0")
+            cursor = page.cursor
+            try:
+                total += yield from sweep_types(self.operations, dict(page.types))
+            except StoreError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return total
+
+    def _register(self, queue_types: Sequence[str]) -> Flow[dict[str, StoreError]]:
+        """Register the types for which it is time; the failures that stand in the way."""
+        now = self._clock()
+        due = [t for t in queue_types if self._registration(t).due_at <= now]
+        if not due:
+            return {}
+        failures = {}
+        answers = yield [self.operations.register(queue_type) for queue_type in due]
+        for queue_type, answer in zip(due, answers, strict=True):
+            if not isinstance(answer, StoreError):
+                self._note(queue_type, _Registration(now, now + REGISTER_AGAIN))
+                continue
+            done_at = self._registration(queue_type).done_at
+            if now - done_at < REGISTRATION_HOLDS:
+                self._note(queue_type, _Registration(done_at, now + _TRY_AGAIN))
+            else:
+                failures[queue_type] = answer
+        return failures
+
+    def _registration(self, queue_type: str) -> _Registration:
+        return self._registered.get(queue_type, _NEVER)
+
+    def _note(self, queue_type: str, registration: _Registration) -> None:
+        if len(self._registered) >= _MOST_REGISTERED:
+            self._registered.clear()
+        self._registered[queue_type] = registration
+
+
+_NOT_ENDED = Ended(INVALID)
+_NOT_EXTENDED = Extended(INVALID, 0)
+
+_NEVER = _Registration(float("-inf"), float("-inf"))
+
+
+# Names are checked in the original's order, since that decides which one is complained of.
+
+
+def _check_queue(queue_type: Any, queue_id: Any) -> tuple[str, str]:
+    queue_id = check_identifier("queue_id", queue_id)
+    return check_identifier("queue_type", queue_type), queue_id
+
+
+def _check_job(queue_type: Any, queue_id: Any, job_id: Any) -> tuple[str, str, str]:
+    job_id = check_identifier("job_id", job_id)
+    return *_check_queue(queue_type, queue_id), job_id
+
+
+def check_leased(queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Lease:
+    """The lease that is meant; its `n` is empty, for whichever holds, where no token is given.
+
+    Raises `BadArgumentException`.
+    """
+    job = _check_job(queue_type, queue_id, job_id)
+    if lease is None:
+        return Lease(*job, n="")
+    meant = check_lease(lease)
+    if meant[:3] != job:
+        raise invalid("lease")
+    return meant
+
+
+def _unfailed(answers: Iterable[Any]) -> list[Any]:
+    answers = list(answers)
+    for answer in answers:
+        if isinstance(answer, StoreError):
+            raise answer
+    return answers

@@ -1,0 +1,358 @@
+"""Each operation once: its packed call and how to read the reply. Bytes and values, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sharq import results
+from sharq._fastpath import Batch, Codec, enqueued
+from sharq.identifiers import is_identifier
+from sharq.operations.call import Call
+from sharq.operations.rights import Rights
+from sharq.operations.scripts import Scripts
+from sharq.results import (
+    Cleared,
+    Ended,
+    Enqueued,
+    Extended,
+    JobStatus,
+    Lease,
+    NewJob,
+    Offer,
+    QueueMetrics,
+    Swept,
+)
+from sharq.settings.options import QueueSettings
+
+BULK_SIZE = 100
+"""Jobs that one script call enqueues at most."""
+
+BATCH_BYTES = 256 * 1024
+"""Size of a dequeue's answer, in bytes, that a batch stays under (with at least one job)."""
+
+SWEEP_SIZE = 100
+"""Expired leases that one script call takes back at most."""
+
+PAGE_SIZE = 1000
+"""Names that one call of a listing looks at, roughly."""
+
+REGISTRATION_AGE = 900_000
+"""Milliseconds after which the registration of a vacant type may be removed."""
+
+
+class Page(NamedTuple):
+    """One page of a listing of names; `cursor` is "0" at the end."""
+
+    cursor: str
+    names: list[str]
+
+
+class TypePage(NamedTuple):
+    """One page of the registry: types with the age of their registration in ms."""
+
+    cursor: str
+    types: list[tuple[str, int]]
+
+
+class TypeMetrics(NamedTuple):
+    """Whether a type has jobs, and the counts of the last ten minutes by minute (ms)."""
+
+    has_jobs: bool
+    enqueue_counts: dict[int, int]
+    dequeue_counts: dict[int, int]
+
+
+class Operations:
+    """The operations of one deployment (one `key_prefix`)."""
+
+    def __init__(self, prefix: str, settings: QueueSettings, scripts: Scripts) -> None:
+        self._codec = Codec(prefix, scripts.digests)
+        self._lease_ms = settings.job_expire_interval
+        self._retention = settings.finished_retention
+        self._interval_retention = settings.interval_retention
+
+    def enqueue(self, job: NewJob) -> Call[Enqueued]:
+        """One job to the tail of its queue."""
+        codec = self._codec
+        packed = codec.enqueue(
+            job.queue_type,
+            job.queue_id,
+            job.job_id,
+            job.payload,
+            job.interval,
+            job.requeue_limit,
+            job.max_queued_length,
+        )
+        return Call(packed, codec.tag(job.queue_type), _enqueued, True)
+
+    def enqueue_many(self, queue_type: str, jobs: Sequence[NewJob]) -> Call[list[Enqueued]]:
+        """Up to `BULK_SIZE` jobs of one type, in order."""
+        packed = self._codec.enqueue_many(queue_type, jobs)
+        return Call(packed, self._codec.tag(queue_type), enqueued, True)
+
+    def dequeue(
+        self, queue_type: str, count: int = 1, request_id: str | None = None
+    ) -> Call[Batch]:
+        """Lease up to `count` jobs of a type."""
+        packed = self._codec.dequeue(queue_type, count, self._lease_ms, BATCH_BYTES, request_id)
+        key = self._codec.tag(queue_type)
+        return Call(packed, key, lambda reply: Batch(queue_type, reply), request_id is not None)
+
+    def dispatch(
+        self,
+        queue_type: str,
+        count: int,
+        server_id: str,
+        seq: int,
+        request_id: str | None,
+        more: bool,
+    ) -> Call[Batch]:
+        """Lease up to `count` jobs for a server, which waits from now on for what it lacks.
+
+        With `more` it has room beyond them, and asks again.
+        """
+        packed = self._codec.dequeue(
+            queue_type, count, self._lease_ms, BATCH_BYTES, request_id, server_id, seq, more
+        )
+        key = self._codec.tag(queue_type)
+        return Call(packed, key, lambda reply: Batch(queue_type, reply), True)
+
+    def offer(
+        self, queue_type: str, server_id: str, wanted: int, offered: int, offer_ms: int
+    ) -> Call[Offer]:
+        """How many jobs a server may offer; it waits from now on for what it lacks."""
+        packed = self._codec.offer(queue_type, server_id, wanted, offered, offer_ms)
+        return Call(packed, self._codec.tag(queue_type), _offer, True)
+
+    def hand_on(self, queue_type: str, server_id: str, offered: int) -> Call[bool]:
+        """Wait no longer, but for `offered` jobs, and let another server know what is next."""
+        packed = self._codec.hand_on(queue_type, server_id, offered)
+        return Call(packed, self._codec.tag(queue_type), bool, True)
+
+    def channel(self, server_id: str) -> bytes:
+        """The pub/sub channel through which a server is woken."""
+        return self._codec.channel(server_id)
+
+    def woken_type(self, message: bytes) -> str | None:
+        """The type that a message on such a channel is about; None for a foreign message."""
+        queue_type = self._codec.woken_type(message)
+        return queue_type if is_identifier(queue_type) else None
+
+    def finish_many(self, queue_type: str, leases: list[Lease]) -> Call[list[Ended]]:
+        """End up to `BULK_SIZE` leased jobs of one type."""
+        packed = self._codec.finish_many(
+            queue_type, leases, self._retention, self._interval_retention
+        )
+        return Call(packed, self._codec.tag(queue_type), _ended_many)
+
+    def release_many(
+        self, queue_type: str, leases: list[Lease], delay: int, counted: bool
+    ) -> Call[list[Ended]]:
+        """Give up to `BULK_SIZE` leased jobs of one type back, `delay` ms from now."""
+        packed = self._codec.release_many(
+            queue_type, leases, delay, counted, self._retention, self._interval_retention
+        )
+        return Call(packed, self._codec.tag(queue_type), _ended_many)
+
+    def extend_many(self, queue_type: str, leases: list[Lease], by: int) -> Call[list[Extended]]:
+        """Extend up to `BULK_SIZE` leases of one type by `by` ms."""
+        packed = self._codec.extend_many(queue_type, leases, by, self._retention)
+        return Call(packed, self._codec.tag(queue_type), _extended_many, True)
+
+    def claim_sweep(self, hold: int) -> Call[bool]:
+        """Claim to be the one that sweeps for the next `hold` ms; False where another one is."""
+        return Call(self._codec.claim_sweep(hold), self._codec.registry(), bool)
+
+    def finish(self, queue_type: str, queue_id: str, job_id: str, n: str) -> Call[Ended]:
+        """End a leased job for good; an empty `n` means whichever lease holds it."""
+        packed = self._codec.finish(
+            queue_type, queue_id, job_id, n, self._retention, self._interval_retention
+        )
+        return Call(packed, self._codec.tag(queue_type), _ended)
+
+    def release(
+        self, queue_type: str, queue_id: str, job_id: str, n: str, delay: int, counted: bool
+    ) -> Call[Ended]:
+        """Give a leased job back, `delay` ms from now."""
+        packed = self._codec.release(
+            queue_type,
+            queue_id,
+            job_id,
+            n,
+            delay,
+            counted,
+            self._retention,
+            self._interval_retention,
+        )
+        return Call(packed, self._codec.tag(queue_type), _ended)
+
+    def extend(
+        self, queue_type: str, queue_id: str, job_id: str, n: str, by: int
+    ) -> Call[Extended]:
+        """Let a lease end at the later of its end and `by` ms from now."""
+        packed = self._codec.extend(queue_type, queue_id, job_id, n, by, self._retention)
+        return Call(packed, self._codec.tag(queue_type), _extended, True)
+
+    def status(self, queue_type: str, queue_id: str, job_id: str) -> Call[JobStatus]:
+        """Where a job stands."""
+        packed = self._codec.status(queue_type, queue_id, job_id, self._retention)
+        return Call(packed, self._codec.tag(queue_type), _job_status, True)
+
+    def set_interval(self, queue_type: str, queue_id: str, interval: int) -> Call[bool]:
+        """Set a queue's interval for good; False where there is no such queue."""
+        packed = self._codec.interval(queue_type, queue_id, interval, self._interval_retention)
+        return Call(packed, self._codec.tag(queue_type), _succeeded, True)
+
+    def reset_interval(self, queue_type: str, queue_id: str) -> Call[bool]:
+        """Give the interval back to the producers; False where the API has set none."""
+        packed = self._codec.interval_reset(queue_type, queue_id, self._interval_retention)
+        return Call(packed, self._codec.tag(queue_type), _succeeded)
+
+    def clear(self, queue_type: str, queue_id: str, purge: bool) -> Call[Cleared]:
+        """Remove the waiting jobs of a queue; with `purge` its leases too."""
+        packed = self._codec.clear(queue_type, queue_id, self._interval_retention, purge)
+        return Call(packed, self._codec.tag(queue_type), Cleared._make)
+
+    def requeue(self, queue_type: str) -> Call[Swept]:
+        """Take back up to `SWEEP_SIZE` jobs of a type whose leases have run out."""
+        packed = self._codec.requeue(
+            queue_type, SWEEP_SIZE, self._retention, self._interval_retention
+        )
+        return Call(packed, self._codec.tag(queue_type), _swept, True)
+
+    def queue_length(self, queue_type: str, queue_id: str) -> Call[int]:
+        """The number of waiting jobs of a queue."""
+        packed = self._codec.queue_length(queue_type, queue_id)
+        return Call(packed, self._codec.tag(queue_type), int, True)
+
+    def queue_metrics(self, queue_type: str, queue_id: str) -> Call[QueueMetrics]:
+        """Lengths, rate and counts of a queue."""
+        packed = self._codec.queue_metrics(queue_type, queue_id)
+        return Call(packed, self._codec.tag(queue_type), _queue_metrics, True)
+
+    def type_metrics(self, queue_type: str) -> Call[TypeMetrics]:
+        """Whether a type has jobs, and its counts."""
+        packed = self._codec.type_metrics(queue_type)
+        return Call(packed, self._codec.tag(queue_type), _type_metrics, True)
+
+    def list_queues(self, queue_type: str, waiting: bool, cursor: str) -> Call[Page]:
+        """One page of the queues of a type that have waiting (or leased) jobs."""
+        packed = self._codec.list_queues(queue_type, waiting, cursor, PAGE_SIZE)
+        return Call(packed, self._codec.tag(queue_type), _page, True)
+
+    def list_types(self, cursor: str) -> Call[TypePage]:
+        """One page of the registry of types."""
+        packed = self._codec.list_types(cursor, PAGE_SIZE)
+        return Call(packed, self._codec.registry(), _type_page, True)
+
+    def register(self, queue_type: str) -> Call[bool]:
+        """Enter a type in the registry, or renew its entry."""
+        return Call(self._codec.register(queue_type), self._codec.registry(), bool, True)
+
+    def unregister(self, queue_type: str) -> Call[bool]:
+        """Remove a type that was found vacant, unless it was registered lately."""
+        packed = self._codec.unregister(queue_type, REGISTRATION_AGE)
+        return Call(packed, self._codec.registry(), bool, True)
+
+    def rights(self, server_id: str, user: str | None) -> Call[list[str]]:
+        """What the store's `user` is not allowed and SharQ needs: a line for each right."""
+        codec, rights = self._codec, Rights(self._codec.prefix)
+        return Call(
+            codec.rights(server_id), b"", lambda reply: rights.complaints(user, reply), True
+        )
+
+    def ping(self) -> Call[int]:
+        """The store's time in ms, told by a script. For any node."""
+        return Call(self._codec.ping(), b"", int, True)
+
+
+def _enqueued(reply: list[Any]) -> Enqueued:
+    (outcome,) = enqueued(reply)
+    return outcome
+
+
+def _ended(reply: bytes) -> Ended:
+    return _ENDED[reply]
+
+
+def _ended_many(reply: list[bytes]) -> list[Ended]:
+    return [_ENDED[outcome] for outcome in reply]
+
+
+_ENDED = {
+    word.encode(): Ended(results.SUCCESS if word == results.QUEUED else word)
+    for word in (
+        results.QUEUED,
+        results.SUCCESS,
+        results.DEAD,
+        results.NOT_ACTIVE,
+        results.STALE_LEASE,
+        results.ALREADY_FINISHED,
+    )
+}
+
+
+def _extended_many(reply: list[Any]) -> list[Extended]:
+    return [Extended(reply[i].decode(), reply[i + 1]) for i in range(0, len(reply), 2)]
+
+
+def _offer(reply: list[int]) -> Offer:
+    granted, wait, rank = reply
+    return Offer(granted, None if wait < 0 else wait, rank)
+
+
+def _extended(reply: list[Any]) -> Extended:
+    return Extended(reply[0].decode(), reply[1])
+
+
+def _succeeded(reply: bytes) -> bool:
+    return reply == b"success"
+
+
+def _job_status(reply: list[Any]) -> JobStatus:
+    state = reply[0].decode()
+    if state == results.QUEUED:
+        return JobStatus(state, position=reply[1], ready_in=reply[2], estimated=bool(reply[3]))
+    if state == results.ACTIVE:
+        return JobStatus(state, lease_expires_in=reply[1])
+    return JobStatus(state)
+
+
+def _swept(reply: list[int]) -> Swept:
+    returned, discarded, more, wait, idle, vacant = reply
+    wait_us = None if wait < 0 else wait
+    return Swept(returned, discarded, bool(more), wait_us, bool(idle), bool(vacant))
+
+
+def _counts(reply: list[int]) -> tuple[dict[int, int], dict[int, int]]:
+    minutes = reply[0::3]
+    return dict(zip(minutes, reply[1::3], strict=True)), dict(
+        zip(minutes, reply[2::3], strict=True)
+    )
+
+
+def _queue_metrics(reply: list[int]) -> QueueMetrics:
+    length, active, interval, by_api, wait = reply[:5]
+    known = interval >= 0
+    return QueueMetrics(
+        length,
+        active,
+        interval if known else None,
+        ("api" if by_api else "enqueue") if known else None,
+        wait if wait >= 0 else None,
+        *_counts(reply[5:]),
+    )
+
+
+def _type_metrics(reply: list[int]) -> TypeMetrics:
+    return TypeMetrics(bool(reply[0]), *_counts(reply[1:]))
+
+
+def _page(reply: list[bytes]) -> Page:
+    return Page(reply[0].decode(), [name.decode() for name in reply[1:]])
+
+
+def _type_page(reply: list[Any]) -> TypePage:
+    names = [name.decode() for name in reply[1::2]]
+    return TypePage(reply[0].decode(), list(zip(names, reply[2::2], strict=True)))

@@ -1,0 +1,45 @@
+"""Questions to one node of the store, over a connection that is opened for them alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from sharq.errors import StoreError, StoreUnavailable
+from sharq.operations.call import Call
+from sharq.settings.options import StoreSettings
+from sharq.store.connection import connect
+from sharq.store.wire import Entry, Wire
+
+
+async def ask(settings: StoreSettings, questions: Sequence[Call[Any]], timeout: float) -> list[Any]:
+    """The store's replies as they are, a refusal as hiredis' `ReplyError`.
+
+    `timeout` in seconds is for each step of connecting; the answers are waited for until the
+    caller gives up. Raises `StoreError` where the connection cannot be made or is lost.
+    """
+    opened = await connect(settings, timeout)
+    loop = asyncio.get_running_loop()
+    entries: list[Entry[Any]] = [Entry(each, loop.create_future()) for each in questions]
+
+    def settle(entry: Entry[Any], reply: object) -> None:
+        if not entry.future.done():
+            entry.future.set_result(reply)
+
+    def lose(_wire: Wire, reason: Exception, unanswered: list[Entry[Any]]) -> None:
+        trouble = StoreUnavailable()
+        trouble.__cause__ = reason
+        for entry in unanswered:
+            settle(entry, trouble)
+
+    wire = Wire(settle, lose, lambda: None)
+    try:
+        wire.take_over(opened, entries)
+        replies = [await entry.future for entry in entries]
+    finally:
+        wire.abort(ConnectionAbortedError("it has answered"))
+    for reply in replies:
+        if isinstance(reply, StoreError):
+            raise reply
+    return replies

@@ -1,0 +1,86 @@
+"""One blocking connection to the store: requests in one write, replies in order."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from sharq.store.reply_queue import NOTHING, ReplyQueue
+from sharq.store.request import Request
+
+R = TypeVar("R", bound=Request[Any])
+
+_READ_SIZE: Final = 64 * 1024
+
+# A socket's time limit is set anew only where it is off by more than this, seconds.
+_SLACK: Final = 0.1
+
+
+class BlockingWire:
+    """A connection for one caller at a time; `process` is the id of the one that opened it.
+
+    `pending` holds what was sent and not answered. A connection whose exchange did not come to
+    its end is to be closed: the answers that are due would meet the next requests.
+    """
+
+    __slots__ = ("_limit", "_poll", "_replies", "_socket", "pending", "process")
+
+    def __init__(self, opened: socket.socket) -> None:
+        self.process = os.getpid()
+        self._socket = opened
+        self._replies: ReplyQueue[Any] = ReplyQueue()
+        self.pending = self._replies.pending
+        self._poll = select.poll()
+        self._poll.register(opened, select.POLLIN)
+        self._limit = 0.0
+
+    def exchange(self, requests: Sequence[R], deadline: float) -> Iterator[tuple[R, Any]]:
+        """Send `requests` and yield each with its reply.
+
+        `deadline` is of `time.monotonic`. Raises OSError (TimeoutError among them) and
+        ReplyProtocolError.
+        """
+        self._replies.expect(requests)
+        self._set_limit(deadline)
+        for request in requests:
+            request.sent = True
+        self._socket.sendall(b"".join([request.call.packed for request in requests]))
+        while self.pending:
+            yield from self._replies.feed(self._receive(deadline))
+
+    def ask(self, request: R, deadline: float) -> Any:
+        """Send one request and return its reply; otherwise as `exchange`."""
+        self._set_limit(deadline)
+        request.sent = True
+        self._socket.sendall(request.call.packed)
+        reply = self._replies.next_reply(self._receive(deadline))
+        while reply is NOTHING:
+            reply = self._replies.next_reply(self._receive(deadline))
+        return reply
+
+    def quiet(self) -> bool:
+        """Tell whether the connection is as it was left: open, with nothing to be read."""
+        return not (self._replies.has_data() or self._poll.poll(0))
+
+    def close(self) -> None:
+        """Close this process's end."""
+        self._socket.close()
+
+    def _receive(self, deadline: float) -> bytes:
+        self._set_limit(deadline)
+        data = self._socket.recv(_READ_SIZE)
+        if not data:
+            raise ConnectionResetError("closed by the store")
+        return data
+
+    def _set_limit(self, deadline: float) -> None:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("no answer in time")
+        if not self._limit - _SLACK <= remaining <= self._limit:
+            self._socket.settimeout(remaining)
+            self._limit = remaining

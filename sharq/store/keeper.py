@@ -1,0 +1,277 @@
+"""Keeps a link connected: attempts, delays, the loading of the scripts, and the log of it all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final, Protocol
+
+from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
+from sharq.operations.call import Call
+from sharq.settings.options import StoreSettings
+from sharq.store.backoff import Backoff
+from sharq.store.connection import address, connect
+from sharq.store.script_loading import ScriptLoading
+from sharq.store.second_opinion import answers_others
+from sharq.store.wire import Entry, Wire
+
+_log = logging.getLogger("sharq.link")
+
+_PING: Final = Call(b"*1\r\n$4\r\nPING\r\n", b"", lambda reply: reply)
+
+# A connection that lives shorter than this does not count as the end of an outage, seconds.
+_STABLE: Final = 1.0
+
+# How often a connection may be replaced because its server takes no writes, seconds.
+_REPLACE_INTERVAL: Final = 1.0
+_REPLACE_LOG_INTERVAL: Final = 60.0
+
+
+class Owner(Protocol):
+    """Who uses the connections."""
+
+    def on_connected(self, wire: Wire) -> None:
+        """`wire` takes calls from now on."""
+
+    def on_reply(self, entry: Entry[Any], reply: Any) -> None:
+        """`reply` answers `entry`."""
+
+    def on_writable(self) -> None:
+        """The connection takes calls again."""
+
+    def on_lost(self, unanswered: list[Entry[Any]], trouble: StoreError) -> None:
+        """The connection is gone, and these calls will not be answered."""
+
+    def on_hopeless(self, trouble: StoreError) -> None:
+        """Whoever waits for a connection has waited long enough."""
+
+
+class Keeper:
+    """Opens one connection after the other, for ever, for its `owner`.
+
+    `wire` is the connection in use, or None. `trouble` tells why there is none. `hopeful` is
+    true in the first `patience` seconds without a connection, where to wait for one makes sense;
+    a store that refuses the credentials ends it at once. `rights` asks, on each new connection,
+    what the store's user is not allowed; it is logged.
+    """
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        scripts: ScriptLoading,
+        owner: Owner,
+        *,
+        connect_timeout: float,
+        patience: float,
+        rights: Call[list[str]] | None = None,
+    ) -> None:
+        self.where = address(settings)
+        self.wire: Wire | None = None
+        self.trouble: StoreError = StoreUnavailable()
+        self._settings = settings
+        self._scripts = scripts
+        self._owner = owner
+        self._connect_timeout = connect_timeout
+        self._patience = patience
+        self._rights = rights
+        self._lacks: list[str] = []
+        self._hope: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._state = ""
+        self._replaced_at = float("-inf")
+
+    @property
+    def hopeful(self) -> bool:
+        return self._hope is not None
+
+    def begin(self) -> None:
+        """Begin to connect, unless that has begun."""
+        if self._task is None and not self._stopping:
+            self._loop = asyncio.get_running_loop()
+            self._start_hoping()
+            self._task = self._loop.create_task(self._keep_connected())
+
+    async def stop(self, grace: float) -> None:
+        """Close the connection when its last answer has come, or after `grace` seconds."""
+        self._stopping = True
+        try:
+            if self.wire is not None:
+                self.wire.finish()
+                await asyncio.wait({self.wire.lost}, timeout=grace)
+        finally:
+            self._stop_hoping()
+            if self._task is not None:
+                self._task.cancel()
+            if self.wire is not None:
+                self.wire.abort(ConnectionAbortedError("the link was closed"))
+        if self._task is not None:
+            await asyncio.wait({self._task})
+        # A transport closes its socket in the next turn of the loop.
+        await asyncio.sleep(0)
+
+    def replace(self) -> bool:
+        """Leave the server, which takes no writes, for whatever its address leads to by now.
+
+        Tells whether that is under way: it is not begun again a moment after the last time.
+        """
+        wire = self.wire
+        if wire is None or wire.finishing:
+            return True
+        elapsed = self._loop.time() - self._replaced_at
+        if elapsed < _REPLACE_INTERVAL:
+            return False
+        self._replaced_at = self._loop.time()
+        if elapsed >= _REPLACE_LOG_INTERVAL:
+            _log.warning("The store at %s takes no writes; connecting anew", self.where)
+        wire.finish()
+        return True
+
+    async def answers_others(self, timeout: float) -> bool:
+        """Tell whether the store answers over another connection within `timeout` seconds."""
+        return await answers_others(self._settings, timeout)
+
+    async def _keep_connected(self) -> None:
+        backoff = Backoff()
+        while not self._stopping:
+            try:
+                async with asyncio.timeout(self._connect_timeout):
+                    wire = await self._connect()
+            except StoreError as error:
+                delay = self._on_failed(error, backoff)
+            except TimeoutError:
+                late = TimeoutError(f"no connection within {self._connect_timeout:g} s")
+                delay = self._on_failed(_because(late), backoff)
+            except Exception as error:
+                _log.exception("Connecting to the store at %s met a bug", self.where)
+                delay = self._on_failed(StoreBug(repr(error)), backoff)
+            else:
+                since = self._loop.time()
+                self._on_connected(wire)
+                # To cancel this task must not cancel what others wait for.
+                await asyncio.wait({wire.lost})
+                if self._loop.time() - since >= _STABLE:
+                    backoff.reset()
+                delay = backoff.next()
+            await asyncio.sleep(delay)
+
+    async def _connect(self) -> Wire:
+        """Open a connection and load the scripts: only a store that took them is of use."""
+        opened = await connect(self._settings, self._connect_timeout)
+        calls: list[Call[Any]] = [self._scripts.load(d) for d in self._scripts.digests]
+        loads = [Entry(call, self._loop.create_future()) for call in calls or [_PING]]
+        first = list(loads)
+        asked = None
+        if self._rights is not None:
+            asked = Entry(self._rights, self._loop.create_future())
+            first.append(asked)
+        wire = Wire(_settle, self._on_lost, self._owner.on_writable)
+        try:
+            wire.take_over(opened, first)
+            for load in loads:
+                await load.future
+            if asked is not None:
+                await self._look_at_rights(asked.future)
+        except BaseException:
+            wire.abort(ConnectionAbortedError("the connection is of no use"))
+            for entry in first:
+                forget(entry.future)
+            raise
+        return wire
+
+    async def _look_at_rights(self, asked: asyncio.Future[list[str]]) -> None:
+        """Log what the store's user is not allowed, unless that was said before."""
+        try:
+            lacks = await asked
+        except StoreError as error:
+            if not isinstance(error, StoreDenied | StoreBug):
+                return
+            lacks = [f"The rights of the store's user are not known: {_reason(error)}"]
+        if lacks != self._lacks:
+            self._lacks = lacks
+            for lack in lacks:
+                _log.error("The store at %s: %s", self.where, lack)
+
+    def _on_connected(self, wire: Wire) -> None:
+        if wire.lost.done():
+            return
+        self.wire = wire
+        self._stop_hoping()
+        if self._state != "up":
+            self._state = "up"
+            _log.info("Connected to the store at %s", self.where)
+        wire.on_reply = self._owner.on_reply
+        self._owner.on_connected(wire)
+
+    def _on_failed(self, trouble: StoreError, backoff: Backoff) -> float:
+        """Note that an attempt failed, and return the delay before the next one."""
+        self.trouble = trouble
+        lasting = not isinstance(trouble, StoreUnavailable)
+        self._log_trouble("refused" if lasting else "down", "No connection to", trouble)
+        if lasting:
+            self._end_hope()
+            return backoff.slow()
+        return backoff.next()
+
+    def _on_lost(self, wire: Wire, reason: Exception, unanswered: list[Entry[Any]]) -> None:
+        trouble = _because(reason)
+        if wire is not self.wire:
+            for entry in unanswered:
+                if not entry.future.done():
+                    entry.future.set_exception(entry.failure(trouble))
+            return
+        self.wire = None
+        self.trouble = trouble
+        if not self._stopping:
+            if not wire.finishing:
+                self._log_trouble("down", "Lost", trouble)
+            self._start_hoping()
+        self._owner.on_lost(unanswered, trouble)
+
+    def _log_trouble(self, state: str, what: str, trouble: StoreError) -> None:
+        if self._state != state:
+            self._state = state
+            level = logging.WARNING if isinstance(trouble, StoreUnavailable) else logging.ERROR
+            _log.log(level, "%s the store at %s: %s", what, self.where, _reason(trouble))
+
+    def _start_hoping(self) -> None:
+        if self._hope is None:
+            self._hope = self._loop.call_later(self._patience, self._end_hope)
+
+    def _stop_hoping(self) -> None:
+        if self._hope is not None:
+            self._hope.cancel()
+            self._hope = None
+
+    def _end_hope(self) -> None:
+        self._stop_hoping()
+        self._owner.on_hopeless(self.trouble)
+
+
+def forget(future: asyncio.Future[Any]) -> None:
+    """Let nobody complain that the outcome of `future` was never looked at."""
+    if not future.cancel() and not future.cancelled():
+        future.exception()
+
+
+def _settle(entry: Entry[Any], reply: Any) -> None:
+    if entry.future.done():
+        return
+    result = entry.read(reply)
+    if isinstance(result, StoreError):
+        entry.future.set_exception(result)
+    else:
+        entry.future.set_result(result)
+
+
+def _because(reason: Exception) -> StoreUnavailable:
+    trouble = StoreUnavailable()
+    trouble.__cause__ = reason
+    return trouble
+
+
+def _reason(error: BaseException) -> str:
+    """The text of what lies at the bottom of `error`."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__

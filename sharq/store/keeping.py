@@ -1,0 +1,41 @@
+"""What a node of the store says of how it keeps its data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hiredis import ReplyError
+
+from sharq.operations.call import Call
+from sharq.results import Keeping
+from sharq.settings.options import StoreSettings
+from sharq.store.asking import ask
+from sharq.store.connection import address
+from sharq.store.script_loading import pack
+
+_INFO: Final = Call(pack(b"INFO"), b"", lambda reply: reply)
+_APPENDFSYNC: Final = Call(pack(b"CONFIG", b"GET", b"appendfsync"), b"", lambda reply: reply)
+
+
+async def look_at(settings: StoreSettings, timeout: float) -> Keeping:
+    """Ask one node. `timeout` is as in `ask`; raises `StoreError` where it does not answer."""
+    info, appendfsync = await ask(settings, [_INFO, _APPENDFSYNC], timeout)
+    where = address(settings)
+    if isinstance(info, ReplyError):
+        return Keeping(where, refused=("INFO", str(info)))
+    lines = info.decode(errors="replace").splitlines()
+    facts = dict(line.partition(":")[::2] for line in lines)
+    logs = facts.get("aof_enabled") != "0"
+    refused = value = None
+    if isinstance(appendfsync, ReplyError):
+        refused = ("CONFIG GET appendfsync", str(appendfsync)) if logs else None
+    elif len(appendfsync) == 2:
+        value = appendfsync[1].decode()
+    return Keeping(
+        where,
+        logs=logs,
+        appendfsync=value,
+        eviction=facts.get("maxmemory_policy", "noeviction"),
+        replicas=int(facts.get("connected_slaves", 0)) if facts.get("role") == "master" else 0,
+        refused=refused,
+    )

@@ -1,0 +1,375 @@
+"""The asyncio link to one server of the store: one connection, shared by all callers.
+
+What is called in one turn of the loop leaves in one write, and the replies are handed out in
+order. A call holds its place in the queue of replies until its reply has come, even when its
+caller has given up: so every reply meets its own request.
+
+The link connects by itself and for ever. A call that comes while there is no connection waits
+for one, but no longer than `patience` after the connection went; then calls fail at once until
+there is one again. What was sent and not answered when a connection ends has an unknown outcome;
+only a call that is `repeatable` is sent again, once, on the next connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from sharq.errors import (
+    StoreBug,
+    StoreDenied,
+    StoreError,
+    StoreOutcomeUnknown,
+    StoreOverloaded,
+    StoreUnavailable,
+)
+from sharq.operations.call import Call
+from sharq.settings.options import StoreSettings
+from sharq.store.keeper import Keeper, forget
+from sharq.store.request import Again
+from sharq.store.script_loading import ScriptLoading
+from sharq.store.window import Window
+from sharq.store.wire import Entry, Wire
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+# Deadlines are kept in ticks: a clock or a timer per call would cost as much as the call.
+_TICKS: Final = 20
+
+# Ticks of silence after which another connection is tried, and from one trial to the next.
+_DOUBT: Final = 6
+_DOUBT_AGAIN: Final = 4
+
+# Ticks after which a call that a slow store has kept waiting is refused, not sent.
+_TOO_LATE: Final = _TICKS // 2
+
+# Bytes handed to the transport at a time. What is still here when the connection goes is known
+# not to have been sent.
+_SLICE: Final = 256 * 1024
+
+
+class Link:
+    """One multiplexed connection; belongs to the event loop it is started in.
+
+    `scripts` maps the SHA-1 of each script to its text. Times are in seconds: a call is given up
+    `timeout` after it was made (and up to a twentieth later), and an attempt to connect may take
+    `connect_timeout`. A connection that owes an answer and that nothing is heard from is closed
+    after `timeout`; after a third of it, where the store answers over another one. At most
+    `max_calls` calls may be outstanding, and about `max_bytes` bytes wait to be sent. With
+    `replace` a server that takes no writes, since it is a replica now, is left for whatever its
+    address leads to by then, and the call is sent once again. A store that does not keep up is sent
+    what it does in a fifth of `timeout`, and what waits for longer than half of it is refused.
+    With `rights` each new connection begins with the question what the store's user is not
+    allowed, and the answer is logged.
+    """
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        scripts: Mapping[str, str],
+        *,
+        timeout: float = 5.0,
+        connect_timeout: float = 3.0,
+        patience: float = 1.0,
+        max_calls: int = 16_384,
+        max_bytes: int = 64 * 1024 * 1024,
+        replace: bool = True,
+        rights: Call[list[str]] | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._max_calls = max_calls
+        self._max_bytes = max_bytes
+        self._replace = replace
+        self._scripts = ScriptLoading(scripts)
+        self._keeper = Keeper(
+            settings,
+            self._scripts,
+            self,
+            connect_timeout=connect_timeout,
+            patience=patience,
+            rights=rights,
+        )
+        self._closed = False
+        self._wire: Wire | None = None
+        self._waiting: deque[Entry[Any]] = deque()
+        self._waiting_bytes = 0
+        self._in_flight: deque[Entry[Any]] = deque()
+        self._flush_due = False
+        self._window = Window(max_calls)
+        self._held_back = False
+        self._loading: set[str] = set()
+        self._denial_logged = False
+        self._tick = 0
+        self._last_heard = 0
+        self._doubted = 0
+        self._doubting: asyncio.Task[None] | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that takes calls."""
+        return self._wire is not None
+
+    async def start(self) -> None:
+        """Begin to connect. Does not wait, and does not fail because the store is away."""
+        self._begin()
+
+    async def run(self, call: Call[T]) -> T:
+        """Send `call` and return its result.
+
+        Raises StoreError: StoreOutcomeUnknown where the call may have been carried out, another
+        one where it was not.
+        """
+        return await self._submit(call)
+
+    def send(self, call: Call[T]) -> asyncio.Future[T]:
+        """Send `call`, and whatever waits to be sent, now: what `run` returns and raises."""
+        future = self._submit_or_fail(call)
+        self._flush()
+        return future
+
+    async def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
+        """Send `calls` together and return a result or an error for each, in order.
+
+        They reach the store in order, too, except for one that has to be sent again.
+        """
+        futures = [self._submit_or_fail(call) for call in calls]
+        results: list[T | StoreError] = []
+        try:
+            for future in futures:
+                try:
+                    results.append(await future)
+                except StoreError as error:
+                    results.append(error)
+        except BaseException:
+            for future in futures:
+                forget(future)
+            raise
+        return results
+
+    async def broadcast(self, call: Call[T]) -> list[T]:
+        """Run `call` on every server of the store, which is one."""
+        return [await self._submit(call)]
+
+    async def aclose(self) -> None:
+        """Take no more calls, wait for the answers that are due (at most `timeout`), and close."""
+        self._closed = True
+        self._flush()
+        try:
+            await self._keeper.stop(self._timeout)
+        finally:
+            self.on_hopeless(_closed())
+            if self._ticker is not None:
+                self._ticker.cancel()
+                self._ticker = None
+            if self._doubting is not None:
+                self._doubting.cancel()
+                await asyncio.wait({self._doubting})
+
+    # Calls going out
+
+    def _begin(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._keeper.begin()
+
+    def _submit(self, call: Call[T]) -> asyncio.Future[T]:
+        if self._closed:
+            raise _closed()
+        if self._wire is None:
+            self._begin()
+            if not self._keeper.hopeful:
+                trouble = self._keeper.trouble
+                raise type(trouble)(str(trouble)) from trouble
+        if (
+            len(self._waiting) + len(self._in_flight) >= self._max_calls
+            or self._waiting_bytes >= self._max_bytes
+        ):
+            raise StoreOverloaded
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._enqueue(Entry(call, future, self._tick))
+        return future
+
+    def _submit_or_fail(self, call: Call[T]) -> asyncio.Future[T]:
+        try:
+            return self._submit(call)
+        except StoreError as error:
+            failed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            failed.set_exception(error)
+            return failed
+
+    def _enqueue(self, entry: Entry[Any]) -> None:
+        self._waiting.append(entry)
+        self._waiting_bytes += len(entry.call.packed)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+        if self._ticker is None:
+            self._ticker = self._loop.call_later(self._timeout / _TICKS, self._on_tick)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        wire = self._wire
+        waiting = self._waiting
+        # Sent now, they would most likely be answered when nobody waits for them any more.
+        late = self._tick - _TOO_LATE if self._held_back else -1
+        while waiting and wire is not None and wire.writable:
+            room = self._window.size - len(self._in_flight)
+            if room <= 0:
+                break
+            batch: list[Entry[Any]] = []
+            size = 0
+            while waiting and size < _SLICE and len(batch) < room:
+                entry = waiting.popleft()
+                length = len(entry.call.packed)
+                self._waiting_bytes -= length
+                # A call whose caller has gone before it was sent is not carried out.
+                if entry.future.done():
+                    continue
+                if entry.tick < late:
+                    entry.future.set_exception(entry.failure(StoreOverloaded()))
+                    continue
+                entry.sent = True
+                batch.append(entry)
+                size += length
+            if batch:
+                if not self._in_flight:
+                    self._last_heard = self._tick
+                self._window.on_sent(len(batch))
+                wire.send(batch)
+        self._held_back = bool(waiting) and wire is not None
+
+    on_writable = _flush
+
+    # Replies coming in
+
+    def on_reply(self, entry: Entry[Any], reply: Any) -> None:
+        if self._held_back and not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+        future = entry.future
+        if future.done():
+            return
+        result = entry.read(reply)
+        if isinstance(result, StoreError):
+            self._on_refusal(entry, result, reply)
+        else:
+            future.set_result(result)
+
+    def _on_refusal(self, entry: Entry[Any], error: StoreError, reply: object) -> None:
+        if isinstance(error, StoreDenied) and not self._denial_logged:
+            self._denial_logged = True
+            _log.error("The store at %s refuses a command: %s", self._keeper.where, reply)
+        again = entry.again(error)
+        if again is Again.LOAD:
+            try:
+                self._load(self._scripts.missing(entry.call))
+            except StoreBug as bug:
+                entry.future.set_exception(bug)
+                return
+            self._enqueue(entry)
+        elif again is Again.ELSEWHERE and self._replace and self._keeper.replace():
+            self._enqueue(entry)
+        else:
+            entry.future.set_exception(entry.refusal(error, leads_on=not self._replace))
+
+    def _load(self, digest: str) -> None:
+        """Have a script loaded, before the calls that want it are sent again."""
+        if digest not in self._loading:
+            self._loading.add(digest)
+            future = self._loop.create_future()
+            future.add_done_callback(forget)
+            future.add_done_callback(lambda _: self._loading.discard(digest))
+            self._enqueue(Entry(self._scripts.load(digest), future, self._tick))
+
+    # Deadlines
+
+    def _on_tick(self) -> None:
+        self._tick += 1
+        self._ticker = None
+        self._window.on_tick(len(self._in_flight))
+        self._watch_connection()
+        # A call may have come at the very end of its tick.
+        oldest = self._tick - _TICKS
+        late = TimeoutError(f"no answer within {self._timeout:g} s")
+        for queue in (self._in_flight, self._waiting):
+            for entry in queue:
+                if entry.tick < oldest and not entry.future.done():
+                    error = StoreOutcomeUnknown() if entry.sent else StoreUnavailable()
+                    error.__cause__ = late
+                    entry.future.set_exception(error)
+        if self._in_flight or self._waiting:
+            self._ticker = self._loop.call_later(self._timeout / _TICKS, self._on_tick)
+
+    def _watch_connection(self) -> None:
+        wire = self._wire
+        if wire is None:
+            return
+        if wire.heard:
+            wire.heard = False
+            self._last_heard = self._tick
+            return
+        silent = self._tick - self._last_heard
+        if not self._in_flight or silent < _DOUBT:
+            return
+        if silent > _TICKS:
+            wire.abort(TimeoutError(f"no answer for {self._timeout:g} s"))
+        elif self._doubting is None and self._tick - self._doubted >= _DOUBT_AGAIN:
+            self._doubted = self._tick
+            self._doubting = self._loop.create_task(self._doubt(wire))
+
+    async def _doubt(self, wire: Wire) -> None:
+        """Give up a connection that is silent while the store answers over another one.
+
+        A store that answers nobody is busy, and is left in peace.
+        """
+        since = self._last_heard
+        try:
+            alive = await self._keeper.answers_others(self._timeout * _DOUBT_AGAIN / _TICKS)
+            # The store may have been busy until now: then this connection is answered as well.
+            await asyncio.sleep(self._timeout / _TICKS)
+        finally:
+            self._doubting = None
+        silent = not wire.heard and self._last_heard == since
+        # While much is on its way to the store, it has nothing to answer yet.
+        if alive and silent and wire is self._wire and wire.flushed:
+            wire.abort(TimeoutError("no answer, while the store answers others"))
+
+    # The connection's coming and going
+
+    def on_connected(self, wire: Wire) -> None:
+        self._wire = wire
+        self._in_flight = wire.pending
+        self._window.reset()
+        self._loading.clear()
+        self._denial_logged = False
+        self._flush()
+
+    def on_lost(self, unanswered: list[Entry[Any]], trouble: StoreError) -> None:
+        self._wire = None
+        self._in_flight = deque()
+        again: list[Entry[Any]] = []
+        for entry in unanswered:
+            if entry.future.done():
+                continue
+            if not self._closed and entry.repeat():
+                again.append(entry)
+            else:
+                entry.future.set_exception(entry.failure(trouble))
+        self._waiting.extendleft(reversed(again))
+        self._waiting_bytes += sum(len(entry.call.packed) for entry in again)
+
+    def on_hopeless(self, trouble: StoreError) -> None:
+        for entry in self._waiting:
+            if not entry.future.done():
+                entry.future.set_exception(entry.failure(trouble))
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+
+def _closed() -> StoreUnavailable:
+    return StoreUnavailable("The link to the store is closed.")

@@ -1,0 +1,382 @@
+"""The blocking links: to one server of the store, and to a cluster.
+
+A call takes an idle connection, or opens one, and gives it back when all its answers have come;
+so there are as many as there are callers at the same time. A call and its outcome are as in
+`sharq.store.link`, with one difference: there is nobody who connects in the background, and so a
+call that finds no store fails at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from sharq.errors import StoreBug, StoreError, StoreUnavailable
+from sharq.operations.call import Call
+from sharq.settings.options import StoreSettings
+from sharq.store.blocking import BlockingWire
+from sharq.store.connection import connect_blocking
+from sharq.store.fork_lock import ForkLock
+from sharq.store.reply_queue import ReplyProtocolError
+from sharq.store.request import Again, Request
+from sharq.store.routing import Refresh, Steps, learn, route, spread
+from sharq.store.script_loading import ScriptLoading
+from sharq.store.slots import CLUSTER_SLOTS, Node, Topology
+
+T = TypeVar("T")
+
+_AGAIN: Final = object()
+
+_MOST_IDLE: Final = 64
+
+# How long one node may take to tell the map before the next one is asked, seconds.
+_ASK_TIMEOUT: Final = 1.0
+
+# How often the map may be asked for because a node cannot be reached, seconds.
+_LOST_INTERVAL: Final = 1.0
+
+
+def open_sync_link(
+    settings: StoreSettings, scripts: Mapping[str, str], *, timeout: float = 5.0
+) -> SyncLink | SyncClusterLink:
+    """Return the link that `settings` ask for; it connects with the first call."""
+    kind = SyncClusterLink if settings.clustered else SyncLink
+    return kind(settings, scripts, timeout=timeout)
+
+
+class _Request(Request[T]):
+    """A request with its result; a script to be loaded on the way has none that counts."""
+
+    __slots__ = ("result",)
+
+    result: T | StoreError
+
+
+class SyncLink:
+    """Connections to one server, for any number of threads; each process opens its own.
+
+    `scripts` maps the SHA-1 of each script to its text. A call may take `timeout` seconds, and
+    an attempt to connect `connect_timeout` of them. With `replace` a server that takes no
+    writes, since it is a replica now, is left for whatever its address leads to by then, and
+    the call is sent once again. `connected` tells how the last use of a connection went.
+    """
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        scripts: Mapping[str, str],
+        *,
+        timeout: float = 5.0,
+        connect_timeout: float = 3.0,
+        replace: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._scripts = ScriptLoading(scripts)
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._replace = replace
+        self._process = os.getpid()
+        self._idle: list[BlockingWire] = []
+        self._closed = False
+        self.connected = False
+
+    def run(self, call: Call[T]) -> T:
+        """Send `call` and return its result.
+
+        Raises StoreError: StoreOutcomeUnknown where the call may have been carried out, another
+        one where it was not.
+        """
+        request = _Request(call)
+        deadline = time.monotonic() + self._timeout
+        due = self._ask(request, deadline)
+        while due:
+            due = self._attempt(due, deadline)
+        result = request.result
+        if isinstance(result, StoreError):
+            raise result
+        return result
+
+    def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
+        """Send `calls` together and return a result or an error for each, in order.
+
+        They reach the store in order, too, except for one that has to be sent again.
+        """
+        requests = [_Request(call) for call in calls]
+        deadline = time.monotonic() + self._timeout
+        due: list[_Request[Any]] = list(requests)
+        while due:
+            due = self._attempt(due, deadline)
+        return [request.result for request in requests]
+
+    def broadcast(self, call: Call[T]) -> list[T]:
+        """Run `call` on every server of the store, which is one."""
+        return [self.run(call)]
+
+    def close(self) -> None:
+        """Close the connections; a call that is under way ends first."""
+        self._closed = True
+        self._drop_idle()
+
+    def _ask(self, request: _Request[Any], deadline: float) -> list[_Request[Any]]:
+        """Send one request where a connection is at hand; otherwise as `_attempt`."""
+        wire = None if self._closed else self._reuse()
+        if wire is None:
+            return [request]
+        try:
+            reply = wire.ask(request, deadline)
+        except (OSError, ReplyProtocolError) as error:
+            return self._lose(wire, [request], error)
+        except BaseException:
+            wire.close()
+            raise
+        self.connected = True
+        result = request.read(reply)
+        if isinstance(result, StoreError):
+            loads: dict[str, _Request[Any]] = {}
+            result = self._final(request, result, loads)
+            if result is _AGAIN:
+                again = [request]
+                self._leave(wire, again)
+                return [*loads.values(), *again]
+        request.result = result
+        self._give_back(wire)
+        return []
+
+    def _attempt(self, due: list[_Request[Any]], deadline: float) -> list[_Request[Any]]:
+        """Send `due` and note the results; returns what is to be sent again."""
+        again: list[_Request[Any]] = []
+        loads: dict[str, _Request[Any]] = {}
+        try:
+            wire = self._take(deadline)
+        except StoreError as error:
+            for request in due:
+                request.result = request.failure(error)
+            return []
+        try:
+            for request, reply in wire.exchange(due, deadline):
+                result = request.read(reply)
+                if isinstance(result, StoreError):
+                    result = self._final(request, result, loads)
+                if result is _AGAIN:
+                    again.append(request)
+                else:
+                    request.result = result
+        except (OSError, ReplyProtocolError) as error:
+            again += self._lose(wire, wire.pending, error)
+        except BaseException:
+            wire.close()
+            raise
+        else:
+            self.connected = True
+            self._leave(wire, again)
+        return [*loads.values(), *again]
+
+    def _lose(
+        self, wire: BlockingWire, unanswered: Iterable[_Request[Any]], error: Exception
+    ) -> list[_Request[Any]]:
+        """Give up a connection that failed; returns what of `unanswered` is to be sent again."""
+        wire.close()
+        self.connected = False
+        trouble = StoreUnavailable()
+        trouble.__cause__ = error
+        again = []
+        for request in unanswered:
+            if request.repeat():
+                again.append(request)
+            else:
+                request.result = request.failure(trouble)
+        return again
+
+    def _leave(self, wire: BlockingWire, again: list[_Request[Any]]) -> None:
+        """Give a connection back, unless `again` is to be sent somewhere else."""
+        if any(request.redirected for request in again):
+            wire.close()
+            self._drop_idle()
+        else:
+            self._give_back(wire)
+
+    def _final(
+        self, request: _Request[Any], error: StoreError, loads: dict[str, _Request[Any]]
+    ) -> StoreError | object:
+        """Return the error that `request`, refused with `error`, ends with, or _AGAIN."""
+        again = request.again(error)
+        if again is Again.LOAD:
+            try:
+                digest = self._scripts.missing(request.call)
+            except StoreBug as bug:
+                return bug
+            loads.setdefault(digest, _Request(self._scripts.load(digest)))
+            return _AGAIN
+        if again is Again.ELSEWHERE and self._replace:
+            return _AGAIN
+        return request.refusal(error, leads_on=not self._replace)
+
+    def _take(self, deadline: float) -> BlockingWire:
+        if self._closed:
+            raise StoreUnavailable("The link to the store is closed.")
+        return self._reuse() or self._open(deadline)
+
+    def _reuse(self) -> BlockingWire | None:
+        """Take a connection that is idle and as it was left, if there is one."""
+        if self._process != os.getpid():
+            # A connection may be used by one process only; the one that opened it goes on.
+            self._drop_idle()
+            self._process = os.getpid()
+        while self._idle:
+            try:
+                wire = self._idle.pop()
+            except IndexError:
+                break
+            if wire.quiet():
+                return wire
+            wire.close()
+        return None
+
+    def _open(self, deadline: float) -> BlockingWire:
+        """Open a connection and load the scripts: only a store that took them is of use."""
+        remaining = deadline - time.monotonic()
+        wire: BlockingWire | None = None
+        try:
+            if remaining <= 0:
+                raise TimeoutError("no connection in time")
+            wire = BlockingWire(
+                connect_blocking(self._settings, min(remaining, self._connect_timeout))
+            )
+            loads = [Request(self._scripts.load(digest)) for digest in self._scripts.digests]
+            for request, reply in wire.exchange(loads, deadline):
+                result = request.read(reply)
+                if isinstance(result, StoreError):
+                    raise result
+        except BaseException as error:
+            self.connected = False
+            if wire is not None:
+                wire.close()
+            if isinstance(error, OSError | ReplyProtocolError):
+                raise StoreUnavailable from error
+            raise
+        self.connected = True
+        return wire
+
+    def _give_back(self, wire: BlockingWire) -> None:
+        if self._closed or len(self._idle) >= _MOST_IDLE or wire.process != os.getpid():
+            wire.close()
+        else:
+            self._idle.append(wire)
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            try:
+                wire = self._idle.pop()
+            except IndexError:
+                return
+            wire.close()
+
+
+class SyncClusterLink:
+    """Links to all primaries of a cluster; see `sharq.store.cluster.ClusterLink`.
+
+    The calls of one `run_many` go to one node after the other.
+    """
+
+    def __init__(
+        self, settings: StoreSettings, scripts: Mapping[str, str], *, timeout: float = 5.0
+    ) -> None:
+        self._settings = settings
+        self._scripts = scripts
+        self._timeout = timeout
+        self._topology = Topology(Node(settings.host, settings.port))
+        self._links: dict[Node, SyncLink] = {}
+        self._learning = ForkLock()
+        self._learned_at = float("-inf")
+        self._closed = False
+
+    def run(self, call: Call[T]) -> T:
+        """Send `call` to the node of its key and return its result; raises like `SyncLink.run`."""
+        (result,) = self.run_many((call,))
+        if isinstance(result, StoreError):
+            raise result
+        return result
+
+    def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
+        """Send `calls`, those of a node together; a result or an error for each, in order."""
+        return self._take(route(self._topology, calls, self._is_connected))
+
+    def broadcast(self, call: Call[T]) -> list[T]:
+        """Run `call` on every primary; raises the first error."""
+        results = self._take(spread(self._topology, call, self._is_connected))
+        for result in results:
+            if isinstance(result, StoreError):
+                raise result
+        return results
+
+    def close(self) -> None:
+        """Close the links to all nodes; a call that is under way ends first."""
+        self._closed = True
+        for link in list(self._links.values()):
+            link.close()
+
+    def _take(self, steps: Steps) -> list[Any]:
+        """Take the steps of a route."""
+        outcome: Any = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                if isinstance(step, Refresh):
+                    outcome = self._refresh(step)
+                else:
+                    outcome = [self._link(node).run_many(calls) for node, calls in step.batches]
+        except StopIteration as end:
+            results: list[Any] = end.value
+            return results
+
+    def _link(self, node: Node) -> SyncLink:
+        link = self._links.get(node)
+        if link is None:
+            settings = dataclasses.replace(self._settings, host=node.host, port=node.port)
+            link = SyncLink(settings, self._scripts, timeout=self._timeout, replace=False)
+            link = self._links.setdefault(node, link)
+            if self._closed:
+                link.close()
+        return link
+
+    def _is_connected(self, node: Node) -> bool:
+        link = self._links.get(node)
+        return link is not None and link.connected
+
+    def _refresh(self, wanted: Refresh) -> StoreError | None:
+        with self._learning:
+            if wanted.version != self._topology.version:
+                return None
+            elapsed = time.monotonic() - self._learned_at
+            if not wanted.pressing and elapsed < _LOST_INTERVAL:
+                return None
+            try:
+                self._ask_around(wanted.named)
+            except StoreError as error:
+                return error
+            finally:
+                self._learned_at = time.monotonic()
+        return None
+
+    def _ask_around(self, named: Node | None) -> None:
+        questions = learn(self._topology, named, self._is_connected)
+        outcome: Any = None
+        try:
+            while True:
+                outcome = self._ask(questions.send(outcome))
+        except StopIteration:
+            for node in self._links.keys() - set(self._topology.primaries):
+                self._links.pop(node).close()
+
+    def _ask(self, node: Node) -> list[Any] | StoreError:
+        settings = dataclasses.replace(self._settings, host=node.host, port=node.port)
+        link = SyncLink(settings, {}, timeout=_ASK_TIMEOUT, replace=False)
+        try:
+            return link.run(CLUSTER_SLOTS)
+        except StoreError as error:
+            return error
+        finally:
+            link.close()

@@ -1,0 +1,49 @@
+"""The commands that make scripts known to the store. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sharq.errors import StoreBug
+from sharq.operations.call import Call
+
+
+class ScriptLoading:
+    """Builds SCRIPT LOAD commands; `scripts` maps the SHA-1 of a script (hex) to its text.
+
+    `digests` are those of all of them.
+    """
+
+    __slots__ = ("_commands", "digests")
+
+    def __init__(self, scripts: Mapping[str, str]) -> None:
+        self._commands = {
+            digest: pack(b"SCRIPT", b"LOAD", source.encode()) for digest, source in scripts.items()
+        }
+        self.digests = tuple(scripts)
+
+    def load(self, digest: str) -> Call[object]:
+        """Return the call that loads one script."""
+        return Call(self._commands[digest], b"", _as_it_is)
+
+    def missing(self, call: Call[object]) -> str:
+        """Return the digest of the script that `call`, a packed EVALSHA, runs.
+
+        Raises StoreBug where it is none of the known scripts.
+        """
+        # *<n> $7 EVALSHA $40 <digest> …, each in a line of its own
+        lines = call.packed.split(b"\r\n", 5)
+        digest = lines[4].decode("ascii", "replace") if len(lines) > 5 else ""
+        if digest not in self._commands:
+            raise StoreBug(f"The store was asked for a script that nobody has: {digest!r:.80}")
+        return digest
+
+
+def pack(*words: bytes) -> bytes:
+    """Return the RESP2 command of `words`."""
+    bulks = [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
+    return b"*%d\r\n%b" % (len(words), b"".join(bulks))
+
+
+def _as_it_is(reply: object) -> object:
+    return reply

@@ -1,0 +1,84 @@
+"""Which node of a cluster serves a key. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+
+from sharq.errors import StoreBug
+from sharq.operations.call import Call
+from sharq.store.script_loading import pack
+
+
+class Node(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+
+class Range(NamedTuple):
+    """The slots `first` to `last`, both included, and the primary that serves them."""
+
+    first: int
+    last: int
+    primary: Node
+
+
+CLUSTER_SLOTS: Final[Call[list[Any]]] = Call(pack(b"CLUSTER", b"SLOTS"), b"", lambda reply: reply)
+"""Asks a node for the map; `parse_slots` reads the answer."""
+
+
+def parse_slots(reply: Any, asked: Node) -> list[Range]:
+    """Read the answer of CLUSTER SLOTS, given by the node `asked`. Raises StoreBug.
+
+    A node is ``[host, port, id, metadata]``. Where the host is not told, it is the one that was
+    asked; where the cluster prefers hostnames and this node has none, it writes ``?`` and the
+    address among the metadata.
+
+    Source: the documentation of the command CLUSTER SLOTS.
+    """
+    try:
+        return [
+            Range(int(first), int(last), _node(primary, asked))
+            for first, last, primary, *_ in reply
+        ]
+    except (TypeError, ValueError, UnicodeDecodeError) as error:
+        raise StoreBug(f"CLUSTER SLOTS was answered with {reply!r:.200}") from error
+
+
+def _node(entry: Any, asked: Node) -> Node:
+    host, port, *rest = entry
+    if host == b"?":
+        metadata = rest[1] if len(rest) > 1 else []
+        host = dict(zip(metadata[::2], metadata[1::2], strict=True)).get(b"ip")
+    return Node(host.decode() if host else asked.host, int(port))
+
+
+class Topology:
+    """The map of a cluster as far as it is known: empty at first.
+
+    `version` grows with each map. `primaries` are the nodes that serve slots, in the order of
+    the slots. `seed` is the node of the settings.
+    """
+
+    def __init__(self, seed: Node) -> None:
+        self.version = 0
+        self.primaries: tuple[Node, ...] = ()
+        self.seed = seed
+        self._by_slot: list[Node | None] = []
+
+    def learn(self, ranges: Sequence[Range]) -> None:
+        """Replace the map."""
+        by_slot: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        for first, last, primary in ranges:
+            by_slot[first : last + 1] = [primary] * (last + 1 - first)
+        self._by_slot = by_slot
+        self.primaries = tuple(dict.fromkeys(primary for _, _, primary in sorted(ranges)))
+        self.version += 1
+
+    def node(self, key: bytes) -> Node | None:
+        """Return the primary that serves `key`, None where there is none or no map yet."""
+        return self._by_slot[key_slot(key)] if self._by_slot else None

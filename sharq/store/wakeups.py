@@ -1,0 +1,241 @@
+"""Wake-ups: a connection of its own on which the store tells what has become ready.
+
+It is opened like the link's (redis-py connects and authenticates, then its transport is taken
+over), and is kept for ever. What was published while it was away is lost, so that whoever watches
+is told each time it stands again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+import hiredis
+
+from sharq.errors import StoreDenied, StoreError, StoreFull, StoreUnavailable
+from sharq.settings.options import StoreSettings
+from sharq.store.backoff import Backoff
+from sharq.store.connection import Opened, address, connect
+from sharq.store.errors import store_error
+from sharq.store.script_loading import pack
+from sharq.store.slots import Node
+
+_log = logging.getLogger(__name__)
+
+_PING: Final = pack(b"PING")
+_BEATS_OF_SILENCE: Final = 3
+
+
+class Watcher(Protocol):
+    """Who is told what the store publishes for this server."""
+
+    def on_wake(self, queue_type: str) -> None:
+        """Something of a type is ready, or will be sooner than was known."""
+
+    def on_listening(self) -> None:
+        """Wake-ups arrive from now on; those of the time before may have been lost."""
+
+    def on_deaf(self) -> None:
+        """Wake-ups do not arrive any more: the store may be away."""
+
+
+class Wakeups:
+    """Listens on `channel` and tells `watcher`; belongs to the event loop it is started in.
+
+    `read` finds the queue type in a message, or gives None for a foreign one. `others` names the
+    nodes of a cluster, any of which will do. The connection is pinged every `beat` seconds, and
+    given up when nothing was heard for three of them. `stands` tells whether messages arrive.
+    """
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        channel: bytes,
+        read: Callable[[bytes], str | None],
+        watcher: Watcher,
+        *,
+        others: Callable[[], Sequence[Node]] = tuple,
+        beat: float = 1.0,
+        connect_timeout: float = 3.0,
+    ) -> None:
+        self._settings = settings
+        self._channel = channel
+        self._read = read
+        self._watcher = watcher
+        self._others = others
+        self._beat = beat
+        self._connect_timeout = connect_timeout
+        self._backoff = Backoff()
+        self._attempts = 0
+        self._state = ""
+        self._task: asyncio.Task[None] | None = None
+        self.stands = False
+
+    def start(self) -> None:
+        """Begin to connect, in the running event loop."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            settings = self._next_node()
+            try:
+                await self._listen(settings)
+            except _NoConnection as error:
+                lasting = not isinstance(error.__cause__, StoreUnavailable)
+                await asyncio.sleep(self._backoff.slow() if lasting else self._backoff.next())
+            except StoreError as error:
+                self._tell(self._watcher.on_deaf)
+                self._note_trouble(settings, error)
+                lasting = not isinstance(error, StoreUnavailable)
+                await asyncio.sleep(self._backoff.slow() if lasting else self._backoff.next())
+
+    def _next_node(self) -> StoreSettings:
+        """The store's address; on a cluster the known nodes in turn, the configured one first."""
+        settings = self._settings
+        nodes = [Node(settings.host, settings.port)]
+        if settings.clustered:
+            nodes += [node for node in self._others() if node not in nodes]
+        node = nodes[self._attempts % len(nodes)]
+        self._attempts += 1
+        return replace(settings, host=node.host, port=node.port)
+
+    async def _listen(self, settings: StoreSettings) -> None:
+        """Listen until the connection is lost. Raises `StoreError`."""
+        try:
+            opened = await connect(settings, self._connect_timeout)
+        except StoreError as error:
+            # The link tells that, too.
+            _log.debug("No wake-ups from %s: %s", address(settings), error)
+            raise _NoConnection from error
+        subscription = _Subscription(opened, self._channel, self._on_message)
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                await subscription.stands
+            self._attempts -= 1
+            if self._state:
+                _log.info("Wake-ups arrive again from %s", address(settings))
+            self._state = ""
+            self.stands = True
+            self._tell(self._watcher.on_listening)
+            await self._watch(subscription)
+        except TimeoutError as error:
+            raise StoreUnavailable("The store does not confirm the subscription.") from error
+        finally:
+            self.stands = False
+            subscription.abort()
+
+    async def _watch(self, subscription: _Subscription) -> None:
+        silent = 0
+        while True:
+            subscription.ping()
+            await asyncio.wait({subscription.lost}, timeout=self._beat)
+            if subscription.lost.done():
+                subscription.lost.result()
+            if subscription.heard:
+                self._backoff.reset()
+            silent = 0 if subscription.heard else silent + 1
+            subscription.heard = False
+            if silent == _BEATS_OF_SILENCE:
+                raise StoreUnavailable("Nothing is heard of the store.")
+
+    def _on_message(self, message: bytes) -> None:
+        queue_type = self._read(message)
+        if queue_type is not None:
+            self._tell(self._watcher.on_wake, queue_type)
+
+    def _tell(self, method: Callable[..., None], *arguments: str) -> None:
+        try:
+            method(*arguments)
+        except Exception:
+            _log.exception("A wake-up met a bug")
+
+    def _note_trouble(self, settings: StoreSettings, error: StoreError) -> None:
+        state = type(error).__name__
+        if state != self._state:
+            self._state = state
+            level = logging.INFO if isinstance(error, StoreUnavailable) else logging.ERROR
+            reason = error.__cause__ if isinstance(error, StoreDenied) else error
+            _log.log(level, "No wake-ups from %s: %s", address(settings), reason or error)
+
+
+class _NoConnection(Exception):
+    """No connection could be opened; the cause tells why."""
+
+
+class _Subscription(asyncio.Protocol):
+    """One connection that listens; `stands` when the store has confirmed it.
+
+    `lost` is done, with a `StoreError`, when it is over. `heard` is set whenever something came
+    in.
+    """
+
+    def __init__(self, opened: Opened, channel: bytes, on_message: Callable[[bytes], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.stands: asyncio.Future[None] = loop.create_future()
+        self.lost: asyncio.Future[None] = loop.create_future()
+        self.heard = False
+        self._on_message = on_message
+        self._reader = hiredis.Reader()
+        self._transport = opened.transport
+        self._owner = opened.owner
+        opened.transport.set_protocol(self)
+        opened.transport.write(pack(b"SUBSCRIBE", channel))
+        if opened.received:
+            self.data_received(opened.received)
+        if opened.ended or opened.transport.is_closing():
+            self._end(StoreUnavailable("The connection was closed."))
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        if not self._transport.is_closing():
+            self._transport.write(_PING)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+        self._end(StoreUnavailable("The connection is closed."))
+        for future in (self.stands, self.lost):
+            if not future.cancelled():
+                future.exception()
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not False:
+                self._on_reply(reply)
+        except hiredis.ProtocolError as error:
+            self._transport.abort()
+            self._end(StoreUnavailable(f"The store's answer cannot be read: {error}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(StoreUnavailable(f"The connection was lost: {exc or 'closed by the store'}"))
+
+    def _on_reply(self, reply: Any) -> None:
+        if isinstance(reply, hiredis.ReplyError):
+            error = store_error(str(reply))
+            # One that cannot write to its disk refuses even pings, and publishes all the same.
+            if not isinstance(error, StoreFull):
+                self._transport.abort()
+                self._end(error)
+        elif isinstance(reply, list) and len(reply) == 3:
+            if reply[0] == b"message":
+                self._on_message(reply[2])
+            elif reply[0] == b"subscribe" and not self.stands.done():
+                self.stands.set_result(None)
+
+    def _end(self, error: StoreError) -> None:
+        for future in (self.stands, self.lost):
+            if not future.done():
+                future.set_exception(error)

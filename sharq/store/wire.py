@@ -1,0 +1,124 @@
+"""One asyncio connection to the store: bytes out, replies in order, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from sharq.operations.call import Call
+from sharq.store.connection import Opened
+from sharq.store.reply_queue import ReplyProtocolError, ReplyQueue
+from sharq.store.request import Request
+
+T = TypeVar("T")
+
+
+class Entry(Request[T]):
+    """A request with the one who waits for it, and the tick of the link's clock it came in."""
+
+    __slots__ = ("future", "tick")
+
+    def __init__(self, call: Call[T], future: asyncio.Future[T], tick: int = 0) -> None:
+        super().__init__(call)
+        self.future = future
+        self.tick = tick
+
+
+class Wire(asyncio.Protocol):
+    """Carries requests until it is lost; a lost one never comes back.
+
+    `on_reply(entry, reply)` is called for each reply, `on_lost(wire, reason, unanswered)` once at
+    the end, and `on_writable()` when the transport takes data again. `lost` is done after the
+    end. `finishing` tells that no more requests are taken. `heard` is set whenever something
+    came in; whoever watches the connection clears it.
+    """
+
+    def __init__(
+        self,
+        on_reply: Callable[[Entry[Any], Any], None],
+        on_lost: Callable[[Wire, Exception, list[Entry[Any]]], None],
+        on_writable: Callable[[], None],
+    ) -> None:
+        self.on_reply = on_reply
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.finishing = False
+        self.heard = False
+        self._on_lost = on_lost
+        self._on_writable = on_writable
+        self._replies: ReplyQueue[Entry[Any]] = ReplyQueue()
+        self.pending = self._replies.pending
+        self._paused = False
+
+    def take_over(self, opened: Opened, first: Sequence[Entry[Any]]) -> None:
+        """Become the protocol of `opened` and send the `first` requests.
+
+        What came in before is read as an answer to them: a store that has too many clients says
+        so, and closes, before it was asked anything.
+        """
+        self._transport = opened.transport
+        self._owner = opened.owner
+        opened.transport.set_protocol(self)
+        self.send(first)
+        if opened.received:
+            self.data_received(opened.received)
+        if opened.ended or opened.transport.is_closing():
+            self.abort(ConnectionResetError("closed by the store"))
+
+    @property
+    def writable(self) -> bool:
+        """Whether the connection takes requests now."""
+        return not (self._paused or self.finishing or self._transport.is_closing())
+
+    @property
+    def flushed(self) -> bool:
+        """Whether all that was sent has been handed to the system."""
+        return self._transport.get_write_buffer_size() == 0
+
+    def send(self, entries: Sequence[Entry[Any]]) -> None:
+        """Send `entries` in one write."""
+        self._replies.expect(entries)
+        self._transport.write(b"".join([entry.call.packed for entry in entries]))
+
+    def finish(self) -> None:
+        """Take no more requests, and close when those that were sent have been answered."""
+        self.finishing = True
+        if not self.pending:
+            self._transport.close()
+
+    def abort(self, reason: Exception) -> None:
+        """Close at once; what is unanswered is lost because of `reason`."""
+        self._transport.abort()
+        self._end(reason)
+
+    def data_received(self, data: bytes) -> None:
+        if self.lost.done():
+            return
+        self.heard = True
+        on_reply = self.on_reply
+        try:
+            for entry, reply in self._replies.feed(data):
+                on_reply(entry, reply)
+        except ReplyProtocolError as error:
+            self.abort(error)
+            return
+        if self.finishing and not self.pending:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc or ConnectionResetError("closed by the store"))
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._on_writable()
+
+    def _end(self, reason: Exception) -> None:
+        if self.lost.done():
+            return
+        unanswered = list(self.pending)
+        self.pending.clear()
+        self.lost.set_result(None)
+        self._on_lost(self, reason, unanswered)

@@ -1,0 +1,114 @@
+"""The leases that a worker holds: those of jobs that wait, of handlers that run, and of late ones.
+
+Pure: times are in seconds, by the monotonic clock of the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import Final
+
+from sharq.worker.job import LeasedJob
+from sharq.worker.window import SOON
+
+_EXTEND_AGAIN: Final = 1.0
+
+
+class Leases:
+    """A job waits from `add` to `claim`, and its lease is held until it is told of or lost.
+
+    A handler that goes on after its lease is late: it takes up a place that the server knows
+    nothing of. `timeout` is for how long a handler's lease is extended, None without end.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._jobs: dict[str, LeasedJob] = {}
+        self._waiting: dict[str, LeasedJob] = {}
+        self._late: set[str] = set()
+
+    def __contains__(self, lease: str) -> bool:
+        return lease in self._jobs
+
+    @property
+    def late(self) -> int:
+        """How many handlers go on without a lease."""
+        return len(self._late)
+
+    @property
+    def wait(self) -> bool:
+        """Whether there is a job whose handler has not begun."""
+        return bool(self._waiting)
+
+    def get(self, lease: str) -> LeasedJob | None:
+        """The job of a lease that is held."""
+        return self._jobs.get(lease)
+
+    def of_type(self, queue_type: str) -> list[str]:
+        """The leases of a queue type."""
+        prefix = f"{queue_type}/"
+        return [lease for lease in self._jobs if lease.startswith(prefix)]
+
+    def add(self, jobs: Iterable[LeasedJob]) -> None:
+        """Hold the leases of jobs that wait from now on."""
+        named = [(job.lease, job) for job in jobs]
+        self._jobs.update(named)
+        self._waiting.update(named)
+
+    def claim(self, job: LeasedJob) -> bool:
+        """Have a job wait no longer, to begin it or to give it back; False where it did not.
+
+        May be called from any thread: of two that claim a job one has it.
+        """
+        return self._waiting.pop(job.lease, None) is not None
+
+    def overdue(self, now: float) -> list[LeasedJob]:
+        """Claim the jobs that have waited for too long, for somebody else to begin them."""
+        if not self._waiting:
+            return []
+        return [
+            job
+            for job in tuple(self._waiting.values())
+            if now - job.arrived_at > min(SOON, job.lease_seconds / 2) and self.claim(job)
+        ]
+
+    def ended(self, lease: str) -> bool:
+        """A handler has ended; whether its lease is still held."""
+        self._late.discard(lease)
+        return lease in self._jobs
+
+    def drop(self, lease: str) -> None:
+        """What had to be told of a lease has been told."""
+        self._jobs.pop(lease, None)
+        self._waiting.pop(lease, None)
+
+    def lose(self, lease: str, *, told: bool) -> LeasedJob | None:
+        """A lease has ended by itself; its job, if it was held. `told`: its handler has ended."""
+        job = self._jobs.pop(lease, None)
+        if job is None:
+            return None
+        waited = self._waiting.pop(lease, None) is not None
+        if not (waited or told):
+            self._late.add(lease)
+        job.lease_lost = True
+        return job
+
+    def to_extend(self, now: float, told: Container[str]) -> dict[int, list[str]]:
+        """The leases of running handlers of which half is over, by the ms to extend them by.
+
+        Those that are `told` of have nobody who needs them.
+        """
+        due: dict[int, list[str]] = {}
+        for job in self._jobs.values():
+            if job.started_at is None or job.lease in told:
+                continue
+            half = job.lease_seconds / 2
+            if job.until - now > half or now - job.extended_at < min(half, _EXTEND_AGAIN):
+                continue
+            seconds = job.lease_seconds
+            if self._timeout is not None:
+                seconds = min(seconds, job.started_at + self._timeout - now)
+            if seconds > 0:
+                job.extended_at = now
+                due.setdefault(max(1, round(seconds * 1000)), []).append(job.lease)
+        return due

@@ -1,0 +1,221 @@
+"""What a worker still has to tell the server of its leases, until that has been answered. Pure.
+
+Here alone it is decided what an answer means: whether an end is over, is told again, or is given
+up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from sharq.worker.frames import chunks, encode
+
+OVER: Final = frozenset(
+    {"success", "already_finished", "not_active", "stale_lease", "invalid_argument"}
+)
+"""Results after which there is nothing more to tell of a lease."""
+
+FOR_GOOD: Final = frozenset({"forbidden", "invalid_argument", "not_json", "payload_too_large"})
+"""Codes of what the server refuses for as long as the connection lasts."""
+
+
+class End(NamedTuple):
+    """How a lease is to end: with a finish, or with a release after `delay` ms."""
+
+    finish: bool
+    delay: int = 0
+    count_requeue: bool = True
+
+    @property
+    def operation(self) -> str:
+        return "finish" if self.finish else "release"
+
+
+GIVE_BACK: Final = End(finish=False, count_requeue=False)
+"""The end of a job that was not begun."""
+
+
+class Answered(NamedTuple):
+    """A lease whose end has been answered; `lost` where it had ended before."""
+
+    lease: str
+    end: End
+    lost: bool
+
+
+class Refused(NamedTuple):
+    """Ends that the server has not carried out, by its `code`.
+
+    `for_good`: they are given up, and their leases run out. Otherwise they are told again.
+    """
+
+    operation: str
+    code: str
+    leases: list[str]
+    for_good: bool
+
+
+class Outcome(NamedTuple):
+    """What a frame's answer has come to.
+
+    `well`: it was a probe, and what was refused may be told again.
+    """
+
+    over: list[Answered]
+    refused: list[Refused]
+    well: bool
+
+
+class Outbox:
+    """Ends of leases: each is sent once, and again where its answer cannot come any more.
+
+    What the server has refused for now waits for `probe`, which sends one frame of it at a time.
+    While a whole frame has been refused last, nothing else is sent.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[str, End] = {}
+        self._unsent: dict[str, None] = {}
+        self._refused: dict[str, None] = {}
+        self._sent: dict[int, list[str]] = {}
+        self._repeated: set[str] = set()
+        self._closed = False
+        self._probe = 0
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __contains__(self, lease: object) -> bool:
+        return lease in self._ends
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something for `probe` to send."""
+        return bool(self._refused) or (self._closed and bool(self._unsent))
+
+    def add(self, lease: str, end: End) -> None:
+        """Have a lease ended."""
+        self._ends[lease] = end
+        self._unsent[lease] = None
+
+    def drop(self, lease: str) -> None:
+        """The lease is no more: there is nothing to tell of it."""
+        self._ends.pop(lease, None)
+        self._unsent.pop(lease, None)
+        self._refused.pop(lease, None)
+        self._repeated.discard(lease)
+
+    def unanswered(self, frame_ids: Iterable[int]) -> None:
+        """No answer comes to these frames: what they told may have been done, and is told again."""
+        for frame_id in frame_ids:
+            for lease in self._sent.pop(frame_id, ()):
+                if lease in self._ends:
+                    self._unsent[lease] = None
+                    self._repeated.add(lease)
+
+    def close(self) -> None:
+        """The server carries nothing out: send nothing but what `probe` does."""
+        self._closed = True
+
+    def open(self) -> None:
+        """The server carries ends out again, or another one is asked: all may be sent."""
+        self._closed = False
+        self._unsent.update(self._refused)
+        self._refused.clear()
+
+    def frames(self, next_id: Iterator[int]) -> list[tuple[int, bytes]]:
+        """The frames that tell what is not sent yet, each with its id: one for all finishes."""
+        if not self._unsent or self._closed:
+            return []
+        unsent, self._unsent = self._unsent, {}
+        return [self._frame(next_id, end, part) for end, part in self._alike(unsent)]
+
+    def probe(self, next_id: Iterator[int]) -> list[tuple[int, bytes]]:
+        """One frame of what was refused, to see whether it is carried out by now."""
+        for end, part in self._alike(self._refused or self._unsent):
+            for lease in part:
+                self._refused.pop(lease, None)
+                self._unsent.pop(lease, None)
+            frame = self._frame(next_id, end, part)
+            self._probe = frame[0]
+            return [frame]
+        return []
+
+    def _alike(self, leases: Iterable[str]) -> Iterator[tuple[End, list[str]]]:
+        alike: dict[End, list[str]] = {}
+        for lease in leases:
+            alike.setdefault(self._ends[lease], []).append(lease)
+        for end, same in alike.items():
+            for part in chunks(same):
+                yield end, list(part)
+
+    def _frame(self, next_id: Iterator[int], end: End, leases: list[str]) -> tuple[int, bytes]:
+        frame_id = next(next_id)
+        frame: dict[str, Any] = {"op": end.operation, "id": frame_id, "leases": leases}
+        if not end.finish:
+            frame |= {"delay": end.delay, "count_requeue": end.count_requeue}
+        self._sent[frame_id] = leases
+        return frame_id, encode(frame)
+
+    def has(self, frame_id: int | None) -> bool:
+        """Whether a frame was sent from here and is not answered."""
+        return frame_id in self._sent
+
+    def answer(self, frame_id: int, results: list[Any]) -> Outcome:
+        """Take the results of a frame."""
+        leases = self._sent.get(frame_id, [])
+        if len(leases) != len(results):
+            # What it says is not known.
+            unknown = self.refuse(frame_id, "incomplete_answer", done=True)
+            return Outcome([], [unknown] if unknown else [], False)
+        del self._sent[frame_id]
+        over: list[Answered] = []
+        refused: dict[str, list[str]] = {}
+        end = None
+        for lease, result in zip(leases, results, strict=True):
+            known = self._ends.get(lease)
+            if known is None:
+                continue
+            end = known
+            if result not in OVER:
+                refused.setdefault(str(result), []).append(lease)
+                continue
+            over.append(Answered(lease, end, self._is_lost(lease, end, result)))
+            self.drop(lease)
+        probed = frame_id == self._probe
+        if over:
+            self._closed = False
+        if end is None:
+            return Outcome(over, [], probed)
+        more = [self._refuse(end, code, some, done=True) for code, some in refused.items()]
+        return Outcome(over, more, probed and not more)
+
+    def refuse(self, frame_id: int, code: str, *, done: bool) -> Refused | None:
+        """A whole frame was refused; `done`: it may have been carried out all the same."""
+        leases = [lease for lease in self._sent.pop(frame_id, ()) if lease in self._ends]
+        if not leases:
+            return None
+        refused = self._refuse(self._ends[leases[0]], code, leases, done=done)
+        if not refused.for_good:
+            self.close()
+        return refused
+
+    def _refuse(self, end: End, code: str, leases: list[str], *, done: bool) -> Refused:
+        refused = Refused(end.operation, code, leases, code in FOR_GOOD)
+        for lease in leases:
+            if refused.for_good:
+                self.drop(lease)
+            else:
+                self._refused[lease] = None
+                if done:
+                    self._repeated.add(lease)
+        return refused
+
+    def _is_lost(self, lease: str, end: End, result: str) -> bool:
+        if result == "success":
+            return False
+        if end.finish:
+            return result != "already_finished"
+        # A second release finds nothing where the first one, unanswered, was carried out.
+        return lease not in self._repeated

@@ -1,0 +1,200 @@
+"""A worker's websocket: the handshake, frames out, and what comes in handed over as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+from urllib.parse import unquote, urlsplit
+
+from sharq.codec import websocket_frames as ws
+from sharq.codec.websocket_frames import WebSocketError
+from sharq.worker import fork
+
+_LARGEST_MESSAGE: Final = 512 * 1024 * 1024
+_GOODBYE: Final = 1.0
+_LARGEST_HEAD: Final = 64 * 1024
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_SWITCHING: Final = b"HTTP/1.1 101"
+
+
+class Socket(asyncio.Protocol):
+    """One connection, as a client.
+
+    `closed` is done when it has ended, with the code that the server has closed it with, if any.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[int | None] = loop.create_future()
+        self._head: asyncio.Future[bytes] = loop.create_future()
+        self._first: asyncio.Future[bytes] = loop.create_future()
+        self._received = b""
+        self._early: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._reader = ws.Reader(masked=False, max_bytes=_LARGEST_MESSAGE)
+        self._on_text: Callable[[bytes], None] = self._on_early_text
+        self._code: int | None = None
+        self._has_said_close = False
+
+    @classmethod
+    async def connect(
+        cls, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None
+    ) -> Socket:
+        """Open a websocket at `url`; `headers` are sent besides those of the handshake.
+
+        With wss, `tls` tells whose certificates are trusted; None is the system's choice. Raises
+        OSError where that fails, ConnectionError where the server does not agree.
+        """
+        parts = urlsplit(url)
+        secure = parts.scheme == "wss"
+        loop = asyncio.get_running_loop()
+        _, socket = await loop.create_connection(
+            cls,
+            parts.hostname or "",
+            parts.port or (443 if secure else 80),
+            ssl=(tls or ssl.create_default_context()) if secure else None,
+        )
+        try:
+            await socket._shake_hands(url, headers)
+        except BaseException:
+            socket.abort()
+            raise
+        return socket
+
+    async def first_text(self) -> bytes:
+        """The first text message. Raises ConnectionError where none comes."""
+        return await self._unless_closed(self._first)
+
+    def listen(self, on_text: Callable[[bytes], None]) -> None:
+        """Hand each text message after the first one to `on_text`."""
+        self._on_text = on_text
+        early, self._early = self._early, []
+        for text in early:
+            on_text(text)
+
+    def send(self, text: bytes) -> None:
+        """Send a text message; on a connection that has ended, do nothing."""
+        self._write(ws.frame(ws.TEXT, text, masked=True))
+
+    def close(self, code: int = ws.NORMAL) -> None:
+        """Say that nothing more comes; the server answers, and closes, or is left in a moment."""
+        if not self._has_said_close:
+            self._write(ws.close_frame(code, masked=True))
+            self._has_said_close = True
+            asyncio.get_running_loop().call_later(_GOODBYE, self.abort)
+
+    def abort(self) -> None:
+        """Close at once, without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def descriptor(self) -> int:
+        """The number of the socket, -1 where it is closed."""
+        if self._transport is None:
+            return -1
+        socket = self._transport.get_extra_info("socket")
+        return -1 if socket is None else int(socket.fileno())
+
+    # As the transport's protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Other loops have transports that are no subclasses of it.
+        self._transport = cast(asyncio.Transport, transport)
+        fork.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head.done():
+            self._read(data)
+            return
+        head, end, rest = (self._received + data).partition(_END_OF_HEAD)
+        if end:
+            self._received = b""
+            self._head.set_result(head)
+            if head.startswith(_SWITCHING):
+                self._read(rest)
+        elif len(head) > _LARGEST_HEAD:
+            self.abort()
+        else:
+            self._received = head
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(self._code)
+
+    # Inside
+
+    async def _shake_hands(self, url: str, headers: Mapping[str, str]) -> None:
+        assert self._transport is not None
+        parts = urlsplit(url)
+        key = ws.new_key()
+        host = parts.netloc.rpartition("@")[2]
+        sent = {
+            "Host": host,
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": key,
+            "Sec-WebSocket-Version": ws.VERSION,
+        }
+        if parts.username is not None:
+            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            sent["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        lines = [f"GET {target} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in (sent | dict(headers)).items()]
+        self._transport.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        head = await self._unless_closed(self._head)
+        status, *answered = head.decode("latin-1").split("\r\n")
+        if not head.startswith(_SWITCHING):
+            hint = "" if parts.path.rstrip("/").endswith("/ws") else "; its push channel is at /ws/"
+            raise ConnectionError(f"the server answers {status.partition(' ')[2]}{hint}")
+        fields = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in answered)
+        }
+        if fields.get("sec-websocket-accept") != ws.accept_value(key):
+            raise ConnectionError("the server does not know websockets")
+
+    async def _unless_closed(self, awaited: asyncio.Future[bytes]) -> bytes:
+        either: list[asyncio.Future[Any]] = [awaited, self.closed]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not awaited.done():
+            raise ConnectionError("the server closes the connection")
+        return awaited.result()
+
+    def _on_early_text(self, text: bytes) -> None:
+        if self._first.done():
+            self._early.append(text)
+        else:
+            self._first.set_result(text)
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        reader.feed(data)
+        try:
+            while (message := reader.next()) is not None:
+                if message.opcode == ws.TEXT:
+                    self._on_text(message.data)
+                elif message.opcode == ws.PING:
+                    self._write(ws.frame(ws.PONG, message.data, masked=True))
+                elif message.opcode == ws.CLOSE:
+                    self._on_close(ws.closing(message.data).code)
+                    return
+                elif message.opcode == ws.BINARY:
+                    raise WebSocketError(ws.UNSUPPORTED_DATA, "frames are text")
+        except WebSocketError as error:
+            self._on_close(error.code)
+
+    def _on_close(self, code: int) -> None:
+        if self._code is None:
+            self._code = code
+        self.close(code)
+        assert self._transport is not None
+        self._transport.close()
+
+    def _write(self, frame: bytes) -> None:
+        if self._transport is not None and not self._has_said_close:
+            self._transport.write(frame)

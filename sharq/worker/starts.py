@@ -1,0 +1,136 @@
+"""When a worker's handlers begin: in the order of the jobs, and each queue's at its rate.
+
+The limit of a queue is kept by the store when jobs are dispatched. Jobs that then wait in the
+worker (for a place, or since a frame was late) would begin together; here they are spaced again.
+Pure: times are in seconds, by any clock that does not go back.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from sharq.worker.job import LeasedJob
+
+TICK: Final = 0.001
+"""Two starts may be this much closer than the interval, as two dispatches by the store's clock:
+a timer that is late by less does not cost a queue its rate."""
+
+LONGEST_TURN: Final = 0.1
+"""Seconds that a job may wait behind others of its queue, where that is more than an interval."""
+
+_FEW: Final = 1024
+
+_Queue = tuple[str, str]
+
+
+class Starts:
+    """The jobs that wait for their start.
+
+    `begin` is asked before a job starts, and may refuse one that has gone meanwhile. `give_back`
+    gets jobs whose turn is too far away to wait for it.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[LeasedJob, float], bool],
+        give_back: Callable[[LeasedJob], None],
+    ) -> None:
+        self._begin = begin
+        self._give_back = give_back
+        self._ready: deque[LeasedJob] = deque()
+        self._spaced: dict[_Queue, deque[LeasedJob]] = {}
+        self._turns: list[tuple[float, _Queue]] = []
+        self._last: dict[_Queue, tuple[float, float]] = {}
+        self._most_kept = _FEW
+
+    def add(self, jobs: list[LeasedJob]) -> None:
+        """Have jobs wait for their start, behind those that wait already."""
+        self._ready.extend(jobs)
+
+    def clear(self) -> list[LeasedJob]:
+        """All that wait, and wait no longer."""
+        waiting = [*self._ready, *(job for jobs in self._spaced.values() for job in jobs)]
+        self._ready.clear()
+        self._spaced.clear()
+        self._turns.clear()
+        return waiting
+
+    def may_start(self, now: float) -> bool:
+        """Whether `next` has something to look at."""
+        return bool(self._ready) or (bool(self._turns) and self._turns[0][0] <= now)
+
+    @property
+    def turn(self) -> float | None:
+        """When the next of the spaced queues has its turn."""
+        return self._turns[0][0] if self._turns else None
+
+    def next(self, now: float) -> LeasedJob | None:
+        """The job that begins now, or None."""
+        while self._turns and self._turns[0][0] <= now:
+            job = self._next_spaced(heapq.heappop(self._turns)[1], now)
+            if job is not None:
+                return job
+        while self._ready:
+            job = self._ready.popleft()
+            if not job.interval:
+                if self._begin(job, now):
+                    return job
+            elif self._is_due(job, now) and self._begin_spaced(job, now):
+                return job
+        return None
+
+    def _is_due(self, job: LeasedJob, now: float) -> bool:
+        """Whether the queue of a job may start it; else the job waits for its turn."""
+        queue = _queue_of(job)
+        behind = self._spaced.get(queue)
+        turn = self._turn_of(job, now)
+        if behind is None and turn <= now:
+            return True
+        gap = job.interval / 1000
+        waits = max(0.0, turn - now) + (len(behind) if behind else 0) * gap
+        if waits > max(gap, LONGEST_TURN):
+            self._give_back(job)
+        elif behind is not None:
+            behind.append(job)
+        else:
+            self._spaced[queue] = deque([job])
+            heapq.heappush(self._turns, (turn, queue))
+        return False
+
+    def _next_spaced(self, queue: _Queue, now: float) -> LeasedJob | None:
+        """The next of those that wait for the turn of their queue, if that is now."""
+        waiting = self._spaced[queue]
+        begun = None
+        while waiting and begun is None and self._turn_of(waiting[0], now) <= now:
+            job = waiting.popleft()
+            if self._begin_spaced(job, now):
+                begun = job
+        if waiting:
+            heapq.heappush(self._turns, (self._turn_of(waiting[0], now), queue))
+        else:
+            del self._spaced[queue]
+        return begun
+
+    def _turn_of(self, job: LeasedJob, now: float) -> float:
+        """When the queue of a job may start it."""
+        last = self._last.get(_queue_of(job))
+        return now if last is None else last[0] + job.interval / 1000
+
+    def _begin_spaced(self, job: LeasedJob, now: float) -> bool:
+        turn = self._turn_of(job, now)
+        if not self._begin(job, now):
+            return False
+        self._last[_queue_of(job)] = (max(turn, now - TICK), job.interval / 1000)
+        if len(self._last) > self._most_kept:
+            over = [queue for queue, (last, gap) in self._last.items() if last + gap < now]
+            for queue in over:
+                del self._last[queue]
+            self._most_kept = max(_FEW, 2 * len(self._last))
+        return True
+
+
+def _queue_of(job: LeasedJob) -> _Queue:
+    return job.queue_type, job.queue_id

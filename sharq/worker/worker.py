@@ -1,0 +1,247 @@
+"""`Worker`: runs a handler for every job of some types, over the push channel of a server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sharq.errors import BadArgumentException
+from sharq.identifiers import check_identifier, is_integer
+from sharq.worker.connection import Settings
+from sharq.worker.handler import Handler, check_handler
+from sharq.worker.log import note
+from sharq.worker.run import Counts, Run
+from sharq.worker.signals import Signals
+
+_MOST_JOBS: Final = 10_000
+_SAME_WISH: Final = 0.5
+
+
+class Worker:
+    """Takes jobs of `types` from the server at `url` and runs the handler for each.
+
+    `types` is a queue type, several of them, or a mapping of types to weights: a type has as much
+    of the worker's capacity as its weight is of the heaviest one's, at most. Up to `concurrency`
+    handlers run at once. Nothing is leased that cannot begin at once, unless `prefetch` says how
+    many more jobs may wait here for their turn; it takes as many as can be expected to begin within
+    a second. Handlers for the jobs of one queue begin no closer together than its interval.
+
+    A handler may take `timeout` seconds (None: as long as it wants); until then its lease is
+    extended. On SIGTERM, SIGINT or SIGHUP the worker takes no more jobs and waits `grace` seconds
+    for those that run. `token` is sent as a bearer token; a function is asked for it at each
+    connection. `tls_ca` is a file with the certificates that a server at ``wss://`` is checked by
+    (None: the system's).
+
+    A handler that has run to its end has finished its job. One that raises gives it back, to be
+    delivered again after a delay that grows with each attempt; `Retry` chooses the delay, and
+    `Discard` finishes the job. An `async` handler runs in the loop of `serve`, a plain one in a
+    thread, which cannot be stopped: there a time-out only ends the extension of its lease. What a
+    plain one returns is waited for, where it can be.
+
+    Raises `BadArgumentException` for arguments that cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        types: str | Iterable[str] | Mapping[str, int],
+        *,
+        concurrency: int = 16,
+        prefetch: int = 0,
+        timeout: float | None = None,
+        grace: float = 30.0,
+        token: str | Callable[[], str] | None = None,
+        tls_ca: str | None = None,
+    ) -> None:
+        if urlsplit(url).scheme not in ("ws", "wss") or not urlsplit(url).hostname:
+            raise BadArgumentException("`url` has to be one like ws://127.0.0.1:8080/ws/.")
+        if not is_integer(concurrency, 1, _MOST_JOBS):
+            raise BadArgumentException(f"`concurrency` has to be 1 to {_MOST_JOBS}.")
+        if not is_integer(prefetch, 0, _MOST_JOBS - concurrency):
+            raise BadArgumentException(
+                f"`prefetch` has to be 0 or more, and {_MOST_JOBS} with `concurrency` at most."
+            )
+        if timeout is not None and not (_is_number(timeout) and timeout > 0):
+            raise BadArgumentException("`timeout` has to be more than 0 seconds.")
+        if not (_is_number(grace) and grace >= 0):
+            raise BadArgumentException("`grace` has to be 0 seconds or more.")
+        self._settings = Settings(
+            url, _weights(types), concurrency, prefetch, timeout, token, _tls(tls_ca)
+        )
+        self._grace = grace
+        self._handler: Handler | None = None
+        self._counts = Counts()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._working: Run | None = None
+        self._served = False
+        self._stopped = False
+
+    def handler(self, function: Handler) -> Handler:
+        """Make `function` the handler; to be used as a decorator.
+
+        Raises `BadArgumentException` for one that would not run: a generator function, say.
+        """
+        check_handler(function)
+        self._handler = function
+        return function
+
+    def run(self) -> int:
+        """Work until SIGTERM, SIGINT or SIGHUP.
+
+        The exit code is 1 where a second signal, a moment later, ended it, or where handlers took
+        no notice of their end.
+        """
+        # Not asyncio.run: that waits for tasks that catch their cancellation and go on.
+        loop = asyncio.new_event_loop()
+        try:
+            asyncio.set_event_loop(loop)
+            code = loop.run_until_complete(self._run())
+        finally:
+            stubborn = _end_tasks(loop)
+            asyncio.set_event_loop(None)
+            loop.close()
+        return 1 if stubborn else code
+
+    async def serve(self) -> None:
+        """Work until `stop`, in the running event loop.
+
+        Raises `BadArgumentException` without a handler, RuntimeError where it works already.
+        """
+        await self._serve(asyncio.Event())
+
+    def stop(self) -> None:
+        """Take no more jobs, let those that run come to their end, and return from `serve`.
+
+        It may be called from any thread; before `serve` it has that return at once.
+        """
+        with self._lock:
+            if self._loop is not None:
+                self._stop_jobs()
+                self._loop.call_soon_threadsafe(self._end.set)
+            elif not self._served:
+                self._stopped = True
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many jobs were done, retried, discarded, and lost with their leases."""
+        return self._counts.read()
+
+    def _stop_jobs(self) -> None:
+        """Begin no more jobs, whatever the loop is about: a signal's handler may say so."""
+        if self._working is not None:
+            self._working.stop_jobs()
+
+    async def _serve(self, hurry: asyncio.Event) -> None:
+        if self._handler is None:
+            raise BadArgumentException("The worker has no handler.")
+        began = time.monotonic()
+        with self._lock:
+            if self._loop is not None:
+                raise RuntimeError("The worker works already.")
+            run = Run(self._settings, self._handler, self._counts)
+            self._end = asyncio.Event()
+            run.start()
+            self._working = run
+            self._loop = asyncio.get_running_loop()
+        try:
+            if not self._stopped:
+                await self._end.wait()
+        finally:
+            await run.wind_up(self._grace, hurry)
+            with self._lock:
+                self._loop = self._working = None
+                self._served, self._stopped = True, False
+            seconds = round(time.monotonic() - began, 1)
+            note(logging.INFO, "stopped", **self.counts, seconds=seconds)
+
+    async def _run(self) -> int:
+        ending = _Ending(self.stop, self._stop_jobs)
+        with Signals(ending.on_signal):
+            await self._serve(ending.hurry)
+        return 1 if ending.hurry.is_set() else 0
+
+
+class _Ending:
+    """Ends a worker at a signal: in good order, and at a second one at once.
+
+    What comes within a moment of the first is the same wish: a shell and a supervisor, or a process
+    group, may both have passed it on.
+    """
+
+    def __init__(self, stop: Callable[[], None], stop_jobs: Callable[[], None]) -> None:
+        self.hurry = asyncio.Event()
+        self._stop = stop
+        self._stop_jobs = stop_jobs
+        self._loop = asyncio.get_running_loop()
+        self._first: float | None = None
+        self._unheeded = False
+
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """A signal has come; where the loop is blocked since the last, end in the system's way."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            self._stop_jobs()
+            self._unheeded = True
+            self._loop.call_soon_threadsafe(self._heed, False)
+        elif now - self._first > _SAME_WISH:
+            if self._unheeded:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            self._unheeded = True
+            self._loop.call_soon_threadsafe(self._heed, True)
+
+    def _heed(self, at_once: bool) -> None:
+        self._unheeded = False
+        if at_once:
+            self.hurry.set()
+        self._stop()
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> bool:
+    """Cancel what is left in a loop and wait for it, for a moment; whether something goes on."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=1))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    return any(not task.done() for task in tasks)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _tls(authority: str | None) -> ssl.SSLContext | None:
+    if authority is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as error:
+        raise BadArgumentException(f"`tls_ca` {authority} cannot be used: {error}.") from None
+
+
+def _weights(types: str | Iterable[str] | Mapping[str, int]) -> dict[str, int]:
+    if isinstance(types, str):
+        weights = {types: 1}
+    elif isinstance(types, Mapping):
+        weights = dict(types)
+    else:
+        weights = dict.fromkeys(types, 1)
+    for queue_type, weight in weights.items():
+        check_identifier("types", queue_type)
+        if not is_integer(weight, 1, 1000):
+            raise BadArgumentException(f"The weight of {queue_type} has to be 1 to 1000.")
+    if not weights or len(weights) > 1000:
+        raise BadArgumentException("`types` has to be one queue type to 1000.")
+    return weights

@@ -25,9 +25,9 @@ from sharq._fastpath import Batch
 from sharq.embedded.store import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
 from sharq.gathering import Gathering, OnEnded, OnEnqueued, OnTaken
-from sharq.operations.call import Call
+from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
-from sharq.operations.flows import Flow, Flows, check_leased
+from sharq.operations.flows import Flows, check_leased
 from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
 from sharq.operations.sweeping import Sweeping

@@ -13,9 +13,9 @@ import redis
 from sharq._fastpath import Batch
 from sharq.embedded.store import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
-from sharq.operations.call import Call
+from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
-from sharq.operations.flows import Flow, Flows
+from sharq.operations.flows import Flows
 from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
 from sharq.results import (

@@ -16,7 +16,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from sharq._fastpath import Batch
 from sharq.errors import StoreBug
-from sharq.operations.flows import MAX_TAKE, Flow, Flows
+from sharq.operations.call import Flow
+from sharq.operations.flows import MAX_TAKE, Flows
 from sharq.operations.operations import BULK_SIZE
 from sharq.results import Ended, Enqueued, Lease, NewJob
 

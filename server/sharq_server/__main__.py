@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from tornado.netutil import bind_sockets
 
@@ -27,6 +27,7 @@ from sharq_server.process.workers import Supervisor
 from sharq_server.security import descriptors
 from sharq_server.security.certificates import Certificate
 from sharq_server.security.credentials import Credentials
+from sharq_server.service import SharQServer
 
 _log = logging.getLogger(__name__)
 
@@ -82,9 +83,10 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 async def _serve(
-    settings: Settings, sockets: Sequence[socket.socket], access_log: AccessLog | None
+    settings: Settings, sockets: Sequence[socket.socket], access_log: AccessLog | None, **how: Any
 ) -> int:
-    return await Process(settings, sockets, access_log).run()
+    process = Process(lambda: SharQServer(settings, access_log), sockets, access_log, **how)
+    return await process.run()
 
 
 def _supervise(
@@ -93,13 +95,11 @@ def _supervise(
     access_log: AccessLog | None,
     store: EmbeddedStore | None,
 ) -> int:
-    async def serve(index: int, lifeline: int) -> int:
-        process = Process(settings, sockets, access_log, upkeep=index == 0, lifeline=lifeline)
-        return await process.run()
-
     def work(index: int, lifeline: int) -> int:
         try:
-            return loops.run(serve(index, lifeline))
+            upkeep = index == 0
+            served = _serve(settings, sockets, access_log, upkeep=upkeep, lifeline=lifeline)
+            return loops.run(served)
         finally:
             # The worker's share in the parent's hold: where the parent was killed, the last
             # worker is the last user.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
+import secrets
 import struct
 from typing import Final, NamedTuple
 
@@ -200,7 +200,7 @@ def frame(opcode: int, data: bytes, *, masked: bool = False) -> bytes:
         head = struct.pack("!BBQ", _FINAL | opcode, bit | _EIGHT_BYTES, size)
     if not masked:
         return head + data
-    key = os.urandom(4)
+    key = secrets.token_bytes(4)
     return head + key + mask(key, data)
 
 
@@ -219,4 +219,4 @@ def accept_value(key: str) -> str:
 
 def new_key() -> str:
     """A `Sec-WebSocket-Key`."""
-    return base64.b64encode(os.urandom(16)).decode()
+    return base64.b64encode(secrets.token_bytes(16)).decode()

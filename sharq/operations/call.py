@@ -1,8 +1,8 @@
-"""One call of the store, as bytes, and how to read its reply. No I/O."""
+"""Calls of the store, as bytes, and how to read their replies. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -21,3 +21,9 @@ class Call(NamedTuple, Generic[T]):
     key: bytes
     parse: Callable[[Any], T]
     repeatable: bool = False
+
+
+Flow = Generator[Call[Any] | list[Call[Any]], Any, T]
+"""Calls of the store, one after another: each call that is yielded, or list of calls that leave
+together, comes back as its result or results.
+"""

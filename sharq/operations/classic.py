@@ -10,7 +10,8 @@ from typing import Any
 from sharq import results
 from sharq.errors import BadArgumentException, JobConflict
 from sharq.identifiers import check_identifier, check_interval, check_requeue_limit
-from sharq.operations.flows import Flow, Flows
+from sharq.operations.call import Flow
+from sharq.operations.flows import Flows
 from sharq.operations.payloads import decode_payload, encode_payload
 from sharq.results import NewJob
 

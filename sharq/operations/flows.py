@@ -8,7 +8,7 @@ users see it, in `sharq.aio`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from sharq._fastpath import Batch, JobReader
@@ -24,7 +24,7 @@ from sharq.identifiers import (
     find_lease,
     invalid,
 )
-from sharq.operations.call import Call
+from sharq.operations.call import Call, Flow
 from sharq.operations.operations import BULK_SIZE, Operations
 from sharq.operations.payloads import check_payload
 from sharq.operations.reclaiming import Reclaiming
@@ -46,7 +46,6 @@ from sharq.results import (
 from sharq.settings.options import QueueSettings
 
 T = TypeVar("T")
-Flow = Generator[Call[Any] | list[Call[Any]], Any, T]
 
 REGISTER_AGAIN = 60.0
 """Seconds after which a process registers a type again before it enqueues to it."""

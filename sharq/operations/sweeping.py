@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sharq.errors import StoreError
+from sharq.operations.call import Flow
 from sharq.operations.operations import REGISTRATION_AGE, Operations
 from sharq.results import Swept
-
-if TYPE_CHECKING:
-    from sharq.operations.flows import Flow
 
 _LONGEST_IDLE: Final = 60.0
 _HOLD: Final = 0.9

@@ -16,9 +16,9 @@ from sharq.errors import (
     StoreUnavailable,
 )
 from sharq.operations import flows as flows_module
-from sharq.operations.call import Call
+from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
-from sharq.operations.flows import Flow, Flows
+from sharq.operations.flows import Flows
 from sharq.operations.operations import Operations, Page, TypeMetrics, TypePage
 from sharq.operations.scripts import Scripts
 from sharq.results import (

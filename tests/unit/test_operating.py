@@ -17,10 +17,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operating.md").read_text()
 
 SAID = [
-    FORBIDDEN,
-    FOREIGN_HOST,
-    FOREIGN_ORIGIN,
-    UNAUTHORIZED,
+    *map(replies.refused, (FORBIDDEN, FOREIGN_HOST, FOREIGN_ORIGIN, UNAUTHORIZED)),
     replies.SUCCESS,
 ]
 SOURCES = "".join(

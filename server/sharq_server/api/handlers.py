@@ -22,6 +22,7 @@ from sharq_server.api.json_forms import mandatory
 from sharq_server.api.replies import Reply
 from sharq_server.security.credentials import FORBIDDEN
 
+_OUT_OF_REACH: Final = replies.refused(FORBIDDEN)
 _AT_A_TIME: Final = 100
 """Jobs of a bulk that are looked at before other requests get their turn."""
 
@@ -240,7 +241,7 @@ def _entry(sq: AsyncSharQ, entry: Raw) -> NewJob | Reply:
 def _within(grant: Grant, job: NewJob | Reply) -> NewJob | Reply:
     """The job, or what refuses it where its type is out of reach."""
     if isinstance(job, NewJob) and not grant.reaches(job.queue_type):
-        return FORBIDDEN
+        return _OUT_OF_REACH
     return job
 
 

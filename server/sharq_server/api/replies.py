@@ -12,6 +12,8 @@ from sharq.errors import JobConflict, SharqException, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from sharq_server.security.refusal import Refusal
+
 _json = msgspec.json.Encoder().encode
 
 
@@ -77,6 +79,11 @@ def failure(code: str, message: str, **more: Any) -> Reply:
     """The answer for the error `code`; `more` are further fields of the body."""
     body = {"status": "failure", "message": message, "code": code, **more}
     return Reply(STATUS_OF_CODE[code], _json(body))
+
+
+def refused(refusal: Refusal) -> Reply:
+    """The answer to who is not let in."""
+    return failure(*refusal)
 
 
 def is_internal(error: BaseException) -> bool:

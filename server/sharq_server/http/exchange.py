@@ -34,6 +34,7 @@ from sharq_server.http import framing
 from sharq_server.http.answers import http_date
 from sharq_server.http.conversation import Conversation
 from sharq_server.http.listener import HTTPStream, refuse
+from sharq_server.security.refusal import Refusal
 
 if TYPE_CHECKING:
     from sharq_server.app import SharQApplication
@@ -104,11 +105,13 @@ class Exchange(HTTPMessageDelegate):
             path, _, self._query = framing.origin_form(start_line.path).partition("?")
             match = self._app.router.find(path)
             has_effects = match is not None and match.route.has_effects(start_line.method)
-            reply = self._app.origins.problem(headers, has_effects=has_effects)
+            refusal = self._app.origins.problem(headers, has_effects=has_effects)
             self._limit = self._app.body_limit(match)
-            if reply is None and match is not None:
-                reply = self._authorize(match, headers)
-            if reply is None and self._wire.late:
+            if refusal is None and match is not None:
+                refusal = self._authorize(match, headers)
+            if refusal is not None:
+                reply = replies.refused(refusal)
+            elif self._wire.late:
                 reply = _told_late(match)
             if reply is None and (framing.content_length(headers) or 0) > self._limit:
                 reply = framing.too_large(self._limit)
@@ -124,8 +127,8 @@ class Exchange(HTTPMessageDelegate):
         self._app.under_way.add(self)
         return None
 
-    def _authorize(self, match: Match, headers: HTTPHeaders) -> Reply | None:
-        """Find out what the client may do; the answer where that is not what it asks for."""
+    def _authorize(self, match: Match, headers: HTTPHeaders) -> Refusal | None:
+        """Find out what the client may do; the refusal where that is not what it asks for."""
         credentials, route = self._app.credentials, match.route
         if not credentials.needed or route.operation == OPEN:
             return None

@@ -10,13 +10,13 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Final, Protocol
 
-from sharq.settings.options import Settings
+from sharq_server.app import SharQApplication
 from sharq_server.http.accesslog import AccessLog
 from sharq_server.http.lane import LaneListener
 from sharq_server.http.listener import Listener
-from sharq_server.service import SharQServer
+from sharq_server.push.push import Push
 
 _log = logging.getLogger(__name__)
 
@@ -31,24 +31,43 @@ _LAST_TURNS: Final = 5
 """Turns of the loop in which what has reached the process is accepted, read and answered."""
 
 
+class Server(Protocol):
+    """What a process runs: a `SharQServer`."""
+
+    @property
+    def app(self) -> SharQApplication: ...
+
+    @property
+    def push(self) -> Push: ...
+
+    async def start(self, *, upkeep: bool) -> None:
+        """Begin what is done beside the requests. Raises `EmbeddedStoreError`."""
+
+    async def stop(self) -> None:
+        """End that."""
+
+    def reload(self) -> None:
+        """Read again what can change while the server runs."""
+
+
 class Process:
     """Serves on `sockets`, which listen already, until it is told to stop.
 
-    With `upkeep` it sweeps and keeps the embedded store. `lifeline` is, for one of several
-    processes, the reading end of their pipe: a byte for each when all of them stop, and closed at
-    its other end when they are not wanted any more.
+    `make_server` is called in the event loop. With `upkeep` it sweeps and keeps the embedded store.
+    `lifeline` is, for one of several processes, the reading end of their pipe: a byte for each when
+    all of them stop, and closed at its other end when they are not wanted any more.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        make_server: Callable[[], Server],
         sockets: Sequence[socket.socket],
         access_log: AccessLog | None,
         *,
         upkeep: bool = True,
         lifeline: int | None = None,
     ) -> None:
-        self._settings = settings
+        self._make_server = make_server
         self._sockets = sockets
         self._access_log = access_log
         self._upkeep = upkeep
@@ -72,7 +91,7 @@ class Process:
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         self._listen_to_signals()
-        server = self._server = SharQServer(self._settings, self._access_log)
+        server = self._server = self._make_server()
         listener = server.app.make_listener()
         try:
             if not await self._started(server):
@@ -99,7 +118,7 @@ class Process:
                 self._access_log.close()
         return 1 if self._stop_at_once.is_set() else 0
 
-    async def _started(self, server: SharQServer) -> bool:
+    async def _started(self, server: Server) -> bool:
         """Start the server; False where it was told to stop before that was done."""
         starting = asyncio.ensure_future(server.start(upkeep=self._upkeep))
         stopping = asyncio.ensure_future(self._stop.wait())

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sharq import AsyncSharQ, Batch
 from sharq.codec import websocket_frames as ws
@@ -93,7 +93,7 @@ class Push:
         """The time of this server in ms, for clients to compare with theirs."""
         return time.time_ns() // 1_000_000
 
-    async def carry_out(self, session: Session, frame: Any, slot: Slot) -> Answer:
+    async def carry_out(self, session: Session, frame: frames.Frame, slot: Slot) -> Answer:
         """Do what a frame asks for."""
         return await push_operations.carry_out(session, frame, slot)
 

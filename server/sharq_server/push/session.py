@@ -9,20 +9,20 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from sharq import AsyncSharQ
 from sharq.codec import websocket_frames as ws
 from sharq.errors import StoreOverloaded
 from sharq.settings.tokens import UNLIMITED, Grant
 from sharq_server.api import incidents
-from sharq_server.push import frames as push_frames
+from sharq_server.push import frames
 from sharq_server.push.credit import Credit
+from sharq_server.push.dispatch import Dispatcher
 from sharq_server.push.frames import BadFrame
+from sharq_server.push.leases import LeaseWatch
 from sharq_server.push.parcel import Parcel
 from sharq_server.push.subscription import Subscription
-
-if TYPE_CHECKING:
-    from sharq_server.push.push import Push
 
 _REFILL_AFTER: Final = 0.002
 _MOST_FRAMES: Final = 64
@@ -57,6 +57,33 @@ class Transport(Protocol):
         """Close the connection at once."""
 
 
+class Hub(Protocol):
+    """What the sessions of a process share, and what carries out their frames."""
+
+    @property
+    def sq(self) -> AsyncSharQ: ...
+
+    @property
+    def dispatcher(self) -> Dispatcher: ...
+
+    @property
+    def leases(self) -> LeaseWatch: ...
+
+    @property
+    def lease_seconds(self) -> float:
+        """Seconds for which a job is leased."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server stops, so that nothing is leased any more."""
+
+    def server_time(self) -> int:
+        """The time of this server in ms, for clients to compare with theirs."""
+
+    async def carry_out(self, session: Session, frame: frames.Frame, slot: Slot) -> Answer:
+        """Do what a frame asks for."""
+
+
 class Answer(NamedTuple):
     """The frame that answers a frame; `after` is done when it has been sent.
 
@@ -87,7 +114,7 @@ class Session:
 
     def __init__(
         self,
-        push: Push,
+        push: Hub,
         transport: Transport,
         grant: Grant = UNLIMITED,
         is_valid: Callable[[Grant], bool] = lambda _: True,
@@ -121,14 +148,14 @@ class Session:
             return None
         slot = Slot(len(text))
         try:
-            frame = push_frames.decode(text)
+            frame = frames.decode(text)
         except BadFrame as bad:
             self._slots.append(slot)
-            self._settle(slot, Answer(push_frames.error(bad.id, bad.code, bad.message)))
+            self._settle(slot, Answer(frames.error(bad.id, bad.code, bad.message)))
             self._count_bad_frame()
             return None
-        if isinstance(frame, push_frames.Ping):
-            self._write(push_frames.pong(self.push.server_time(), frame.id))
+        if isinstance(frame, frames.Ping):
+            self._write(frames.pong(self.push.server_time(), frame.id))
             return None
         self._slots.append(slot)
         self._frames_at_work += 1
@@ -136,7 +163,7 @@ class Session:
         self._run(self._work(frame, slot))
         return self._until_readable()
 
-    async def _work(self, frame: push_frames.Frame, slot: Slot) -> None:
+    async def _work(self, frame: frames.Frame, slot: Slot) -> None:
         try:
             answer = await self.push.carry_out(self, frame, slot)
         except Exception as error:
@@ -260,7 +287,7 @@ class Session:
         self.hold(queue_type, parcel.leases, parcel.until)
         lease_ms = max(0, round((parcel.until - self._clock()) * 1000))
         jobs = parcel.batch.jobs_json(parcel.start, parcel.stop, lease_ms)
-        text = push_frames.jobs(queue_type, self.push.server_time(), jobs)
+        text = frames.jobs(queue_type, self.push.server_time(), jobs)
         self._write(text, (queue_type, parcel))
         return True
 
@@ -319,7 +346,7 @@ class Session:
     def lost(self, leases: Sequence[str]) -> None:
         over = [lease for lease in leases if self.credit.free(lease)]
         if over and not self.closed:
-            self._write(push_frames.expired(over))
+            self._write(frames.expired(over))
             self.refill()
 
     # The end
@@ -397,4 +424,4 @@ class Session:
 
 def _refusal(frame_id: bytes | None, error: Exception, what: str) -> bytes:
     told, more = incidents.told(error, what)
-    return push_frames.error(frame_id, told.code, told.message, **more)
+    return frames.error(frame_id, told.code, told.message, **more)

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sharq_server.push import frames
+from sharq_server.push.credit import Credit
 from sharq_server.push.offers import OFFER_MS
 from sharq_server.push.parcel import Parcel
 
-if TYPE_CHECKING:
-    from sharq_server.push.session import Session
+
+class Owner(Protocol):
+    """The connection that a subscription is one of."""
+
+    @property
+    def credit(self) -> Credit: ...
+
+    def may_take(self, subscription: Subscription) -> bool:
+        """Whether jobs may be leased to it now."""
+
+    def reserve(self, subscription: Subscription, wanted: int) -> int:
+        """Take up to `wanted` places, for this or before it for those that have had none."""
+
+    def refill(self) -> None:
+        """There may be room again."""
+
+    def deliver(self, subscription: Subscription, parcel: Parcel) -> bool:
+        """Send leased jobs; False where the connection takes no more."""
+
+    def send(self, text: bytes) -> None:
+        """Send a frame."""
 
 
 class Subscription:
@@ -18,49 +38,49 @@ class Subscription:
     request_id: str | None = None
 
     def __init__(
-        self, session: Session, queue_type: str, *, notify: bool, release_on_disconnect: bool
+        self, owner: Owner, queue_type: str, *, notify: bool, release_on_disconnect: bool
     ) -> None:
         self.queue_type = queue_type
         self.notify = notify
         self.release_on_disconnect = release_on_disconnect
-        self._session = session
+        self._owner = owner
         self._offered = 0
 
     @property
     def has_room(self) -> bool:
-        return self._session.may_take(self) and self._room() > 0
+        return self._owner.may_take(self) and self._room() > 0
 
     def reserve(self, wanted: int) -> int:
-        return self._session.reserve(self, wanted)
+        return self._owner.reserve(self, wanted)
 
     def take_places(self, wanted: int) -> int:
         """Take up to `wanted` places of the credit, as far as there is room."""
         if not self.notify:
-            return self._session.credit.reserve(self.queue_type, wanted)
+            return self._owner.credit.reserve(self.queue_type, wanted)
         # An offer reserves nothing; it is just not made twice.
         places = min(wanted, max(0, self._room()))
         self._offered += places
         return places
 
     def _room(self) -> int:
-        return self._session.credit.room(self.queue_type) - self._offered
+        return self._owner.credit.room(self.queue_type) - self._offered
 
     def unreserve(self, count: int) -> None:
         if self.notify:
             self._offered -= count
         else:
-            self._session.credit.unreserve(self.queue_type, count)
-        self._session.refill()
+            self._owner.credit.unreserve(self.queue_type, count)
+        self._owner.refill()
 
     def deliver(self, reserved: int, parcel: Parcel) -> bool:
-        self._session.credit.unreserve(self.queue_type, reserved)
-        delivered = self._session.deliver(self, parcel)
+        self._owner.credit.unreserve(self.queue_type, reserved)
+        delivered = self._owner.deliver(self, parcel)
         if len(parcel) < reserved:
-            self._session.refill()
+            self._owner.refill()
         return delivered
 
     def offer(self, ready: int) -> None:
-        self._session.send(frames.ready(self.queue_type, ready, OFFER_MS))
+        self._owner.send(frames.ready(self.queue_type, ready, OFFER_MS))
 
     def ended(self) -> None:
         raise NotImplementedError("a subscription has no request_id")

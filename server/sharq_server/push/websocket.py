@@ -100,10 +100,10 @@ class PushHandler(RequestHandler):
         if not _is_key(headers.get("Sec-WebSocket-Key", "")):
             return replies.failure("bad_request", "The Sec-WebSocket-Key is not valid.")
         if self._origins.is_foreign(headers):
-            return FOREIGN_ORIGIN
+            return replies.refused(FOREIGN_ORIGIN)
         grant = self._credentials.grant_of(_authorization(headers))
         if grant is None:
-            return UNAUTHORIZED
+            return replies.refused(UNAUTHORIZED)
         self._grant = grant
         if self._push.draining or not self._push.started:
             return framing.STOPPING

@@ -10,12 +10,12 @@ from typing import Final, NamedTuple
 
 from sharq.errors import ConfigError
 from sharq.settings.tokens import UNLIMITED, Grant, Tokens, digest_of, parse, secret_in
-from sharq_server.api.replies import Reply, failure
+from sharq_server.security.refusal import Refusal
 
 _log = logging.getLogger(__name__)
 
-UNAUTHORIZED: Final = failure("unauthorized", "A valid bearer token is needed.")
-FORBIDDEN: Final = failure("forbidden", "The token is not for this.")
+UNAUTHORIZED: Final = Refusal("unauthorized", "A valid bearer token is needed.")
+FORBIDDEN: Final = Refusal("forbidden", "The token is not for this.")
 
 _MOST_SEEN: Final = 1024
 _LARGEST_FILE: Final = 1024 * 1024
@@ -100,8 +100,8 @@ class Credentials:
 
     def judge(
         self, authorization: str | None, operation: str, queue_type: str | None, *, mixed: bool
-    ) -> Grant | Reply:
-        """The grant under which a request is carried out, or the answer that refuses it.
+    ) -> Grant | Refusal:
+        """The grant under which a request is carried out, or why it is refused.
 
         `queue_type` is None where the request is about all types; with `mixed` each of its jobs
         has its own, and is judged by itself.

@@ -12,15 +12,15 @@ from typing import Final
 
 from tornado.httputil import HTTPHeaders
 
-from sharq_server.api.replies import Reply, failure
+from sharq_server.security.refusal import Refusal
 
 ANY: Final = "*"
 
-FOREIGN_HOST: Final = failure(
+FOREIGN_HOST: Final = Refusal(
     "forbidden", "The Host is none of this server's; the option allowed_hosts adds one."
 )
-FOREIGN_ORIGIN: Final = failure("forbidden", "The page is of another origin.")
-FOREIGN_FORM: Final = failure(
+FOREIGN_ORIGIN: Final = Refusal("forbidden", "The page is of another origin.")
+FOREIGN_FORM: Final = Refusal(
     "unsupported_media_type", "A page of another origin cannot send forms here."
 )
 
@@ -89,8 +89,8 @@ class Origins:
         own = origin.partition("://")[2].removesuffix("/").lower()
         return own != headers.get("Host", "").lower()
 
-    def problem(self, headers: HTTPHeaders, *, has_effects: bool) -> Reply | None:
-        """The answer to a request that may not come from where it does, or None."""
+    def problem(self, headers: HTTPHeaders, *, has_effects: bool) -> Refusal | None:
+        """Why a request may not come from where it does; None where it may."""
         host = headers.get("Host")
         if host is not None and not self.takes_host(host):
             return FOREIGN_HOST

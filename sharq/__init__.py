@@ -30,3 +30,10 @@ __all__ = [
     "Worker",
     "__version__",
 ]
+
+# A class is named by the path that users import it from, wherever it is defined.
+for _exported in (
+    *(AsyncSharQ, SharQ, Settings, EmbeddedStore, ServerLock, Watcher),
+    *(Worker, LeasedJob, Discard, Retry),
+):
+    _exported.__module__ = __name__

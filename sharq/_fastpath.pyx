@@ -1771,3 +1771,13 @@ def mask(bytes key not None, data):
     finally:
         PyBuffer_Release(&view)
     return out
+
+
+cdef extern from "Python.h":
+    ctypedef struct _Type "PyTypeObject":
+        const char* tp_name
+
+
+# They are named by the path that users import them from.
+(<_Type*>Job).tp_name = b"sharq.Job"
+(<_Type*>Batch).tp_name = b"sharq.Batch"

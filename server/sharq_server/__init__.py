@@ -4,3 +4,6 @@ from sharq import __version__
 from sharq_server.service import SharQServer, setup_server
 
 __all__ = ["SharQServer", "__version__", "setup_server"]
+
+# Named by the path that users import them from.
+SharQServer.__module__ = setup_server.__module__ = __name__

@@ -43,7 +43,8 @@ from sharq.results import (
     Overview,
     QueueMetrics,
 )
-from sharq.settings.options import Settings, StoreSettings
+from sharq.settings.options import StoreSettings
+from sharq.settings.reading import Settings
 from sharq.store.cluster import ClusterLink, open_link
 from sharq.store.home_loop import HomeLoop
 from sharq.store.keeping import look_at

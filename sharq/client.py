@@ -28,7 +28,7 @@ from sharq.results import (
     Overview,
     QueueMetrics,
 )
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq.store.fork_lock import ForkLock
 from sharq.store.link_sync import SyncClusterLink, SyncLink, open_sync_link
 from sharq.store.opening import (

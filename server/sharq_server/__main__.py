@@ -17,7 +17,8 @@ from tornado.netutil import bind_sockets
 
 from sharq import EmbeddedStore, ServerLock, __version__
 from sharq.errors import ConfigError, EmbeddedStoreError
-from sharq.settings.options import EMBEDDED, TCP, Settings
+from sharq.settings.options import EMBEDDED, TCP
+from sharq.settings.reading import Settings
 from sharq_server import options
 from sharq_server.http.accepting import BACKLOG
 from sharq_server.http.accesslog import AccessLog

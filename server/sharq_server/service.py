@@ -9,7 +9,8 @@ import threading
 from typing import Final
 
 from sharq import AsyncSharQ, EmbeddedStore
-from sharq.settings.options import EMBEDDED, Settings
+from sharq.settings.options import EMBEDDED
+from sharq.settings.reading import Settings
 from sharq_server.app import SharQApplication
 from sharq_server.http.accesslog import AccessLog
 from sharq_server.http.listener import stop_lingering

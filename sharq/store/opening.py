@@ -13,7 +13,8 @@ from sharq.embedded.store import EmbeddedStore
 from sharq.errors import StoreError, StoreOutcomeUnknown, StoreOverloaded, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.operations.scripts import Scripts
-from sharq.settings.options import Settings, StoreSettings
+from sharq.settings.options import StoreSettings
+from sharq.settings.reading import Settings
 
 F = TypeVar("F")
 

@@ -12,7 +12,8 @@ from typing import Any
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 from hypothesis import strategies as st
 
-from sharq.settings.options import LANE, Settings
+from sharq.settings.options import LANE
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.http._lane import Reader
 from sharq_server.http.framing import VERSIONS

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from tornado.netutil import bind_sockets
 
-from sharq.settings.options import LANE, TORNADO, Settings
+from sharq.settings.options import LANE, TORNADO
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.process.loops import loop_factory
 from tests.support.stores import PrivateStore

@@ -16,7 +16,8 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from sharq import LeasedJob, Worker
-from sharq.settings.options import LANE, TORNADO, Settings
+from sharq.settings.options import LANE, TORNADO
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.app import SharQApplication
 from sharq_server.http.lane import LaneListener

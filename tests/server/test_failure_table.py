@@ -18,7 +18,7 @@ import redis
 
 from sharq import aio
 from sharq.errors import StoreError
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq.store.cluster import open_link
 from sharq_server import SharQServer
 from tests.server.conftest import ExpectLog

@@ -18,7 +18,8 @@ from tornado.ioloop import IOLoop
 
 from bench.processes import another, stand
 from bench.watchers import WATCHERS, Sample, measure
-from sharq.settings.options import LANE, Settings
+from sharq.settings.options import LANE
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.push import schedule
 from tests.server.command import Server

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from tests.server.command import Server
 from tests.server.conftest import ExpectLog

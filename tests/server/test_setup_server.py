@@ -20,7 +20,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from sharq.errors import ConfigError, StoreUnavailable
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer, __version__, setup_server
 from sharq_server.http.listener import Listener
 from tests.server.conftest import ExpectLog

@@ -18,7 +18,7 @@ from tests.server.command import environment
 
 _STARTING = """
 import asyncio, sys, threading
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server.process.serving import Process
 
 async def main():

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from sharq.errors import EmbeddedStoreError
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from tests.server.conftest import ExpectLog
 from tests.server.support import Answer, Rest

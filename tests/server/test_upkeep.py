@@ -16,7 +16,7 @@ import pytest
 
 from sharq import EmbeddedStore
 from sharq.errors import EmbeddedStoreError
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.process.upkeep import StoreKeeper
 from tests.server.conftest import ExpectLog

@@ -18,14 +18,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sharq.errors import ConfigError
-from sharq.settings.options import (
-    OPTIONS,
-    Option,
-    QueueSettings,
-    ServerSettings,
-    Settings,
-    StoreSettings,
-)
+from sharq.settings.options import OPTIONS, Option, QueueSettings, ServerSettings, StoreSettings
+from sharq.settings.reading import Settings
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2"

@@ -102,7 +102,7 @@ async def test_those_that_linger_have_a_limit(
     raw: Raw, http_server: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("listener", "lane_connection"):
-        monkeypatch.setattr(f"sharq_server.{module}.MOST_LINGERING", 2)
+        monkeypatch.setattr(f"sharq_server.http.{module}.MOST_LINGERING", 2)
     async with raw.connect() as one, raw.connect() as two:
         assert await served(one)
         assert await served(two)

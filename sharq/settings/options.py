@@ -28,9 +28,6 @@ TCP: Final = "tcp_sock"
 UNIX: Final = "unix_sock"
 EMBEDDED: Final = "embedded"
 
-LANE: Final = "lane"
-TORNADO: Final = "tornado"
-
 _LARGEST_FILE: Final = 1024 * 1024
 _LONGEST_SOCKET_PATH: Final = 107  # sun_path of unix(7) without its closing NUL
 _EMBEDDED_DATABASES: Final = 16
@@ -40,6 +37,10 @@ _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 _Key = tuple[str, str]
 _CONN_TYPE: Final[_Key] = ("redis", "conn_type")
 _DATA_DIR_KEY: Final[_Key] = ("redis", "data_dir")
+
+_GONE: Final[Mapping[_Key, str]] = {
+    ("sharq-server", "http"): "the server reads HTTP in one way only",
+}
 
 
 def _default_data_dir(environ: Mapping[str, str] = os.environ) -> str:
@@ -136,13 +137,6 @@ class ServerSettings:
     )
     workers: int = field(
         default=1, metadata=_option(kinds.integer(1, 256), "Number of server processes.")
-    )
-    http: str = field(
-        default=LANE,
-        metadata=_option(
-            kinds.one_of(LANE, TORNADO),
-            "What reads HTTP: the fast lane, or Tornado's own server.",
-        ),
     )
     heartbeat: int = field(
         default=20_000,
@@ -648,6 +642,8 @@ def _meant(name: str, known: Mapping[str, str]) -> str:
 
 def _no_such_option(section: str, name: str, *, variable: bool = False) -> str:
     """What to say of an option that `section` has not; spelled as a variable if it was one."""
+    if (section, name.lower()) in _GONE:
+        return f"this option is gone: {_GONE[section, name.lower()]}"
     options = [option for option in OPTIONS if option.section == section]
     names = [option.environment if variable else option.name for option in options]
     homes = [f"[{each}]" for each in _SECTIONS if (each, name.lower()) in _BY_NAME]

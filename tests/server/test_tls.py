@@ -12,7 +12,6 @@ import pytest
 
 from sharq import LeasedJob, Worker
 from sharq.errors import ConfigError
-from sharq.settings.options import LANE
 from sharq_server import SharQServer
 from sharq_server.security.certificates import Certificate
 from tests.server.command import run
@@ -26,12 +25,6 @@ AUTHORITY = str(FILES / "authority.pem")
 HOST = b"Host: localhost\r\n"
 JOB = b'{"job_id":"j","interval":0,"payload":1}'
 ENQUEUE = b"POST /enqueue/t/q/ HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(JOB) + JOB
-
-
-@pytest.fixture
-def http() -> str:
-    """With TLS there is one way of HTTP."""
-    return LANE
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One connection of the fast lane: requests in, one at a time, and answers out in their order.
+"""The requests of a connection: read one at a time, and answered in their order.
 
 httptools parses (`_lane.Reader`). The routes of `hot` are answered at once; every other request
 becomes a `Message` and is handed to the application through Tornado's seam, by a `Conversation`.
@@ -10,17 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, RequestStartLine
-from tornado.iostream import StreamClosedError
 
 from sharq.errors import SharqException
 from sharq_server.api import bodies, hot, incidents
@@ -28,13 +25,9 @@ from sharq_server.api.replies import Reply
 from sharq_server.http import framing
 from sharq_server.http._lane import IN_BODY, WAITING, Reader
 from sharq_server.http.answers import answer, last_answer
+from sharq_server.http.application import Application
+from sharq_server.http.connection import Connection
 from sharq_server.http.conversation import Context, Conversation, Message
-from sharq_server.http.listener import LINGER_SECONDS, MOST_LINGERING, HTTPStream
-from sharq_server.http.patience import discard_unsent
-
-if TYPE_CHECKING:
-    from sharq_server.app import SharQApplication
-    from sharq_server.http.lane import LaneListener
 
 _log = logging.getLogger(__name__)
 
@@ -55,25 +48,24 @@ def _is_none(name: bytes, value: bytes) -> bool:
     return name.lower() == b"content-length" and re.fullmatch(rb"0{1,19}", value) is not None
 
 
-class LaneConnection(Reader, asyncio.Protocol):
-    """`since` is when the connection became idle, by the listener's clock. `gone` tells that it has
-    ended, `half_closed` that the client sends no more.
+class Requests(Reader):
+    """Reads `connection` for `app`. `now` tells the time by which it is judged, in seconds.
+
+    `since` is when the connection became idle.
     """
 
-    def __init__(self, app: SharQApplication, listener: LaneListener) -> None:
+    def __init__(self, app: Application, connection: Connection, now: Callable[[], float]) -> None:
         super().__init__()
         self.body_limit = app.body_limit(None)
-        # Late is who comes while the server stops: the application decides about each request then.
-        self.late = listener.drains
-        self.hosts = set() if self.late else app.origins.known_hosts
+        # The application decides about each request of those who are late.
+        self.hosts = set() if connection.late else app.origins.known_hosts
         self.locked = app.credentials.needed
         self.epoch = app.credentials.epoch
-        self.since = listener.now
-        self.gone = False
-        self.half_closed = False
+        self.since = now()
         self._app = app
         self._sq = app.sq
-        self._listener = listener
+        self._connection = connection
+        self._now = now
         self._behind: deque[Message | Callable[[], None]] = deque()
         self._current: Message | None = None
         self._receiving: Message | None = None
@@ -84,34 +76,11 @@ class LaneConnection(Reader, asyncio.Protocol):
         self._odd_method: bytes | None = None
         self._wish: list[tuple[bytes, bytes]] = []
         self._advancing = False
-        self._ended = False
-        self._holding = False
-        self._stuck = False
-        self._unsent = -1
-        self._moved_at = 0.0
-        self._drained: asyncio.Future[None] | None = None
-        self._lingering: asyncio.TimerHandle | None = None
-        self._counted_for: str | None = None
+        self._given_up = False
 
-    # The transport
+    # What the connection tells
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's are asyncio's by their methods alone.
-        self._transport = cast(asyncio.Transport, transport)
-        self._listener.connections.add(self)
-        address = self._context().remote_ip
-        if not self._listener.room.has(transport.get_extra_info("socket").fileno()):
-            self._transport.write(last_answer(framing.OVERLOADED))
-            self._ended = True
-            self._transport.close()
-        elif self._app.connections.enter(address):
-            self._counted_for = address
-        else:
-            self.refuse_now(framing.OVERLOADED)
-
-    def data_received(self, data: bytes) -> None:
-        if self._ended:
-            return
+    def on_data(self, data: bytes) -> None:
         if self._rest is not None:
             self._rest += data
             return
@@ -127,47 +96,26 @@ class LaneConnection(Reader, asyncio.Protocol):
         if self.stage != WAITING or self._behind:
             self._look_after_reading()
 
-    def eof_received(self) -> bool:
-        """The client sends no more: what it has asked for is still answered, jobs excepted."""
-        self.half_closed = True
-        if self._lingering is not None or self._ended or self._receiving is not None:
-            return False
-        if not self.busy:
+    def on_half_close(self) -> bool:
+        if self._receiving is not None or not self.busy:
             return False
         if self._conversation is not None:
             self._conversation.on_half_close()
         return True
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.gone = True
-        self._listener.forget(self)
+    def on_close(self) -> None:
         self.forget()
         self._behind.clear()
-        if self._lingering is not None:
-            self._lingering.cancel()
-            self._listener.lingering -= 1
-        self._leave()
-        self._resolve_drained()
         receiving, self._receiving = self._receiving, None
         if receiving is not None and receiving is self._current and self._conversing is not None:
             self._conversing.cancel()
         elif self._conversation is not None:
             self._conversation.on_close()
 
-    def _leave(self) -> None:
-        """Let another connection have the place of this one."""
-        address, self._counted_for = self._counted_for, None
-        if address is not None:
-            self._app.connections.leave(address)
-
-    def pause_writing(self) -> None:
-        self._stuck = True
+    def on_stuck(self) -> None:
         self._look_after_reading()
 
-    def resume_writing(self) -> None:
-        self._stuck = False
-        self._unsent = -1
-        self._resolve_drained()
+    def on_writable(self) -> None:
         self._look_after_reading()
         self._advance()
 
@@ -231,7 +179,7 @@ class LaneConnection(Reader, asyncio.Protocol):
             self._respond(reply)
             if log is not None:
                 log.write(
-                    remote=self._context().remote_ip,
+                    remote=self._connection.remote_ip,
                     request=request.decode("latin-1"),
                     status=reply.status,
                     size=len(reply.body),
@@ -244,18 +192,19 @@ class LaneConnection(Reader, asyncio.Protocol):
 
     def _respond(self, reply: Reply) -> None:
         self._app.under_way.discard(self)
-        if self.gone or self._ended or (self.half_closed and reply.unsent is not None):
+        connection = self._connection
+        if connection.ended or (connection.half_closed and reply.unsent is not None):
             if reply.unsent is not None:
                 reply.unsent()
-            self._transport.close()
+            connection.close()
             return
-        if self._app.draining or self.half_closed:
-            self._transport.write(last_answer(reply))
+        if self._app.draining or connection.half_closed:
+            connection.write(last_answer(reply))
             self.end()
         else:
-            self._transport.write(answer(reply))
+            connection.write(answer(reply))
         self.busy = False
-        self.since = self._listener.now
+        self.since = self._now()
         if self._behind:
             self._advance()
 
@@ -304,7 +253,8 @@ class LaneConnection(Reader, asyncio.Protocol):
         if self._advancing:
             return
         self._advancing = True
-        while self._behind and not (self.busy or self._ended or self.gone) and not self._stuck:
+        connection = self._connection
+        while self._behind and not (self.busy or connection.ended or connection.stuck):
             self.busy = True
             following = self._behind.popleft()
             if not isinstance(following, Message):
@@ -321,7 +271,8 @@ class LaneConnection(Reader, asyncio.Protocol):
 
     async def _converse(self, message: Message) -> None:
         """Hand a request to the application and wait until it is answered."""
-        conversation = Conversation(self, message, self._context())
+        context = Context(self._connection)
+        conversation = Conversation(self, message, context)
         self._conversation = conversation
         delegate = self._app.start_request(self, conversation)
         given = False
@@ -338,8 +289,8 @@ class LaneConnection(Reader, asyncio.Protocol):
                 delegate.on_connection_close()
             self._conversation = self._conversing = self._current = None
             self.busy = False
-            self.since = self._listener.now
-        if not self._ended and not self.gone:
+            self.since = self._now()
+        if not self._connection.ended and not self._given_up:
             self._go_on()
 
     async def _hand_over(
@@ -374,14 +325,10 @@ class LaneConnection(Reader, asyncio.Protocol):
             rest, self._rest = self._rest, None
             self.renew()
             if rest:
-                self.data_received(rest)
+                self.on_data(rest)
         self._advance()
-        if self.half_closed and not self.busy and not self._ended:
-            self._transport.close()
-
-    def _context(self) -> Context:
-        address = self._transport.get_extra_info("peername")
-        return Context(address[0] if isinstance(address, tuple) else "0.0.0.0", address)
+        if self._connection.half_closed and not self.busy:
+            self._connection.close()
 
     # Trouble
 
@@ -401,14 +348,14 @@ class LaneConnection(Reader, asyncio.Protocol):
         line = b"%b %b %b" % (self.method, self.target, self.version.encode())
         head = b"\r\n".join([line, *(b"%b: %b" % field for field in fields)])
         self.renew()
-        self.data_received(head + b"\r\n\r\n" + rest)
+        self.on_data(head + b"\r\n\r\n" + rest)
 
     def _on_malformed(self, data: bytes) -> None:
         method = _METHOD.match(data)
         if method is not None and method[1] not in _KNOWN and self._odd_method is None:
             self._odd_method = method[1]
             self.renew()
-            self.data_received(_STAND_IN + data[method.end(1) :])
+            self.on_data(_STAND_IN + data[method.end(1) :])
             return
         message, reply = self._receiving, None
         if message is not None:
@@ -443,159 +390,82 @@ class LaneConnection(Reader, asyncio.Protocol):
 
     def refuse_now(self, reply: Reply) -> None:
         """Answer the request under way with a refusal, and end the connection."""
-        if not self.gone and not self._ended:
-            self._transport.write(last_answer(reply))
+        if not self._connection.ended:
+            self._connection.write(last_answer(reply))
             self._linger()
 
     def end(self) -> None:
         """End the connection when what was written has gone."""
-        if self._ended or self.gone:
-            return
-        if self.stage != WAITING or self._behind or self._holding:
+        if self.stage != WAITING or self._behind or self._connection.holding:
             self._linger()
         else:
-            self._ended = True
-            self._transport.close()
+            self._connection.close()
 
     def abort(self) -> None:
         """End the connection at once."""
-        self._ended = True
-        self._transport.abort()
+        self._connection.abort()
 
     def _linger(self) -> None:
-        """Close, but keep reading for a moment.
-
-        A socket that is closed with unread input resets the connection, and the answer may be lost
-        on its way (RFC 9112, 9.6).
-        """
-        self._ended = True
         self.ignore()
         self._behind.clear()
-        listener = self._listener
-        if (
-            self.half_closed
-            or not self._transport.can_write_eof()
-            or listener.lingering >= MOST_LINGERING
-        ):
-            self._transport.close()
-            return
-        self._transport.write_eof()
-        self._look_after_reading()
-        loop = asyncio.get_running_loop()
-        listener.lingering += 1
-        self._lingering = loop.call_later(LINGER_SECONDS, self._transport.abort)
+        self._connection.linger()
 
     # Back-pressure and time
 
     def _look_after_reading(self) -> None:
         """Read no more where what was read is not dealt with."""
-        if self.gone:
+        connection = self._connection
+        if connection.ended:
             return
         if self.stage == IN_BODY and self._body_since is None:
-            self._body_since = self._listener.now
-        hold = not self._ended and (
+            self._body_since = self._now()
+        connection.hold(
             bool(self._behind)
             or self._rest is not None
-            or self._stuck
+            or connection.stuck
             or (self._receiving is not None and self._receiving.full)
         )
-        if hold != self._holding:
-            self._holding = hold
-            if hold:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
 
     def look_at_time(self, now: float, idle: float, body: float) -> None:
-        """Close what is idle or too slow; `idle` and `body` are in seconds."""
-        if self._stuck or self._ended:
-            self._look_at_progress(now, idle)
-        elif self._body_since is not None and not self._holding:
+        connection = self._connection
+        if connection.stuck:
+            if not connection.moves(now, idle):
+                connection.discard()
+        elif self._body_since is not None and not connection.holding:
             if now - self._body_since > body:
                 self._refuse(framing.TIMED_OUT)
         elif not self.busy and now - self.since > idle:
             if self.stage == WAITING:
-                self._ended = True
-                self._transport.close()
+                connection.close()
             else:
                 self._refuse(framing.TIMED_OUT)
 
-    def _look_at_progress(self, now: float, idle: float) -> None:
-        """Give up on a client that takes nothing of what it has to be sent."""
-        unsent = self._transport.get_write_buffer_size()
-        if unsent != self._unsent:
-            self._unsent, self._moved_at = unsent, now
-        elif now - self._moved_at > idle:
-            discard_unsent(self._transport.get_extra_info("socket"))
-            self.abort()
-
     def stop(self) -> None:
-        """The server ends: what is not whole by now is not begun."""
-        if self._ended:
-            return
         if self.stage != WAITING and (not self.busy or self._receiving is not None):
             self._refuse(framing.STOPPING)
         elif self.busy:
-            self.abort()
+            self._connection.abort()
         else:
-            self._ended = True
-            self._transport.close()
+            self._connection.close()
 
     # For the conversation
 
     @property
+    def connection(self) -> Connection:
+        """What the requests come on."""
+        return self._connection
+
+    @property
     def closing_down(self) -> bool:
         """Whether each answer ends its connection now."""
-        return self._app.draining or self.half_closed
+        return self._app.draining or self._connection.half_closed
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer under way."""
-        self._transport.write(data)
+    def give_up(self) -> bytes:
+        """Read no more requests; what has come behind the last one.
 
-    def drained(self) -> asyncio.Future[None] | None:
-        """What waits until the client has read more; None where it reads well."""
-        if not self._stuck or self.gone:
-            return None
-        if self._drained is None:
-            self._drained = asyncio.get_running_loop().create_future()
-        return self._drained
-
-    def _resolve_drained(self) -> None:
-        drained, self._drained = self._drained, None
-        if drained is not None and not drained.done():
-            drained.set_result(None)
-
-    def detach(self, first: bytes) -> HTTPStream:
-        """Hand the connection over as a stream that begins by sending `first`.
-
-        Raises StreamClosedError where that cannot be done.
+        For what reads the connection from now on.
         """
-        transport = self._transport
-        if self.gone or self._behind or transport.get_write_buffer_size():
-            self.abort()
-            raise StreamClosedError
-        if not self._holding:
-            transport.pause_reading()
-        try:
-            connection = _duplicate(transport.get_extra_info("socket").fileno())
-        except OSError as error:
-            self.abort()
-            raise StreamClosedError(real_error=error) from error
-        stream = HTTPStream(connection, lambda: self._listener.stops)
-        stream.settle()
-        stream.give_back(self._rest or b"")
-        address, self._counted_for = self._counted_for, None
-        if address is not None:
-            stream.on_end = partial(self._app.connections.leave, address)
-        # This closes one of two descriptors: the connection stays.
-        self.abort()
-        with suppress(StreamClosedError):
-            stream.write(first)
-        return stream
-
-
-def _duplicate(descriptor: int) -> socket.socket:
-    """Another socket of the same connection. Raises OSError."""
-    copy = socket.socket(fileno=socket.dup(descriptor))
-    copy.setblocking(False)
-    return copy
+        self._given_up = True
+        self.forget()
+        rest, self._rest = self._rest or b"", None
+        return rest

@@ -1,0 +1,71 @@
+"""TLS over a socket that does not block, for clients that are slow, or read when they want to."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import suppress
+
+_CHUNK = 65536
+
+
+class TLSSocket:
+    """The client's end of a connection, with the names of the event loop's `sock_…`."""
+
+    def __init__(self, wire: socket.socket, context: ssl.SSLContext) -> None:
+        self._wire = wire
+        self._loop = asyncio.get_running_loop()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._engine = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname="localhost"
+        )
+
+    async def shake_hands(self) -> None:
+        """Raises OSError."""
+        while True:
+            try:
+                self._engine.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._take_more()
+            else:
+                await self._flush()
+                return
+
+    async def sendall(self, data: bytes) -> None:
+        """Raises OSError."""
+        self._engine.write(data)
+        await self._flush()
+
+    async def recv(self, size: int) -> bytes:
+        """What has come, when there is something; nothing at the end. Raises OSError."""
+        while True:
+            try:
+                return self._engine.read(size)
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLWantReadError:
+                if not await self._take_more():
+                    return b""
+
+    def recv_now(self) -> bytes:
+        """All that has come by now."""
+        with suppress(BlockingIOError):
+            while data := self._wire.recv(_CHUNK):
+                self._incoming.write(data)
+        plain = b""
+        with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            while part := self._engine.read(_CHUNK):
+                plain += part
+        return plain
+
+    async def _take_more(self) -> bool:
+        data = await self._loop.sock_recv(self._wire, _CHUNK)
+        self._incoming.write(data)
+        if not data:
+            self._incoming.write_eof()
+        return bool(data)
+
+    async def _flush(self) -> None:
+        await self._loop.sock_sendall(self._wire, self._outgoing.read())

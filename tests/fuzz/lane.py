@@ -25,6 +25,7 @@ from sharq_server.security.certificates import Certificate
 from tests.fuzz.http_streams import STREAMS, Answer, parse
 from tests.fuzz.targets import SIZES, Target, cut
 from tests.support.stores import PrivateStore
+from tests.support.tls_socket import TLSSocket
 
 # ---- the reader alone ----
 
@@ -141,58 +142,22 @@ class _Requests(Requests):
         return self.connection.ended or not self.busy or waits_for_body
 
 
-class _Client:
-    """The other end of a socket pair, plain or with TLS."""
+class _Plain:
+    """A socket that does not block, as `TLSSocket` is one."""
 
-    def __init__(self, ours: socket.socket, *, tls: bool) -> None:
-        self._socket = ours
-        self._ended = False
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._engine: ssl.SSLObject | None = None
-        if tls:
-            self._engine = _TRUSTING.wrap_bio(
-                self._incoming, self._outgoing, server_hostname="localhost"
-            )
+    def __init__(self, wire: socket.socket) -> None:
+        self._wire = wire
 
     async def shake_hands(self) -> None:
-        while self._engine is not None:
-            try:
-                self._engine.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await asyncio.sleep(0)
-                self._incoming.write(self._available())
-            else:
-                await self._flush()
-                return
+        pass
 
-    async def send(self, data: bytes) -> None:
-        if self._engine is None:
-            await asyncio.get_running_loop().sock_sendall(self._socket, data)
-        else:
-            self._engine.write(data)
-            await self._flush()
+    async def sendall(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._wire, data)
 
-    async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self._socket, self._outgoing.read())
-
-    def received(self) -> bytes:
-        """All that has come."""
-        data = self._available()
-        if self._engine is None:
-            return data
-        self._incoming.write(data)
-        plain = b""
-        with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
-            while part := self._engine.read(65536):
-                plain += part
-        return plain
-
-    def _available(self) -> bytes:
+    def recv_now(self) -> bytes:
         data = b""
         with suppress(BlockingIOError):
-            while chunk := self._socket.recv(1 << 20):
+            while chunk := self._wire.recv(1 << 20):
                 data += chunk
         return data
 
@@ -279,14 +244,14 @@ class Lanes:
         transport, connection = await loop.connect_accepted_socket(
             lambda: Connection(listener, app.connections, context, requests), theirs
         )
-        reader, client = made[0], _Client(ours, tls=tls)
+        reader, client = made[0], TLSSocket(ours, _TRUSTING) if tls else _Plain(ours)
         sent = 0
         with ours:
             await client.shake_hands()
             for piece in pieces:
                 if connection.gone:
                     break
-                await client.send(piece)
+                await client.sendall(piece)
                 sent += len(piece)
                 while reader.taken < sent and not (connection.ended or connection.holding):
                     await asyncio.sleep(0)
@@ -296,7 +261,7 @@ class Lanes:
             # What was written last leaves at the end of the loop's turn.
             for _ in range(3):
                 await asyncio.sleep(0)
-            received = client.received()
+            received = client.recv_now()
         transport.abort()
         while not connection.gone:
             await asyncio.sleep(0)

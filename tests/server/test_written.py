@@ -16,7 +16,7 @@ from sharq.codec import websocket_frames as ws
 from sharq_server import SharQServer
 from sharq_server.process.loops import loop_factory
 from tests.server import catalogue
-from tests.server.support import Rest, until
+from tests.server.support import until
 from tests.support.tls_socket import TLSSocket
 
 pytestmark = pytest.mark.gen_test(timeout=30)

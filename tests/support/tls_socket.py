@@ -11,15 +11,13 @@ _CHUNK = 65536
 
 
 class TLSSocket:
-    """The client's end of a connection, with the names of the event loop's `sock_…`."""
+    """The client's end of a connection, `wire`."""
 
     def __init__(self, wire: socket.socket, context: ssl.SSLContext) -> None:
-        self._wire = wire
+        self.wire = wire
         self._loop = asyncio.get_running_loop()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._engine = context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname="localhost"
-        )
+        self._engine = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
 
     async def shake_hands(self) -> None:
         """Raises OSError."""
@@ -52,7 +50,7 @@ class TLSSocket:
     def recv_now(self) -> bytes:
         """All that has come by now."""
         with suppress(BlockingIOError):
-            while data := self._wire.recv(_CHUNK):
+            while data := self.wire.recv(_CHUNK):
                 self._incoming.write(data)
         plain = b""
         with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
@@ -60,12 +58,18 @@ class TLSSocket:
                 plain += part
         return plain
 
+    async def send_no_more(self) -> None:
+        """Tell the server that nothing more comes. Raises OSError."""
+        with suppress(ssl.SSLWantReadError):
+            self._engine.unwrap()
+        await self._flush()
+
     async def _take_more(self) -> bool:
-        data = await self._loop.sock_recv(self._wire, _CHUNK)
+        data = await self._loop.sock_recv(self.wire, _CHUNK)
         self._incoming.write(data)
         if not data:
             self._incoming.write_eof()
         return bool(data)
 
     async def _flush(self) -> None:
-        await self._loop.sock_sendall(self._wire, self._outgoing.read())
+        await self._loop.sock_sendall(self.wire, self._outgoing.read())

@@ -99,8 +99,8 @@ class Listener:
         if self._ticking is not None:
             self._ticking.cancel()
             self._ticking = None
-        for starting in self._starting:
-            starting.cancel()
+        if self._starting:
+            await asyncio.wait(tuple(self._starting))
         for connection in tuple(self.connections):
             connection.stop()
         if self.connections:

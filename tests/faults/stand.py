@@ -28,7 +28,7 @@ LEASES: Final = {"a": 1500, "b": 2500, "c": 2000}
 
 _OPTIONS: Final = {
     "a": "workers = 1\nhttp = lane",
-    "b": "workers = 1\nhttp = tornado",
+    "b": "workers = 1",
     "c": "workers = 2\nhttp = lane",
 }
 _DIRECT: Final = ("c",)

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from sharq_server.process.loops import loop_factory
 from sharq_server.security.certificates import Certificate
 from tests.fuzz.http_streams import STREAMS, Answer, parse
 from tests.fuzz.targets import SIZES, Target, cut
+from tests.support.sockets import PlainSocket, TLSSocket
 from tests.support.stores import PrivateStore
-from tests.support.tls_socket import TLSSocket
 
 # ---- the reader alone ----
 
@@ -142,26 +142,6 @@ class _Requests(Requests):
         return self.connection.ended or not self.busy or waits_for_body
 
 
-class _Plain:
-    """A socket that does not block, as `TLSSocket` is one."""
-
-    def __init__(self, wire: socket.socket) -> None:
-        self._wire = wire
-
-    async def shake_hands(self) -> None:
-        pass
-
-    async def sendall(self, data: bytes) -> None:
-        await asyncio.get_running_loop().sock_sendall(self._wire, data)
-
-    def recv_now(self) -> bytes:
-        data = b""
-        with suppress(BlockingIOError):
-            while chunk := self._wire.recv(1 << 20):
-                data += chunk
-        return data
-
-
 def _may_be_odd_method(one: Answer | None, other: Answer | None) -> bool:
     """Whether a method that nobody knows may have been told from bytes without sense once only.
 
@@ -244,7 +224,7 @@ class Lanes:
         transport, connection = await loop.connect_accepted_socket(
             lambda: Connection(listener, app.connections, context, requests), theirs
         )
-        reader, client = made[0], TLSSocket(ours, _TRUSTING) if tls else _Plain(ours)
+        reader, client = made[0], TLSSocket(ours, _TRUSTING) if tls else PlainSocket(ours)
         sent = 0
         with ours:
             await client.shake_hands()

@@ -23,7 +23,7 @@ from sharq_server.security.certificates import Certificate
 from tests.server.command import run
 from tests.server.conftest import ExpectLog
 from tests.server.support import Connection, Raw
-from tests.support.tls_socket import TLSSocket
+from tests.support.sockets import TLSSocket
 
 pytestmark = pytest.mark.gen_test(timeout=20)
 

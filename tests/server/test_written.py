@@ -6,7 +6,6 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,13 @@ from sharq_server import SharQServer
 from sharq_server.process.loops import loop_factory
 from tests.server import catalogue
 from tests.server.support import until
-from tests.support.tls_socket import TLSSocket
+from tests.support.sockets import PlainSocket, Socket, TLSSocket
 
 pytestmark = pytest.mark.gen_test(timeout=30)
 
 FILES = Path(__file__).parent.parent / "support" / "tls"
 JOBS = 24
 SIZE = 40_000
-
-Send = Callable[[bytes], Awaitable[None]]
-Receive = Callable[[int], Awaitable[bytes]]
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -42,22 +38,17 @@ def options(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
     return {"sharq-server": files}
 
 
-async def opened(port: int, *, tls: bool) -> tuple[socket.socket, Send, Receive]:
-    """A client with a small buffer: the socket, and how to send and to receive."""
+async def opened(port: int, *, tls: bool) -> Socket:
+    """A client with a small buffer."""
     loop = asyncio.get_running_loop()
     client = socket.socket()
     client.setblocking(False)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     await loop.sock_connect(client, ("127.0.0.1", port))
-    if not tls:
-        return (
-            client,
-            lambda data: loop.sock_sendall(client, data),
-            lambda size: loop.sock_recv(client, size),
-        )
-    secure = TLSSocket(client, ssl.create_default_context(cafile=str(FILES / "authority.pem")))
-    await secure.shake_hands()
-    return client, secure.sendall, secure.recv
+    trusting = ssl.create_default_context(cafile=str(FILES / "authority.pem"))
+    opened = TLSSocket(client, trusting) if tls else PlainSocket(client)
+    await opened.shake_hands()
+    return opened
 
 
 @pytest.mark.usefixtures("new_loop")
@@ -69,17 +60,17 @@ async def test_what_is_written_is_what_the_client_gets(
         # Of different sizes, so that the place where the kernel stops is none in particular.
         payload = json.dumps("x" * (SIZE + 997 * at)).encode()
         await server.sq.submit(server.sq.new_job(payload, 0, f"j{at}", f"q{at}", "t"))
-    client, send, receive = await opened(http_port, tls=bool(options))
-    with client:
-        await send(catalogue.handshake())
+    client = await opened(http_port, tls=bool(options))
+    with client.wire:
+        await client.sendall(catalogue.handshake())
         received = b""
         while b'"welcome"' not in received:
-            received += await receive(65536)
+            received += await client.recv(65536)
         frames = [{"op": "dequeue", "queue_type": "t"}] * JOBS
         if way == "subscribed":
             frames = [{"op": "subscribe", "queue_type": "t", "credit": JOBS}]
         for frame in frames:
-            await send(catalogue.sent(ws.TEXT, json.dumps(frame).encode()))
+            await client.sendall(catalogue.sent(ws.TEXT, json.dumps(frame).encode()))
         (session,) = server.push.sessions
         async with asyncio.timeout(10):
             # Some of it stays behind.
@@ -89,10 +80,10 @@ async def test_what_is_written_is_what_the_client_gets(
             # It reads on for a while, so that the kernel stops at some place among the frames.
             stop = len(received) + 400_000
             while len(received) < stop:
-                received += await receive(4096)
+                received += await client.recv(4096)
         session.abort()
         await until(lambda: session.closed)
-        while part := await receive(65536):
+        while part := await client.recv(65536):
             received += part
     reader = ws.Reader(masked=False, max_bytes=1 << 26)
     reader.feed(received.partition(b"\r\n\r\n")[2])

@@ -1,4 +1,4 @@
-"""TLS over a socket that does not block, for clients that are slow, or read when they want to."""
+"""A client's socket that does not block, plain or with TLS: slow, or read when one wants to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,35 @@ from contextlib import suppress
 _CHUNK = 65536
 
 
-class TLSSocket:
+class PlainSocket:
     """The client's end of a connection, `wire`."""
+
+    def __init__(self, wire: socket.socket) -> None:
+        self.wire = wire
+        self._loop = asyncio.get_running_loop()
+
+    async def shake_hands(self) -> None:
+        """There is nothing to agree on."""
+
+    async def sendall(self, data: bytes) -> None:
+        """Raises OSError."""
+        await self._loop.sock_sendall(self.wire, data)
+
+    async def recv(self, size: int) -> bytes:
+        """What has come, when there is something; nothing at the end. Raises OSError."""
+        return await self._loop.sock_recv(self.wire, size)
+
+    def recv_now(self) -> bytes:
+        """All that has come by now."""
+        data = b""
+        with suppress(BlockingIOError):
+            while chunk := self.wire.recv(_CHUNK):
+                data += chunk
+        return data
+
+
+class TLSSocket:
+    """The same with TLS on the wire."""
 
     def __init__(self, wire: socket.socket, context: ssl.SSLContext) -> None:
         self.wire = wire
@@ -73,3 +100,6 @@ class TLSSocket:
 
     async def _flush(self) -> None:
         await self._loop.sock_sendall(self.wire, self._outgoing.read())
+
+
+Socket = PlainSocket | TLSSocket

@@ -235,7 +235,7 @@ class Lanes:
                 sent += len(piece)
                 while reader.taken < sent and not (connection.ended or connection.holding):
                     await asyncio.sleep(0)
-            while not (reader.waits and (reader.taken == sent or connection.ended)):
+            while not (reader.waits and (reader.taken >= sent or connection.ended)):
                 assert loop.time() < give_up, f"{reader.taken} of {sent} bytes: {vars(reader)}"
                 await asyncio.sleep(0)
             # What was written last leaves at the end of the loop's turn.

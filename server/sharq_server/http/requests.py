@@ -1,6 +1,6 @@
 """The requests of a connection: read one at a time, and answered in their order.
 
-httptools parses (`_lane.Reader`). The routes of `hot` are answered at once; every other request
+The routes of `hot` are answered at once; every other request
 becomes a `Message` and is handed to the application through Tornado's seam, by a `Conversation`.
 What is no request, or comes too slowly, is answered and ends the connection.
 """
@@ -9,46 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
-from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, RequestStartLine
 
 from sharq.errors import SharqException
 from sharq_server.api import bodies, hot, incidents
 from sharq_server.api.replies import Reply
 from sharq_server.http import framing
-from sharq_server.http._lane import IN_BODY, WAITING, Reader
+from sharq_server.http._lane import IN_BODY, WAITING
 from sharq_server.http.answers import answer, last_answer
 from sharq_server.http.application import Application
 from sharq_server.http.connection import Connection
 from sharq_server.http.conversation import Context, Conversation, Message
+from sharq_server.http.reading import RequestReader
 
 _log = logging.getLogger(__name__)
 
-# A method that the parser does not know is read under the name of one that it does.
-_STAND_IN: Final = b"PURGE"
-_METHOD: Final = re.compile(rb"(?:\r\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+) ")
-_KNOWN: Final = frozenset(
-    b"DELETE GET HEAD POST PUT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK"
-    b" BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE"
-    b" UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK UNLINK".split()
-)
 
-_LENGTHS: Final = (b"content-length", b"transfer-encoding")
-
-
-def _is_none(name: bytes, value: bytes) -> bool:
-    """Whether a field tells that there is no body."""
-    return name.lower() == b"content-length" and re.fullmatch(rb"0{1,19}", value) is not None
-
-
-class Requests(Reader):
+class Requests(RequestReader):
     """Reads `connection` for `app`. `now` tells the time by which it is judged, in seconds.
 
     `since` is when the connection became idle.
@@ -72,27 +55,13 @@ class Requests(Reader):
         self._body_since: float | None = None
         self._conversation: Conversation | None = None
         self._conversing: asyncio.Task[None] | None = None
-        self._rest: bytes | None = None
-        self._odd_method: bytes | None = None
-        self._wish: list[tuple[bytes, bytes]] = []
         self._advancing = False
         self._given_up = False
 
     # What the connection tells
 
     def on_data(self, data: bytes) -> None:
-        if self._rest is not None:
-            self._rest += data
-            return
-        fresh = self.stage == WAITING
-        try:
-            self.feed(data)
-        except HttpParserUpgrade as upgrade:
-            self._on_upgrade(data[upgrade.args[0] :])
-        except HttpParserCallbackError as error:
-            self._on_bug(error)
-        except HttpParserError:
-            self._on_malformed(data if fresh else b"")
+        self.read(data)
         if self.stage != WAITING or self._behind:
             self._look_after_reading()
 
@@ -211,26 +180,14 @@ class Requests(Reader):
     # Every other request
 
     def on_head(self) -> None:
-        method = self.method if self._odd_method is None else self._odd_method
-        self._odd_method = None
-        start_line = RequestStartLine(
-            method.decode("latin-1"), self.target.decode("latin-1"), self.version
-        )
-        wish, self._wish = self._wish, []
-        fields = self.headers + wish
-        message = Message(start_line, fields, self.keeps_alive and not self._wants_close())
+        start_line, fields = self.take_head()
+        message = Message(start_line, fields, self.keeps_alive and not self.wants_close)
         self._receiving = message
         if start_line.version not in framing.VERSIONS:
             self._refuse(framing.MALFORMED)
             return
         self._behind.append(message)
         self._advance()
-
-    def _wants_close(self) -> bool:
-        """Whether the head that was read has the option to close, whatever else it has."""
-        values = (value for name, value in self.headers if name.lower() == b"connection")
-        options = (option for value in values for option in value.lower().split(b","))
-        return any(option.strip() == b"close" for option in options)
 
     def on_chunk(self, chunk: bytes) -> None:
         if self._receiving is not None:
@@ -321,54 +278,23 @@ class Requests(Reader):
 
     def _go_on(self) -> None:
         """The request under way is answered."""
-        if self._rest is not None:
-            rest, self._rest = self._rest, None
-            self.renew()
-            if rest:
-                self.on_data(rest)
+        rest = self.no_upgrade()
+        if rest:
+            self.on_data(rest)
         self._advance()
         if self._connection.half_closed and not self.busy:
             self._connection.close()
 
     # Trouble
 
-    def _on_upgrade(self, rest: bytes) -> None:
-        """The parser ends at a request to upgrade, before its body."""
-        lengths = [(name, value) for name, value in self.headers if name.lower() in _LENGTHS]
-        if not lengths or [_is_none(*field) for field in lengths] == [True]:
-            self._rest = rest
-            self.on_head()
-            self.on_end()
-            return
-        # With a body it is read as if it did not want to. Whether that is empty is seen at its end:
-        # a GET, which is never a hot request then, is told to its route with the wish.
-        if self.method == b"GET":
-            self._wish = [field for field in self.headers if field[0].lower() == b"upgrade"]
-        fields = [field for field in self.headers if field[0].lower() != b"upgrade"]
-        line = b"%b %b %b" % (self.method, self.target, self.version.encode())
-        head = b"\r\n".join([line, *(b"%b: %b" % field for field in fields)])
-        self.renew()
-        self.on_data(head + b"\r\n\r\n" + rest)
-
-    def _on_malformed(self, data: bytes) -> None:
-        method = _METHOD.match(data)
-        if method is not None and method[1] not in _KNOWN and self._odd_method is None:
-            self._odd_method = method[1]
-            self.renew()
-            self.on_data(_STAND_IN + data[method.end(1) :])
-            return
+    def on_malformed(self) -> None:
         message, reply = self._receiving, None
         if message is not None:
             with suppress(HTTPInputError):
                 reply = framing.problem(message.start_line, message.headers)
         self._refuse(reply or framing.MALFORMED)
 
-    def _on_bug(self, error: HttpParserCallbackError) -> None:
-        cause = error.__context__
-        if isinstance(cause, HttpParserError):
-            self._on_malformed(b"")
-            return
-        bug = cause if isinstance(cause, Exception) else error
+    def on_bug(self, bug: Exception) -> None:
         self._refuse(incidents.reply_to(bug, "The reading of a request"))
 
     def _refuse(self, reply: Reply) -> None:
@@ -421,7 +347,7 @@ class Requests(Reader):
             self._body_since = self._now()
         connection.hold(
             bool(self._behind)
-            or self._rest is not None
+            or self.upgrading
             or connection.stuck
             or (self._receiving is not None and self._receiving.full)
         )
@@ -466,6 +392,6 @@ class Requests(Reader):
         For what reads the connection from now on.
         """
         self._given_up = True
+        rest = self.no_upgrade()
         self.forget()
-        rest, self._rest = self._rest or b"", None
         return rest

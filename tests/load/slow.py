@@ -59,10 +59,8 @@ class Slow:
 
     def __init__(self, place: Place) -> None:
         self.open = 0
-        self.outcomes: dict[str, Counter[str]] = {
-            kind.name: Counter() for kind in (*KINDS, NO_HANDSHAKE)
-        }
-        self.longest: dict[str, float] = {kind.name: 0.0 for kind in (*KINDS, NO_HANDSHAKE)}
+        self.outcomes: dict[str, Counter[str]] = {kind.name: Counter() for kind in ALL_KINDS}
+        self.longest: dict[str, float] = {kind.name: 0.0 for kind in ALL_KINDS}
         self.unexpected: Counter[str] = Counter()
         self._place = place
 
@@ -113,7 +111,7 @@ class Slow:
 
 def kinds_of(count: int, *, tls: bool) -> Iterator[Kind]:
     """The kinds of `count` slow clients, in their shares; with `tls` some shake no hands."""
-    kinds = (*KINDS, NO_HANDSHAKE) if tls else KINDS
+    kinds = ALL_KINDS if tls else KINDS
     deck = [kind for kind in kinds for _ in range(kind.share)]
     for at in range(count):
         # 37 has no divisor in common with the deck: few clients are of many kinds, too.
@@ -249,5 +247,5 @@ KINDS = (
     Kind("reads nothing pushed", 3, _subscribe_and_read_nothing, "ended", 38, 90),
     Kind("half a frame, and no pong", 8, _half_a_frame, "closed", 38, 75),
 )
-NO_HANDSHAKE = Kind("no handshake", 7, _greet_nobody, "closed", 9, 20)
+ALL_KINDS = (*KINDS, Kind("no handshake", 7, _greet_nobody, "closed", 9, 20))
 assert sum(kind.share for kind in KINDS) == 100

@@ -1,7 +1,7 @@
 """The requests of a connection: read one at a time, and answered in their order.
 
-The routes of `hot` are answered at once; every other request
-becomes a `Message` and is handed to the application through Tornado's seam, by a `Conversation`.
+The routes of `hot` are answered at once; every other request becomes a `Message` and is handed to
+the application through Tornado's seam, by a `Conversation`.
 What is no request, or comes too slowly, is answered and ends the connection.
 """
 

@@ -44,6 +44,8 @@ class TLS:
     def receive(self, data: bytes) -> bytes:
         """Take what came in; the plain bytes in it. Raises `ssl.SSLError`."""
         self.begun = True
+        if self.ended:
+            return b""
         if len(data) <= _RECORD:
             return self._receive(data)
         view = memoryview(data)

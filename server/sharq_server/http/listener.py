@@ -37,9 +37,9 @@ class Listener:
 
     Times are in seconds. A connection without a request, or with a head that does not come to
     its end, is closed after `idle_connection_timeout`; so is one that reads nothing of its answers.
-    A body may take `body_timeout`. `now` is the time by which that is judged: it moves in ticks.
-    `lingering` tells how many connections are read from for a moment, answered as they are,
-    `drains` that those who come are late.
+    A body has to bring 1 KiB in each `body_timeout`. `now` is the time by which that is judged: it
+    moves in ticks. `lingering` tells how many connections are read from for a moment, answered as
+    they are, `drains` that those who come are late.
     """
 
     def __init__(

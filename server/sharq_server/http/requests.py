@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, RequestStartLine
 
@@ -29,6 +29,33 @@ from sharq_server.http.conversation import Context, Conversation, Message
 from sharq_server.http.reading import RequestReader
 
 _log = logging.getLogger(__name__)
+
+
+_LEAST_BYTES: Final = 1024
+_LONGEST: Final = 60.0
+_LEAST_RATE: Final = 16 * 1024
+
+
+class _Pace:
+    """How a body comes in: `size` bytes of it so far."""
+
+    def __init__(self, now: float) -> None:
+        self.size = 0
+        self._began = self._since = now
+        self._seen = 0
+
+    def is_slow(self, now: float, seconds: float, *, held: bool) -> bool:
+        """Whether it has brought less than 1 KiB in so many seconds, or takes too long in all.
+
+        A body that is `held` up here is not late.
+        """
+        if held or self.size >= self._seen + _LEAST_BYTES:
+            self._since, self._seen = now, self.size
+        if held:
+            return False
+        return now - self._since > seconds or (
+            now - self._began > _LONGEST + self.size / _LEAST_RATE
+        )
 
 
 class Requests(RequestReader):
@@ -52,7 +79,7 @@ class Requests(RequestReader):
         self._behind: deque[Message | Callable[[], None]] = deque()
         self._current: Message | None = None
         self._receiving: Message | None = None
-        self._body_since: float | None = None
+        self._body: _Pace | None = None
         self._conversation: Conversation | None = None
         self._conversing: asyncio.Task[None] | None = None
         self._advancing = False
@@ -63,6 +90,8 @@ class Requests(RequestReader):
     def on_data(self, data: bytes) -> None:
         self.read(data)
         if self.stage != WAITING or self._behind:
+            if self._body is not None:
+                self._body.size += len(data)
             self._look_after_reading()
 
     def on_half_close(self) -> bool:
@@ -118,7 +147,7 @@ class Requests(RequestReader):
     def _begin_hot(
         self, route: Callable[..., None], arguments: tuple[Any, ...], body: bytes
     ) -> None:
-        self._body_since = None
+        self._body = None
         app = self._app
         if not app.serving:
             self._take_whole(body)
@@ -194,7 +223,7 @@ class Requests(RequestReader):
             self._receiving.add(chunk)
 
     def on_end(self) -> None:
-        self._body_since = None
+        self._body = None
         receiving, self._receiving = self._receiving, None
         if receiving is not None:
             receiving.end()
@@ -343,8 +372,8 @@ class Requests(RequestReader):
         connection = self._connection
         if connection.ended:
             return
-        if self.stage == IN_BODY and self._body_since is None:
-            self._body_since = self._now()
+        if self.stage == IN_BODY and self._body is None:
+            self._body = _Pace(self._now())
         connection.hold(
             bool(self._behind)
             or self.upgrading
@@ -357,8 +386,8 @@ class Requests(RequestReader):
         if connection.stuck:
             if not connection.moves(now, idle):
                 connection.discard()
-        elif self._body_since is not None and not connection.holding:
-            if now - self._body_since > body:
+        elif self._body is not None:
+            if self._body.is_slow(now, body, held=connection.holding):
                 self._refuse(framing.TIMED_OUT)
         elif not self.busy and now - self.since > idle:
             if self.stage == WAITING:

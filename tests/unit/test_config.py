@@ -806,6 +806,16 @@ def test_an_unknown_section_is_named(section: str, hint: str) -> None:
     )
 
 
+def test_an_option_that_is_gone_is_told_so() -> None:
+    gone = "this option is gone: the server reads HTTP in one way only"
+    for value in ("lane", "tornado"):
+        text = f"[sharq-server]\nhttp = {value}\n"
+        assert message_of(text) == f"sharq.conf: [sharq-server] http: {gone}"
+    with pytest.raises(ConfigError) as caught:
+        Settings.load(environ={"SHARQ_SHARQ_SERVER_HTTP": "lane"})
+    assert str(caught.value) == f"environment: SHARQ_SHARQ_SERVER_HTTP: {gone}"
+
+
 @pytest.mark.parametrize(
     ("section", "name", "hint"),
     [

@@ -108,10 +108,7 @@ class Import(NamedTuple):
 def imports_of_file(path: Path) -> list[Import]:
     source = path.read_text(encoding="utf-8")
     found = imports(source) if path.suffix in {".py", ".pyi"} else cython_imports(source)
-    # The lane knows these by their classes until there is one way in.
-    above = {"sharq_server.app.SharQApplication", "sharq_server.http.lane.LaneListener"}
-    at_the_door = path.parent.name == "http"
-    return [each for each in found if not (at_the_door and each.name in above)]
+    return list(found)
 
 
 def imports(source: str) -> Iterator[Import]:

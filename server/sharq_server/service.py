@@ -13,7 +13,6 @@ from sharq.settings.options import EMBEDDED
 from sharq.settings.reading import Settings
 from sharq_server.app import SharQApplication
 from sharq_server.http.accesslog import AccessLog
-from sharq_server.http.listener import stop_lingering
 from sharq_server.process.durability import DurabilityCheck
 from sharq_server.process.upkeep import StoreKeeper, Sweep
 from sharq_server.push.push import Push
@@ -76,7 +75,6 @@ class SharQServer:
                 task.cancel()
                 await asyncio.wait({task})
         await self.push.close()
-        await stop_lingering()
         await self.sq.aclose()
         if self._keeper is not None and self._keeping is not None:
             self._keeper.stop()

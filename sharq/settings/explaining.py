@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 
 from sharq.settings import kinds
-from sharq.settings.options import BY_NAME, OPTIONS, SECTIONS, Option
+from sharq.settings.options import BY_NAME, GONE, OPTIONS, SECTIONS, Option
 
 
 def visible(text: str) -> str:
@@ -45,6 +45,8 @@ def meant(name: str, known: Mapping[str, str]) -> str:
 
 def no_such_option(section: str, name: str, *, variable: bool = False) -> str:
     """What to say of an option that `section` has not; spelled as a variable if it was one."""
+    if (section, name.lower()) in GONE:
+        return f"this option is gone: {GONE[section, name.lower()]}"
     options = [option for option in OPTIONS if option.section == section]
     names = [option.environment if variable else option.name for option in options]
     homes = [f"[{each}]" for each in SECTIONS if (each, name.lower()) in BY_NAME]

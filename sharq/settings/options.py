@@ -19,13 +19,15 @@ TCP: Final = "tcp_sock"
 UNIX: Final = "unix_sock"
 EMBEDDED: Final = "embedded"
 
-LANE: Final = "lane"
-TORNADO: Final = "tornado"
-
 _DEFAULT_DATA_DIR: Final = "~/.local/share/sharq"
 
 Key = tuple[str, str]
 """The section and the name of an option."""
+
+GONE: Final[Mapping[Key, str]] = {
+    ("sharq-server", "http"): "the server reads HTTP in one way only",
+}
+"""Options that there were, and what is said to those who still set them."""
 
 
 def default_data_dir(environ: Mapping[str, str] = os.environ) -> str:
@@ -122,13 +124,6 @@ class ServerSettings:
     )
     workers: int = field(
         default=1, metadata=_option(kinds.integer(1, 256), "Number of server processes.")
-    )
-    http: str = field(
-        default=LANE,
-        metadata=_option(
-            kinds.one_of(LANE, TORNADO),
-            "What reads HTTP: the fast lane, or Tornado's own server.",
-        ),
     )
     heartbeat: int = field(
         default=20_000,

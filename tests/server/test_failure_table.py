@@ -345,7 +345,7 @@ def ground(
 
 @pytest.fixture
 def settings(
-    row: Row, ground: Ground, key_prefix: str, http: str, monkeypatch: pytest.MonkeyPatch
+    row: Row, ground: Ground, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     monkeypatch.setattr(aio, "open_link", partial(open_link, timeout=row.timeout))
     port = ground.store.port if row.on_cluster else ground.proxy.port
@@ -353,7 +353,6 @@ def settings(
     return Settings.from_mapping(
         {
             "sharq": {"enable_requeue_script": False},
-            "sharq-server": {"http": http},
             "redis": redis | {"clustered": row.on_cluster},
         }
     )

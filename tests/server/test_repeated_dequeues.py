@@ -32,11 +32,10 @@ def proxy(store: PrivateStore) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def settings(proxy: Proxy, key_prefix: str, http: str) -> Settings:
+def settings(proxy: Proxy, key_prefix: str) -> Settings:
     return Settings.from_mapping(
         {
             "sharq": {"enable_requeue_script": False},
-            "sharq-server": {"http": http},
             "redis": {"conn_type": "tcp_sock", "port": proxy.port, "key_prefix": key_prefix},
         }
     )

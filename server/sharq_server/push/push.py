@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sharq import AsyncSharQ, Batch
@@ -97,19 +96,34 @@ class Push:
         """Do what a frame asks for."""
         return await push_operations.carry_out(session, frame, slot)
 
-    @asynccontextmanager
-    async def polling(
-        self, queue_type: str, count: int, request_id: str | None
-    ) -> AsyncIterator[LongPoll]:
-        """A long poll that ends with the server. Raises `Stopping`, also where it had to end."""
+    async def wait_for(
+        self,
+        queue_type: str,
+        count: int,
+        request_id: str | None,
+        seconds: float,
+        set_stop: Callable[[Callable[[], None] | None], None],
+    ) -> Batch | None:
+        """Jobs of a type the moment they are ready; None where none was in time.
+
+        `set_stop` is told what ends the wait early, and None when it is over. Raises `Stopping`,
+        also where the wait had to end.
+        """
         if self.draining:
             raise Stopping
         poll = LongPoll(self.dispatcher, queue_type, count, request_id)
         self._polls.add(poll)
         try:
-            yield poll
+            set_stop(poll.stop)
+            parcel = await poll.wait(seconds)
+            set_stop(None)
         finally:
             self._polls.discard(poll)
+        if parcel is not None:
+            return parcel.batch.part(parcel.start, parcel.stop)
+        if self.draining:
+            raise Stopping
+        return None
 
     def bring_back(self, queue_type: str, batch: Batch) -> None:
         """Give leased jobs to others, since they could not be answered."""

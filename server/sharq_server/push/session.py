@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from sharq import AsyncSharQ
@@ -142,7 +142,7 @@ class Session:
 
     # Frames that come in
 
-    def on_frame(self, text: bytes) -> Awaitable[None] | None:
+    def on_frame(self, text: bytes) -> asyncio.Future[None] | None:
         """Take a frame; None, or what to wait for before more is read."""
         if self.closed:
             return None
@@ -203,7 +203,7 @@ class Session:
             or self.unread >= _MOST_UNREAD
         )
 
-    def _until_readable(self) -> Awaitable[None] | None:
+    def _until_readable(self) -> asyncio.Future[None] | None:
         if not self._is_full():
             return None
         if self._readable is None:

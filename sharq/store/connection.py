@@ -1,158 +1,178 @@
-"""Opens connections to the store with redis-py, which is left behind once they are open.
-
-redis-py resolves the name, connects, verifies TLS, authenticates and selects the database; what
-it opened (an asyncio transport, or a socket) is then taken out of its hands. The attributes of
-redis-py that this needs are not public ones, and all of them are named in this module.
-"""
+"""Opens connections to the store: over a unix socket, TCP or TLS; for asyncio or blocking use."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from dataclasses import dataclass
-from typing import Any
+from typing import Final, cast
 
-import redis
-from redis.asyncio import connection as aio
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    NoPermissionError,
-    RedisError,
-    ResponseError,
-)
+from sharq.errors import StoreError, StoreUnavailable
+from sharq.settings.options import TCP, UNIX, StoreSettings
+from sharq.store.handshake import Handshake
 
-from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
-from sharq.settings.options import StoreSettings
-from sharq.store.errors import store_error
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An open, authenticated asyncio connection.
-
-    `received` is what came in meanwhile, and `ended` tells that nothing more will. `owner` is
-    the object that closes the transport when it is let go, so that one has to hold it.
-    """
-
-    transport: asyncio.Transport
-    received: bytes
-    ended: bool
-    owner: object
+_READ_SIZE: Final = 4096
 
 
 def address(settings: StoreSettings) -> str:
     """Return the store's address, for the log."""
-    if settings.conn_type == "unix_sock":
+    if settings.conn_type == UNIX:
         return f"{settings.unix_socket_path}"
     return f"{settings.host}:{settings.port}" + (" (TLS)" if settings.tls else "")
 
 
-async def connect(settings: StoreSettings, timeout: float) -> Opened:
-    """Open a connection for asyncio; `timeout` in seconds is for each step of it.
+async def connect(settings: StoreSettings, protocol: asyncio.Protocol, timeout: float) -> None:
+    """Connect `protocol` to the store within `timeout` seconds; by then the handshake is over.
 
     Raises StoreUnavailable, StoreDenied, or StoreBug (a database that does not exist, say), with
-    the underlying error as its cause.
+    the underlying error as its cause. Whoever gets an exception closes what `protocol` may have
+    been connected to at the last moment.
     """
-    kind: Any
-    if settings.conn_type == "unix_sock":
-        kind = aio.UnixDomainSocketConnection
-    else:
-        kind = aio.SSLConnection if settings.tls else aio.Connection
-    connection = kind(**_options(settings, timeout))
+    shaking = _Shaking(Handshake(settings), protocol)
     try:
-        await connection.connect()
-        return _detach(connection)
-    except (RedisError, OSError, ValueError) as error:
-        raise _connect_error(error) from error
+        async with asyncio.timeout(timeout):
+            await _open(settings, shaking)
+            await shaking.done
+    except TimeoutError as error:
+        late = error if str(error) else TimeoutError(f"no connection within {timeout:g} s")
+        raise StoreUnavailable from late
+    except (OSError, ValueError) as error:
+        raise StoreUnavailable from error
     finally:
-        # Does nothing to what was detached; closes what a failure or a cancellation left.
-        await connection.disconnect(nowait=True)
+        shaking.end()
 
 
 def connect_blocking(settings: StoreSettings, timeout: float) -> socket.socket:
-    """Open a connection for blocking use; otherwise like `connect`."""
-    kind: Any
-    if settings.conn_type == "unix_sock":
-        kind = redis.UnixDomainSocketConnection
-    else:
-        kind = redis.SSLConnection if settings.tls else redis.Connection
-    connection = kind(**_options(settings, timeout))
+    """Open a connection for blocking use; raises as `connect`.
+
+    `timeout` in seconds is for each step of it.
+    """
     try:
-        connection.connect()
-        return _detach_blocking(connection)
-    except (RedisError, OSError, ValueError) as error:
-        raise _connect_error(error) from error
-    finally:
-        connection.disconnect()
-
-
-def _options(settings: StoreSettings, timeout: float) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "db": settings.db,
-        "username": settings.username,
-        "password": settings.password,
-        "protocol": 2,
-        "driver_info": None,
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "retry": None,
-    }
-    if settings.conn_type == "unix_sock":
-        return options | {"path": settings.unix_socket_path or ""}
-    if settings.conn_type != "tcp_sock":
-        raise ValueError("an embedded store is reached through its socket once it runs")
-    options |= {"host": settings.host, "port": settings.port, "socket_keepalive": True}
-    if settings.tls:
-        options |= {
-            "ssl_ca_certs": settings.tls_ca,
-            "ssl_certfile": settings.tls_certificate,
-            "ssl_keyfile": settings.tls_key,
-            "ssl_cert_reqs": "required",
-            "ssl_check_hostname": True,
-            "ssl_min_version": ssl.TLSVersion.TLSv1_2,
-        }
-    return options
-
-
-def _detach(connection: Any) -> Opened:
-    try:
-        reader, writer = connection._reader, connection._writer
-        received, ended = bytes(reader._buffer), bool(reader._eof)
-        transport = writer.transport
-        connection._reader = connection._writer = None
-    except AttributeError as error:
-        raise _unfit(error) from error
-    return Opened(transport, received, ended, writer)
-
-
-def _detach_blocking(connection: Any) -> socket.socket:
-    try:
-        opened = connection._sock
-        connection._sock = None
-    except AttributeError as error:
-        raise _unfit(error) from error
-    if not isinstance(opened, socket.socket):
-        raise _unfit(TypeError(f"no socket but {opened!r}"))
+        opened = _open_blocking(settings, timeout)
+        try:
+            _shake_hands(opened, Handshake(settings))
+        except BaseException:
+            opened.close()
+            raise
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = address(settings)
+        raise StoreUnavailable from error
     return opened
 
 
-def _unfit(error: Exception) -> StoreBug:
-    return StoreBug(
-        f"redis-py {redis.__version__} keeps its connection in a way that SharQ does not know"
-        f" ({error}); install the version that SharQ was released with."
+async def _open(settings: StoreSettings, protocol: asyncio.Protocol) -> None:
+    loop = asyncio.get_running_loop()
+    if settings.conn_type == UNIX:
+        await loop.create_unix_connection(lambda: protocol, settings.unix_socket_path or "")
+        return
+    _check_tcp(settings)
+    transport, _ = await loop.create_connection(
+        lambda: protocol, settings.host, settings.port, ssl=_tls(settings) if settings.tls else None
     )
+    if not transport.is_closing():
+        _keep_alive(transport.get_extra_info("socket"))
 
 
-def _connect_error(error: BaseException) -> StoreError:
-    # Over a unix socket redis-py wraps an error reply into a ConnectionError.
-    while isinstance(error.__cause__, RedisError):
-        error = error.__cause__
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
-        return StoreDenied()
-    if isinstance(error, ResponseError):
-        # redis-py cuts the first word off where it knows it.
-        word = getattr(error, "status_code", None)
-        return store_error(f"{word} {error}" if word else str(error))
-    return StoreUnavailable()
+def _open_blocking(settings: StoreSettings, timeout: float) -> socket.socket:
+    if settings.conn_type == UNIX:
+        opened = socket.socket(socket.AF_UNIX)
+        try:
+            opened.settimeout(timeout)
+            opened.connect(settings.unix_socket_path or "")
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+    _check_tcp(settings)
+    tls = _tls(settings) if settings.tls else None
+    opened = socket.create_connection((settings.host, settings.port), timeout)
+    try:
+        _keep_alive(opened)
+        # Event loops do so by themselves.
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return tls.wrap_socket(opened, server_hostname=settings.host) if tls else opened
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _check_tcp(settings: StoreSettings) -> None:
+    if settings.conn_type != TCP:
+        raise RuntimeError("an embedded store is reached through its socket once it runs")
+
+
+def _keep_alive(opened: socket.socket) -> None:
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def _tls(settings: StoreSettings) -> ssl.SSLContext:
+    """TLS with the certificates that the files hold now."""
+    context = ssl.create_default_context(cafile=settings.tls_ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.tls_certificate is not None:
+        # Nobody is there to be asked for the password of a key.
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+    return context
+
+
+def _shake_hands(opened: socket.socket, handshake: Handshake) -> None:
+    if not handshake.over:
+        opened.sendall(handshake.request)
+    while not handshake.over:
+        data = opened.recv(_READ_SIZE)
+        if not data:
+            raise ConnectionResetError("closed by the store")
+        handshake.feed(data)
+
+
+class _Shaking(asyncio.Protocol):
+    """A connection until its handshake is over; then it is the successor's.
+
+    `done` has an exception where it comes to no good end.
+    """
+
+    def __init__(self, handshake: Handshake, successor: asyncio.Protocol) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._handshake = handshake
+        self._successor = successor
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Other loops have transports that are no subclasses of it.
+        self._transport = cast(asyncio.Transport, transport)
+        if self.done.done():
+            self._transport.abort()
+        elif self._handshake.over:
+            self._hand_over(self._transport)
+        else:
+            self._transport.write(self._handshake.request)
+
+    def data_received(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or self.done.done():
+            return
+        try:
+            self._handshake.feed(data)
+        except StoreError as error:
+            self.done.set_exception(error)
+            return
+        if self._handshake.over:
+            self._hand_over(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionResetError("closed by the store"))
+
+    def end(self) -> None:
+        """Close the connection, unless it is the successor's."""
+        if self._transport is not None:
+            self._transport.abort()
+        if not self.done.cancel() and not self.done.cancelled():
+            self.done.exception()
+
+    def _hand_over(self, transport: asyncio.Transport) -> None:
+        self._transport = None
+        self.done.set_result(None)
+        transport.set_protocol(self._successor)
+        self._successor.connection_made(transport)

@@ -12,7 +12,7 @@ from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from sharq import AsyncSharQ
+from sharq.engine import Engine
 from sharq.settings.options import LANE
 from sharq_server.api import handlers, openapi, replies
 from sharq_server.api.routing import OPEN, Match, Route, Router
@@ -97,12 +97,12 @@ class SharQApplication(Application):
 
     def __init__(
         self,
-        sq: AsyncSharQ,
+        engine: Engine,
         push: Push,
         access_log: AccessLog | None = None,
         begin: Callable[[], None] | None = None,
     ) -> None:
-        server = sq.settings.server
+        server = engine.settings.server
         self.credentials = Credentials(server.token_file, server.tokens)
         self.origins = Origins(
             server.host,
@@ -125,7 +125,7 @@ class SharQApplication(Application):
             default_handler_class=_UnknownRoute,
             log_function=self._log_other,
         )
-        self.sq = sq
+        self.engine = engine
         self.push = push
         self.connections = Connections(server.max_connections, server.max_connections_per_address)
         self.certificate: Certificate | None = None
@@ -167,7 +167,7 @@ class SharQApplication(Application):
         The lane takes `idle_connection_timeout` and `body_timeout` as `options`. With any other
         option of Tornado's server, as for TLS, or where the settings say so, it is Tornado's.
         """
-        in_lane = self.certificate is None and self.sq.settings.server.http == LANE
+        in_lane = self.certificate is None and self.engine.settings.server.http == LANE
         if in_lane and options.keys() <= _LANE_OPTIONS:
             return LaneListener(self, **options)
         return Listener(self, admission=self.connections, certificate=self.certificate, **options)
@@ -203,7 +203,7 @@ class SharQApplication(Application):
 
     def body_limit(self, match: Match | None) -> int:
         """Bytes that the body of a request may have."""
-        settings = self.sq.settings.sharq
+        settings = self.engine.settings.sharq
         if match is not None and match.route.bulk:
             return settings.max_bulk_bytes
         return settings.max_payload_bytes + _BESIDES_PAYLOAD

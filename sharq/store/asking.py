@@ -9,7 +9,7 @@ from typing import Any
 from sharq.errors import StoreError, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
-from sharq.store.connection import connect
+from sharq.store.connecting import connect
 from sharq.store.wire import Entry, Wire
 
 

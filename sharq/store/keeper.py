@@ -10,7 +10,7 @@ from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
 from sharq.store.backoff import Backoff
-from sharq.store.connection import address, connect
+from sharq.store.connecting import address, connect
 from sharq.store.script_loading import ScriptLoading
 from sharq.store.second_opinion import answers_others
 from sharq.store.wire import Entry, Wire

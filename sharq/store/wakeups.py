@@ -17,7 +17,7 @@ import hiredis
 from sharq.errors import StoreDenied, StoreError, StoreFull, StoreUnavailable
 from sharq.settings.options import StoreSettings
 from sharq.store.backoff import Backoff
-from sharq.store.connection import address, connect
+from sharq.store.connecting import address, connect
 from sharq.store.errors import store_error
 from sharq.store.script_loading import pack
 from sharq.store.slots import Node

@@ -72,7 +72,7 @@ class LaneConnection(Reader, asyncio.Protocol):
         self.gone = False
         self.half_closed = False
         self._app = app
-        self._sq = app.sq
+        self._engine = app.engine
         self._listener = listener
         self._behind: deque[Message | Callable[[], None]] = deque()
         self._current: Message | None = None
@@ -208,11 +208,11 @@ class LaneConnection(Reader, asyncio.Protocol):
             return
         respond = self._respond if app.access_log is None else self._logging_respond()
         if self.busy or self._behind:
-            self._behind.append(lambda: route(self._sq, *arguments, respond))
+            self._behind.append(lambda: route(self._engine, *arguments, respond))
         else:
             self.busy = True
             app.under_way.add(self)
-            route(self._sq, *arguments, respond)
+            route(self._engine, *arguments, respond)
 
     def _take_whole(self, body: bytes) -> None:
         """Have the application answer a request that the hot routes do not."""

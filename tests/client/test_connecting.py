@@ -25,7 +25,7 @@ import uvloop
 from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
 from sharq.settings.options import StoreSettings
 from sharq.store.asking import ask
-from sharq.store.connection import address, connect, connect_blocking
+from sharq.store.connecting import address, connect, connect_blocking
 from sharq.store.script_loading import pack
 from tests.support.commands import PING, command
 from tests.support.loops import eventually, supervised
@@ -373,7 +373,7 @@ CONNECTS = """
 import asyncio, sys
 from sharq.errors import StoreUnavailable
 from sharq.settings.options import StoreSettings
-from sharq.store.connection import connect, connect_blocking
+from sharq.store.connecting import connect, connect_blocking
 
 kind, port, authority, certificate, key = sys.argv[1:]
 settings = StoreSettings(

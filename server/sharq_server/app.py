@@ -13,7 +13,7 @@ from tornado.netutil import bind_sockets
 from tornado.routing import Rule
 from tornado.web import Application, RequestHandler
 
-from sharq import AsyncSharQ
+from sharq.engine import Engine
 from sharq_server.api import handlers, openapi, replies
 from sharq_server.api.routing import OPEN, Match, Route, Router
 from sharq_server.http.accesslog import AccessLog
@@ -95,12 +95,12 @@ class SharQApplication(Application):
 
     def __init__(
         self,
-        sq: AsyncSharQ,
+        engine: Engine,
         push: Push,
         access_log: AccessLog | None = None,
         begin: Callable[[], None] | None = None,
     ) -> None:
-        server = sq.settings.server
+        server = engine.settings.server
         self.credentials = Credentials(server.token_file, server.tokens)
         self.origins = Origins(
             server.host,
@@ -120,7 +120,7 @@ class SharQApplication(Application):
             default_handler_class=_UnknownRoute,
             log_function=self._log_other,
         )
-        self.sq = sq
+        self.engine = engine
         self.push = push
         self.connections = Connections(server.max_connections, server.max_connections_per_address)
         self.certificate: Certificate | None = None
@@ -211,7 +211,7 @@ class SharQApplication(Application):
 
     def body_limit(self, match: Match | None) -> int:
         """Bytes that the body of a request may have."""
-        settings = self.sq.settings.sharq
+        settings = self.engine.settings.sharq
         if match is not None and match.route.bulk:
             return settings.max_bulk_bytes
         return settings.max_payload_bytes + _BESIDES_PAYLOAD

@@ -248,12 +248,12 @@ class TestSlowClients:
     ) -> None:
         asked, answered = asyncio.Event(), asyncio.Event()
 
-        async def take(*arguments: object) -> Batch:
+        async def run(_flow: object) -> Batch:
             asked.set()
             await answered.wait()
             return Batch("t", [-1, 0])
 
-        monkeypatch.setattr(server.sq, "take", take)
+        monkeypatch.setattr(server.engine, "run", run)
         async with raw.connect() as connection:
             await connection.send(head(b"/dequeue/t/", 2) + b"{}")
             await asked.wait()

@@ -233,13 +233,13 @@ class TestBeforeTheStart:
     ) -> Iterator[SharQServer]:
         """A server that takes its time to start, and has not begun to."""
         server = SharQServer(settings)
-        start = server.sq.start
+        start = server.engine.start
 
         async def start_late() -> None:
             await asyncio.sleep(0.2)
             await start()
 
-        monkeypatch.setattr(server.sq, "start", start_late)
+        monkeypatch.setattr(server.engine, "start", start_late)
         yield server
         io_loop.run_sync(server.stop)
 

@@ -73,7 +73,7 @@ class TestSweep:
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch:
-            patch.setattr(server.sq, "sweep_when_due", sweep)
+            patch.setattr(server.engine, "sweep_when_due", sweep)
             await failed.wait()
         await until(await lose(rest))
         assert caplog.text.count("Expired jobs are not taken back") == 1

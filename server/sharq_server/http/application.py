@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 
-from sharq import AsyncSharQ, Batch
+from sharq import Batch
+from sharq.engine import Engine
 from sharq_server.api.routing import Match, Router
 from sharq_server.http.accesslog import AccessLog
 from sharq_server.security.admission import Connections
@@ -43,7 +44,7 @@ class Application(Protocol):
     """
 
     @property
-    def sq(self) -> AsyncSharQ: ...
+    def engine(self) -> Engine: ...
     @property
     def push(self) -> Jobs: ...
     @property

@@ -210,7 +210,7 @@ class Exchange(HTTPMessageDelegate):
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         try:
             return await handler(
-                self._app.sq, Request(values, self._query, body, self, self._grant)
+                self._app.engine, Request(values, self._query, body, self, self._grant)
             )
         except Exception as error:
             return incidents.reply_to(error, f"{self._start_line.method} {self._start_line.path}")

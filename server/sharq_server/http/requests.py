@@ -73,7 +73,7 @@ class Requests(RequestReader):
         self.epoch = app.credentials.epoch
         self.since = now()
         self._app = app
-        self._sq = app.sq
+        self._engine = app.engine
         self._connection = connection
         self._now = now
         self._behind: deque[Message | Callable[[], None]] = deque()
@@ -154,11 +154,11 @@ class Requests(RequestReader):
             return
         respond = self._respond if app.access_log is None else self._logging_respond()
         if self.busy or self._behind:
-            self._behind.append(lambda: route(self._sq, *arguments, respond))
+            self._behind.append(lambda: route(self._engine, *arguments, respond))
         else:
             self.busy = True
             app.under_way.add(self)
-            route(self._sq, *arguments, respond)
+            route(self._engine, *arguments, respond)
 
     def _take_whole(self, body: bytes) -> None:
         """Have the application answer a request that the hot routes do not."""

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from sharq import AsyncSharQ, Batch
+from sharq import Batch
 from sharq.codec import websocket_frames as ws
+from sharq.engine import Engine
 from sharq.errors import StoreError
 from sharq_server.api.refusals import Stopping
 from sharq_server.push import frames
@@ -37,30 +38,30 @@ _GOODBYE: Final = 1.0
 
 
 class Push:
-    """The push service of one server process over `sq`, whose watcher it is.
+    """The push service of one server process over `engine`, whose watcher it is.
 
     It works from `start`, in the running event loop, until `close`.
     """
 
-    def __init__(self, sq: AsyncSharQ) -> None:
-        self.sq = sq
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self.sessions: set[Session] = set()
         self.draining = False
         self._polls: set[LongPoll] = set()
         self._probing: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._schedule: Schedule | None = None
-        sq.watch(self)
+        engine.watch(self)
 
     def start(self) -> None:
         """Begin to dispatch, in the running event loop."""
-        settings = self.sq.settings
+        settings = self.engine.settings
         self.lease_seconds = settings.sharq.job_expire_interval / 1000
         self.heartbeat = settings.server.heartbeat / 1000
         self.max_frame_bytes = settings.sharq.max_payload_bytes + BESIDES_PAYLOAD
         self._schedule = Schedule()
-        self.dispatcher = Dispatcher(self.sq, self._schedule, self._on_trouble)
-        self.leases = LeaseWatch(self.sq)
+        self.dispatcher = Dispatcher(self.engine, self._schedule, self._on_trouble)
+        self.leases = LeaseWatch(self.engine)
 
     @property
     def started(self) -> bool:
@@ -74,7 +75,7 @@ class Push:
         self.sessions.add(session)
         limits = {
             "max_frame_bytes": self.max_frame_bytes,
-            "max_payload_bytes": self.sq.settings.sharq.max_payload_bytes,
+            "max_payload_bytes": self.engine.settings.sharq.max_payload_bytes,
             **frames.LIMITS,
         }
         heartbeat = round(self.heartbeat * 1000)
@@ -147,7 +148,7 @@ class Push:
     async def _look(self) -> None:
         """Find out whether the store is away, so that subscribers learn of it at once."""
         try:
-            await self.sq.ping()
+            await self.engine.ping()
         except StoreError as error:
             self._on_trouble(error)
         finally:
@@ -168,7 +169,7 @@ class Push:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
             try:
-                await self.sq.ping()
+                await self.engine.ping()
             except StoreError as error:
                 self._trouble = error
                 continue

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from sharq import AsyncSharQ
 from sharq.codec import websocket_frames as ws
+from sharq.engine import Engine
 from sharq.errors import StoreOverloaded
 from sharq.settings.tokens import UNLIMITED, Grant
 from sharq_server.api import incidents
@@ -61,7 +61,7 @@ class Hub(Protocol):
     """What the sessions of a process share, and what carries out their frames."""
 
     @property
-    def sq(self) -> AsyncSharQ: ...
+    def engine(self) -> Engine: ...
 
     @property
     def dispatcher(self) -> Dispatcher: ...

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.highlights import Highlight
 from bench.peers import original
 from bench.peers.failures import FAILURES, reason
 from bench.processes import ALWAYS, NO_LOG
@@ -72,7 +73,13 @@ def run(progress: Progress, options: Options) -> Findings:
         "times",
         remark=without or f"{ours.median:,.0f} calls/s",
     )
-    return Findings([_table(cases, options.rounds, without)], [target])
+    highlights = [
+        Highlight("Library without a server: one call at a time", store, speed.median, "calls")
+        for (whose, store), case in cases.items()
+        if whose == "SharQ"
+        for speed in (case.speeds["all"],)
+    ]
+    return Findings([_table(cases, options.rounds, without)], [target], highlights)
 
 
 def _measure(case: _Case) -> None:

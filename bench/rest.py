@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.highlights import Highlight
 from bench.http_load import generator, load
 from bench.load import Order, Outcome
 from bench.peers import original
@@ -45,13 +46,15 @@ class _Case:
     rounds: int
     refill: Callable[[int], None] | None = None
     speeds: Series = field(default_factory=Series)
+    p50_ms: Series = field(default_factory=Series)
+    p99_ms: Series = field(default_factory=Series)
     busy: Series = field(default_factory=Series)
 
 
 def run(progress: Progress, options: Options) -> Findings:
     with ExitStack() as held:
         progress.begin("rest", 1)
-        hello = held.enter_context(serving("bench.hello"))
+        hello = held.enter_context(serving("bench.hello")).port
         cases: dict[Key, _Case] = {
             ("Tornado", _HELLO, ""): _Case(Order("hello", hello, _SECONDS), options.rounds)
         }
@@ -73,7 +76,9 @@ def run(progress: Progress, options: Options) -> Findings:
                     progress.step(" ".join(key))
                     without = _measure(key, case) or without
         progress.end()
-    return Findings([_table(cases, options.rounds, without)], _targets(cases, without))
+    return Findings(
+        [_table(cases, options.rounds, without)], _targets(cases, without), _highlights(cases)
+    )
 
 
 def _ours(held: ExitStack, store: str, settings: dict[str, Any], rounds: int) -> dict[Key, _Case]:
@@ -136,6 +141,8 @@ def _measure(key: Key, case: _Case) -> str:
     if outcome.others and key[0] != "original":
         raise RuntimeError(f"{' '.join(key)}: the server answered {outcome.others}")
     case.speeds.add(outcome.answers)
+    case.p50_ms.add(outcome.p50_ms)
+    case.p99_ms.add(outcome.p99_ms)
     case.busy.add(100 * outcome.busy)
     if case.refill is not None:
         case.refill(int(outcome.answers * case.order.seconds / 2))
@@ -160,6 +167,8 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
                 case.speeds.median,
                 case.speeds.least,
                 case.speeds.most,
+                case.p50_ms.median,
+                case.p99_ms.median,
                 _ratio(cases, key, ("Tornado", _HELLO, "")),
                 _ratio(cases, key, ("original", what, store)) if whose == "SharQ" else None,
                 case.busy.median,
@@ -174,6 +183,8 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
             Column("requests/s"),
             Column("least"),
             Column("most"),
+            Column("p50 ms", 2),
+            Column("p99 ms", 2),
             Column("times hello", 2),
             Column("times original", 1),
             Column("load busy %"),
@@ -183,7 +194,7 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
             f"Load by {generator()}; medians of {rounds} rounds of {_SECONDS} s, all in turn;",
             f"ratios are taken in each round. With {_MANY:,} queues the original has",
             f"{_ROUNDS_OF_ORIGINAL} rounds of {_SECONDS_OF_ORIGINAL} s. A dequeue and a finish",
-            "are two requests.",
+            "are two requests. p50 and p99 are those of a request under that load.",
             "Where the load is busy near 100 %, it and not the server sets the figure.",
             *([f"The original: {without}."] if without else [f"The original: {original.SETUP}."]),
         ),
@@ -209,6 +220,21 @@ def _targets(cases: dict[Key, _Case], without: str) -> list[Target]:
     targets.append(target(_WIDE, ("original", _WIDE, "no log"), "the original", 200))
     targets.append(target(_WIDE, mine(_CYCLE), f"{_QUEUES:,} queues", 1))
     return targets
+
+
+def _highlights(cases: dict[Key, _Case]) -> list[Highlight]:
+    return [
+        Highlight(
+            f"REST: {what}",
+            store,
+            case.speeds.median,
+            "requests",
+            case.p50_ms.median,
+            case.p99_ms.median,
+        )
+        for (whose, what, store), case in cases.items()
+        if whose == "SharQ"
+    ]
 
 
 SUBJECT = Subject("rest", "requests a second over HTTP", run)

@@ -70,8 +70,8 @@ def _from_wrk(wrk: str, order: Order) -> Outcome:
     if broken:
         raise RuntimeError(f"wrk: {broken} requests were not answered")
     others = {"4xx, 5xx": refused} if refused else {}
-    answers = (requests - refused) / took_us * 1e6
-    return Outcome(answers, p50_us / 1000, p99_us / 1000, busy, others)
+    count = requests - refused
+    return Outcome(count, count / took_us * 1e6, p50_us / 1000, p99_us / 1000, busy, others)
 
 
 def _children_time() -> float:

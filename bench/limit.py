@@ -17,7 +17,7 @@ from tornado.websocket import WebSocketClientConnection
 
 from bench.processes import Stand, processor_time, stand
 from bench.progress import Progress
-from bench.push_cycles import QUEUES, frames
+from bench.push_cycles import frames
 from bench.push_stand import connect, key_of, worker
 from bench.report import Column, Table
 from bench.sending import IN_FRAMES
@@ -25,7 +25,9 @@ from bench.series import Series
 from bench.subject import Findings, Options, Subject
 from bench.targets import Target
 
-_RATE = 1_000
+RATE = 1_000
+"""Jobs a second, and queues, each of which permits about one."""
+
 BACKLOG = 3
 _WAITING = 0.95
 """The share of the queues that still have a backlog at the end of a measurement that counts."""
@@ -33,7 +35,7 @@ _WAITING = 0.95
 _SETTLES = 1.0
 SECONDS = 4.0
 _ROUNDS = 3
-_INTERVAL = QUEUES * 1_000 // _RATE
+_INTERVAL = 1_000
 _SPREAD = 0.1
 """Intervals differ by so much of it: otherwise queues that were filled together stay in step."""
 
@@ -100,6 +102,8 @@ def measure(here: Stand, size: int, limited: bool) -> _Sample:
         processes = (here.server.pid, here.store.pid, told["pid"])
         window = asyncio.run(_steady(here, queue_type, size, limited, processes))
     within = [each for each in told["receipts"] if window.began <= each[1] < window.ended]
+    if not within:
+        raise RuntimeError("The worker began no job.")
     seconds = (window.ended - window.began) / 1e6
     return _Sample(
         len(within) / seconds,
@@ -122,9 +126,10 @@ async def _steady(
     """Enqueue jobs at a steady rate, and look at a part of that time."""
     socket = await connect(here)
     interval = interval_of if limited else _none
-    written = frames(queue_type, int(2 * (_SETTLES + SECONDS) * _RATE), interval, size)
+    count = int(2 * (_SETTLES + SECONDS) * RATE)
+    written = frames(queue_type, count, interval, size, RATE)
     if limited:
-        for frame in frames(queue_type, BACKLOG * QUEUES, interval, IN_FRAMES.jobs):
+        for frame in frames(queue_type, BACKLOG * RATE, interval, IN_FRAMES.jobs, RATE):
             await socket.write_message(frame)
             await socket.read_message()
     coming = asyncio.ensure_future(_come(socket, written, size))
@@ -138,10 +143,10 @@ async def _steady(
         await coming
     socket.close()
     await answers
-    if limited and waiting < _WAITING * QUEUES:
+    if limited and waiting < _WAITING * RATE:
         raise RuntimeError(
-            f"The limit did not decide: only {waiting:,} of {QUEUES:,} queues had jobs waiting. "
-            f"Can this machine do {_RATE:,} jobs a second?"
+            f"The limit did not decide: only {waiting:,} of {RATE:,} queues had jobs waiting. "
+            f"Can this machine do {RATE:,} jobs a second?"
         )
     used = [late - early for early, late in zip(before, after, strict=True)]
     return _Window(began // 1000, ended // 1000, used)
@@ -155,7 +160,7 @@ async def _come(socket: WebSocketClientConnection, written: Sequence[str], size:
     loop = asyncio.get_running_loop()
     began = loop.time()
     for at, frame in enumerate(written):
-        await asyncio.sleep(max(0.0, began + at * size / _RATE - loop.time()))
+        await asyncio.sleep(max(0.0, began + at * size / RATE - loop.time()))
         await socket.write_message(frame)
 
 
@@ -177,12 +182,14 @@ def share_of(receipts: Sequence[tuple[str, int]]) -> float:
         for queue_id, each in times.items()
         if len(each) > 1
     ]
+    if not shares:
+        raise RuntimeError("No queue had two jobs.")
     return 100 * sum(shares) / len(shares)
 
 
 def _table(cases: Mapping[Key, _Case], rounds: int) -> Table:
     return Table(
-        f"What a limit costs: processor time a job at {_RATE:,} jobs a second, by push",
+        f"What a limit costs: processor time a job at {RATE:,} jobs a second, by push",
         (
             Column("jobs come"),
             Column("limit"),
@@ -204,7 +211,7 @@ def _table(cases: Mapping[Key, _Case], rounds: int) -> Table:
             for key, case in cases.items()
         ],
         (
-            f"{QUEUES:,} queues; with a limit that decides each has an interval of about",
+            f"{RATE:,} queues; with a limit that decides each has an interval of about",
             f"{_INTERVAL:,} ms and {BACKLOG} jobs that wait when the next one comes. Without a",
             "limit a job goes when it comes. The share is by the times at which handlers began.",
             f"Medians of {rounds} rounds of {SECONDS:g} s, in turn, ratios within a round.",

@@ -41,12 +41,13 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`answers` as wanted per second; half and 99 % of all took no longer than `p50_ms`, `p99_ms`.
+    """`count` answers as wanted, `answers` a second; half and 99 % took at most `p50_ms`, `p99_ms`.
 
     `busy` is the share of a processor that the load took itself. `others` counts the answers that
     were not as wanted, by their status.
     """
 
+    count: int
     answers: float
     p50_ms: float
     p99_ms: float
@@ -73,7 +74,7 @@ class Answers:
         busy = (time.process_time() - self._processor) / elapsed
         took = sorted(self.took) or [0.0]
         p50, p99 = (1000 * took[int(share * len(took))] for share in (0.5, 0.99))
-        return Outcome(self.wanted / elapsed, p50, p99, busy, dict(self.others))
+        return Outcome(self.wanted, self.wanted / elapsed, p50, p99, busy, dict(self.others))
 
 
 Talk = Generator[bytes, bytes, None]

@@ -100,8 +100,14 @@ async def _cycles(
     return jobs / elapsed
 
 
-def frames(queue_type: str, jobs: int, interval: Callable[[int], int], size: int) -> list[str]:
-    """Frames that enqueue so many jobs, `size` in each, to one queue after another.
+def frames(
+    queue_type: str,
+    jobs: int,
+    interval: Callable[[int], int],
+    size: int,
+    queues: int = QUEUES,
+) -> list[str]:
+    """Frames that enqueue so many jobs, `size` in each, to one of the queues after another.
 
     `interval` tells that of a queue by its number, in ms.
     """
@@ -112,9 +118,9 @@ def frames(queue_type: str, jobs: int, interval: Callable[[int], int], size: int
         listed = [
             {
                 "queue_type": queue_type,
-                "queue_id": f"queue-{number % QUEUES}",
+                "queue_id": f"queue-{number % queues}",
                 "job_id": f"job-{number:032}",
-                "interval": interval(number % QUEUES),
+                "interval": interval(number % queues),
                 "payload": payload,
             }
             for number in some

@@ -21,7 +21,7 @@ from bench.highlights import Highlight
 from bench.load import KINDS, Answers, Connection, Order, Talk
 from bench.peers import failures, install
 from bench.peers.registry import Peer, Ready
-from bench.push_cycles import QUEUES, frames
+from bench.push_cycles import frames
 from bench.report import Column, Table
 from bench.rivals import Rival, peers_table
 from bench.sending import IN_FRAMES, ONE_BY_ONE, Sending
@@ -302,7 +302,7 @@ def test_the_share_of_the_permitted_rate_is_that_of_each_queue() -> None:
 
 
 def test_the_intervals_of_queues_differ_and_permit_the_rate() -> None:
-    intervals = [limit.interval_of(queue) for queue in range(QUEUES)]
+    intervals = [limit.interval_of(queue) for queue in range(limit.RATE)]
     assert sum(1000 / each for each in intervals) == pytest.approx(1_000, rel=0.01)
     assert len({*intervals}) > 100
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bench import ceiling
 from bench.highlights import Highlight
 from bench.peers.failures import FAILURES, reason
-from bench.peers.registry import BULLMQ, PEERS
+from bench.peers.registry import BEANSTALKD, BULLMQ, PEERS
 from bench.processes import ALWAYS, NO_LOG, Stand, stand
 from bench.progress import Progress
 from bench.push_cycles import QUEUES, Batches, batches, cycles
@@ -21,6 +21,7 @@ from bench.store import BenchStore
 from bench.subject import Findings, Options, Subject
 from bench.targets import Target
 
+_CYCLES = "push, job cycles"
 _JOBS = 40_000
 _JOBS_DURABLE = 20_000
 _JOBS_ALIKE = 6_000
@@ -184,28 +185,36 @@ def _ceiling_table(measured: _Measured, sent: Batches) -> Table:
 
 
 def _targets(measured: _Measured, rivals: list[Rival]) -> list[Target]:
-    bullmq = next((each for each in rivals if each.peer.name == BULLMQ), None)
-    speed = bullmq.speeds["no log"] if bullmq is not None else Series()
-    ratio = measured.limited.ratio_to(speed)
-    if ratio is None:
-        remark = bullmq.missing if bullmq is not None else "--peers was not given"
-    else:
-        remark = f"{BULLMQ}: {speed.median:,.0f}/s"
     ceiling_rate = measured.ceiling.median
-    share = measured.limited.ratio_to(measured.ceiling)
-    push = "push, job cycles"
     return [
-        Target(push, "a second", 20_000, measured.limited.median, "/s"),
-        Target(push, f"ratio to {BULLMQ}", 1.6, ratio, "times", remark=remark),
+        _beside(measured, rivals, BULLMQ, 2),
+        _beside(measured, rivals, BEANSTALKD, 1),
         Target(
-            push,
+            _CYCLES,
             "share of the store's ceiling",
-            0.5,
-            share,
+            0.8,
+            measured.limited.ratio_to(measured.ceiling),
             "",
             remark="" if ceiling_rate is None else f"ceiling: {ceiling_rate:,.0f}/s",
         ),
     ]
+
+
+def _beside(measured: _Measured, rivals: list[Rival], name: str, wanted: float) -> Target:
+    """The target of our ratio to a peer: each as it is sent fastest."""
+    figure = f"ratio to {name}"
+    rival = next((each for each in rivals if each.peer.name == name), None)
+    if rival is None:
+        return Target(_CYCLES, figure, wanted, None, "times", remark="--peers was not given")
+    sending, speed = rival.peer.sending, rival.speeds["no log"]
+    ratio = measured.limited.ratio_to(speed)
+    if ratio is None:
+        return Target(_CYCLES, figure, wanted, None, "times", remark=rival.missing)
+    remark = f"{name}: {speed.median:,.0f}/s"
+    if sending != IN_FRAMES:
+        alike = measured.alike[sending]["no log"].ratio_to(speed) or 0.0
+        remark += f", {sending.text}; SharQ: {IN_FRAMES.text}; with both {sending.text} {alike:.2f}"
+    return Target(_CYCLES, figure, wanted, ratio, "times", remark=remark)
 
 
 def _highlights(measured: _Measured) -> list[Highlight]:

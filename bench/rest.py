@@ -1,4 +1,4 @@
-"""Requests a second over HTTP, beside Tornado's hello world and the original's server."""
+"""Requests a second over HTTP, beside a constant answer, Tornado's hello and the original."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ _SECONDS = 1
 _SECONDS_OF_ORIGINAL = 8
 _ROUNDS_OF_ORIGINAL = 2
 
-_HELLO = "hello world"
 _ENQUEUE = "enqueue"
 _CYCLE = f"dequeue + finish, {_QUEUES:,} queues"
 _WIDE = f"dequeue + finish, {_MANY:,} queues"
@@ -36,6 +35,9 @@ _STORES: dict[str, dict[str, Any]] = {"no log": NO_LOG, "always": ALWAYS}
 
 Key = tuple[str, str, str]
 """Whose server, what it is asked for, and the store's durability."""
+
+_CONSTANT: Key = ("httptools", "constant answer", "")
+_HELLO: Key = ("Tornado", "hello world", "")
 
 
 @dataclass(slots=True)
@@ -54,9 +56,11 @@ class _Case:
 def run(progress: Progress, options: Options) -> Findings:
     with ExitStack() as held:
         progress.begin("rest", 1)
+        constant = held.enter_context(serving("bench.constant")).port
         hello = held.enter_context(serving("bench.hello")).port
         cases: dict[Key, _Case] = {
-            ("Tornado", _HELLO, ""): _Case(Order("hello", hello, _SECONDS), options.rounds)
+            _CONSTANT: _Case(Order("enqueue", constant, _SECONDS), options.rounds),
+            _HELLO: _Case(Order("hello", hello, _SECONDS), options.rounds),
         }
         for store, settings in _STORES.items():
             progress.say(f"filling queues, {store}")
@@ -169,7 +173,8 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
                 case.speeds.most,
                 case.p50_ms.median,
                 case.p99_ms.median,
-                _ratio(cases, key, ("Tornado", _HELLO, "")),
+                _ratio(cases, key, _CONSTANT),
+                _ratio(cases, key, _HELLO),
                 _ratio(cases, key, ("original", what, store)) if whose == "SharQ" else None,
                 case.busy.median,
             )
@@ -185,6 +190,7 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
             Column("most"),
             Column("p50 ms", 2),
             Column("p99 ms", 2),
+            Column("times constant", 2),
             Column("times hello", 2),
             Column("times original", 1),
             Column("load busy %"),
@@ -194,7 +200,8 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
             f"Load by {generator()}; medians of {rounds} rounds of {_SECONDS} s, all in turn;",
             f"ratios are taken in each round. With {_MANY:,} queues the original has",
             f"{_ROUNDS_OF_ORIGINAL} rounds of {_SECONDS_OF_ORIGINAL} s. A dequeue and a finish",
-            "are two requests. p50 and p99 are those of a request under that load.",
+            "are two requests. p50 and p99 are those of a request under that load. The constant",
+            "answer is what httptools on uvloop gives to enqueues without looking at them.",
             "Where the load is busy near 100 %, it and not the server sets the figure.",
             *([f"The original: {without}."] if without else [f"The original: {original.SETUP}."]),
         ),
@@ -202,8 +209,6 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
 
 
 def _targets(cases: dict[Key, _Case], without: str) -> list[Target]:
-    hello = ("Tornado", _HELLO, "")
-
     def mine(what: str) -> Key:
         return ("SharQ", what, "no log")
 
@@ -215,8 +220,9 @@ def _targets(cases: dict[Key, _Case], without: str) -> list[Target]:
 
     targets = []
     for what in (_ENQUEUE, _CYCLE):
-        targets.append(target(what, hello, "hello world", 9))
-        targets.append(target(what, ("original", what, "no log"), "the original", 20))
+        targets.append(target(what, _CONSTANT, "a constant answer", 0.5))
+        targets.append(target(what, ("original", what, "no log"), "the original", 12))
+        targets.append(target(what, _HELLO, "hello world", 5))
     targets.append(target(_WIDE, ("original", _WIDE, "no log"), "the original", 200))
     targets.append(target(_WIDE, mine(_CYCLE), f"{_QUEUES:,} queues", 1))
     return targets

@@ -104,6 +104,7 @@ def _count(store: redis.Redis, *commands: tuple[str, str]) -> int:
 
 
 BULLMQ = "BullMQ"
+BEANSTALKD = "beanstalkd"
 
 PEERS = (
     Peer(
@@ -180,7 +181,7 @@ PEERS = (
         "prefork with 2 processes, acks_late, ignore_result, prefetch multiplier 50",
     ),
     Peer(
-        "beanstalkd",
+        BEANSTALKD,
         10_000,
         _beanstalkd,
         ONE_BY_ONE,

@@ -66,8 +66,8 @@ def test_a_peer_that_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch) -> 
         for name, sending in ((BULLMQ, IN_FRAMES), ("single", ONE_BY_ONE))
     ]
     monkeypatch.setattr(push, "PEERS", listed)
-    for name in ("_JOBS", "_JOBS_DURABLE", "_JOBS_ALIKE"):
-        monkeypatch.setattr(push, name, 1_600)
+    for name, jobs in (("_JOBS", 1_600), ("_JOBS_DURABLE", 1_600), ("_JOBS_ALIKE", 100)):
+        monkeypatch.setattr(push, name, jobs)
     tables, targets, highlights = push.run(Progress(), Options(1, full=False, peers=True))
     (peers,) = (table for table in tables if "other queues" in table.title)
     assert [row[0] for row in peers.rows] == ["SharQ", BULLMQ, "SharQ", "single"]

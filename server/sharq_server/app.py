@@ -16,9 +16,9 @@ from tornado.web import Application, RequestHandler
 from sharq.engine import Engine
 from sharq_server.api import handlers, openapi, replies
 from sharq_server.api.routing import OPEN, Match, Route, Router
-from sharq_server.http.accesslog import AccessLog
-from sharq_server.http.exchange import Exchange
+from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import BODY_SECONDS, IDLE_SECONDS, Listener
+from sharq_server.http.request_delegate import RequestDelegate
 from sharq_server.push import websocket
 from sharq_server.push.handshake import Door
 from sharq_server.push.push import Push
@@ -187,7 +187,7 @@ class SharQApplication(Application):
             self._begin()
             self._begin = None
             self.serving = self._beginning is None
-        return Exchange(self, server_conn, request_conn)
+        return RequestDelegate(self, server_conn, request_conn)
 
     def start_other_request(
         self, server_conn: object, request_conn: HTTPConnection

@@ -15,7 +15,7 @@ from tornado.websocket import websocket_connect
 
 from sharq_server import SharQServer
 from sharq_server.http.listener import Listener
-from sharq_server.process.loops import loop_factory
+from sharq_server.process.event_loop import loop_factory
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest
 

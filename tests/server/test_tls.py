@@ -18,7 +18,7 @@ from sharq import LeasedJob, Worker
 from sharq.errors import ConfigError
 from sharq_server import SharQServer
 from sharq_server.http.listener import Listener
-from sharq_server.process.loops import loop_factory
+from sharq_server.process.event_loop import loop_factory
 from sharq_server.security.certificates import Certificate
 from tests.server.command import run
 from tests.server.conftest import ExpectLog

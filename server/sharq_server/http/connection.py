@@ -16,7 +16,7 @@ from typing import Final, Protocol, cast
 
 from sharq_server.api.replies import Reply
 from sharq_server.http import framing
-from sharq_server.http.answers import last_answer
+from sharq_server.http.responses import last_answer
 from sharq_server.http.tls import HANDSHAKE_SECONDS, TLS, is_plain_http
 from sharq_server.security.admission import Connections
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 from tornado.ioloop import IOLoop
 
 from sharq_server.http import framing
-from sharq_server.http.answers import last_answer
 from sharq_server.http.application import Application
 from sharq_server.http.connection import Connection
 from sharq_server.http.requests import Requests
+from sharq_server.http.responses import last_answer
 from sharq_server.security.certificates import Certificate
 from sharq_server.security.descriptors import EXHAUSTED, Room
 

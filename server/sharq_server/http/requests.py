@@ -1,7 +1,7 @@
 """The requests of a connection: read one at a time, and answered in their order.
 
 The routes of `hot` are answered at once; every other request becomes a `Message` and is handed to
-the application through Tornado's seam, by a `Conversation`.
+the application through Tornado's seam, by a `TornadoConnection`.
 What is no request, or comes too slowly, is answered and ends the connection.
 """
 
@@ -18,15 +18,15 @@ from typing import Any, Final
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, RequestStartLine
 
 from sharq.errors import SharqException
-from sharq_server.api import bodies, hot, incidents
+from sharq_server.api import bodies, error_reporting, hot
 from sharq_server.api.replies import Reply
 from sharq_server.http import framing
 from sharq_server.http._lane import IN_BODY, WAITING
-from sharq_server.http.answers import answer, last_answer
 from sharq_server.http.application import Application
 from sharq_server.http.connection import Connection
-from sharq_server.http.conversation import Context, Conversation, Message
 from sharq_server.http.reading import RequestReader
+from sharq_server.http.responses import answer, last_answer
+from sharq_server.http.tornado_connection import Context, Message, TornadoConnection
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Requests(RequestReader):
         self._current: Message | None = None
         self._receiving: Message | None = None
         self._body: _Pace | None = None
-        self._conversation: Conversation | None = None
+        self._conversation: TornadoConnection | None = None
         self._conversing: asyncio.Task[None] | None = None
         self._advancing = False
         self._given_up = False
@@ -258,7 +258,7 @@ class Requests(RequestReader):
     async def _converse(self, message: Message) -> None:
         """Hand a request to the application and wait until it is answered."""
         context = Context(self._connection)
-        conversation = Conversation(self, message, context)
+        conversation = TornadoConnection(self, message, context)
         self._conversation = conversation
         delegate = self._app.start_request(self, conversation)
         given = False
@@ -280,7 +280,7 @@ class Requests(RequestReader):
             self._go_on()
 
     async def _hand_over(
-        self, message: Message, conversation: Conversation, delegate: HTTPMessageDelegate
+        self, message: Message, conversation: TornadoConnection, delegate: HTTPMessageDelegate
     ) -> bool:
         """Tell the delegate of the message as it comes; False where it has refused it."""
         try:
@@ -324,7 +324,7 @@ class Requests(RequestReader):
         self._refuse(reply or framing.MALFORMED)
 
     def on_bug(self, bug: Exception) -> None:
-        self._refuse(incidents.reply_to(bug, "The reading of a request"))
+        self._refuse(error_reporting.reply_to(bug, "The reading of a request"))
 
     def _refuse(self, reply: Reply) -> None:
         """Answer what is being read with a refusal, in its turn, and read no more."""

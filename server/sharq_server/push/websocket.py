@@ -17,9 +17,9 @@ from tornado.routing import PathMatches
 
 from sharq.settings.tokens import Grant
 from sharq_server.api.replies import Reply, method_not_allowed
-from sharq_server.http import answers
-from sharq_server.http.accesslog import AccessLog
-from sharq_server.http.conversation import Conversation
+from sharq_server.http import responses
+from sharq_server.http.access_log import AccessLog
+from sharq_server.http.tornado_connection import TornadoConnection
 from sharq_server.http.websocket import Frames
 from sharq_server.push.handshake import Door, accepting
 from sharq_server.push.session import Session
@@ -34,7 +34,7 @@ class OnOurs(PathMatches):
         super().__init__(PATH)
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        return super().match(request) if isinstance(request.connection, Conversation) else None
+        return super().match(request) if isinstance(request.connection, TornadoConnection) else None
 
 
 class Upgrades(HTTPServerConnectionDelegate):
@@ -59,7 +59,7 @@ class Upgrades(HTTPServerConnectionDelegate):
 class _Handshake(HTTPMessageDelegate):
     """One request to upgrade."""
 
-    def __init__(self, upgrades: Upgrades, conversation: Conversation) -> None:
+    def __init__(self, upgrades: Upgrades, conversation: TornadoConnection) -> None:
         self._upgrades = upgrades
         self._conversation = conversation
         self._has_body = False
@@ -86,7 +86,7 @@ class _Handshake(HTTPMessageDelegate):
         if self._conversation.gone:
             return
         if isinstance(judged, Reply):
-            answers.write(self._conversation, judged, bodiless=method == "HEAD")
+            responses.write(self._conversation, judged, bodiless=method == "HEAD")
             self._conversation.finish()
             self._log(judged.status, len(judged.body))
         else:
@@ -100,7 +100,7 @@ class _Handshake(HTTPMessageDelegate):
         connection, rest = self._conversation.switch()
         frames = Frames(connection, push.max_frame_bytes, push.heartbeat)
         session = Session(push, frames, grant, door.credentials.is_valid)
-        frames.begin(session, push.leave, answers.switching(accepting(self._headers)))
+        frames.begin(session, push.leave, responses.switching(accepting(self._headers)))
         push.open(session)
         frames.on_data(rest)
 

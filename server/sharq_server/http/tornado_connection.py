@@ -1,8 +1,8 @@
 """A request and its answer on a lane, as Tornado's applications want them.
 
-`Message` is what has come of a request so far. `Conversation` is the `HTTPConnection` through which
-it is answered: the public seam between Tornado's wire and its applications, here with a wire of
-ours beneath.
+`Message` is what has come of a request so far. `TornadoConnection` is the `HTTPConnection` through
+which it is answered: the public seam between Tornado's wire and its applications, here with a wire
+of ours beneath.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Context:
         self.address = connection.peer
 
 
-class Conversation(HTTPConnection):
+class TornadoConnection(HTTPConnection):
     """How a message is answered. `answered` is done when it is, or cannot be any more."""
 
     def __init__(self, lane: Lane, message: Message, context: Context) -> None:

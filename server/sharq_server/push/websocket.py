@@ -21,7 +21,7 @@ from sharq_server.http import responses
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.tornado_connection import TornadoConnection
 from sharq_server.http.websocket import Frames
-from sharq_server.push.handshake import Door, accepting
+from sharq_server.push.handshake import Handshakes, accepting
 from sharq_server.push.session import Session
 
 PATH: Final = "/ws/?"
@@ -42,12 +42,12 @@ class Upgrades(HTTPServerConnectionDelegate):
 
     def __init__(
         self,
-        door: Door,
+        handshakes: Handshakes,
         begun: Callable[[], Awaitable[None]],
         run: Callable[[Any], object],
         access_log: AccessLog | None,
     ) -> None:
-        self.door = door
+        self.handshakes = handshakes
         self.begun = begun
         self.run = run
         self.access_log = access_log
@@ -80,7 +80,7 @@ class _Handshake(HTTPMessageDelegate):
         judged: Grant | Reply = method_not_allowed("GET")
         if method == "GET":
             await self._upgrades.begun()
-            judged = self._upgrades.door.judge(
+            judged = self._upgrades.handshakes.judge(
                 self._start_line.version, self._headers, has_body=self._has_body
             )
         if self._conversation.gone:
@@ -95,11 +95,11 @@ class _Handshake(HTTPMessageDelegate):
 
     def _switch(self, grant: Grant) -> None:
         """Agree, and have frames read from now on; nothing of the request stays."""
-        door = self._upgrades.door
-        push = door.push
+        handshakes = self._upgrades.handshakes
+        push = handshakes.push
         connection, rest = self._conversation.switch()
         frames = Frames(connection, push.max_frame_bytes, push.heartbeat)
-        session = Session(push, frames, grant, door.credentials.is_valid)
+        session = Session(push, frames, grant, handshakes.credentials.is_valid)
         frames.begin(session, push.leave, responses.switching(accepting(self._headers)))
         push.open(session)
         frames.on_data(rest)

@@ -24,7 +24,7 @@ from bench.targets import Target
 _CYCLES = "push, job cycles"
 _JOBS = 40_000
 _JOBS_DURABLE = 20_000
-_JOBS_ALIKE = 6_000
+_JOBS_ALIKE = 4_000
 """Jobs that are sent as a peer sends them."""
 
 

@@ -7,7 +7,7 @@ from sharq.aio import AsyncSharQ
 from sharq.client import SharQ
 from sharq.embedded.store import EmbeddedStore, ServerLock
 from sharq.results import NewJob
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq.store.wakeups import Watcher
 from sharq.worker.job import Discard, LeasedJob, Retry
 from sharq.worker.worker import Worker

@@ -1,5 +1,5 @@
 """The settings, where users import them from."""
 
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 
 __all__ = ["Settings"]

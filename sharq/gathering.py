@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from sharq._fastpath import Batch
 from sharq.errors import StoreBug
 from sharq.operations.call import Flow
-from sharq.operations.flows import MAX_TAKE, Flows
+from sharq.operations.flows import MAX_TAKE, Flows, check_leased
 from sharq.operations.operations import BULK_SIZE
 from sharq.results import Ended, Enqueued, Lease, NewJob
 
@@ -72,12 +72,18 @@ class Gathering:
         """Put a job at the tail of its queue."""
         self._add(self._jobs, job.queue_type, job, done, self._flows.submit_alike)
 
-    def finish(self, lease: Lease, done: OnEnded) -> None:
-        """End a leased job for good; an empty `n` means whichever lease holds it."""
-        self._add(self._leases, lease.queue_type, lease, done, self._flows.finish_alike)
+    def finish(
+        self, queue_type: str, queue_id: str, job_id: str, lease: str | None, done: OnEnded
+    ) -> None:
+        """End a leased job for good; without its token, whichever lease holds it.
+
+        Raises `BadArgumentException` at once.
+        """
+        meant = check_leased(queue_type, queue_id, job_id, lease)
+        self._add(self._leases, queue_type, meant, done, self._flows.finish_alike)
 
     def take(self, queue_type: str, count: int, done: OnTaken) -> None:
-        """Lease up to `count` jobs of a type (1 to 100)."""
+        """Lease up to `count` jobs (1 to 100) of a type with a valid name."""
         wanted = self._wanted.get(queue_type)
         if wanted is None:
             wanted = self._wanted[queue_type] = []

@@ -17,10 +17,11 @@ from tornado.netutil import bind_sockets
 
 from sharq import EmbeddedStore, ServerLock, __version__
 from sharq.errors import ConfigError, EmbeddedStoreError
-from sharq.settings.options import EMBEDDED, TCP, Settings
+from sharq.settings.options import EMBEDDED, TCP
+from sharq.settings.reading import Settings
 from sharq_server import options
-from sharq_server.http.accepting import BACKLOG
 from sharq_server.http.accesslog import AccessLog
+from sharq_server.http.listener import BACKLOG
 from sharq_server.process import loops
 from sharq_server.process.serving import GRACE, Process
 from sharq_server.process.workers import Supervisor
@@ -197,8 +198,6 @@ def _set_up_logging() -> None:
         stream=sys.stderr,
         format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
     )
-    # Says of each request that is not HTTP that it is none; its sender has been told.
-    logging.getLogger("tornado.general").setLevel(logging.WARNING)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -10,19 +10,19 @@ from typing import Any, Final
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
+from tornado.routing import Rule
 from tornado.web import Application, RequestHandler
 
-from sharq import AsyncSharQ
-from sharq.settings.options import LANE
+from sharq.engine import Engine
 from sharq_server.api import handlers, openapi, replies
 from sharq_server.api.routing import OPEN, Match, Route, Router
 from sharq_server.http.accesslog import AccessLog
 from sharq_server.http.exchange import Exchange
-from sharq_server.http.lane import LaneListener
-from sharq_server.http.listener import Listener
+from sharq_server.http.listener import BODY_SECONDS, IDLE_SECONDS, Listener
 from sharq_server.push import websocket
+from sharq_server.push.handshake import Door
 from sharq_server.push.push import Push
-from sharq_server.push.websocket import PushHandler
+from sharq_server.push.stock import PushHandler
 from sharq_server.security.admission import Connections
 from sharq_server.security.certificates import Certificate
 from sharq_server.security.credentials import Credentials
@@ -80,8 +80,6 @@ ROUTES: Final = (
     ),
 )
 
-_LANE_OPTIONS: Final = {"idle_connection_timeout", "body_timeout"}
-
 _BESIDES_PAYLOAD: Final = 64 * 1024
 """Bytes that the body of a request may have besides its payload."""
 
@@ -97,12 +95,12 @@ class SharQApplication(Application):
 
     def __init__(
         self,
-        sq: AsyncSharQ,
+        engine: Engine,
         push: Push,
         access_log: AccessLog | None = None,
         begin: Callable[[], None] | None = None,
     ) -> None:
-        server = sq.settings.server
+        server = engine.settings.server
         self.credentials = Credentials(server.token_file, server.tokens)
         self.origins = Origins(
             server.host,
@@ -111,21 +109,18 @@ class SharQApplication(Application):
             own_names=(socket.gethostname(),),
             any_host=self.credentials.needed,
         )
-        about_push = {
-            "push": push,
-            "begun": self.begun,
-            "origins": self.origins,
-            "credentials": self.credentials,
-        }
+        door = Door(push, self.origins, self.credentials)
+        upgrades = websocket.Upgrades(door, self.begun, self.run, access_log)
         super().__init__(
             [
-                (websocket.PATH, PushHandler, about_push),
+                Rule(websocket.OnOurs(), upgrades),
+                (websocket.PATH, PushHandler, {"door": door, "begun": self.begun}),
                 (live.PATH, LivePage),
             ],
             default_handler_class=_UnknownRoute,
             log_function=self._log_other,
         )
-        self.sq = sq
+        self.engine = engine
         self.push = push
         self.connections = Connections(server.max_connections, server.max_connections_per_address)
         self.certificate: Certificate | None = None
@@ -140,7 +135,7 @@ class SharQApplication(Application):
         self._begin = begin
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def listen(  # type: ignore[override] # a lane is no HTTPServer, but is stopped like one
+    def listen(  # type: ignore[override] # what serves is no HTTPServer, but is stopped like one
         self,
         port: int,
         address: str | None = None,
@@ -150,27 +145,40 @@ class SharQApplication(Application):
         flags: int | None = None,
         reuse_port: bool = False,
         **options: Any,
-    ) -> Listener | LaneListener:
+    ) -> Listener:
         """Serve on a port, as in Tornado; `options` are those of `make_listener`."""
+        listener = self.make_listener(**options)
         sockets = bind_sockets(
             port, address, family=family, backlog=backlog, flags=flags, reuse_port=reuse_port
         )
-        listener = self.make_listener(**options)
         listener.add_sockets(sockets)
         if self._begin is not None:
             IOLoop.current().add_callback(self._begin)
         return listener
 
-    def make_listener(self, **options: Any) -> Listener | LaneListener:
-        """What serves this application on sockets: the fast lane, or Tornado's HTTP server.
+    def make_listener(
+        self,
+        *,
+        idle_connection_timeout: float = IDLE_SECONDS,
+        body_timeout: float = BODY_SECONDS,
+        certificate: Certificate | None = None,
+        **others: Any,
+    ) -> Listener:
+        """What serves this application on sockets, by TLS where there is a certificate.
 
-        The lane takes `idle_connection_timeout` and `body_timeout` as `options`. With any other
-        option of Tornado's server, as for TLS, or where the settings say so, it is Tornado's.
+        By itself that is the one of the settings. Raises TypeError for an option of Tornado's.
         """
-        in_lane = self.certificate is None and self.sq.settings.server.http == LANE
-        if in_lane and options.keys() <= _LANE_OPTIONS:
-            return LaneListener(self, **options)
-        return Listener(self, admission=self.connections, certificate=self.certificate, **options)
+        if others:
+            raise TypeError(
+                f"app.listen takes no {', '.join(others)}. Tornado's own server does: "
+                f"HTTPServer(app, {', '.join(f'{name}=…' for name in others)})"
+            )
+        return Listener(
+            self,
+            idle_connection_timeout=idle_connection_timeout,
+            body_timeout=body_timeout,
+            certificate=self.certificate if certificate is None else certificate,
+        )
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -203,7 +211,7 @@ class SharQApplication(Application):
 
     def body_limit(self, match: Match | None) -> int:
         """Bytes that the body of a request may have."""
-        settings = self.sq.settings.sharq
+        settings = self.engine.settings.sharq
         if match is not None and match.route.bulk:
             return settings.max_bulk_bytes
         return settings.max_payload_bytes + _BESIDES_PAYLOAD

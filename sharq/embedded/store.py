@@ -50,6 +50,7 @@ from sharq.embedded.process import (
     talk,
 )
 from sharq.errors import EmbeddedStoreError
+from sharq.settings.options import StoreSettings
 
 _STOP_TIMEOUT: Final = 30.0
 _FIND_TIMEOUT: Final = 5.0
@@ -107,6 +108,11 @@ class EmbeddedStore:
                 raise
         atexit.register(store.leave)
         return store
+
+    @classmethod
+    def of(cls, settings: StoreSettings, given_up: threading.Event | None = None) -> EmbeddedStore:
+        """`join` the store that settings mean."""
+        return cls.join(settings.data_dir, appendfsync=settings.appendfsync, given_up=given_up)
 
     def leave(self) -> None:
         """Give up the hold; the last user to do so stops the store and waits until it is gone.

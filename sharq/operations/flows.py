@@ -2,14 +2,14 @@
 
 A flow is a generator: it yields a `Call` and is sent its result, or yields a list of calls and is
 sent a list with a result or a `StoreError` for each. It does no I/O, so that the synchronous and
-the asynchronous face drive the same ones. What each method means, takes and raises is told where
-users see it, in `sharq.aio`.
+the asynchronous engine drive the same ones. What each method means, takes and raises is told where
+users see it, in `sharq.aio`; of those that only servers use, here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sharq._fastpath import Batch, JobReader
 from sharq.errors import StoreError
@@ -28,6 +28,7 @@ from sharq.operations.call import Call, Flow
 from sharq.operations.operations import BULK_SIZE, Operations
 from sharq.operations.payloads import check_payload
 from sharq.operations.reclaiming import Reclaiming
+from sharq.operations.registrations import Registrations
 from sharq.operations.sweeping import sweep_types
 from sharq.results import (
     INVALID,
@@ -47,23 +48,6 @@ from sharq.settings.options import QueueSettings
 
 T = TypeVar("T")
 
-REGISTER_AGAIN = 60.0
-"""Seconds after which a process registers a type again before it enqueues to it."""
-
-REGISTRATION_HOLDS = 600.0
-"""Seconds for which a registration is good even if it could not be renewed."""
-
-_TRY_AGAIN = 5.0
-_MOST_REGISTERED = 100_000
-
-
-class _Registration(NamedTuple):
-    """When a type was registered last, and when to do it again. By the flows' clock."""
-
-    done_at: float
-    due_at: float
-
-
 MAX_TAKE = 100
 """Jobs that one dequeue leases at most."""
 
@@ -72,7 +56,8 @@ class Flows:
     """The flows of one deployment. `clock` is monotonic, in seconds.
 
     With `reclaims` a dequeue takes back first what has run out, as far as `settings` want sweeps:
-    for those that have no sweep of their own.
+    for those that have no sweep of their own. `plain_job` and `plain_jobs` read jobs as most
+    clients send them, see `JobReader`.
     """
 
     def __init__(
@@ -86,7 +71,7 @@ class Flows:
         self.settings = settings
         self.operations = operations
         self._clock = clock
-        self._registered: dict[str, _Registration] = {}
+        self._registrations = Registrations(clock)
         self._reclaiming: Reclaiming | None = None
         if reclaims and settings.enable_requeue_script:
             self._reclaiming = Reclaiming(
@@ -129,7 +114,7 @@ class Flows:
 
     def submit_alike(self, queue_type: str, jobs: Sequence[NewJob]) -> Flow[list[Enqueued]]:
         """Enqueue up to `BULK_SIZE` jobs of one type, in order."""
-        if self._registration(queue_type).due_at <= self._clock():
+        if self._registrations.due(queue_type):
             failures = yield from self._register([queue_type])
             if failures:
                 raise failures[queue_type]
@@ -297,7 +282,13 @@ class Flows:
         request_id: str | None,
         more: bool,
     ) -> Flow[Batch]:
-        """Lease up to `count` jobs, and wait for what is lacking."""
+        """Lease up to `count` jobs; the server waits from now on for what it did not get.
+
+        It is not waiting where the answer's `wait_us` is 0; with `more` it has room beyond
+        `count`, and no other server offers jobs until it has asked again. The call may be
+        repeated with the same `seq`, as long as there was none with a later one, and under the
+        `request_id` of a client: it is answered with the same jobs.
+        """
         batch: Batch = yield self.operations.dispatch(
             queue_type, count, server_id, seq, request_id, more
         )
@@ -306,14 +297,22 @@ class Flows:
     def offer(
         self, queue_type: str, server_id: str, wanted: int, offered: int, offer_ms: int
     ) -> Flow[Offer]:
-        """How many jobs may be offered, and wait for what is lacking."""
+        """How many jobs are ready, up to `wanted`, that no server has offered to subscribers.
+
+        None are where a server has room for jobs itself. `offered` is what this server offers
+        already. Its offers stand for `offer_ms`; for what it lacks it waits from now on. With 0
+        `wanted` the answer's `wait_us` is 0 where anything is ready.
+        """
         answer: Offer = yield self.operations.offer(
             queue_type, server_id, wanted, offered, offer_ms
         )
         return answer
 
     def hand_on(self, offered: Mapping[str, int], server_id: str) -> Flow[None]:
-        """Wait for jobs of these types no longer, but for the numbers that are offered."""
+        """Wait for jobs of these types no longer, and let other servers know what is next.
+
+        The numbers are those of the jobs that this server offers to its subscribers still.
+        """
         if offered:
             calls = [self.operations.hand_on(name, server_id, n) for name, n in offered.items()]
             _unfailed((yield calls))
@@ -415,36 +414,21 @@ class Flows:
 
     def _register(self, queue_types: Sequence[str]) -> Flow[dict[str, StoreError]]:
         """Register the types for which it is time; the failures that stand in the way."""
-        now = self._clock()
-        due = [t for t in queue_types if self._registration(t).due_at <= now]
+        due = [queue_type for queue_type in queue_types if self._registrations.due(queue_type)]
         if not due:
             return {}
-        failures = {}
+        asked_at = self._clock()
         answers = yield [self.operations.register(queue_type) for queue_type in due]
+        failures = {}
         for queue_type, answer in zip(due, answers, strict=True):
-            if not isinstance(answer, StoreError):
-                self._note(queue_type, _Registration(now, now + REGISTER_AGAIN))
-                continue
-            done_at = self._registration(queue_type).done_at
-            if now - done_at < REGISTRATION_HOLDS:
-                self._note(queue_type, _Registration(done_at, now + _TRY_AGAIN))
-            else:
-                failures[queue_type] = answer
+            failure = self._registrations.note(queue_type, asked_at, answer)
+            if failure is not None:
+                failures[queue_type] = failure
         return failures
-
-    def _registration(self, queue_type: str) -> _Registration:
-        return self._registered.get(queue_type, _NEVER)
-
-    def _note(self, queue_type: str, registration: _Registration) -> None:
-        if len(self._registered) >= _MOST_REGISTERED:
-            self._registered.clear()
-        self._registered[queue_type] = registration
 
 
 _NOT_ENDED = Ended(INVALID)
 _NOT_EXTENDED = Extended(INVALID, 0)
-
-_NEVER = _Registration(float("-inf"), float("-inf"))
 
 
 # Names are checked in the original's order, since that decides which one is complained of.

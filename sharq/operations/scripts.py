@@ -41,6 +41,7 @@ class Scripts:
     """
 
     def __init__(self, overrides: Mapping[str, str] | None = None, audit: str = "") -> None:
+        self._made_of = overrides, audit
         folder = files("sharq").joinpath("lua")
         includes = _read(folder.joinpath("include"))
         for name, text in (overrides or {}).items():
@@ -60,6 +61,10 @@ class Scripts:
         self.by_digest: Mapping[str, str] = {
             self.digests[name]: text for name, text in sources.items()
         }
+
+    def __reduce__(self) -> tuple[type[Scripts], tuple[Mapping[str, str] | None, str]]:
+        # The texts are read again where they arrive.
+        return type(self), self._made_of
 
 
 def expand(text: str, includes: Mapping[str, str]) -> str:

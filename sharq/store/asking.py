@@ -9,17 +9,16 @@ from typing import Any
 from sharq.errors import StoreError, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
-from sharq.store.connection import connect
+from sharq.store.connecting import connect
 from sharq.store.wire import Entry, Wire
 
 
 async def ask(settings: StoreSettings, questions: Sequence[Call[Any]], timeout: float) -> list[Any]:
     """The store's replies as they are, a refusal as hiredis' `ReplyError`.
 
-    `timeout` in seconds is for each step of connecting; the answers are waited for until the
-    caller gives up. Raises `StoreError` where the connection cannot be made or is lost.
+    `timeout` in seconds is for connecting; the answers are waited for until the caller gives up.
+    Raises `StoreError` where the connection cannot be made or is lost.
     """
-    opened = await connect(settings, timeout)
     loop = asyncio.get_running_loop()
     entries: list[Entry[Any]] = [Entry(each, loop.create_future()) for each in questions]
 
@@ -33,9 +32,9 @@ async def ask(settings: StoreSettings, questions: Sequence[Call[Any]], timeout: 
         for entry in unanswered:
             settle(entry, trouble)
 
-    wire = Wire(settle, lose, lambda: None)
+    wire = Wire(settle, lose, lambda: None, entries)
     try:
-        wire.take_over(opened, entries)
+        await connect(settings, wire, timeout)
         replies = [await entry.future for entry in entries]
     finally:
         wire.abort(ConnectionAbortedError("it has answered"))

@@ -10,7 +10,7 @@ from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
 from sharq.store.backoff import Backoff
-from sharq.store.connection import address, connect
+from sharq.store.connecting import address, connect
 from sharq.store.script_loading import ScriptLoading
 from sharq.store.second_opinion import answers_others
 from sharq.store.wire import Entry, Wire
@@ -157,7 +157,6 @@ class Keeper:
 
     async def _connect(self) -> Wire:
         """Open a connection and load the scripts: only a store that took them is of use."""
-        opened = await connect(self._settings, self._connect_timeout)
         calls: list[Call[Any]] = [self._scripts.load(d) for d in self._scripts.digests]
         loads = [Entry(call, self._loop.create_future()) for call in calls or [_PING]]
         first = list(loads)
@@ -165,9 +164,9 @@ class Keeper:
         if self._rights is not None:
             asked = Entry(self._rights, self._loop.create_future())
             first.append(asked)
-        wire = Wire(_settle, self._on_lost, self._owner.on_writable)
+        wire = Wire(_settle, self._on_lost, self._owner.on_writable, first)
         try:
-            wire.take_over(opened, first)
+            await connect(self._settings, wire, self._connect_timeout)
             for load in loads:
                 await load.future
             if asked is not None:

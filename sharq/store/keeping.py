@@ -10,7 +10,7 @@ from sharq.operations.call import Call
 from sharq.results import Keeping
 from sharq.settings.options import StoreSettings
 from sharq.store.asking import ask
-from sharq.store.connection import address
+from sharq.store.connecting import address
 from sharq.store.script_loading import pack
 
 _INFO: Final = Call(pack(b"INFO"), b"", lambda reply: reply)

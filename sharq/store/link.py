@@ -36,7 +36,7 @@ from sharq.store.wire import Entry, Wire
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("sharq.link")
 
 # Deadlines are kept in ticks: a clock or a timer per call would cost as much as the call.
 _TICKS: Final = 20

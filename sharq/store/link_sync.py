@@ -18,7 +18,7 @@ from sharq.errors import StoreBug, StoreError, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
 from sharq.store.blocking import BlockingWire
-from sharq.store.connection import connect_blocking
+from sharq.store.connecting import connect_blocking
 from sharq.store.fork_lock import ForkLock
 from sharq.store.reply_queue import ReplyProtocolError
 from sharq.store.request import Again, Request

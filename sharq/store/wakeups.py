@@ -1,8 +1,7 @@
 """Wake-ups: a connection of its own on which the store tells what has become ready.
 
-It is opened like the link's (redis-py connects and authenticates, then its transport is taken
-over), and is kept for ever. What was published while it was away is lost, so that whoever watches
-is told each time it stands again.
+It is kept for ever. What was published while it was away is lost, so that whoever watches is told
+each time it stands again.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import hiredis
 
 from sharq.errors import StoreDenied, StoreError, StoreFull, StoreUnavailable
 from sharq.settings.options import StoreSettings
 from sharq.store.backoff import Backoff
-from sharq.store.connection import Opened, address, connect
+from sharq.store.connecting import address, connect
 from sharq.store.errors import store_error
 from sharq.store.script_loading import pack
 from sharq.store.slots import Node
@@ -112,14 +111,9 @@ class Wakeups:
 
     async def _listen(self, settings: StoreSettings) -> None:
         """Listen until the connection is lost. Raises `StoreError`."""
+        subscription = _Subscription(self._channel, self._on_message)
         try:
-            opened = await connect(settings, self._connect_timeout)
-        except StoreError as error:
-            # The link tells that, too.
-            _log.debug("No wake-ups from %s: %s", address(settings), error)
-            raise _NoConnection from error
-        subscription = _Subscription(opened, self._channel, self._on_message)
-        try:
+            await self._connect(settings, subscription)
             async with asyncio.timeout(self._connect_timeout):
                 await subscription.stands
             self._attempts -= 1
@@ -134,6 +128,14 @@ class Wakeups:
         finally:
             self.stands = False
             subscription.abort()
+
+    async def _connect(self, settings: StoreSettings, subscription: _Subscription) -> None:
+        try:
+            await connect(settings, subscription, self._connect_timeout)
+        except StoreError as error:
+            # The link tells that, too.
+            _log.debug("No wake-ups from %s: %s", address(settings), error)
+            raise _NoConnection from error
 
     async def _watch(self, subscription: _Subscription) -> None:
         silent = 0
@@ -180,21 +182,21 @@ class _Subscription(asyncio.Protocol):
     in.
     """
 
-    def __init__(self, opened: Opened, channel: bytes, on_message: Callable[[bytes], None]) -> None:
+    def __init__(self, channel: bytes, on_message: Callable[[bytes], None]) -> None:
         loop = asyncio.get_running_loop()
         self.stands: asyncio.Future[None] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
         self.heard = False
+        self._channel = channel
         self._on_message = on_message
         self._reader = hiredis.Reader()
-        self._transport = opened.transport
-        self._owner = opened.owner
-        opened.transport.set_protocol(self)
-        opened.transport.write(pack(b"SUBSCRIBE", channel))
-        if opened.received:
-            self.data_received(opened.received)
-        if opened.ended or opened.transport.is_closing():
-            self._end(StoreUnavailable("The connection was closed."))
+        self._connected = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Other loops have transports that are no subclasses of it.
+        self._transport = cast(asyncio.Transport, transport)
+        self._connected = True
+        self._transport.write(pack(b"SUBSCRIBE", self._channel))
 
     def ping(self) -> None:
         """Ask for a sign of life."""
@@ -203,7 +205,8 @@ class _Subscription(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once."""
-        self._transport.abort()
+        if self._connected:
+            self._transport.abort()
         self._end(StoreUnavailable("The connection is closed."))
         for future in (self.stands, self.lost):
             if not future.cancelled():

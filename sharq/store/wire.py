@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sharq.operations.call import Call
-from sharq.store.connection import Opened
 from sharq.store.reply_queue import ReplyProtocolError, ReplyQueue
 from sharq.store.request import Request
 
@@ -28,6 +27,8 @@ class Entry(Request[T]):
 class Wire(asyncio.Protocol):
     """Carries requests until it is lost; a lost one never comes back.
 
+    When it is connected it sends the `first` ones; what comes in before is read as an answer to
+    them: a store that has too many clients says so before it was asked anything.
     `on_reply(entry, reply)` is called for each reply, `on_lost(wire, reason, unanswered)` once at
     the end, and `on_writable()` when the transport takes data again. `lost` is done after the
     end. `finishing` tells that no more requests are taken. `heard` is set whenever something
@@ -39,6 +40,7 @@ class Wire(asyncio.Protocol):
         on_reply: Callable[[Entry[Any], Any], None],
         on_lost: Callable[[Wire, Exception, list[Entry[Any]]], None],
         on_writable: Callable[[], None],
+        first: Sequence[Entry[Any]],
     ) -> None:
         self.on_reply = on_reply
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -46,24 +48,20 @@ class Wire(asyncio.Protocol):
         self.heard = False
         self._on_lost = on_lost
         self._on_writable = on_writable
+        self._first = first
         self._replies: ReplyQueue[Entry[Any]] = ReplyQueue()
         self.pending = self._replies.pending
         self._paused = False
+        self._connected = False
 
-    def take_over(self, opened: Opened, first: Sequence[Entry[Any]]) -> None:
-        """Become the protocol of `opened` and send the `first` requests.
-
-        What came in before is read as an answer to them: a store that has too many clients says
-        so, and closes, before it was asked anything.
-        """
-        self._transport = opened.transport
-        self._owner = opened.owner
-        opened.transport.set_protocol(self)
-        self.send(first)
-        if opened.received:
-            self.data_received(opened.received)
-        if opened.ended or opened.transport.is_closing():
-            self.abort(ConnectionResetError("closed by the store"))
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Other loops have transports that are no subclasses of it.
+        self._transport = cast(asyncio.Transport, transport)
+        self._connected = True
+        if self.lost.done():
+            self._transport.abort()
+        else:
+            self.send(self._first)
 
     @property
     def writable(self) -> bool:
@@ -88,7 +86,8 @@ class Wire(asyncio.Protocol):
 
     def abort(self, reason: Exception) -> None:
         """Close at once; what is unanswered is lost because of `reason`."""
-        self._transport.abort()
+        if self._connected:
+            self._transport.abort()
         self._end(reason)
 
     def data_received(self, data: bytes) -> None:

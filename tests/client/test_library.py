@@ -1053,17 +1053,7 @@ def test_a_forked_child_does_not_take_the_store_with_it(tmp_path: Path) -> None:
 # ---- two faces, one interface ----
 
 ONLY_BLOCKING = {"close"}
-ONLY_ASYNC = {
-    "start",
-    "aclose",
-    "dispatch",
-    "finish_soon",
-    "hand_on",
-    "look_at_store",
-    "offer",
-    "sweep_when_due",
-    "watch",
-}
+ONLY_ASYNC = {"start", "aclose"}
 NO_COROUTINES = {"new_job", "redis_client"}
 
 
@@ -1073,6 +1063,16 @@ def members(face: type) -> dict[str, Any]:
         for name, member in vars(face).items()
         if not name.startswith("_") and callable(member)
     }
+
+
+def public(face: type) -> set[str]:
+    return {name for name in dir(face) if not name.startswith("_")}
+
+
+def test_what_a_face_has_is_in_the_reference() -> None:
+    named = set(re.findall(r"`(?:sq\.|await )?(\w+)\(", REFERENCE.read_text()))
+    assert public(SharQ) - named == {"settings"}
+    assert public(AsyncSharQ) - named - ONLY_ASYNC == {"over", "settings"}
 
 
 def test_both_faces_have_the_same_methods() -> None:

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 import sharq
-from sharq import AsyncSharQ, Settings
+from sharq import AsyncSharQ, Batch, Settings
+from sharq.engine import Engine
 from sharq.errors import StoreDenied, StoreError, StoreOutcomeUnknown
-from sharq.results import NewJob
+from sharq.results import NewJob, Offer
 from tests.support.loops import eventually, on_loop
 from tests.support.lua_source import tokens
 from tests.support.stores import PrivateCluster, PrivateStore
@@ -82,21 +83,41 @@ class Watcher:
         self.listening.clear()
 
 
+class ServerQueue(AsyncSharQ):
+    """The library over a server's engine, with what servers alone do."""
+
+    async def dispatch(self, queue_type: str, count: int, seq: int) -> Batch:
+        engine = self._engine
+        return await engine.run(
+            engine.flows.dispatch(queue_type, count, engine.server_id, seq, None, False)
+        )
+
+    async def offer(self, queue_type: str, wanted: int, offered: int, offer_ms: int) -> Offer:
+        engine = self._engine
+        return await engine.run(
+            engine.flows.offer(queue_type, engine.server_id, wanted, offered, offer_ms)
+        )
+
+    async def hand_on(self, offered: dict[str, int]) -> None:
+        engine = self._engine
+        await engine.run(engine.flows.hand_on(offered, engine.server_id))
+
+
 @asynccontextmanager
-async def server(store: PrivateStore, **more: Any) -> AsyncIterator[tuple[AsyncSharQ, Watcher]]:
+async def server(store: PrivateStore, **more: Any) -> AsyncIterator[tuple[ServerQueue, Watcher]]:
     """A client of the store that listens, as a server does, under the user of the page."""
     redis = {"conn_type": "tcp_sock", "host": store.host, "port": store.port}
     user = {"username": "sharq", "password": "secret"}
-    queue = AsyncSharQ(
+    engine = Engine.for_server(
         Settings.from_mapping({"redis": redis | user | more, "sharq": {"job_expire_interval": 200}})
     )
     watcher = Watcher()
-    queue.watch(watcher)
-    async with queue:
+    engine.watch(watcher)
+    async with ServerQueue.over(engine) as queue:
         yield queue, watcher
 
 
-async def everything(queue: AsyncSharQ, watcher: Watcher) -> None:
+async def everything(queue: ServerQueue, watcher: Watcher) -> None:
     """Each operation of a server and of the library, with a wake-up."""
     async with asyncio.timeout(10):
         await watcher.listening.wait()
@@ -264,7 +285,7 @@ class TestAMissingRight:
     def test_is_said_once_and_again_when_it_has_changed(
         self, users: Users, one: PrivateStore, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async def reconnect(queue: AsyncSharQ, *rules: str) -> list[str]:
+        async def reconnect(queue: ServerQueue, *rules: str) -> list[str]:
             caplog.clear()
             users.rule(*rules)
             one.command("CLIENT", "KILL", "USER", "sharq")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 
-import sharq.aio
+import sharq.deployment
 from sharq_server.__main__ import main
 from tests.faults.audit import audited_scripts
 
 if __name__ == "__main__":
-    setattr(sharq.aio, "Scripts", audited_scripts)  # noqa: B010
+    setattr(sharq.deployment, "Scripts", audited_scripts)  # noqa: B010
     sys.exit(main())

@@ -27,9 +27,9 @@ INTERVAL_RETENTION: Final = 6000
 LEASES: Final = {"a": 1500, "b": 2500, "c": 2000}
 
 _OPTIONS: Final = {
-    "a": "workers = 1\nhttp = lane",
-    "b": "workers = 1\nhttp = tornado",
-    "c": "workers = 2\nhttp = lane",
+    "a": "workers = 1",
+    "b": "workers = 1",
+    "c": "workers = 2",
 }
 _DIRECT: Final = ("c",)
 """Servers that reach the store without a proxy."""

@@ -282,7 +282,7 @@ def told(job: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def audited_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that are made have audited scripts."""
-    monkeypatch.setattr("sharq.aio.Scripts", audited_scripts)
+    monkeypatch.setattr("sharq.deployment.Scripts", audited_scripts)
 
 
 @pytest.mark.usefixtures("audited_server")

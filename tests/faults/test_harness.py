@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from sharq import aio
+from sharq import deployment
 from sharq.operations.scripts import Scripts
 from tests.faults.audit import OFFSET_KEY
 from tests.faults.history import Recorder, merge, read_history
@@ -79,7 +79,7 @@ def test_the_launcher_gives_servers_the_audited_scripts_and_the_movable_clock() 
     assert "XADD" in enqueue
     assert OFFSET_KEY in enqueue
     assert "XADD" not in "".join(Scripts().by_digest.values())
-    assert aio.__dict__["Scripts"] is Scripts
+    assert deployment.__dict__["Scripts"] is Scripts
 
 
 # The launcher with a server that only tells which scripts it would use.
@@ -88,7 +88,7 @@ import json, runpy, sys
 import sharq_server.__main__
 def tell():
     from sharq import AsyncSharQ
-    scripts = AsyncSharQ()._scripts
+    scripts = AsyncSharQ()._engine.deployment.scripts
     print(json.dumps([dict(scripts.digests), dict(scripts.by_digest)]))
 sharq_server.__main__.main = tell
 sys.argv = ["sharq-server"]

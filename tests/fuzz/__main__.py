@@ -19,18 +19,17 @@ from hypothesis import HealthCheck, given, seed, settings
 
 from sharq import _fastpath
 from sharq.codec import websocket_frames as ws
-from sharq.settings.options import LANE, TORNADO
 from tests.fuzz import codec, contract, frames, lane
 from tests.fuzz.mutations import MAKERS
 from tests.fuzz.targets import Target
-from tests.server.both import Pair
+from tests.server.threaded import PLAIN, Servers
 from tests.support.stores import PrivateStore
 
 _A_ROUND = 200
 
 PURE = [*codec.TARGETS, *frames.TARGETS, *lane.TARGETS]
 GUIDED = tuple(target.name for target in frames.TARGETS)
-WITH_SERVERS = ("lane", *(f"rest-{way}" for way in (LANE, TORNADO)))
+WITH_SERVERS = ("lane", "tls", "rest")
 
 
 @contextmanager
@@ -40,14 +39,14 @@ def _with_servers(names: list[str]) -> Iterator[list[Target]]:
         targets = []
         if set(names) & set(WITH_SERVERS):
             store = stack.enter_context(PrivateStore(tcp=True))
-            if "lane" in names:
-                targets.append(stack.enter_context(lane.lanes(store, "lane")))
-            pair = stack.enter_context(Pair(store, "rest"))
-            for way, port in pair.ports.items():
-                if f"rest-{way}" in names:
-                    api = contract.Api(port)
-                    stack.callback(api.close)
-                    targets.append(Target(f"rest-{way}", api.cases(), api.check))
+            if {"lane", "tls"} & set(names):
+                lanes = stack.enter_context(lane.lanes(store, "lane"))
+                targets += [target for target in lanes if target.name in names]
+            if "rest" in names:
+                servers = stack.enter_context(Servers(store, "rest", ways=(PLAIN,)))
+                api = contract.Api(servers.ports[PLAIN])
+                stack.callback(api.close)
+                targets.append(Target("rest", api.cases(), api.check))
         yield targets
 
 

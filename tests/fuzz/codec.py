@@ -11,8 +11,9 @@ import hiredis
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from sharq import AsyncSharQ, _fastpath
+from sharq import _fastpath
 from sharq.codec import json_text
+from sharq.engine import Engine
 from sharq.errors import SharqException
 from sharq.results import Enqueued
 from sharq_server.api import bodies, handlers
@@ -23,7 +24,7 @@ DEEPEST = 500
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 LEASE = re.compile(r"([A-Za-z0-9_-]{1,100})/" * 3 + "([0-9]{1,19})", re.ASCII)
 
-SQ = AsyncSharQ()
+ENGINE = Engine.for_server()
 
 # ---- JSON ----
 
@@ -137,7 +138,7 @@ def _as_payload(text: bytes, expected: bytes | None) -> None:
     """The text as the last that there is in memory, and with a little more behind it."""
     begun = b'{"queue_type":"t","queue_id":"q","job_id":"j","interval":0,"payload":' + text
     with exact(begun) as cut_off, exact(begun + b"}") as whole:
-        first, second = SQ.plain_jobs([cut_off, whole])
+        first, second = ENGINE.flows.plain_jobs([cut_off, whole])
     assert first is None or b'"' in text
     if expected is not None and b"max_queued_length" not in text:
         assert second is not None
@@ -206,19 +207,19 @@ def _jobs(draw: st.DrawFn) -> bytes:
 
 def _carefully(read: Any, *arguments: Any) -> Any:
     try:
-        return read(SQ, *arguments)
+        return read(ENGINE, *arguments)
     except SharqException as refused:
         return refused
 
 
 def check_job(text: bytes) -> None:
-    quick = SQ.plain_job(text, "t", "q")
+    quick = ENGINE.flows.plain_job(text, "t", "q")
     if quick is not None:
         assert _carefully(handlers.job_of, "t", "q", text) == quick
     with exact(text) as view:
-        first, second, third = SQ.plain_jobs([view, text, Raw(text)])
+        first, second, third = ENGINE.flows.plain_jobs([view, text, Raw(text)])
     assert first == second == third
-    careful = handlers._entry(SQ, Raw(text))
+    careful = handlers._entry(ENGINE, Raw(text))
     if first is not None:
         assert careful == first
     # Between others, it fails or passes alone.

@@ -89,8 +89,7 @@ def requests(draw: st.DrawFn) -> bytes:
     body = draw(st.sampled_from(BODIES)) if method != "GET" or draw(st.booleans()) else b""
     version = draw(st.sampled_from(["HTTP/1.1"] * 12 + ["HTTP/1.0", "HTTP/1.2", "HTTP/2.0"]))
     fields = [b"Host: a", *draw(st.lists(st.sampled_from(FIELDS), max_size=2, unique=True))]
-    # Of HTTP/1.0 Tornado keeps what has a length, and the lane what wants to be kept.
-    if version != "HTTP/1.0" and draw(st.booleans()):
+    if draw(st.booleans()):
         fields.append(draw(st.sampled_from([b"Connection: keep-alive", b"Connection: close"])))
     if body and draw(st.integers(0, 9)) == 0:
         fields.append(b"Transfer-Encoding: chunked")
@@ -128,7 +127,7 @@ class Answer(NamedTuple):
 
 
 def parse(data: bytes) -> Iterator[Answer]:
-    """The answers that came over a connection, without what differs from server to server."""
+    """The answers that came over a connection, without what differs from time to time."""
     while data:
         head, _, data = data.partition(b"\r\n\r\n")
         line, *lines = head.decode("latin-1").split("\r\n")

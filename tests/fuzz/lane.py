@@ -1,26 +1,30 @@
-"""The lane: the same bytes mean the same, however they are cut into pieces on their way."""
+"""Connections: the same bytes mean the same, however they are cut into pieces on their way."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 from hypothesis import strategies as st
 
-from sharq.settings.options import LANE, Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.http._lane import Reader
+from sharq_server.http.connection import Connection
 from sharq_server.http.framing import VERSIONS
-from sharq_server.http.lane import LaneListener
-from sharq_server.http.lane_connection import LaneConnection
+from sharq_server.http.requests import Requests
 from sharq_server.process.loops import loop_factory
+from sharq_server.security.certificates import Certificate
 from tests.fuzz.http_streams import STREAMS, Answer, parse
 from tests.fuzz.targets import SIZES, Target, cut
+from tests.support.sockets import PlainSocket, TLSSocket
 from tests.support.stores import PrivateStore
 
 # ---- the reader alone ----
@@ -110,31 +114,32 @@ def check_reader(parts: tuple[bytes, list[int]]) -> None:
 # ---- connections of a server ----
 
 _SECONDS = 30.0
+_FILES = Path(__file__).parent.parent / "support" / "tls"
+_CERTIFICATE = Certificate(str(_FILES / "server.pem"), str(_FILES / "server.key"))
+_TRUSTING = ssl.create_default_context(cafile=str(_FILES / "authority.pem"))
 
 
-class _Connection(LaneConnection):
+class _Requests(Requests):
+    """`taken` counts the bytes that have come."""
+
     taken = 0
     _taking = False
 
-    def data_received(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         # What is read anew with a change comes in here once more.
         if self._taking:
-            super().data_received(data)
+            super().on_data(data)
             return
         self.taken += len(data)
         self._taking = True
-        super().data_received(data)
+        super().on_data(data)
         self._taking = False
 
     @property
     def waits(self) -> bool:
         """Whether nothing will happen before more comes in."""
         waits_for_body = self._receiving is not None and self._receiving is self._current
-        return self.gone or self._ended or not self.busy or waits_for_body
-
-    @property
-    def holds(self) -> bool:
-        return self._holding
+        return self.connection.ended or not self.busy or waits_for_body
 
 
 def _may_be_odd_method(one: Answer | None, other: Answer | None) -> bool:
@@ -146,13 +151,13 @@ def _may_be_odd_method(one: Answer | None, other: Answer | None) -> bool:
     bad, told = sorted((one, other), key=lambda each: each is None or each.body != b"bad_request")
     return (bad is not None and bad.body == b"bad_request") and (
         told is None
-        or any(status in told.head for status in (" 405 ", " 415 ", " 417 "))
+        or any(status in told.head for status in (" 403 ", " 405 ", " 415 ", " 417 "))
         or b"no such route" in told.body
     )
 
 
 class Lanes:
-    """Two servers in this thread, with keys of their own, each with the lane alone."""
+    """Two servers in this thread, with keys of their own."""
 
     def __init__(self, store: PrivateStore, prefix: str) -> None:
         self._runner = asyncio.Runner(loop_factory=loop_factory())
@@ -165,7 +170,7 @@ class Lanes:
                             "unix_socket_path": store.socket_path,
                             "key_prefix": f"{prefix}-{name}",
                         },
-                        "sharq-server": {"http": LANE},
+                        "sharq-server": {"allowed_hosts": "a"},
                         "sharq": {
                             "enable_requeue_script": False,
                             "job_expire_interval": 3_600_000,
@@ -178,7 +183,7 @@ class Lanes:
         for server in self._servers:
             self._runner.run(server.start())
             self._runner.run(server.sq.ping())
-        self._listeners = [LaneListener(server.app) for server in self._servers]
+        self._listeners = [server.app.make_listener() for server in self._servers]
 
     def close(self) -> None:
         for server in self._servers:
@@ -186,9 +191,15 @@ class Lanes:
         self._runner.close()
 
     def check(self, parts: tuple[bytes, list[int]]) -> None:
+        self._check(parts, tls=False)
+
+    def check_tls(self, parts: tuple[bytes, list[int]]) -> None:
+        self._check(parts, tls=True)
+
+    def _check(self, parts: tuple[bytes, list[int]], *, tls: bool) -> None:
         data, sizes = parts
-        whole = self._runner.run(self._answers(0, [data]))
-        pieces = self._runner.run(self._answers(1, cut(data, sizes)))
+        whole = self._runner.run(self._answers(0, [data], tls=False))
+        pieces = self._runner.run(self._answers(1, cut(data, sizes), tls=tls))
         for at, (one, other) in enumerate(zip_longest(whole, pieces)):
             if one != other and _may_be_odd_method(one, other):
                 whole, pieces = whole[:at], pieces[:at]
@@ -196,42 +207,41 @@ class Lanes:
         assert pieces == whole
         assert not any(answer.head.startswith("HTTP/1.1 5") for answer in whole)
 
-    async def _answers(self, which: int, pieces: list[bytes]) -> list[Answer]:
+    async def _answers(self, which: int, pieces: list[bytes], *, tls: bool) -> list[Answer]:
         """What comes back for the pieces, each of which is read before the next one is sent."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _SECONDS
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         app, listener = self._servers[which].app, self._listeners[which]
+        made: list[_Requests] = []
+
+        def requests(connection: Connection) -> _Requests:
+            made.append(_Requests(app, connection, lambda: 0.0))
+            return made[0]
+
+        context = _CERTIFICATE.context if tls else None
         transport, connection = await loop.connect_accepted_socket(
-            lambda: _Connection(app, listener), theirs
+            lambda: Connection(listener, app.connections, context, requests), theirs
         )
+        reader, client = made[0], TLSSocket(ours, _TRUSTING) if tls else PlainSocket(ours)
         sent = 0
         with ours:
+            await client.shake_hands()
             for piece in pieces:
                 if connection.gone:
                     break
-                await loop.sock_sendall(ours, piece)
+                await client.sendall(piece)
                 sent += len(piece)
-                while connection.taken < sent and not (connection.gone or connection.holds):
+                while reader.taken < sent and not (connection.ended or connection.holding):
                     await asyncio.sleep(0)
-            while not (connection.waits and (connection.taken == sent or connection.gone)):
-                assert loop.time() < give_up, (
-                    f"{connection.taken} of {sent} bytes: {vars(connection)}"
-                )
+            while not (reader.waits and (reader.taken >= sent or connection.ended)):
+                assert loop.time() < give_up, f"{reader.taken} of {sent} bytes: {vars(reader)}"
                 await asyncio.sleep(0)
             # What was written last leaves at the end of the loop's turn.
             for _ in range(3):
                 await asyncio.sleep(0)
-            received = b""
-            while True:
-                try:
-                    chunk = ours.recv(1 << 20)
-                except BlockingIOError:
-                    break
-                if not chunk:
-                    break
-                received += chunk
+            received = client.recv_now()
         transport.abort()
         while not connection.gone:
             await asyncio.sleep(0)
@@ -239,11 +249,15 @@ class Lanes:
 
 
 @contextmanager
-def lanes(store: PrivateStore, prefix: str) -> Iterator[Target]:
-    """The target that needs servers."""
+def lanes(store: PrivateStore, prefix: str) -> Iterator[list[Target]]:
+    """The targets that need servers."""
     servers = Lanes(store, prefix)
+    inputs = st.tuples(STREAMS, SIZES)
     try:
-        yield Target("lane", st.tuples(STREAMS, SIZES), servers.check, examples=60)
+        yield [
+            Target("lane", inputs, servers.check, examples=60),
+            Target("tls", inputs, servers.check_tls, examples=30),
+        ]
     finally:
         servers.close()
 

@@ -8,21 +8,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from sharq.settings.options import LANE, TORNADO
 from tests.fuzz.contract import Api
-from tests.server.both import Pair
+from tests.server.threaded import PLAIN, Servers
 from tests.support.stores import PrivateStore
 
 
 @pytest.fixture(scope="module")
-def pair(store: PrivateStore) -> Iterator[Pair]:
-    with Pair(store, "contract") as pair:
-        yield pair
+def servers(store: PrivateStore) -> Iterator[Servers]:
+    with Servers(store, "contract", ways=(PLAIN,)) as servers:
+        yield servers
 
 
-@pytest.mark.parametrize("way", [LANE, TORNADO])
-def test_answers_are_as_described(pair: Pair, way: str) -> None:
-    api = Api(pair.ports[way])
+def test_answers_are_as_described(servers: Servers) -> None:
+    api = Api(servers.ports[PLAIN])
 
     @settings(
         max_examples=50,

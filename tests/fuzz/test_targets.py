@@ -54,6 +54,7 @@ def test_a_target(target: Target) -> None:
     run(target)
 
 
-def test_connections_of_the_lane(store: PrivateStore) -> None:
-    with lane.lanes(store, "fuzz") as target:
-        run(target)
+def test_connections(store: PrivateStore) -> None:
+    with lane.lanes(store, "fuzz") as targets:
+        for target in targets:
+            run(target)

@@ -9,7 +9,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sharq.settings.options import LANE, TORNADO
 from sharq_server.process import loops
 from tests.load import descriptors, soak
 
@@ -19,9 +18,7 @@ _RESULTS = Path("build/soak")
 def main() -> int:
     """Run as the command line says; the exit code is 0 where all was well, 2 where nothing ran."""
     given = _parse()
-    plan = soak.Plan(
-        given.minutes, given.connections, given.slow, given.rate, given.http, given.p99
-    )
+    plan = soak.Plan(given.minutes, given.connections, given.slow, given.rate, given.tls, given.p99)
     try:
         files = descriptors.make_room(plan.connections + plan.slow)
     except descriptors.TooFew as error:
@@ -32,7 +29,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     print(
         f"{plan.connections:,} connections and {plan.slow:,} slow ones for {plan.minutes:g} min, "
-        f"{plan.rate:g} jobs a second, by the {plan.http}; {files:,} open files a process.",
+        f"{plan.rate:g} jobs a second, {'by TLS' if plan.tls else 'plain'}; "
+        f"{files:,} open files a process.",
         flush=True,
     )
     try:
@@ -93,9 +91,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=10_000, help="held (10000)")
     parser.add_argument("--slow", type=int, default=2_000, help="slow clients besides (2000)")
     parser.add_argument("--rate", type=float, default=200.0, help="jobs a second (200)")
-    parser.add_argument(
-        "--http", choices=(LANE, TORNADO), default=LANE, help=f"what reads HTTP ({LANE})"
-    )
+    parser.add_argument("--tls", action="store_true", help="all of it over TLS")
     parser.add_argument(
         "--p99", type=float, default=1000.0, metavar="MS", help="bound of p99 times (1000)"
     )

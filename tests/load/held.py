@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 from tests.load.ledger import Ledger
-from tests.load.wire import Peer
+from tests.load.wire import Peer, Place
 
 _OPENING = 32
 """Connections that are opened at a time."""
@@ -33,10 +33,10 @@ class Crowd:
     """
 
     def __init__(
-        self, port: int, ledger: Ledger, poll_types: list[str], push_types: list[str]
+        self, place: Place, ledger: Ledger, poll_types: list[str], push_types: list[str]
     ) -> None:
         self.held = 0
-        self._port = port
+        self._place = place
         self._ledger = ledger
         self._poll_types = poll_types
         self._push_types = push_types
@@ -49,7 +49,7 @@ class Crowd:
             try:
                 async with AsyncExitStack() as held:
                     async with self._opening:
-                        peer = await Peer.connect(self._port)
+                        peer = await Peer.connect(self._place)
                         held.callback(peer.close)
                         await begin(peer)
                     held.enter_context(self._present())

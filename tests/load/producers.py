@@ -9,7 +9,7 @@ import random
 import time
 
 from tests.load.ledger import Ledger
-from tests.load.wire import Peer
+from tests.load.wire import Peer, Place
 
 _PRODUCERS = 4
 _QUEUES = 100
@@ -19,8 +19,8 @@ _PAUSE_AFTER_TROUBLE = 0.5
 class Producers:
     """Enqueue `rate` jobs a second into queues of the types, over a few connections."""
 
-    def __init__(self, port: int, ledger: Ledger, queue_types: list[str], rate: float) -> None:
-        self._port = port
+    def __init__(self, place: Place, ledger: Ledger, queue_types: list[str], rate: float) -> None:
+        self._place = place
         self._ledger = ledger
         self._queue_types = queue_types
         self._between = _PRODUCERS / rate
@@ -35,7 +35,7 @@ class Producers:
     async def _produce(self) -> None:
         while True:
             try:
-                peer = await Peer.connect(self._port)
+                peer = await Peer.connect(self._place)
                 try:
                     await self._feed(peer)
                 finally:

@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from sharq.codec import websocket_frames as ws
-from tests.load.wire import HOST, UPGRADE, length_of, status_of
+from tests.load.wire import HOST, UPGRADE, Place, length_of, status_of
+from tests.support.sockets import PlainSocket, Socket, TLSSocket
 
 LARGE_TYPE = "large"
 """The type whose list of queues is a large answer; `LARGE_QUEUES` of them have names of 100."""
@@ -45,7 +46,7 @@ class Kind(NamedTuple):
 
     name: str
     share: int
-    act: Callable[[socket.socket], Awaitable[str]]
+    act: Callable[[Socket], Awaitable[str]]
     outcome: str
     least: float
     most: float
@@ -56,12 +57,12 @@ class Slow:
     seconds at most; `unexpected` those that did not end as they should.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, place: Place) -> None:
         self.open = 0
-        self.outcomes: dict[str, Counter[str]] = {kind.name: Counter() for kind in KINDS}
-        self.longest: dict[str, float] = {kind.name: 0.0 for kind in KINDS}
+        self.outcomes: dict[str, Counter[str]] = {kind.name: Counter() for kind in ALL_KINDS}
+        self.longest: dict[str, float] = {kind.name: 0.0 for kind in ALL_KINDS}
         self.unexpected: Counter[str] = Counter()
-        self._port = port
+        self._place = place
 
     async def keep(self, kind: Kind, spread: float) -> None:
         """Be slow for ever, from a random moment within `spread` seconds on."""
@@ -71,11 +72,15 @@ class Slow:
 
     async def _once(self, kind: Kind) -> None:
         loop = asyncio.get_running_loop()
-        with socket.socket() as connection:
-            connection.setblocking(False)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+        context = self._place.context
+        with socket.socket() as wire:
+            wire.setblocking(False)
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+            connection = PlainSocket(wire) if context is None else TLSSocket(wire, context)
             try:
-                await loop.sock_connect(connection, (HOST, self._port))
+                await loop.sock_connect(wire, (HOST, self._place.port))
+                if kind.act is not _greet_nobody:
+                    await connection.shake_hands()
             except OSError as error:
                 self.unexpected[f"{kind.name}: could not connect: {error}"] += 1
                 await asyncio.sleep(_AFTER_TROUBLE)
@@ -104,55 +109,60 @@ class Slow:
         return good
 
 
-def kinds_of(count: int) -> Iterator[Kind]:
-    """The kinds of `count` slow clients, in their shares."""
-    deck = [kind for kind in KINDS for _ in range(kind.share)]
+def kinds_of(count: int, *, tls: bool) -> Iterator[Kind]:
+    """The kinds of `count` slow clients, in their shares; with `tls` some shake no hands."""
+    kinds = ALL_KINDS if tls else KINDS
+    deck = [kind for kind in kinds for _ in range(kind.share)]
     for at in range(count):
-        # 37 has no divisor in common with 100: few clients are of many kinds, too.
+        # 37 has no divisor in common with the deck: few clients are of many kinds, too.
         yield deck[at * 37 % len(deck)]
 
 
 # ---- what they do ----
 
 
-async def _say_nothing(connection: socket.socket) -> str:
+async def _say_nothing(connection: Socket) -> str:
     return await _the_end(connection)
 
 
-async def _half_a_head(connection: socket.socket) -> str:
+async def _greet_nobody(connection: Socket) -> str:
+    wire = connection.wire
+    return "told" if await asyncio.get_running_loop().sock_recv(wire, 1) else "closed"
+
+
+async def _half_a_head(connection: Socket) -> str:
     await _send(connection, _HEAD[:20])
     return await _the_end(connection)
 
 
-async def _drip_a_head(connection: socket.socket) -> str:
+async def _drip_a_head(connection: Socket) -> str:
     return await _drip(connection, _HEAD, 2.0)
 
 
-async def _half_a_body(connection: socket.socket) -> str:
+async def _half_a_body(connection: Socket) -> str:
     await _send(connection, _BODY_HEAD % 200 + b" " * 100)
     return await _the_end(connection)
 
 
-async def _drip_a_body(connection: socket.socket) -> str:
+async def _drip_a_body(connection: Socket) -> str:
     await _send(connection, _BODY_HEAD % 200)
     return await _drip(connection, b" " * 199, 0.5)
 
 
-async def _drip_a_body_in_time(connection: socket.socket) -> str:
+async def _drip_a_body_in_time(connection: Socket) -> str:
     await _send(connection, _BODY_HEAD % 4)
     return await _drip(connection, b"{}  ", 1.0)
 
 
-async def _read_nothing(connection: socket.socket) -> str:
+async def _read_nothing(connection: Socket) -> str:
     await _send(connection, _LARGE * 4)
     return await _reset(connection)
 
 
-async def _read_slowly(connection: socket.socket) -> str:
-    loop = asyncio.get_running_loop()
+async def _read_slowly(connection: Socket) -> str:
     await _send(connection, _LARGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     answer = b""
-    while part := await loop.sock_recv(connection, 2048):
+    while part := await connection.recv(2048):
         answer += part
         await asyncio.sleep(1)
     if not answer:
@@ -162,7 +172,7 @@ async def _read_slowly(connection: socket.socket) -> str:
     return f"{status_of(answer)}, {'whole' if whole else 'cut'}"
 
 
-async def _subscribe_and_read_nothing(connection: socket.socket) -> str:
+async def _subscribe_and_read_nothing(connection: Socket) -> str:
     await _upgrade(connection)
     sending = asyncio.ensure_future(_send(connection, _MANY_REFUSALS * _ANSWERING_FRAMES))
     try:
@@ -173,24 +183,23 @@ async def _subscribe_and_read_nothing(connection: socket.socket) -> str:
             await sending
 
 
-async def _half_a_frame(connection: socket.socket) -> str:
+async def _half_a_frame(connection: Socket) -> str:
     await _upgrade(connection)
     await _send(connection, _MANY_REFUSALS[:1000])
-    loop = asyncio.get_running_loop()
-    while await loop.sock_recv(connection, _SMALL_BUFFER):
+    while await connection.recv(_SMALL_BUFFER):
         pass
     return "closed"
 
 
-async def _upgrade(connection: socket.socket) -> None:
+async def _upgrade(connection: Socket) -> None:
     await _send(connection, UPGRADE)
-    answer = await asyncio.get_running_loop().sock_recv(connection, _SMALL_BUFFER)
+    answer = await connection.recv(_SMALL_BUFFER)
     if status_of(answer) != 101:
         raise ConnectionError
 
 
 async def _send(connection: socket.socket, data: bytes) -> None:
-    await asyncio.get_running_loop().sock_sendall(connection, data)
+    await connection.sendall(data)
 
 
 async def _drip(connection: socket.socket, data: bytes, every: float) -> str:
@@ -207,20 +216,19 @@ async def _drip(connection: socket.socket, data: bytes, every: float) -> str:
         ending.cancel()
 
 
-async def _the_end(connection: socket.socket) -> str:
+async def _the_end(connection: Socket) -> str:
     """The status of the one answer, or how the connection ended without one."""
-    loop = asyncio.get_running_loop()
-    answer = await loop.sock_recv(connection, _SMALL_BUFFER)
+    answer = await connection.recv(_SMALL_BUFFER)
     return str(status_of(answer)) if answer else "closed"
 
 
-async def _reset(connection: socket.socket) -> str:
+async def _reset(connection: Socket) -> str:
     """Wait until the server has ended a connection that is not read from."""
     while True:
         await asyncio.sleep(1)
-        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        if connection.wire.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             return "ended"
-        state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        state = connection.wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
         if state in _CLOSED_STATES:
             return "ended"
 
@@ -239,4 +247,5 @@ KINDS = (
     Kind("reads nothing pushed", 3, _subscribe_and_read_nothing, "ended", 38, 90),
     Kind("half a frame, and no pong", 8, _half_a_frame, "closed", 38, 75),
 )
+ALL_KINDS = (*KINDS, Kind("no handshake", 7, _greet_nobody, "closed", 9, 20))
 assert sum(kind.share for kind in KINDS) == 100

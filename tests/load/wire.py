@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from sharq.codec import websocket_frames as ws
 
@@ -20,6 +21,13 @@ _PATIENCE = 60.0
 _READ_AHEAD = 64 * 1024
 
 
+class Place(NamedTuple):
+    """Where a server is, and what its certificate is verified by, where it speaks TLS."""
+
+    port: int
+    context: ssl.SSLContext | None
+
+
 class Peer:
     """One connection. Raises `OSError` or `EOFError` where the server has ended it, and
     `TimeoutError` where nothing comes.
@@ -30,9 +38,13 @@ class Peer:
         self._writer = writer
 
     @classmethod
-    async def connect(cls, port: int) -> Self:
+    async def connect(cls, place: Place) -> Self:
         async with asyncio.timeout(_PATIENCE):
-            return cls(*await asyncio.open_connection(HOST, port, limit=_READ_AHEAD))
+            return cls(
+                *await asyncio.open_connection(
+                    HOST, place.port, limit=_READ_AHEAD, ssl=place.context
+                )
+            )
 
     def close(self) -> None:
         self._writer.close()

@@ -16,10 +16,9 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from sharq import LeasedJob, Worker
-from sharq.settings.options import LANE, TORNADO, Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.app import SharQApplication
-from sharq_server.http.lane import LaneListener
 from sharq_server.http.listener import Listener
 from sharq_server.process.loops import loop_factory
 from tests.server.support import Raw, Rest
@@ -68,13 +67,6 @@ def options() -> dict[str, dict[str, Any]]:
     return {}
 
 
-@pytest.fixture(params=[LANE, TORNADO])
-def http(request: pytest.FixtureRequest) -> str:
-    """What reads HTTP. Every test of a server by its clients runs once with each."""
-    way: str = request.param
-    return way
-
-
 class _Policy(asyncio.DefaultEventLoopPolicy):
     """Makes event loops as the test that runs wants them."""
 
@@ -89,14 +81,12 @@ _POLICY = _Policy()
 
 
 def _loop_of(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the loop of a test: with the lane a server process's, if it does not choose."""
-    # Not arguments: the plugin asks for the loop when it is too late for parameters.
+    """What makes the loop of a test: a server process's, if it does not choose."""
+    # Not an argument: the plugin asks for the loop when it is too late for parameters.
     if "new_loop" in request.fixturenames:
         chosen: Callable[[], asyncio.AbstractEventLoop] = request.getfixturevalue("new_loop")
         return chosen
-    if "http" in request.fixturenames and request.getfixturevalue("http") == LANE:
-        return loop_factory() or asyncio.SelectorEventLoop
-    return asyncio.SelectorEventLoop
+    return loop_factory() or asyncio.SelectorEventLoop
 
 
 @pytest.fixture
@@ -118,9 +108,7 @@ def io_loop(request: pytest.FixtureRequest) -> Iterator[IOLoop]:
 
 
 @pytest.fixture
-def settings(
-    store: PrivateStore, key_prefix: str, options: dict[str, dict[str, Any]], http: str
-) -> Settings:
+def settings(store: PrivateStore, key_prefix: str, options: dict[str, dict[str, Any]]) -> Settings:
     """The server's settings: the shared store, and nobody who sweeps."""
     redis = {
         "conn_type": "unix_sock",
@@ -130,8 +118,7 @@ def settings(
     return Settings.from_mapping(
         {
             "sharq": {"enable_requeue_script": False} | options.get("sharq", {}),
-            "sharq-server": {"http": http, "allowed_hosts": "a x"}
-            | options.get("sharq-server", {}),
+            "sharq-server": {"allowed_hosts": "a x"} | options.get("sharq-server", {}),
             "redis": redis | options.get("redis", {}),
         }
     )
@@ -162,7 +149,7 @@ def http_server(
     app: SharQApplication,
     _unused_port: tuple[socket.socket, int],
     limits: dict[str, Any],
-) -> Iterator[Listener | LaneListener]:
+) -> Iterator[Listener]:
     listener = app.make_listener(**limits)
     listener.add_sockets([_unused_port[0]])
     yield listener
@@ -177,7 +164,7 @@ def rest(http_client: AsyncHTTPClient, http_port: int) -> Rest:
 
 
 @pytest.fixture
-def raw(http_server: Listener | LaneListener, http_port: int) -> Raw:
+def raw(http_server: Listener, http_port: int) -> Raw:
     """The server's port, for bytes that no HTTP client sends."""
     return Raw(http_port)
 

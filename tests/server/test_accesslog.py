@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.http.accesslog import AccessLog
 from tests.server.command import Server

@@ -12,8 +12,7 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from sharq_server import SharQServer
-from sharq_server.http import listener
-from sharq_server.http.lane import LaneListener
+from sharq_server.http.listener import Listener
 from sharq_server.security import descriptors
 from sharq_server.security.admission import Connections
 from tests.server.subscriber import Subscriber
@@ -99,10 +98,9 @@ async def test_a_websocket_keeps_its_place_until_it_ends(
 
 
 async def test_those_that_linger_have_a_limit(
-    raw: Raw, http_server: object, monkeypatch: pytest.MonkeyPatch
+    raw: Raw, http_server: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("listener", "lane_connection"):
-        monkeypatch.setattr(f"sharq_server.{module}.MOST_LINGERING", 2)
+    monkeypatch.setattr("sharq_server.http.connection.MOST_LINGERING", 2)
     async with raw.connect() as one, raw.connect() as two:
         assert await served(one)
         assert await served(two)
@@ -110,13 +108,9 @@ async def test_those_that_linger_have_a_limit(
             async with raw.connect() as more:
                 # Its answer comes, whether it lingers or not.
                 assert (await more.answer()).status == 503
-                if isinstance(http_server, LaneListener):
-                    assert http_server.lingering <= 2
-                else:
-                    assert len(listener._lingering) <= 2
-    if isinstance(http_server, LaneListener):
-        while http_server.lingering:
-            await asyncio.sleep(0.005)
+                assert http_server.lingering <= 2
+    while http_server.lingering:
+        await asyncio.sleep(0.005)
 
 
 def test_the_limits_that_are_not_set_come_of_the_limit_of_files() -> None:

@@ -15,9 +15,8 @@ from typing import Final
 
 import pytest
 
-from sharq.settings.options import LANE, TORNADO
-from tests.server.both import Pair
 from tests.server.original_requests import TABLE, Answer, Ask, ask, requests
+from tests.server.threaded import PLAIN, Servers
 from tests.support.stores import PrivateStore
 
 REFERENCE: Final = (Path(__file__).parents[2] / "docs" / "rest-api.md").read_text()
@@ -62,9 +61,9 @@ def store() -> Iterator[PrivateStore]:
 
 
 @pytest.fixture(scope="module")
-def pair(store: PrivateStore) -> Iterator[Pair]:
-    with Pair(store, "beside") as pair:
-        yield pair
+def servers(store: PrivateStore) -> Iterator[Servers]:
+    with Servers(store, "beside", ways=(PLAIN,)) as servers:
+        yield servers
 
 
 def clear(store: PrivateStore) -> None:
@@ -93,15 +92,14 @@ def test_the_table_has_an_answer_for_every_request() -> None:
     assert [request.name for request in REQUESTS] == list(ORIGINAL)
 
 
-@pytest.mark.parametrize("http", [LANE, TORNADO])
 def test_11_where_the_original_says_yes_we_do_or_the_reference_says_why_not(
-    pair: Pair, store: PrivateStore, http: str
+    servers: Servers, store: PrivateStore
 ) -> None:
     differing: Counter[str] = Counter()
     untold = []
     for request in REQUESTS:
         clear(store)
-        ours, theirs = ask(pair.ports[http], request), ORIGINAL[request.name]
+        ours, theirs = ask(servers.ports[PLAIN], request), ORIGINAL[request.name]
         assert 200 <= ours.status < 500, (request, ours)
         if differs(ours, theirs):
             rows = rows_of(request)

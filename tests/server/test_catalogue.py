@@ -11,19 +11,18 @@ import math
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import pytest
 
 from sharq import Settings
 from sharq.codec import websocket_frames as ws
 from sharq.errors import BadArgumentException, PayloadTooLarge
-from sharq.settings.options import LANE, TORNADO
 from sharq_server.api.routing import Route
 from sharq_server.app import ROUTES
 from tests.server import catalogue
-from tests.server.both import Pair
 from tests.server.catalogue import INVALID, MALFORMED, NOT_JSON, Bad, BadField, Refusal, request
+from tests.server.threaded import PLAIN, TLS, Servers, secured
 from tests.support.faces import FACES, Face, Opener, opener
 from tests.support.stores import PrivateStore
 
@@ -47,11 +46,19 @@ class Answer:
         assert message in self.body["message"]
 
 
+class Port(NamedTuple):
+    """Where a server listens, and in which way."""
+
+    number: int
+    way: str
+
+
 class Client:
     """A connection to one of the servers, for any bytes."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+    def __init__(self, port: Port) -> None:
+        plain = socket.create_connection(("127.0.0.1", port.number), timeout=SECONDS)
+        self._socket = secured(plain) if port.way == TLS else plain
         self._received = b""
 
     def __enter__(self) -> Self:
@@ -114,7 +121,7 @@ class Client:
 class Push(Client):
     """A websocket to one of the servers, after its welcome."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: Port) -> None:
         super().__init__(port)
         self._reader = ws.Reader(masked=False, max_bytes=1 << 26)
         self.send(catalogue.handshake())
@@ -159,21 +166,21 @@ class Push(Client):
 
 
 @pytest.fixture(scope="module")
-def pair(store: PrivateStore) -> Iterator[Pair]:
-    with Pair(store, PREFIX, job_expire_interval=3_600_000) as pair:
-        yield pair
+def servers(store: PrivateStore) -> Iterator[Servers]:
+    with Servers(store, PREFIX, job_expire_interval=3_600_000) as servers:
+        yield servers
 
 
-@pytest.fixture(params=[LANE, TORNADO])
+@pytest.fixture(params=[PLAIN, TLS])
 def way(request: pytest.FixtureRequest) -> str:
-    """What reads HTTP."""
+    """What is between HTTP and the wire."""
     way: str = request.param
     return way
 
 
 @pytest.fixture
-def port(pair: Pair, way: str) -> int:
-    return pair.ports[way]
+def port(servers: Servers, way: str) -> Port:
+    return Port(servers.ports[way], way)
 
 
 Keys = dict[bytes, bytes | None]
@@ -186,9 +193,9 @@ def keys(store: PrivateStore, prefix: str) -> Keys:
 
 
 @pytest.fixture
-def unchanged(store: PrivateStore, pair: Pair, way: str, port: int) -> Iterator[None]:
+def unchanged(store: PrivateStore, servers: Servers, way: str, port: Port) -> Iterator[None]:
     """A store with a leased job, a waiting one and an interval; a test has to leave it so."""
-    prefix = pair.prefixes[way]
+    prefix = servers.prefixes[way]
     if not keys(store, prefix):
         with Client(port) as client:
             for body in (catalogue.job(), catalogue.job(job_id='"k"')):
@@ -202,10 +209,10 @@ def unchanged(store: PrivateStore, pair: Pair, way: str, port: int) -> Iterator[
 
 
 @pytest.fixture(autouse=True)
-def renewed(store: PrivateStore, pair: Pair, way: str) -> Iterator[None]:
+def renewed(store: PrivateStore, servers: Servers, way: str) -> Iterator[None]:
     """Tests that put something into the store leave nothing behind for the others."""
     yield
-    found = [key for key in keys(store, pair.prefixes[way]) if b"own-" in key]
+    found = [key for key in keys(store, servers.prefixes[way]) if b"own-" in key]
     if found:
         store.client.delete(*found)
 
@@ -234,13 +241,13 @@ def refused(client: Client, case: Refusal) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @table(catalogue.FRAMING)
-def test_framing(port: int, case: Refusal) -> None:
+def test_framing(port: Port, case: Refusal) -> None:
     with Client(port) as client:
         refused(client, case)
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_what_follows_a_refused_request_is_not_begun(port: int) -> None:
+def test_what_follows_a_refused_request_is_not_begun(port: Port) -> None:
     enqueue = request("POST", "/enqueue/t/q/", catalogue.job(job_id='"smuggled"'))
     for name, data in catalogue.NO_REQUESTS.items():
         with Client(port) as client:
@@ -250,11 +257,11 @@ def test_what_follows_a_refused_request_is_not_begun(port: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def hasty(store: PrivateStore) -> Iterator[Pair]:
+def hasty(store: PrivateStore) -> Iterator[Servers]:
     """Servers that wait a fifth of a second for the rest of a request."""
     limits = {"idle_connection_timeout": 0.2, "body_timeout": 0.2}
-    with Pair(store, f"{PREFIX}-hasty", limits) as pair:
-        yield pair
+    with Servers(store, f"{PREFIX}-hasty", limits) as servers:
+        yield servers
 
 
 @table(
@@ -265,12 +272,12 @@ def hasty(store: PrivateStore) -> Iterator[Pair]:
         "slow chunk": catalogue.POST + catalogue.CHUNKED + b"2\r\n{",
     }
 )
-def test_a_request_that_is_not_whole_in_time(hasty: Pair, way: str, case: bytes) -> None:
-    with Client(hasty.ports[way]) as client:
+def test_a_request_that_is_not_whole_in_time(hasty: Servers, way: str, case: bytes) -> None:
+    with Client(Port(hasty.ports[way], way)) as client:
         refused(client, Refusal(case, 408, "request_timeout"))
 
 
-def test_head_works_where_get_is_free_of_effects(port: int) -> None:
+def test_head_works_where_get_is_free_of_effects(port: Port) -> None:
     with Client(port) as client:
         for route in ROUTES:
             if "HEAD" in route.methods:
@@ -280,7 +287,7 @@ def test_head_works_where_get_is_free_of_effects(port: int) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("path", ["/dequeue/", "/dequeue/t/"])
-def test_head_is_refused_on_dequeue(port: int, path: str) -> None:
+def test_head_is_refused_on_dequeue(port: Port, path: str) -> None:
     with Client(port) as client:
         client.send(request("HEAD", path))
         answer = client.answer(head=True)
@@ -289,7 +296,7 @@ def test_head_is_refused_on_dequeue(port: int, path: str) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_pipelined_requests_are_answered_in_order_good_and_bad(port: int) -> None:
+def test_pipelined_requests_are_answered_in_order_good_and_bad(port: Port) -> None:
     good, bad = request("GET", "/"), request("GET", "/metrics/a%20b/")
     nowhere, last = request("GET", "/nowhere/"), catalogue.GET + b"A : b\r\n\r\n"
     with Client(port) as client:
@@ -310,7 +317,7 @@ def path_of(route: Route, **names: str) -> str:
 
 @pytest.mark.usefixtures("unchanged")
 @table(catalogue.NO_NAMES)
-def test_a_name_in_the_path_of_any_route(port: int, case: str) -> None:
+def test_a_name_in_the_path_of_any_route(port: Port, case: str) -> None:
     asked = [
         (name, request(method, path_of(route, **{name: case}), body))
         for route in ROUTES
@@ -330,7 +337,7 @@ def test_a_name_in_the_path_of_any_route(port: int, case: str) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @table(catalogue.NO_TARGETS)
-def test_a_target(port: int, case: bytes) -> None:
+def test_a_target(port: Port, case: bytes) -> None:
     data = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % case
     with Client(port) as client:
         refused(client, Refusal(data, 400, MALFORMED))
@@ -338,13 +345,13 @@ def test_a_target(port: int, case: bytes) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("path", catalogue.NOWHERE)
-def test_a_path_that_leads_nowhere(port: int, path: str) -> None:
+def test_a_path_that_leads_nowhere(port: Port, path: str) -> None:
     with Client(port) as client:
         refused(client, Refusal(request("GET", path), 404, "not_found", stays=True))
 
 
 @pytest.mark.parametrize("name", catalogue.NAMES_THAT_WORK)
-def test_a_name_that_works(port: int, name: str) -> None:
+def test_a_name_that_works(port: Port, name: str) -> None:
     queue_type = f"own-{name}"[:100]
     with Client(port) as client:
         body = json.dumps({"job_id": name, "interval": 0, "payload": name}).encode()
@@ -378,7 +385,7 @@ def refuse_body(client: Client, method: str, path: str, case: Bad) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @table(catalogue.NO_OBJECTS)
-def test_a_body_of_any_route(port: int, case: Bad) -> None:
+def test_a_body_of_any_route(port: Port, case: Bad) -> None:
     with Client(port) as client:
         for method, path in MANDATORY + (OPTIONAL if case.body else []):
             refuse_body(client, method, path, case)
@@ -387,7 +394,7 @@ def test_a_body_of_any_route(port: int, case: Bad) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @table({**catalogue.NO_VALUES, **catalogue.BAD_JOBS, **catalogue.CONTRADICTIONS})
-def test_a_job(port: int, case: Bad) -> None:
+def test_a_job(port: Port, case: Bad) -> None:
     with Client(port) as client:
         refuse_body(client, "POST", "/enqueue/t/q/", case)
         assert client.usable()
@@ -410,7 +417,7 @@ def is_utf8(data: bytes) -> bool:
 
 @pytest.mark.usefixtures("unchanged")
 @table({**catalogue.NO_VALUES, **catalogue.BAD_JOBS})
-def test_a_job_of_a_bulk_and_of_a_frame(port: int, case: Bad) -> None:
+def test_a_job_of_a_bulk_and_of_a_frame(port: Port, case: Bad) -> None:
     entry = in_a_bulk(case.body)
     with Client(port) as client:
         answer = client.ask("POST", "/enqueue/", b'{"jobs":[%b]}' % entry).body
@@ -430,7 +437,7 @@ def test_a_job_of_a_bulk_and_of_a_frame(port: int, case: Bad) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @table(catalogue.OTHER_FIELDS)
-def test_a_field_of_another_route(port: int, case: BadField) -> None:
+def test_a_field_of_another_route(port: Port, case: BadField) -> None:
     with Client(port) as client:
         refuse_body(client, case.method, case.path, Bad(case.body, INVALID, case.message))
         assert client.usable()
@@ -438,7 +445,7 @@ def test_a_field_of_another_route(port: int, case: BadField) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize(("query", "message"), catalogue.QUERIES.items())
-def test_a_parameter_of_a_dequeue(port: int, query: str, message: str) -> None:
+def test_a_parameter_of_a_dequeue(port: Port, query: str, message: str) -> None:
     with Client(port) as client:
         for method in ("GET", "POST"):
             answer = client.ask(method, f"/dequeue/t/?{query}")
@@ -447,7 +454,7 @@ def test_a_parameter_of_a_dequeue(port: int, query: str, message: str) -> None:
         assert client.usable()
 
 
-def test_integers_over_64_bits_in_a_payload_survive(port: int) -> None:
+def test_integers_over_64_bits_in_a_payload_survive(port: Port) -> None:
     payload = b'[18446744073709551617,-99999999999999999999999999,{"n":%b}]' % (b"9" * 4000)
     with Client(port) as client:
         body = catalogue.job(payload=payload.decode())
@@ -457,7 +464,7 @@ def test_integers_over_64_bits_in_a_payload_survive(port: int) -> None:
         assert b'"payload":' + payload + b"," in received
 
 
-def test_of_duplicate_keys_the_last_wins(port: int) -> None:
+def test_of_duplicate_keys_the_last_wins(port: Port) -> None:
     body = b'{"job_id":"x","payload":2,"interval":true,"job_id":"j","payload":1,"interval":0}'
     with Client(port) as client:
         assert client.ask("POST", "/enqueue/own-twice/q/", body).status == 201
@@ -469,12 +476,12 @@ def test_of_duplicate_keys_the_last_wins(port: int) -> None:
 
 
 @pytest.fixture(params=FACES)
-def queue(request: pytest.FixtureRequest, store: PrivateStore, pair: Pair, way: str) -> Face:
+def queue(request: pytest.FixtureRequest, store: PrivateStore, servers: Servers, way: str) -> Face:
     """The library on the keys of one of the servers."""
     redis = {
         "conn_type": "unix_sock",
         "unix_socket_path": store.socket_path,
-        "key_prefix": pair.prefixes[way],
+        "key_prefix": servers.prefixes[way],
     }
     with opener(FACES[request.param]) as open_face:
         open_it: Opener = open_face
@@ -507,7 +514,7 @@ LIBRARY: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.usefixtures("unchanged")
-@pytest.mark.parametrize("way", [LANE], indirect=True)
+@pytest.mark.parametrize("way", [PLAIN], indirect=True)
 def test_a_job_by_the_library(queue: Face) -> None:
     for name, (field, changed) in LIBRARY.items():
         with pytest.raises(BadArgumentException) as raised:
@@ -523,7 +530,7 @@ def test_a_job_by_the_library(queue: Face) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
-@pytest.mark.parametrize("way", [LANE], indirect=True)
+@pytest.mark.parametrize("way", [PLAIN], indirect=True)
 def test_a_lease_by_the_library(queue: Face) -> None:
     for lease in ("", "x", 5, True, "t/q/j/", "t/q/j/-1", "t/q/j/5\n", "\ud800"):
         with pytest.raises(BadArgumentException, match="`lease`"):
@@ -535,7 +542,7 @@ def test_a_lease_by_the_library(queue: Face) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @table(catalogue.HANDSHAKES)
-def test_a_handshake(port: int, case: Refusal) -> None:
+def test_a_handshake(port: Port, case: Refusal) -> None:
     with Client(port) as client:
         client.send(case.sent)
         answer = client.answer()
@@ -551,7 +558,7 @@ def test_a_handshake(port: int, case: Refusal) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @table(catalogue.FRAMES)
-def test_a_message(port: int, case: tuple[str, str, str]) -> None:
+def test_a_message(port: Port, case: tuple[str, str, str]) -> None:
     text, code, message = case
     with Push(port) as push:
         push.tell(text)
@@ -563,7 +570,7 @@ def test_a_message(port: int, case: tuple[str, str, str]) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @table(catalogue.CLOSES)
-def test_a_frame(port: int, case: tuple[bytes, int]) -> None:
+def test_a_frame(port: Port, case: tuple[bytes, int]) -> None:
     data, code = case
     with Push(port) as push:
         push.send(data)
@@ -572,13 +579,15 @@ def test_a_frame(port: int, case: tuple[bytes, int]) -> None:
         assert push.ended()
 
 
-def test_a_lease_that_is_not_ones_own(store: PrivateStore, pair: Pair, way: str, port: int) -> None:
+def test_a_lease_that_is_not_ones_own(
+    store: PrivateStore, servers: Servers, way: str, port: Port
+) -> None:
     with Client(port) as client, Push(port) as push:
         client.ask("POST", "/enqueue/own-lease/q/", catalogue.job())
         stale = client.ask("GET", "/dequeue/own-lease/").body["lease"]
         assert client.ask("POST", "/release/own-lease/q/j/", b"").status == 200
         assert client.ask("GET", "/dequeue/own-lease/").body["lease"] != stale
-        before = keys(store, pair.prefixes[way])
+        before = keys(store, servers.prefixes[way])
         leases = {
             "another's, since it ran out": (stale, "stale_lease"),
             "stale": ("own-lease/q/j/1", "stale_lease"),
@@ -593,10 +602,10 @@ def test_a_lease_that_is_not_ones_own(store: PrivateStore, pair: Pair, way: str,
         for op, more in (("finish", {}), ("release", {}), ("extend", {"by": 1000})):
             results = push.say(op=op, leases=tokens, **more)["results"]
             assert [each["status"] if op == "extend" else each for each in results] == expected
-        assert keys(store, pair.prefixes[way]) == before
+        assert keys(store, servers.prefixes[way]) == before
 
 
-def test_subscribe_twice_the_second_replaces(port: int) -> None:
+def test_subscribe_twice_the_second_replaces(port: Port) -> None:
     with Push(port) as push, Client(port) as client:
         for credit in (1, 0):
             reply = push.say(op="subscribe", queue_type="own-twice", credit=credit)
@@ -609,7 +618,7 @@ def test_subscribe_twice_the_second_replaces(port: int) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_subscriptions_are_bounded(port: int) -> None:
+def test_subscriptions_are_bounded(port: Port) -> None:
     with Push(port) as push:
         for at in range(1050):
             push.tell(f'{{"op":"subscribe","queue_type":"t{at}","credit":0}}')
@@ -620,7 +629,7 @@ def test_subscriptions_are_bounded(port: int) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_flood_of_frames_is_answered_frame_by_frame(port: int) -> None:
+def test_a_flood_of_frames_is_answered_frame_by_frame(port: Port) -> None:
     with Push(port) as push:
         ping = catalogue.sent(ws.TEXT, b'{"op":"ping"}')
         finish = catalogue.sent(ws.TEXT, b'{"op":"finish","leases":["t/q/none/1"]}')
@@ -632,14 +641,14 @@ def test_a_flood_of_frames_is_answered_frame_by_frame(port: int) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_flood_of_bad_frames_ends_the_connection(port: int) -> None:
+def test_a_flood_of_bad_frames_ends_the_connection(port: Port) -> None:
     with Push(port) as push:
         push.send(catalogue.sent(ws.TEXT, b"nonsense") * 100)
         assert push.close_code() == 1008
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_reader_that_never_reads_is_read_from_no_more(port: int) -> None:
+def test_a_reader_that_never_reads_is_read_from_no_more(port: Port) -> None:
     with Push(port) as push, Client(port) as client:
         leases = b",".join([b'"x"'] * 900)
         push.flood(catalogue.sent(ws.TEXT, b'{"op":"finish","leases":[%b]}' % leases), 64 << 20)

@@ -17,11 +17,10 @@ import pytest
 from tornado.netutil import bind_sockets
 
 from sharq import NewJob
-from sharq.settings.options import LANE, TORNADO
 from sharq_server import SharQServer
-from sharq_server.http import lane_connection
-from sharq_server.http.lane import LaneListener
+from sharq_server.http import connection as http_connection
 from sharq_server.http.listener import Listener
+from sharq_server.security.certificates import Certificate
 from sharq_server.security.descriptors import Room
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest
@@ -73,7 +72,7 @@ async def ask(client: socket.socket, data: bytes = GET) -> bytes:
 
 @pytest.mark.gen_test
 async def test_where_nearly_all_descriptors_are_in_use_connections_are_refused(
-    http_server: Listener | LaneListener, http_port: int, expect_log: ExpectLog
+    http_server: Listener, http_port: int, expect_log: ExpectLog
 ) -> None:
     expect_log(NO_ROOM)
     limit = next_descriptor() + 40
@@ -96,10 +95,9 @@ async def test_where_nearly_all_descriptors_are_in_use_connections_are_refused(
                     served_again = (await ask(client)).startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("http", [TORNADO])
 @pytest.mark.gen_test
 async def test_where_no_descriptor_is_left_connections_wait(
-    http_server: Listener | LaneListener,
+    http_server: Listener,
     http_port: int,
     expect_log: ExpectLog,
     caplog: pytest.LogCaptureFixture,
@@ -148,7 +146,7 @@ class TestReaders:
     @pytest.mark.parametrize("field", [b"", b"Connection: close\r\n"])
     @pytest.mark.gen_test
     async def test_one_that_takes_nothing_of_an_answer_is_closed(
-        self, rest: Rest, http_server: Listener | LaneListener, http_port: int, field: bytes
+        self, rest: Rest, http_server: Listener, http_port: int, field: bytes
     ) -> None:
         await rest.enqueue(payload="x" * LARGE_BYTES)
         loop = asyncio.get_running_loop()
@@ -160,12 +158,10 @@ class TestReaders:
                     await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("http", [LANE])
 @pytest.mark.gen_test
 async def test_one_that_takes_some_of_an_answer_now_and_then_is_not_closed(
-    rest: Rest, http_server: Listener | LaneListener, http_port: int
+    rest: Rest, http_server: Listener, http_port: int
 ) -> None:
-    assert isinstance(http_server, LaneListener)
     await rest.enqueue(payload="x" * LARGE_BYTES)
     loop = asyncio.get_running_loop()
     before = set(http_server.connections)
@@ -185,15 +181,13 @@ async def test_one_that_takes_some_of_an_answer_now_and_then_is_not_closed(
     assert size > LARGE_BYTES
 
 
-@pytest.mark.parametrize("http", [LANE])
 @pytest.mark.gen_test
-async def test_only_so_many_connections_of_a_lane_linger(
+async def test_only_so_many_connections_linger(
     raw: Raw,
-    http_server: Listener | LaneListener,
+    http_server: Listener,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert isinstance(http_server, LaneListener)
-    monkeypatch.setattr(lane_connection, "MOST_LINGERING", 3)
+    monkeypatch.setattr(http_connection, "MOST_LINGERING", 3)
     connections = [await raw.open() for _ in range(10)]
     for connection in connections:
         await connection.send(b"no HTTP\r\n\r\n")
@@ -209,14 +203,11 @@ async def test_only_so_many_connections_of_a_lane_linger(
 
 class TestTLS:
     @pytest.fixture
-    def http(self) -> str:
-        return TORNADO
-
-    @pytest.fixture
     def tls_port(self, server: SharQServer, io_loop: Any) -> Iterator[int]:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server.key")
-        listener = Listener(server.app, ssl_options=context, idle_connection_timeout=0.3)
+        files = (str(CERTIFICATES / "server.pem"), str(CERTIFICATES / "server.key"))
+        listener = server.app.make_listener(
+            certificate=Certificate(*files), idle_connection_timeout=0.3
+        )
         sockets = bind_sockets(0, "127.0.0.1")
         listener.add_sockets(sockets)
         yield sockets[0].getsockname()[1]

@@ -38,8 +38,7 @@ class Way(NamedTuple):
 
 
 WAYS = {
-    "lane": Way(),
-    "tornado": Way(("--config", "tornado.conf")),
+    "plain": Way(),
     "tls": Way(("--config", "tls.conf"), tls=True),
     "workers": Way(("--workers", "3")),
 }
@@ -47,7 +46,6 @@ WAYS = {
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, tmp_path: Path) -> Way:
-    (tmp_path / "tornado.conf").write_text("[sharq-server]\nhttp = tornado\n")
     (tmp_path / "tls.conf").write_text(
         f"[sharq-server]\ntls_certificate = {TLS / 'server.pem'}\ntls_key = {TLS / 'server.key'}\n"
     )

@@ -18,7 +18,7 @@ import redis
 
 from sharq import aio
 from sharq.errors import StoreError
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq.store.cluster import open_link
 from sharq_server import SharQServer
 from tests.server.conftest import ExpectLog
@@ -345,7 +345,7 @@ def ground(
 
 @pytest.fixture
 def settings(
-    row: Row, ground: Ground, key_prefix: str, http: str, monkeypatch: pytest.MonkeyPatch
+    row: Row, ground: Ground, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     monkeypatch.setattr(aio, "open_link", partial(open_link, timeout=row.timeout))
     port = ground.store.port if row.on_cluster else ground.proxy.port
@@ -353,7 +353,6 @@ def settings(
     return Settings.from_mapping(
         {
             "sharq": {"enable_requeue_script": False},
-            "sharq-server": {"http": http},
             "redis": redis | {"clustered": row.on_cluster},
         }
     )
@@ -511,15 +510,14 @@ class TestAStoreThatAnswersAndGivesNothing:
     ) -> None:
         expect_log("takes no writes; connecting anew")
         pings = 0
-        ping = server.sq.ping
+        ping = server.engine.ping
 
-        async def counted() -> int:
+        async def counted() -> None:
             nonlocal pings
-            answer = await ping()
+            await ping()
             pings += 1
-            return answer
 
-        monkeypatch.setattr(server.sq, "ping", counted)
+        monkeypatch.setattr(server.engine, "ping", counted)
         await rest.enqueue()
         async with await Subscriber.connect(http_port) as socket:
             with replica(ground):

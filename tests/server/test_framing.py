@@ -90,7 +90,7 @@ async def test_a_client_that_is_gone_by_then_leases_nothing(
 ) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
     await rest.enqueue()
-    link = server.sq._connected()
+    link = server.engine.connections.connected()
     run = link.run
 
     async def run_late(call: Any) -> Any:

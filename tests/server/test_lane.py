@@ -13,9 +13,8 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 from tornado.websocket import websocket_connect
 
-from sharq.settings.options import LANE
 from sharq_server import SharQServer
-from sharq_server.http.lane import LaneListener
+from sharq_server.http.listener import Listener
 from sharq_server.process.loops import loop_factory
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest
@@ -23,11 +22,6 @@ from tests.server.support import Raw, Rest
 pytestmark = pytest.mark.gen_test
 
 HOST = b"Host: localhost\r\n"
-
-
-@pytest.fixture
-def http() -> str:
-    return LANE
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -240,7 +234,7 @@ async def test_a_client_that_closes_in_a_wait_is_given_nothing(raw: Raw, rest: R
 
 
 async def test_a_client_that_does_not_read_is_read_from_no_more(
-    raw: Raw, http_server: LaneListener, server: SharQServer
+    raw: Raw, http_server: Listener, server: SharQServer
 ) -> None:
     class Large(RequestHandler):
         asked = 0
@@ -267,7 +261,7 @@ class TestTimes:
         return {"idle_connection_timeout": 0.2}
 
     async def test_a_client_that_never_reads_is_closed(
-        self, raw: Raw, http_server: LaneListener, server: SharQServer
+        self, raw: Raw, http_server: Listener, server: SharQServer
     ) -> None:
         class Large(RequestHandler):
             def get(self) -> None:
@@ -385,7 +379,7 @@ async def test_a_handler_is_told_that_its_client_has_gone(raw: Raw) -> None:
 
 
 async def test_connections_leave_nothing_behind(
-    raw: Raw, http_server: LaneListener, server: SharQServer, io_loop: IOLoop
+    raw: Raw, http_server: Listener, server: SharQServer, io_loop: IOLoop
 ) -> None:
     for request in (get("/"), enqueue("j"), get("/pieces"), b"G@T\r\n\r\n", b"GET / HT"):
         async with raw.connect() as connection:

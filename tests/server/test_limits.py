@@ -12,6 +12,7 @@ import pytest
 from sharq import Batch
 from sharq_server import SharQServer
 from sharq_server.http.listener import Listener
+from sharq_server.http.requests import _Pace
 from tests.server.support import Connection, Raw, Rest
 
 pytestmark = pytest.mark.gen_test
@@ -213,6 +214,27 @@ class TestSlowClients:
             assert time.monotonic() - since < 2
             drip.cancel()
 
+    @pytest.mark.parametrize("path", [b"/finish/t/q/j/", b"/metrics/t/"])
+    async def test_a_large_body_has_its_time(self, raw: Raw, path: bytes) -> None:
+        async with raw.connect() as connection:
+            await connection.send(head(path, 30 * 2000))
+            since = time.monotonic()
+            while time.monotonic() - since < 0.6:
+                await connection.send(b" " * 2000)
+                await asyncio.sleep(0.02)
+            await connection.send(b" " * 60_000)
+            assert (await connection.answer()).status in (404, 405)
+
+    def test_a_body_has_a_rate_to_keep(self) -> None:
+        pace = _Pace(0.0)
+        for second in range(1, 61):
+            pace.size += 2000
+            assert not pace.is_slow(second, 10.0, held=False)
+        # 60 s and a second for each 16 KiB, of 120,000 bytes.
+        assert not pace.is_slow(67.0, 10.0, held=False)
+        assert pace.is_slow(68.0, 10.0, held=False)
+        assert not pace.is_slow(68.0, 10.0, held=True)
+
     async def test_an_idle_connection_ends_without_a_word(self, raw: Raw) -> None:
         async with raw.connect() as connection:
             assert await connection.ended()
@@ -226,12 +248,12 @@ class TestSlowClients:
     ) -> None:
         asked, answered = asyncio.Event(), asyncio.Event()
 
-        async def take(*arguments: object) -> Batch:
+        async def run(_flow: object) -> Batch:
             asked.set()
             await answered.wait()
             return Batch("t", [-1, 0])
 
-        monkeypatch.setattr(server.sq, "take", take)
+        monkeypatch.setattr(server.engine, "run", run)
         async with raw.connect() as connection:
             await connection.send(head(b"/dequeue/t/", 2) + b"{}")
             await asked.wait()

@@ -16,11 +16,10 @@ from sharq import AsyncSharQ, LeasedJob, Settings, SharQ, Worker
 from sharq.codec import websocket_frames as ws
 from sharq.errors import BadArgumentException, NotJson, UnreadablePayload
 from sharq.results import NewJob
-from sharq.settings.options import LANE, TORNADO
 from tests.server import catalogue
-from tests.server.both import Pair
 from tests.server.catalogue import INVALID, NOT_JSON, request
-from tests.server.test_catalogue import Client, Push
+from tests.server.test_catalogue import Client, Port, Push
+from tests.server.threaded import PLAIN, Servers
 from tests.support.faces import FACES, Face, opener
 from tests.support.stores import PrivateStore
 
@@ -36,32 +35,25 @@ VALUES = {name: json.loads(text) for name, text in HALVES.items()}
 
 
 @pytest.fixture(scope="module")
-def pair(store: PrivateStore) -> Iterator[Pair]:
-    with Pair(store, "odd") as pair:
-        yield pair
-
-
-@pytest.fixture(params=[LANE, TORNADO])
-def way(request: pytest.FixtureRequest) -> str:
-    """What reads HTTP."""
-    way: str = request.param
-    return way
+def servers(store: PrivateStore) -> Iterator[Servers]:
+    with Servers(store, "odd", ways=(PLAIN,)) as servers:
+        yield servers
 
 
 @pytest.fixture
-def port(pair: Pair, way: str) -> int:
-    return pair.ports[way]
+def port(servers: Servers) -> Port:
+    return Port(servers.ports[PLAIN], PLAIN)
 
 
 @pytest.fixture
-def settings(store: PrivateStore, pair: Pair, way: str) -> Settings:
+def settings(store: PrivateStore, servers: Servers) -> Settings:
     """Those of the library on the keys of the server."""
     return Settings.from_mapping(
         {
             "redis": {
                 "conn_type": "unix_sock",
                 "unix_socket_path": store.socket_path,
-                "key_prefix": pair.prefixes[way],
+                "key_prefix": servers.prefixes[PLAIN],
             }
         }
     )
@@ -102,12 +94,12 @@ def answer_of(client: Client, path: str) -> bytes:
 # ---- in ----
 
 
-def by_rest(port: int, queue_type: str, name: str, payload: bytes) -> Any:
+def by_rest(port: Port, queue_type: str, name: str, payload: bytes) -> Any:
     with Client(port) as client:
         return single(client, queue_type, name, payload)
 
 
-def by_rest_with_care(port: int, queue_type: str, name: str, payload: bytes) -> Any:
+def by_rest_with_care(port: Port, queue_type: str, name: str, payload: bytes) -> Any:
     """A job that the quick reader does not take: its name has an escape."""
     with Client(port) as client:
         body = b'{"job_id":"\\u00%02x%b","interval":0,"payload":%b}' % (
@@ -118,13 +110,13 @@ def by_rest_with_care(port: int, queue_type: str, name: str, payload: bytes) -> 
         return client.ask("POST", f"/enqueue/{queue_type}/q/", body).body
 
 
-def by_bulk(port: int, queue_type: str, name: str, payload: bytes) -> Any:
+def by_bulk(port: Port, queue_type: str, name: str, payload: bytes) -> Any:
     with Client(port) as client:
         body = b'{"jobs":[%b]}' % entry(queue_type, name, payload)
         return client.ask("POST", "/enqueue/", body).body["results"][0]
 
 
-def by_frame(port: int, queue_type: str, name: str, payload: bytes) -> Any:
+def by_frame(port: Port, queue_type: str, name: str, payload: bytes) -> Any:
     with Push(port) as push:
         frame = b'{"op":"enqueue","id":1,"jobs":[%b]}' % entry(queue_type, name, payload)
         push.send(catalogue.sent(ws.TEXT, frame))
@@ -136,7 +128,7 @@ WayIn = Callable[[int, str, str, bytes], Any]
 
 
 @pytest.mark.parametrize("put", WAYS_IN)
-def test_half_a_pair_goes_in_and_comes_back_byte_for_byte(port: int, put: WayIn) -> None:
+def test_half_a_pair_goes_in_and_comes_back_byte_for_byte(port: Port, put: WayIn) -> None:
     queue_type = f"half-{put.__name__}"
     for number, payload in enumerate(HALVES.values()):
         name = f"j{number}"
@@ -151,7 +143,7 @@ def test_half_a_pair_goes_in_and_comes_back_byte_for_byte(port: int, put: WayIn)
 
 
 @pytest.mark.parametrize("payload", HALVES.values(), ids=HALVES.keys())
-def test_half_a_pair_comes_out_by_every_way(port: int, payload: bytes) -> None:
+def test_half_a_pair_comes_out_by_every_way(port: Port, payload: bytes) -> None:
     expected = b'"payload":' + payload + b","
     queue_type = f"out-{abs(hash(payload))}"
     with Client(port) as client, Push(port) as push:
@@ -179,8 +171,7 @@ def test_half_a_pair_comes_out_by_every_way(port: int, payload: bytes) -> None:
             assert expected in b"".join(iter(waiting.receive, b""))
 
 
-@pytest.mark.parametrize("way", [LANE], indirect=True)
-def test_half_a_pair_and_the_library(port: int, queue: Face) -> None:
+def test_half_a_pair_and_the_library(port: Port, queue: Face) -> None:
     for number, (name, payload) in enumerate(HALVES.items()):
         queue_type = f"lib-{type(queue).__name__}-{number}"
         with Client(port) as client:
@@ -191,9 +182,8 @@ def test_half_a_pair_and_the_library(port: int, queue: Face) -> None:
         assert queue.dequeue(queue_type)["payload"] == VALUES[name]
 
 
-@pytest.mark.parametrize("way", [LANE], indirect=True)
-def test_half_a_pair_reaches_a_handler(port: int) -> None:
-    worker = Worker(f"ws://127.0.0.1:{port}/ws/", "handled")
+def test_half_a_pair_reaches_a_handler(port: Port) -> None:
+    worker = Worker(f"ws://127.0.0.1:{port.number}/ws/", "handled")
     seen: dict[str, Any] = {}
 
     @worker.handler
@@ -216,7 +206,7 @@ def test_half_a_pair_reaches_a_handler(port: int) -> None:
 
 
 @pytest.mark.parametrize("put", [by_bulk, by_frame])
-def test_half_a_pair_in_a_name_stays_refused(port: int, put: WayIn) -> None:
+def test_half_a_pair_in_a_name_stays_refused(port: Port, put: WayIn) -> None:
     with Client(port) as client:
         for field in ("job_id", "queue_id", "queue_type"):
             body = catalogue.job(**{field: '"\\ud83d"'})
@@ -260,7 +250,7 @@ UNREADABLE: dict[str, tuple[bytes, str, str]] = {
 @pytest.mark.parametrize("put", WAYS_IN)
 @pytest.mark.parametrize("case", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_what_cannot_be_read_back_is_refused_alike(
-    port: int, put: WayIn, case: tuple[bytes, str, str]
+    port: Port, put: WayIn, case: tuple[bytes, str, str]
 ) -> None:
     payload, code, message = case
     if put is by_frame and b"UTF-8" in message.encode():
@@ -272,7 +262,6 @@ def test_what_cannot_be_read_back_is_refused_alike(
         assert client.ask("GET", "/dequeue/refused/").status == 404
 
 
-@pytest.mark.parametrize("way", [LANE], indirect=True)
 @pytest.mark.parametrize("case", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_the_library_refuses_the_same_text(
     settings: Settings, case: tuple[bytes, str, str]
@@ -287,7 +276,6 @@ def test_the_library_refuses_the_same_text(
     asyncio.run(check())
 
 
-@pytest.mark.parametrize("way", [LANE], indirect=True)
 def test_the_library_refuses_such_values(queue: Face) -> None:
     for value, kind, message in (
         (float("inf"), NotJson, "it has NaN or an infinity"),
@@ -333,7 +321,7 @@ def check_results(results: list[dict[str, Any]], cases: dict[str, tuple[bytes, A
         assert result.get("code") == code, (name, result)
 
 
-def test_one_odd_job_does_not_refuse_a_bulk(port: int) -> None:
+def test_one_odd_job_does_not_refuse_a_bulk(port: Port) -> None:
     cases = odd_entries("bulk")
     cases["invalid UTF-8"] = entry("bulk", "odd", b'"\xff"'), NOT_JSON
     body = b' {"jobs" : [' + b" , ".join(text for text, _ in cases.values()) + b"] } "
@@ -345,7 +333,7 @@ def test_one_odd_job_does_not_refuse_a_bulk(port: int) -> None:
         assert [job["job_id"] for job in taken] == ["first", "half", "twice", "last"]
 
 
-def test_one_odd_job_does_not_refuse_a_frame(port: int) -> None:
+def test_one_odd_job_does_not_refuse_a_frame(port: Port) -> None:
     cases = odd_entries("frame")
     text = b'{"op":"enqueue","jobs":[%b],"id":"x"}' % b",".join(text for text, _ in cases.values())
     with Push(port) as push, Client(port) as client:
@@ -367,14 +355,14 @@ def test_one_odd_job_does_not_refuse_a_frame(port: int) -> None:
         b'{"jobs":[1,]}',
     ],
 )
-def test_a_bulk_whose_jobs_cannot_be_told_apart_is_refused(port: int, body: bytes) -> None:
+def test_a_bulk_whose_jobs_cannot_be_told_apart_is_refused(port: Port, body: bytes) -> None:
     with Client(port) as client:
         answer = client.ask("POST", "/enqueue/", body)
         assert answer.status == 400
         answer.check_refusal(NOT_JSON, "The body is not valid JSON: ")
 
 
-def test_odd_bulks_of_many_entries_take_little_time(port: int) -> None:
+def test_odd_bulks_of_many_entries_take_little_time(port: Port) -> None:
     with Client(port) as client:
         for body in (
             b'{"jobs":["\\ud83d"' + b",0" * 2_000_000 + b"]}",
@@ -389,8 +377,7 @@ def test_odd_bulks_of_many_entries_take_little_time(port: int) -> None:
 # ---- what is there already ----
 
 
-@pytest.mark.parametrize("way", [LANE], indirect=True)
-@pytest.mark.usefixtures("pair")
+@pytest.mark.usefixtures("servers")
 def test_what_an_older_version_has_stored_is_read_or_told_with_its_lease(
     settings: Settings,
 ) -> None:

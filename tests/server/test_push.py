@@ -43,7 +43,7 @@ def connect(server: SharQServer, http_port: int, http_server: object) -> Any:
 
 async def listening(server: SharQServer) -> None:
     """Wait until wake-ups arrive."""
-    wakeups = server.sq._wakeups
+    wakeups = server.engine.connections.wakeups
     assert wakeups is not None
     while not wakeups.stands:
         await asyncio.sleep(0.002)
@@ -182,7 +182,7 @@ async def test_a_server_with_too_much_waiting_for_the_store_sends_clients_away(
 ) -> None:
     async with await connect() as subscriber:
         await subscriber.ask(op="enqueue", jobs=[job("a")])
-        monkeypatch.setattr(server.sq._link, "_max_calls", 0)
+        monkeypatch.setattr(server.engine.connections.link, "_max_calls", 0)
         answer = await rest.get("/dequeue/t/")
         assert answer.error == (503, "overloaded")
         assert answer.headers["Retry-After"] == "1"
@@ -418,7 +418,7 @@ async def test_lost_wake_ups_are_made_good_when_the_store_is_heard_again(
 ) -> None:
     async with await connect() as subscriber:
         await subscriber.subscribe()
-        wakeups = server.sq._wakeups
+        wakeups = server.engine.connections.wakeups
         assert wakeups is not None
         for at in range(3):
             store.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")

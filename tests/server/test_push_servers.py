@@ -18,7 +18,7 @@ from tornado.ioloop import IOLoop
 
 from bench.processes import another, stand
 from bench.watchers import WATCHERS, Sample, measure
-from sharq.settings.options import LANE, Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.push import schedule
 from tests.server.command import Server
@@ -303,7 +303,6 @@ def masked(text: bytes) -> bytes:
     return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text
 
 
-@pytest.mark.parametrize("http", [LANE])
 @pytest.mark.usefixtures("many_files")
 async def test_two_thousand_idle_subscribers_cost_nothing(
     ports: list[int], clean_store: PrivateStore
@@ -323,7 +322,6 @@ async def test_two_thousand_idle_subscribers_cost_nothing(
     assert commands["ping"] <= 12
 
 
-@pytest.mark.parametrize("http", [LANE])
 async def test_two_thousand_idle_types_cost_no_more_than_the_pace(
     ports: list[int], clean_store: PrivateStore
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from tests.server.command import Server
 from tests.server.conftest import ExpectLog
@@ -32,11 +32,10 @@ def proxy(store: PrivateStore) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def settings(proxy: Proxy, key_prefix: str, http: str) -> Settings:
+def settings(proxy: Proxy, key_prefix: str) -> Settings:
     return Settings.from_mapping(
         {
             "sharq": {"enable_requeue_script": False},
-            "sharq-server": {"http": http},
             "redis": {"conn_type": "tcp_sock", "port": proxy.port, "key_prefix": key_prefix},
         }
     )

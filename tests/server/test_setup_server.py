@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,18 +12,19 @@ from typing import Any
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
-from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler
 
 from sharq.errors import ConfigError, StoreUnavailable
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer, __version__, setup_server
-from sharq_server.http.listener import Listener
+from sharq_server.security.certificates import Certificate
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest
 from tests.support.stores import PrivateStore
+
+TLS = Path(__file__).parent.parent / "support" / "tls"
 
 # As the original ships it, comments included; the store is the test's.
 ORIGINAL = """\
@@ -186,59 +185,45 @@ async def test_to_listen_is_to_begin(settings: Settings) -> None:
         await server.stop()
 
 
-async def refused_for_its_size(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Send a request whose body is too large on a connection, and close it."""
-    writer.write(b"POST /enqueue/t/q/ HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
-    answer = await reader.read(-1)
-    writer.close()
-    return answer.startswith(b"HTTP/1.1 413 ") and b'"code":"payload_too_large"' in answer
-
-
 @pytest.mark.gen_test
-async def test_a_server_of_tornados_own_serves_it_too(
-    server: SharQServer,
-) -> None:
-    sockets = bind_sockets(0, "127.0.0.1")
-    port = sockets[0].getsockname()[1]
-    listener = HTTPServer(server.app)
-    listener.add_sockets(sockets)
+async def test_it_can_be_served_by_tls(server: SharQServer) -> None:
+    certificate = Certificate(str(TLS / "server.pem"), str(TLS / "server.key"))
+    listener = server.app.listen(0, "127.0.0.1", certificate=certificate)
     client = AsyncHTTPClient()
     try:
-        assert (await Rest(client, port).enqueue()).status == 201
-        connection = await asyncio.open_connection("127.0.0.1", port)
-        assert await refused_for_its_size(*connection)
-    finally:
-        client.close()
-        listener.stop()
-        await listener.close_all_connections()
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
-@pytest.mark.gen_test
-async def test_it_can_be_served_by_tls(server: SharQServer, tmp_path: Path) -> None:
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-        " -keyout key.pem -out cert.pem -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    )
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
-    sockets = bind_sockets(0, "127.0.0.1")
-    port = sockets[0].getsockname()[1]
-    listener = Listener(server.app, ssl_options=context)
-    listener.add_sockets(sockets)
-    client = AsyncHTTPClient()
-    try:
-        url = f"https://127.0.0.1:{port}/deepstatus/"
-        answer = await client.fetch(url, ca_certs=str(tmp_path / "cert.pem"))
+        url = f"https://127.0.0.1:{listener.addresses()[0][1]}/deepstatus/"
+        answer = await client.fetch(url, ca_certs=str(TLS / "authority.pem"))
         assert answer.body == b'{"status":"success"}'
-        connection = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
-        assert await refused_for_its_size(*connection)
     finally:
         client.close()
         listener.stop()
         await listener.close_all_connections()
+
+
+@pytest.mark.gen_test
+async def test_an_option_of_tornados_server_names_it(server: SharQServer) -> None:
+    with pytest.raises(TypeError, match=r"no xheaders, ssl_options.*HTTPServer\(app, xheaders=…"):
+        server.app.listen(0, "127.0.0.1", xheaders=True, ssl_options={})
+
+
+@pytest.mark.gen_test
+async def test_a_handler_that_wants_the_stream_is_told_what_serves_it(
+    server: SharQServer, raw: Raw, rest: Rest, expect_log: ExpectLog
+) -> None:
+    expect_log("Uncaught exception")
+
+    class Echo(WebSocketHandler):
+        def on_message(self, message: str | bytes) -> None:
+            self.write_message(message)
+
+    server.app.add_handlers(r".*", [("/echo", Echo)])
+    answer = await raw.send(
+        b"GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: rSg7uRqebWB2f3l5A99MoA==\r\n\r\n"
+    )
+    assert answer.error == (500, "internal")
+    assert "another server" in answer.body["message"]
+    assert (await rest.get("/")).status == 200
 
 
 class TestBeforeTheStart:
@@ -248,13 +233,13 @@ class TestBeforeTheStart:
     ) -> Iterator[SharQServer]:
         """A server that takes its time to start, and has not begun to."""
         server = SharQServer(settings)
-        start = server.sq.start
+        start = server.engine.start
 
         async def start_late() -> None:
             await asyncio.sleep(0.2)
             await start()
 
-        monkeypatch.setattr(server.sq, "start", start_late)
+        monkeypatch.setattr(server.engine, "start", start_late)
         yield server
         io_loop.run_sync(server.stop)
 

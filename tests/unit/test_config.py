@@ -18,14 +18,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sharq.errors import ConfigError
-from sharq.settings.options import (
-    OPTIONS,
-    Option,
-    QueueSettings,
-    ServerSettings,
-    Settings,
-    StoreSettings,
-)
+from sharq.settings.options import OPTIONS, Option, QueueSettings, ServerSettings, StoreSettings
+from sharq.settings.reading import Settings
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2"
@@ -43,7 +37,6 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq-server", "host"): "127.0.0.1",
     ("sharq-server", "port"): 8080,
     ("sharq-server", "workers"): 1,
-    ("sharq-server", "http"): "lane",
     ("sharq-server", "heartbeat"): 20_000,
     ("sharq-server", "accesslog"): None,
     ("sharq-server", "max_connections"): None,
@@ -138,7 +131,6 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("sharq-server", "port", "0", 0),
     ("sharq-server", "port", "65535", 65_535),
     ("sharq-server", "workers", "256", 256),
-    ("sharq-server", "http", "tornado", "tornado"),
     ("sharq-server", "heartbeat", "100", 100),
     ("sharq-server", "heartbeat", "31536000000", 31_536_000_000),
     ("sharq-server", "accesslog", "", None),
@@ -259,7 +251,6 @@ BAD: list[tuple[str, str, str]] = [
     ("sharq-server", "port", "65536"),
     ("sharq-server", "workers", "0"),
     ("sharq-server", "workers", "257"),
-    ("sharq-server", "http", "Lane"),
     ("sharq-server", "heartbeat", "99"),
     ("sharq-server", "heartbeat", "31536000001"),
     ("sharq-server", "accesslog", '"/tmp/log"'),
@@ -530,7 +521,6 @@ PRECEDENCE: dict[Key, tuple[str, str, str]] = {
     ("sharq-server", "allowed_origins"): ("a://b", "a://c a://d", "a://e"),
     ("redis", "host"): ("first", "second", "third"),
     ("sharq-server", "heartbeat"): ("500", "600", "700"),
-    ("sharq-server", "http"): ("tornado", "lane", "tornado"),
     ("redis", "conn_type"): ("embedded", "tcp_sock", "unix_sock"),
     ("redis", "appendfsync"): ("no", "everysec", "always"),
 }
@@ -808,6 +798,16 @@ def test_an_unknown_section_is_named(section: str, hint: str) -> None:
         f"sharq.conf: [{section}]: no such section{hint}; "
         "the sections are [sharq], [sharq-server], [redis]"
     )
+
+
+def test_an_option_that_is_gone_is_told_so() -> None:
+    gone = "this option is gone: the server reads HTTP in one way only"
+    for value in ("lane", "tornado"):
+        text = f"[sharq-server]\nhttp = {value}\n"
+        assert message_of(text) == f"sharq.conf: [sharq-server] http: {gone}"
+    with pytest.raises(ConfigError) as caught:
+        Settings.load(environ={"SHARQ_SHARQ_SERVER_HTTP": "lane"})
+    assert str(caught.value) == f"environment: SHARQ_SHARQ_SERVER_HTTP: {gone}"
 
 
 @pytest.mark.parametrize(

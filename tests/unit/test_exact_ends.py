@@ -14,7 +14,8 @@ import pytest
 PROGRAM = r"""
 import ctypes, mmap, sys
 
-from sharq import AsyncSharQ, _fastpath
+from sharq import _fastpath
+from sharq.engine import Engine
 
 SIZE = mmap.PAGESIZE
 memory = mmap.mmap(-1, 2 * SIZE)
@@ -37,7 +38,7 @@ PAYLOADS = [
     b"nul", b"fals", b"0", b"9" * 310, b"9" * 310 + b".", b"1" + b"0" * 308 + b"e", b"[[[[", b"[]",
     b'{"max_queued_length', b"m", b'"m', b"-Infinit", b"NaN", b" ",
 ]
-read = AsyncSharQ().plain_jobs
+read = Engine.for_server().flows.plain_jobs
 count = 0
 for payload in PAYLOADS:
     text = JOB % payload

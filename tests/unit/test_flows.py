@@ -15,7 +15,7 @@ from sharq.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from sharq.operations import flows as flows_module
+from sharq.operations import registrations
 from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
@@ -229,7 +229,7 @@ def test_a_renewed_registration_starts_a_new_minute() -> None:
 
 
 def test_the_memory_of_registrations_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows_module, "_MOST_REGISTERED", 3)
+    monkeypatch.setattr(registrations, "_MOST_TYPES", 3)
     drive, flows = Drive(store), make()
     for queue_type in ("a", "b", "c", "d", "a"):
         drive(flows.submit(job(queue_type)))

@@ -47,9 +47,11 @@ def test_what_was_found_is_told() -> None:
 
 
 def test_every_kind_of_slow_client_has_its_share() -> None:
-    shares = Counter(kind.name for kind in slow.kinds_of(2000))
-    assert shares == {kind.name: 20 * kind.share for kind in slow.KINDS}
-    assert len({kind.name for kind in slow.kinds_of(100)}) == len(slow.KINDS)
+    for tls, kinds in ((False, slow.KINDS), (True, slow.ALL_KINDS)):
+        deck = sum(kind.share for kind in kinds)
+        shares = Counter(kind.name for kind in slow.kinds_of(20 * deck, tls=tls))
+        assert shares == {kind.name: 20 * kind.share for kind in kinds}
+        assert len({kind.name for kind in slow.kinds_of(100, tls=tls)}) == len(kinds)
 
 
 class TestLedger:

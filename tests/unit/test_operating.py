@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sharq.settings.options import Settings
+from sharq.settings.reading import Settings
 from sharq_server.api import replies
 from sharq_server.http import framing
 from sharq_server.security.credentials import FORBIDDEN, UNAUTHORIZED

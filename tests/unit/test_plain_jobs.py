@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharq import AsyncSharQ
+from sharq.engine import Engine
 from sharq.results import NewJob
 from sharq_server.api import handlers
 
-SQ = AsyncSharQ()
+ENGINE = Engine.for_server()
 JOB = '"queue_type":"t","queue_id":"q","job_id":"j","interval":5,"payload":1'
 
 spaces = st.text(" \t\r\n", max_size=2)
@@ -40,7 +40,7 @@ fields = st.lists(
 
 
 def careful(text: bytes) -> Any:
-    return handlers._entry(SQ, msgspec.Raw(text))
+    return handlers._entry(ENGINE, msgspec.Raw(text))
 
 
 @given(more=fields, first=st.booleans(), space=spaces, dropped=st.sampled_from(["", "queue_id"]))
@@ -55,7 +55,7 @@ def test_what_is_plain_is_what_the_careful_reader_makes_of_it(
         msgspec.json.decode(entry, type=msgspec.Raw)
     except msgspec.DecodeError:
         return
-    (job,) = SQ.plain_jobs([entry])
+    (job,) = ENGINE.flows.plain_jobs([entry])
     if job is not None:
         assert job == careful(entry)
 
@@ -72,7 +72,7 @@ def test_what_is_plain_is_what_the_careful_reader_makes_of_it(
     ],
 )
 def test_the_usual_is_plain(text: str) -> None:
-    (job,) = SQ.plain_jobs([text.encode()])
+    (job,) = ENGINE.flows.plain_jobs([text.encode()])
     assert isinstance(job, NewJob)
     assert job == careful(text.encode())
 
@@ -94,17 +94,19 @@ def test_the_usual_is_plain(text: str) -> None:
     ],
 )
 def test_the_unusual_is_left_to_the_careful_reader(text: str) -> None:
-    assert SQ.plain_jobs([text.encode()]) == [None]
+    assert ENGINE.flows.plain_jobs([text.encode()]) == [None]
 
 
 @given(text=st.binary(max_size=60) | st.text('{}[]",:\\ 019-tqj', max_size=60).map(str.encode))
 def test_what_is_no_json_does_no_harm(text: bytes) -> None:
-    SQ.plain_jobs([text, b'{"payload":' + text, b'{"interval":' + text, b'{"job_id":"' + text])
+    ENGINE.flows.plain_jobs(
+        [text, b'{"payload":' + text, b'{"interval":' + text, b'{"job_id":"' + text]
+    )
 
 
 def test_a_payload_full_of_beginnings_of_the_word_takes_no_longer() -> None:
     payload = b'"' + b"max_queued_lengt " * 60_000 + b'"'
     entry = ("{" + JOB + "}").encode().replace(b":1", b":" + payload)
     began = time.process_time()
-    assert SQ.plain_jobs([entry]) != [None]
+    assert ENGINE.flows.plain_jobs([entry]) != [None]
     assert time.process_time() - began < 0.2

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from msgspec import UNSET, Raw
 
-from sharq import AsyncSharQ, Batch
+from sharq import Batch
+from sharq.engine import Engine
 from sharq.errors import SharqException, StoreError
 from sharq.identifiers import invalid
 from sharq.results import Enqueued, NewJob
@@ -58,46 +59,46 @@ class Request(NamedTuple):
     grant: Grant = UNLIMITED
 
 
-Handler = Callable[[AsyncSharQ, Request], Awaitable[Reply]]
+Handler = Callable[[Engine, Request], Awaitable[Reply]]
 
 
-async def index(_sq: AsyncSharQ, _request: Request) -> Reply:
+async def index(_engine: Engine, _request: Request) -> Reply:
     return replies.HELLO
 
 
-async def description(_sq: AsyncSharQ, _request: Request) -> Reply:
+async def description(_engine: Engine, _request: Request) -> Reply:
     return openapi.reply()
 
 
-async def deepstatus(sq: AsyncSharQ, _request: Request) -> Reply:
-    await sq.ping()
+async def deepstatus(engine: Engine, _request: Request) -> Reply:
+    await engine.ping()
     return replies.SUCCESS
 
 
-async def enqueue(sq: AsyncSharQ, request: Request) -> Reply:
+async def enqueue(engine: Engine, request: Request) -> Reply:
     queue_type, queue_id = request.names
-    plain = sq.plain_job(request.body, queue_type, queue_id)
-    job = plain or job_of(sq, queue_type, queue_id, request.body)
-    return _enqueued(job, await sq.submit(job))
+    plain = engine.flows.plain_job(request.body, queue_type, queue_id)
+    job = plain or job_of(engine, queue_type, queue_id, request.body)
+    return _enqueued(job, await engine.run(engine.flows.submit(job)))
 
 
-def job_of(sq: AsyncSharQ, queue_type: str, queue_id: str, text: bytes) -> NewJob:
+def job_of(engine: Engine, queue_type: str, queue_id: str, text: bytes) -> NewJob:
     """The job that the body of a request describes."""
     body = bodies.decode(bodies.Job, text)
     if body.queue_type is not UNSET and body.queue_type != queue_type:
         raise invalid("queue_type")
     if body.queue_id is not UNSET and body.queue_id != queue_id:
         raise invalid("queue_id")
-    return _new_job(sq, body, queue_type, queue_id)
+    return _new_job(engine, body, queue_type, queue_id)
 
 
-async def enqueue_many(sq: AsyncSharQ, request: Request) -> Reply:
+async def enqueue_many(engine: Engine, request: Request) -> Reply:
     entries = bodies.entries_of(bodies.decode(bodies.Bulk, request.body).jobs)
-    return replies.bulk(await enqueue_entries(sq, entries, request.grant))
+    return replies.bulk(await enqueue_entries(engine, entries, request.grant))
 
 
 async def enqueue_entries(
-    sq: AsyncSharQ, entries: Sequence[Raw], grant: Grant = UNLIMITED
+    engine: Engine, entries: Sequence[Raw], grant: Grant = UNLIMITED
 ) -> list[Reply]:
     """Enqueue the jobs of a bulk: for each, in order, what the single route would answer.
 
@@ -109,12 +110,12 @@ async def enqueue_entries(
         if at:
             await asyncio.sleep(0)
         some = entries[at : at + _AT_A_TIME]
-        plain = sq.plain_jobs(some)
-        jobs += [job or _entry(sq, entry) for job, entry in zip(plain, some, strict=True)]
+        plain = engine.flows.plain_jobs(some)
+        jobs += [job or _entry(engine, entry) for job, entry in zip(plain, some, strict=True)]
     if grant.queue_types is not None:
         jobs = [_within(grant, job) for job in jobs]
     valid = [job for job in jobs if isinstance(job, NewJob)]
-    outcomes = await sq.submit_many(valid) if valid else []
+    outcomes = await engine.run(engine.flows.submit_many(valid)) if valid else []
     failures = [outcome for outcome in outcomes if isinstance(outcome, StoreError)]
     if len(failures) == len(entries):
         # That is the request's failure, not each job's own.
@@ -123,16 +124,16 @@ async def enqueue_entries(
     return [_enqueued(job, next(answers)) if isinstance(job, NewJob) else job for job in jobs]
 
 
-async def dequeue_by_post(sq: AsyncSharQ, request: Request) -> Reply:
+async def dequeue_by_post(engine: Engine, request: Request) -> Reply:
     bodies.decode_optional(bodies.Nothing, request.body)
-    return await dequeue(sq, request)
+    return await dequeue(engine, request)
 
 
-async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
+async def dequeue(engine: Engine, request: Request) -> Reply:
     wanted = bodies.dequeue_parameters(request.query)
     queue_type = request.names[0] if request.names else "default"
     count = wanted.count or 1
-    batch = await sq.take(queue_type, count, wanted.request_id)
+    batch = await engine.run(engine.flows.take(queue_type, count, wanted.request_id))
     # Nothing and no wait: all jobs of the request_id have ended.
     over = wanted.request_id is not None and batch.wait_us == 0
     if not batch and wanted.wait and not over:
@@ -141,7 +142,7 @@ async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
             batch = waited
         elif not request.exchange.gone:
             # What the schedule was before the wait is of no use to anybody.
-            batch = await sq.take(queue_type, count, wanted.request_id)
+            batch = await engine.run(engine.flows.take(queue_type, count, wanted.request_id))
     if not batch:
         return replies.nothing_ready(batch.wait_us)
     body = batch.to_json() if wanted.count is None else batch.to_json_list()
@@ -151,72 +152,80 @@ async def dequeue(sq: AsyncSharQ, request: Request) -> Reply:
     return Reply(200, body, unsent=lambda: request.exchange.bring_back(queue_type, batch))
 
 
-async def finish(sq: AsyncSharQ, request: Request) -> Reply:
+async def finish(engine: Engine, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
     lease = bodies.lease_to_finish(request.body)
-    return replies.finished(await sq.finish_job(queue_type, queue_id, job_id, lease))
+    return replies.finished(
+        await engine.run(engine.flows.finish_job(queue_type, queue_id, job_id, lease))
+    )
 
 
-async def release(sq: AsyncSharQ, request: Request) -> Reply:
+async def release(engine: Engine, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
     body = bodies.decode_optional(bodies.Release, request.body)
-    result = await sq.release_job(
-        queue_type,
-        queue_id,
-        job_id,
-        body.lease,
-        delay=0 if body.delay is None else body.delay,
-        count_requeue=bodies.flag("count_requeue", body.count_requeue, True),
+    result = await engine.run(
+        engine.flows.release_job(
+            queue_type,
+            queue_id,
+            job_id,
+            body.lease,
+            delay=0 if body.delay is None else body.delay,
+            count_requeue=bodies.flag("count_requeue", body.count_requeue, True),
+        )
     )
     return replies.released(result)
 
 
-async def extend(sq: AsyncSharQ, request: Request) -> Reply:
+async def extend(engine: Engine, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
     body = bodies.decode(bodies.Extend, request.body)
     by = mandatory("by", body.by)
-    return replies.extended(await sq.extend_job(queue_type, queue_id, job_id, by, body.lease))
+    return replies.extended(
+        await engine.run(engine.flows.extend_job(queue_type, queue_id, job_id, by, body.lease))
+    )
 
 
-async def job_status(sq: AsyncSharQ, request: Request) -> Reply:
-    return replies.job_status(await sq.job_status(*request.names))
+async def job_status(engine: Engine, request: Request) -> Reply:
+    return replies.job_status(await engine.run(engine.flows.job_status(*request.names)))
 
 
-async def set_interval(sq: AsyncSharQ, request: Request) -> Reply:
+async def set_interval(engine: Engine, request: Request) -> Reply:
     queue_type, queue_id = request.names
     interval = mandatory("interval", bodies.decode(bodies.Interval, request.body).interval)
-    known = await sq.set_interval(queue_type, queue_id, interval)
+    known = await engine.run(engine.flows.set_interval(queue_type, queue_id, interval))
     return replies.SUCCESS if known else replies.NO_SUCH_QUEUE
 
 
-async def reset_interval(sq: AsyncSharQ, request: Request) -> Reply:
-    was_set = await sq.reset_interval(*request.names)
+async def reset_interval(engine: Engine, request: Request) -> Reply:
+    was_set = await engine.run(engine.flows.reset_interval(*request.names))
     return replies.SUCCESS if was_set else replies.NO_INTERVAL_SET
 
 
-async def overview(sq: AsyncSharQ, _request: Request) -> Reply:
-    return replies.overview(await sq.overview())
+async def overview(engine: Engine, _request: Request) -> Reply:
+    return replies.overview(await engine.run(engine.flows.overview()))
 
 
-async def queue_ids(sq: AsyncSharQ, request: Request) -> Reply:
-    return replies.queue_ids(await sq.queue_ids(*request.names))
+async def queue_ids(engine: Engine, request: Request) -> Reply:
+    return replies.queue_ids(await engine.run(engine.flows.queue_ids(*request.names)))
 
 
-async def queue_metrics(sq: AsyncSharQ, request: Request) -> Reply:
-    return replies.queue_metrics(await sq.queue_metrics(*request.names))
+async def queue_metrics(engine: Engine, request: Request) -> Reply:
+    return replies.queue_metrics(await engine.run(engine.flows.queue_metrics(*request.names)))
 
 
-async def clear(sq: AsyncSharQ, request: Request) -> Reply:
+async def clear(engine: Engine, request: Request) -> Reply:
     queue_type, queue_id = request.names
     purge_all = bodies.purge_all(request.body, request.query)
-    return replies.cleared(await sq.clear(queue_type, queue_id, purge_all), purge_all)
+    return replies.cleared(
+        await engine.run(engine.flows.clear(queue_type, queue_id, purge_all)), purge_all
+    )
 
 
-def _new_job(sq: AsyncSharQ, body: bodies.Job, queue_type: Any, queue_id: Any) -> NewJob:
+def _new_job(engine: Engine, body: bodies.Job, queue_type: Any, queue_id: Any) -> NewJob:
     job_id = mandatory("job_id", body.job_id)
     interval = mandatory("interval", body.interval)
     payload = bodies.payload_of(body)
-    return sq.new_job(
+    return engine.flows.new_job(
         payload,
         interval,
         job_id,
@@ -227,13 +236,13 @@ def _new_job(sq: AsyncSharQ, body: bodies.Job, queue_type: Any, queue_id: Any) -
     )
 
 
-def _entry(sq: AsyncSharQ, entry: Raw) -> NewJob | Reply:
+def _entry(engine: Engine, entry: Raw) -> NewJob | Reply:
     """One entry of a bulk request: the job, or the answer that the single route would give."""
     try:
         body = bodies.decode_entry(entry)
         queue_type = mandatory("queue_type", body.queue_type)
         queue_id = mandatory("queue_id", body.queue_id)
-        return _new_job(sq, body, queue_type, queue_id)
+        return _new_job(engine, body, queue_type, queue_id)
     except SharqException as error:
         return replies.of_error(error)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from sharq import AsyncSharQ, Batch
+from sharq import Batch
+from sharq.engine import Engine
 from sharq.results import Ended, Enqueued
 from sharq_server.api import bodies, handlers, incidents, replies
 from sharq_server.api.replies import Reply
@@ -22,12 +23,12 @@ _DEQUEUE: Final = "GET /dequeue/"
 _FINISH: Final = "POST /finish/"
 
 
-def enqueue(sq: AsyncSharQ, queue_type: str, queue_id: str, body: bytes, respond: Respond) -> None:
+def enqueue(engine: Engine, queue_type: str, queue_id: str, body: bytes, respond: Respond) -> None:
     """Put the job of a body into a queue."""
-    job = sq.plain_job(body, queue_type, queue_id)
+    job = engine.flows.plain_job(body, queue_type, queue_id)
     if job is None:
         try:
-            job = handlers.job_of(sq, queue_type, queue_id, body)
+            job = handlers.job_of(engine, queue_type, queue_id, body)
         except Exception as error:
             respond(incidents.reply_to(error, _ENQUEUE))
             return
@@ -39,11 +40,11 @@ def enqueue(sq: AsyncSharQ, queue_type: str, queue_id: str, body: bytes, respond
         else:
             respond(incidents.reply_to(outcome, _ENQUEUE))
 
-    sq.submit_soon(job, done)
+    engine.gathering.enqueue(job, done)
 
 
 def dequeue(
-    sq: AsyncSharQ, queue_type: str, count: int | None, bring_back: BringBack, respond: Respond
+    engine: Engine, queue_type: str, count: int | None, bring_back: BringBack, respond: Respond
 ) -> None:
     """Lease jobs of a type: one, or where `count` is given up to so many, as a list."""
 
@@ -61,11 +62,11 @@ def dequeue(
                 )
             )
 
-    sq.take_soon(queue_type, count or 1, done)
+    engine.gathering.take(queue_type, count or 1, done)
 
 
 def finish(
-    sq: AsyncSharQ, queue_type: str, queue_id: str, job_id: str, body: bytes, respond: Respond
+    engine: Engine, queue_type: str, queue_id: str, job_id: str, body: bytes, respond: Respond
 ) -> None:
     """End a leased job for good."""
 
@@ -77,6 +78,6 @@ def finish(
 
     try:
         lease = bodies.lease_to_finish(body)
-        sq.finish_soon(queue_type, queue_id, job_id, lease, done)
+        engine.gathering.finish(queue_type, queue_id, job_id, lease, done)
     except Exception as error:
         respond(incidents.reply_to(error, _FINISH))

@@ -38,6 +38,8 @@ class Reply(NamedTuple):
             fields.append(("WWW-Authenticate", "Bearer"))
         if self.retry_after is not None:
             fields.append(("Retry-After", str(self.retry_after)))
+        if self.status == 426:
+            fields.append(("Sec-WebSocket-Version", "13"))
         if self.allow is not None:
             fields.append(("Allow", self.allow))
         return fields

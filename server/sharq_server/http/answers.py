@@ -1,12 +1,16 @@
-"""Whole answers as bytes, for connections that are written to without Tornado."""
+"""Answers: as bytes, and to what Tornado writes."""
 
 from __future__ import annotations
 
 import time
+from asyncio import Future
+from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from http.client import responses
 from typing import Final
+
+from tornado.httputil import HTTPConnection, HTTPHeaders, ResponseStartLine
 
 from sharq_server.api.replies import Reply
 from sharq_server.http import _lane
@@ -63,6 +67,31 @@ def answer(reply: Reply) -> bytes:
 def last_answer(reply: Reply) -> bytes:
     """An answer after which the connection ends."""
     return _lane.answer(_head(reply, "Connection: close\r\n"), reply.body)
+
+
+def switching(fields: Iterable[tuple[str, str]]) -> bytes:
+    """The answer to who speaks another protocol from now on."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return f"HTTP/1.1 101 Switching Protocols\r\nServer: SharQ\r\n{lines}\r\n".encode()
+
+
+def write(
+    connection: HTTPConnection, reply: Reply, *, bodiless: bool = False, last: bool = False
+) -> Future[None]:
+    """Answer on a connection of Tornado's kind; `bodiless` to a HEAD."""
+    headers = HTTPHeaders()
+    headers["Server"] = "SharQ"
+    headers["Date"] = http_date()
+    headers["Content-Type"] = "application/json"
+    # A GET may have effects here, so that no answer is for keeping.
+    headers["Cache-Control"] = "no-store"
+    headers["Content-Length"] = str(len(reply.body))
+    for name, value in reply.fields:
+        headers[name] = value
+    if last:
+        headers["Connection"] = "close"
+    start_line = ResponseStartLine("HTTP/1.1", reply.status, responses[reply.status])
+    return connection.write_headers(start_line, headers, None if bodiless else reply.body)
 
 
 def _head(reply: Reply, more: str = "") -> bytes:

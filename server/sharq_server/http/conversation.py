@@ -22,10 +22,12 @@ from tornado.httputil import (
 )
 from tornado.iostream import IOStream, StreamClosedError
 
-from sharq_server.api.replies import Reply
+from sharq_server.api.replies import Reply, failure
+from sharq_server.http.connection import Connection
 
 _LINE_END: Final = re.compile(r"[\r\n]")
 _MOST_BUFFERED: Final = 64 * 1024
+_NO_STREAM: Final = failure("internal", "This route needs another server.")
 
 
 class Message:
@@ -91,24 +93,15 @@ class Message:
 
 
 class Lane(Protocol):
-    """What a conversation needs of its connection."""
+    """What a conversation needs of the requests that it is one of."""
 
-    gone: bool
-    half_closed: bool
-    late: bool
+    @property
+    def connection(self) -> Connection:
+        """What the requests come on."""
 
     @property
     def closing_down(self) -> bool:
         """Whether each answer ends its connection now."""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer under way."""
-
-    def drained(self) -> asyncio.Future[None] | None:
-        """What waits until the client has read more; None where it reads well."""
-
-    def detach(self, first: bytes) -> IOStream:
-        """Hand the connection over as a stream that begins by sending `first`."""
 
     def refuse_now(self, reply: Reply) -> None:
         """Answer the request under way with a refusal, and end the connection."""
@@ -116,18 +109,17 @@ class Lane(Protocol):
     def end(self) -> None:
         """End the connection when what was written has gone."""
 
-    def abort(self) -> None:
-        """End the connection at once."""
+    def give_up(self) -> bytes:
+        """Read no more requests; what has come behind the last one."""
 
 
 class Context:
     """What Tornado's requests tell of where they came from."""
 
-    protocol = "http"
-
-    def __init__(self, remote_ip: str, address: object) -> None:
-        self.remote_ip = remote_ip
-        self.address = address
+    def __init__(self, connection: Connection) -> None:
+        self.protocol = connection.scheme
+        self.remote_ip = connection.remote_ip
+        self.address = connection.peer
 
 
 class Conversation(HTTPConnection):
@@ -143,7 +135,6 @@ class Conversation(HTTPConnection):
         self._chunked = False
         self._remaining: int | None = None
         self._closes = not message.keeps_alive
-        self._held = b""
 
     # As Tornado's HTTP1Connection
 
@@ -185,8 +176,8 @@ class Conversation(HTTPConnection):
             raise ValueError("a header has a line end in it")
         data = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
         if status == 101:
-            # It is for the stream that takes over.
-            self._held = data
+            # What speaks another protocol wants to be given the stream next, and there is none.
+            self.refuse(_NO_STREAM)
             return self._done()
         return self._write(data + self._body(chunk) if chunk else data)
 
@@ -194,10 +185,9 @@ class Conversation(HTTPConnection):
         return self._write(self._body(chunk))
 
     def finish(self) -> None:
-        if self._held:
-            return
-        if self._remaining and not self._lane.gone:
-            self._lane.abort()
+        connection = self._lane.connection
+        if self._remaining and not connection.ended:
+            connection.abort()
             raise HTTPOutputError(f"{self._remaining} bytes of the body were not written")
         if self._chunked:
             self._write(b"0\r\n\r\n")
@@ -208,11 +198,11 @@ class Conversation(HTTPConnection):
         self._on_close = callback
 
     def detach(self) -> IOStream:
-        """Take the connection away from the lane, as a stream: for a websocket."""
-        self._on_close = None
-        stream = self._lane.detach(self._held)
-        self._resolve()
-        return stream
+        """There is no stream. Raises RuntimeError."""
+        raise RuntimeError(
+            "A handler wants its connection as a stream (detach), as WebSocketHandler does: "
+            "serve the application by Tornado's HTTPServer(app), not by app.listen"
+        )
 
     def close(self) -> None:
         """End the connection when what was written has gone."""
@@ -223,7 +213,7 @@ class Conversation(HTTPConnection):
     @property
     def gone(self) -> bool:
         """Whether the client can be answered no more."""
-        return self._lane.gone
+        return self._lane.connection.ended
 
     @property
     def begun(self) -> bool:
@@ -233,15 +223,19 @@ class Conversation(HTTPConnection):
     @property
     def late(self) -> bool:
         """Whether the client came while the server was stopping."""
-        return self._lane.late
+        return self._lane.connection.late
 
     @property
     def half_closed(self) -> bool:
         """Whether the client sends no more, and may have gone."""
-        return self._lane.half_closed
+        return self._lane.connection.half_closed
 
-    def settle(self) -> None:
-        """Note that the request is complete; a lane knows."""
+    def switch(self) -> tuple[Connection, bytes]:
+        """End the conversation, for another protocol: the connection, and what has come for it."""
+        self._on_close = None
+        rest = self._lane.give_up()
+        self._resolve()
+        return self._lane.connection, rest
 
     def refuse(self, reply: Reply) -> None:
         """Answer a message whose rest will not be read, and end the connection."""
@@ -249,12 +243,10 @@ class Conversation(HTTPConnection):
         self._lane.refuse_now(reply)
         self._resolve()
 
-    refuse_head = refuse
-
     def say_continue(self) -> None:
         """Have the client send the body, where it waits to be asked."""
         if not self.begun and not self._message.complete:
-            self._lane.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._lane.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_half_close(self) -> None:
         """The client sends no more."""
@@ -271,20 +263,21 @@ class Conversation(HTTPConnection):
         if self._remaining is not None:
             self._remaining -= len(chunk)
             if self._remaining < 0:
-                self._lane.abort()
+                self._lane.connection.abort()
                 raise HTTPOutputError("more was written than Content-Length has")
         if self._chunked and chunk:
             return b"%x\r\n%b\r\n" % (len(chunk), chunk)
         return chunk
 
     def _write(self, data: bytes) -> asyncio.Future[None]:
-        if self._lane.gone:
+        connection = self._lane.connection
+        if connection.ended:
             failed = asyncio.get_running_loop().create_future()
             failed.set_exception(StreamClosedError())
             failed.exception()
             return failed
-        self._lane.write(data)
-        return self._lane.drained() or self._done()
+        connection.write(data)
+        return connection.drained() or self._done()
 
     def _done(self) -> asyncio.Future[None]:
         done = asyncio.get_running_loop().create_future()

@@ -10,15 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 from contextlib import suppress
-from http.client import responses
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tornado.httputil import (
     HTTPHeaders,
     HTTPInputError,
     HTTPMessageDelegate,
     RequestStartLine,
-    ResponseStartLine,
 )
 from tornado.iostream import StreamClosedError
 
@@ -27,18 +25,12 @@ from sharq.identifiers import invalid, is_identifier
 from sharq.settings.tokens import UNLIMITED, Grant
 from sharq_server.api import incidents, replies
 from sharq_server.api.handlers import Request
-from sharq_server.api.refusals import Stopping
 from sharq_server.api.replies import Reply
 from sharq_server.api.routing import OPEN, Match
-from sharq_server.http import framing
-from sharq_server.http.answers import http_date
+from sharq_server.http import answers, framing
+from sharq_server.http.application import Application
 from sharq_server.http.conversation import Conversation
-from sharq_server.http.listener import HTTPStream, refuse
 from sharq_server.security.refusal import Refusal
-
-if TYPE_CHECKING:
-    from sharq_server.app import SharQApplication
-
 
 # What ends a lease or keeps it may be on its last chance, and binds nobody to a server that stops.
 _STILL_DONE: Final = frozenset(("finish", "release", "extend"))
@@ -52,9 +44,9 @@ def _told_late(match: Match | None) -> Reply | None:
 
 
 class _TornadosWire:
-    """What a `Conversation` can and Tornado's connections cannot."""
+    """What a `Conversation` can, on a connection of Tornado's own server, with its manners."""
 
-    half_closed = False
+    late = half_closed = False
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -64,26 +56,15 @@ class _TornadosWire:
         stream = self._connection.stream
         return stream is None or stream.closed()
 
-    @property
-    def late(self) -> bool:
-        stream = self._connection.stream
-        return isinstance(stream, HTTPStream) and stream.late
-
-    def settle(self) -> None:
-        if isinstance(self._connection.stream, HTTPStream):
-            self._connection.stream.settle()
-
     def refuse(self, reply: Reply) -> None:
-        refuse(self._connection.stream, reply)
-
-    def refuse_head(self, reply: Reply) -> None:
-        refuse(self._connection.detach(), reply)
+        answers.write(self._connection, reply, last=True)
+        self._connection.finish()
 
 
 class Exchange(HTTPMessageDelegate):
     """Made for each request that may come on a connection, so that making one must cost little."""
 
-    def __init__(self, app: SharQApplication, server_connection: object, connection: Any) -> None:
+    def __init__(self, app: Application, server_connection: object, connection: Any) -> None:
         self._app = app
         self._server_connection = server_connection
         self._connection = connection
@@ -116,7 +97,7 @@ class Exchange(HTTPMessageDelegate):
             if reply is None and (framing.content_length(headers) or 0) > self._limit:
                 reply = framing.too_large(self._limit)
         if reply is not None:
-            self._refuse_head(reply)
+            self._refuse(reply)
             return None
         if "Expect" in headers:
             # Tornado knows it by this spelling only.
@@ -159,7 +140,6 @@ class Exchange(HTTPMessageDelegate):
     def finish(self) -> None:
         if self._refused:
             return
-        self._wire.settle()
         if self._other is not None:
             self._other.finish()
             return
@@ -181,16 +161,8 @@ class Exchange(HTTPMessageDelegate):
     ) -> Batch | None:
         if self.gone:
             return None
-        push = self._app.push
-        async with push.polling(queue_type, count, request_id) as poll:
-            self._connection.set_close_callback(poll.stop)
-            parcel = await poll.wait(seconds)
-            self._connection.set_close_callback(None)
-        if parcel is not None:
-            return parcel.batch.part(parcel.start, parcel.stop)
-        if push.draining:
-            raise Stopping
-        return None
+        set_stop = self._connection.set_close_callback
+        return await self._app.push.wait_for(queue_type, count, request_id, seconds, set_stop)
 
     def bring_back(self, queue_type: str, batch: Batch) -> None:
         self._app.push.bring_back(queue_type, batch)
@@ -203,13 +175,8 @@ class Exchange(HTTPMessageDelegate):
         try:
             return self._other.headers_received(start_line, headers)
         except HTTPInputError:
-            self._refuse_head(framing.MALFORMED)
+            self._refuse(framing.MALFORMED)
             return None
-
-    def _refuse_head(self, reply: Reply) -> None:
-        self._refused = True
-        self._wire.refuse_head(reply)
-        self._log(reply)
 
     def _refuse(self, reply: Reply) -> None:
         self._refused = True
@@ -243,29 +210,15 @@ class Exchange(HTTPMessageDelegate):
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         try:
             return await handler(
-                self._app.sq, Request(values, self._query, body, self, self._grant)
+                self._app.engine, Request(values, self._query, body, self, self._grant)
             )
         except Exception as error:
             return incidents.reply_to(error, f"{self._start_line.method} {self._start_line.path}")
 
     async def _send(self, reply: Reply) -> None:
-        headers = HTTPHeaders()
-        headers["Server"] = "SharQ"
-        headers["Date"] = http_date()
-        headers["Content-Type"] = "application/json"
-        # A GET may have effects here, so that no answer is for keeping.
-        headers["Cache-Control"] = "no-store"
-        headers["Content-Length"] = str(len(reply.body))
-        for name, value in reply.fields:
-            headers[name] = value
         last = self._app.draining
-        if last:
-            headers["Connection"] = "close"
-        written = self._connection.write_headers(
-            ResponseStartLine("HTTP/1.1", reply.status, responses[reply.status]),
-            headers,
-            None if self._start_line.method == "HEAD" else reply.body,
-        )
+        bodiless = self._start_line.method == "HEAD"
+        written = answers.write(self._connection, reply, bodiless=bodiless, last=last)
         if not last:
             self._connection.finish()
             return

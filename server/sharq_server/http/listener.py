@@ -1,331 +1,211 @@
-"""Tornado's HTTP server, taught to say what is wrong before it hangs up.
-
-Tornado parses requests and keeps their order, sizes and time-outs. Where it finds bytes that are
-no request it answers ``400`` without a body, and where one is too large or too slow it closes
-without a word. The stream below sees these moments and sends the answer that every other error
-gets. It uses what IOStream lets its subclasses override: reads, writes and `close`.
-"""
+"""The door: listens, accepts as long as there is room, and looks after its connections."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final
 
-from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
-from tornado.netutil import ssl_wrap_socket
 
-from sharq_server.api.replies import Reply
 from sharq_server.http import framing
-from sharq_server.http._lane import MAX_HEAD_BYTES, MAX_URL
-from sharq_server.http.accepting import Acceptor
 from sharq_server.http.answers import last_answer
-from sharq_server.http.patience import PatientStream
-from sharq_server.security.admission import Connections
+from sharq_server.http.application import Application
+from sharq_server.http.connection import Connection
+from sharq_server.http.requests import Requests
 from sharq_server.security.certificates import Certificate
-from sharq_server.security.descriptors import Room
+from sharq_server.security.descriptors import EXHAUSTED, Room
 
 IDLE_SECONDS: Final = 60.0
 BODY_SECONDS: Final = 10.0
 
-# What Tornado writes for a message that it cannot read.
-_TORNADO_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+BACKLOG: Final = 1024
+"""Connections that wait to be accepted, as far as the system allows."""
 
-# How a request never begins: a control character (TLS, say), or a CR that ends no line.
-_NO_REQUEST = re.compile(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]")
-_END_OF_FIRST_LINE = re.compile(rb"HTTP/1\.[0-9]\r?")
-
-LINGER_SECONDS: Final = 1.0
-"""Seconds for which a connection is read from after its last answer."""
-
-MOST_LINGERING: Final = 256
-"""Connections that linger at a time; others are closed at once."""
-
-_lingering: set[asyncio.Task[None]] = set()
+_SEND_BUFFER: Final = 256 * 1024
+_AT_ONCE: Final = 128
+_PAUSE: Final = 0.1
+_SHORTEST_TICK: Final = 0.01
+_LONGEST_TICK: Final = 1.0
+_GOODBYE: Final = 2.0
 
 
-async def stop_lingering() -> None:
-    """Read no more from connections that are closed already."""
-    loop = asyncio.get_running_loop()
-    tasks = [task for task in _lingering if task.get_loop() is loop]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+class Listener:
+    """Serves an application on sockets, by TLS where it has a `certificate`.
 
-
-def refuse(stream: IOStream, reply: Reply) -> None:
-    """Answer a request whose rest will not be read, and close its connection."""
-    if stream.closed():
-        return
-    if isinstance(stream, HTTPStream):
-        stream.settle()
-    stream.write(last_answer(reply))
-    if not stream.closed():
-        _linger(stream.socket)
-        stream.close()
-
-
-class HTTPStream(PatientStream):
-    """A connection that knows how far the request on it has come.
-
-    `stopping` tells whether the server closes its connections because it ends, `late` whether it
-    was about to when this one came. `accepted` counts the bytes that were given to it to send. With
-    `lingers` it goes on reading for a moment after it was closed. `on_end` is called once, then.
+    Times are in seconds. A connection without a request, or with a head that does not come to
+    its end, is closed after `idle_connection_timeout`; so is one that reads nothing of its answers.
+    A body has to bring 1 KiB in each `body_timeout`. `now` is the time by which that is judged: it
+    moves in ticks. `lingering` tells how many connections are read from for a moment, answered as
+    they are, `drains` that those who come are late.
     """
 
     def __init__(
-        self, connection: socket.socket, stopping: Callable[[], bool], **limits: Any
+        self,
+        app: Application,
+        *,
+        idle_connection_timeout: float = IDLE_SECONDS,
+        body_timeout: float = BODY_SECONDS,
+        certificate: Certificate | None = None,
     ) -> None:
-        self._stopping = stopping
-        self._stage = _FIRST_LINE
-        self._first_line = b""
-        self._begun = False
-        self._ahead = b""
-        self.late = False
-        self.lingers = False
-        self.on_end: Callable[[], None] | None = None
-        self.accepted = 0
-        super().__init__(connection, **limits)
-
-    def settle(self) -> None:
-        """Note that the request is complete, or refused: from now on, closing is no answer."""
-        self._stage = _SETTLED
-
-    def give_back(self, data: bytes) -> None:
-        """Have `data`, which was read before, be what is read next."""
-        self._ahead = data
-
-    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
-        # Only Tornado's reading of a request's head uses a regular expression.
-        if self._stage is not _FIRST_LINE:
-            self._stage = _HEAD
-            self._begun = False
-        return super().read_until_regex(regex, max_bytes)
-
-    def read_until(self, delimiter: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
-        self._enter_body()
-        return super().read_until(delimiter, max_bytes)
-
-    def read_bytes(self, num_bytes: int, partial: bool = False) -> Awaitable[bytes]:
-        self._enter_body()
-        return super().read_bytes(num_bytes, partial)
-
-    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        count: int | None
-        if self._ahead:
-            count = min(len(buf), len(self._ahead))
-            buf[:count] = self._ahead[:count]
-            self._ahead = self._ahead[count:]
-            return count
-        count = super().read_from_fd(buf)
-        if count:
-            self._begun = True
-            if self._stage is _FIRST_LINE:
-                self._look_at_first_line(bytes(buf[:count]))
-        elif count == 0:
-            self._stage = _SETTLED
-        return count
-
-    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
-        if data == _TORNADO_BAD_REQUEST:
-            self._stage = _SETTLED
-            self.lingers = True
-            data = last_answer(framing.MALFORMED)
-        self.accepted += len(data)
-        return super().write(data)
-
-    def close(self, exc_info: Any = False) -> None:
-        if not self.closed():
-            reply = self._last_word(exc_info)
-            if reply is not None and not self.writing():
-                self._say(last_answer(reply))
-            if self.lingers:
-                _linger(self.socket)
-        super().close(exc_info)
-        on_end, self.on_end = self.on_end, None
-        if on_end is not None:
-            on_end()
-
-    def _enter_body(self) -> None:
-        if self._stage is not _SETTLED:
-            self._stage = _BODY
-
-    def _look_at_first_line(self, data: bytes) -> None:
-        """See early, on a new connection, that it is not HTTP/1: such peers wait for an answer."""
-        # An empty line before a request is allowed (RFC 9112, 2.2).
-        line = (self._first_line + data).lstrip(b"\r\n")
-        end = line.find(b"\n")
-        first = line if end < 0 else line[:end]
-        if _NO_REQUEST.search(first) or (end >= 0 and not _is_http_1(first)):
-            self._stage = _SETTLED
-            self.io_loop.add_callback(refuse, self, framing.MALFORMED)
-        elif end < 0 or len(first) > MAX_URL:
-            # The stage stays: should the head turn out too large, it was this line.
-            self._first_line = first
-        else:
-            self._first_line = b""
-            self._stage = _HEAD
-
-    def _last_word(self, reason: Any) -> Reply | None:
-        """What to answer when the server closes the connection for `reason`."""
-        stage, self._stage = self._stage, _SETTLED
-        if isinstance(reason, UnsatisfiableReadError):
-            return _TOO_LONG.get(stage)
-        if not reason and (stage is _BODY or (stage in (_FIRST_LINE, _HEAD) and self._begun)):
-            return framing.STOPPING if self._stopping() else framing.TIMED_OUT
-        return None
-
-    def _say(self, data: bytes) -> None:
-        try:
-            self.write_to_fd(memoryview(data))
-        except OSError:
-            return
-        self.lingers = True
-
-
-class HTTPSStream(HTTPStream, SSLIOStream):
-    """The same with TLS: what is read and written here is what TLS carries."""
-
-
-_FIRST_LINE: Final = "first line"
-_HEAD: Final = "head"
-_BODY: Final = "body"
-_SETTLED: Final = "settled"
-
-_TOO_LONG: Final = {
-    _FIRST_LINE: framing.URI_TOO_LONG,
-    _HEAD: framing.HEADERS_TOO_LARGE,
-    _BODY: framing.MALFORMED,
-}
-
-
-class Listener(HTTPServer):
-    """An `HTTPServer` with SharQ's limits, whose connections are `HTTPStream`s.
-
-    It counts them in `admission`. With a `certificate`, or `ssl_options`, it speaks TLS. A
-    connection is closed, too, where its client takes nothing of an answer for
-    `idle_connection_timeout` seconds.
-    """
-
-    def initialize(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("max_header_size", MAX_HEAD_BYTES)
-        self._patience = kwargs.setdefault("idle_connection_timeout", IDLE_SECONDS)
-        kwargs.setdefault("body_timeout", BODY_SECONDS)
-        # The application knows the limit of each route, and keeps to it as the body comes in.
-        kwargs.setdefault("max_body_size", 2**62)
-        self._certificate: Certificate | None = kwargs.pop("certificate", None)
-        admission = kwargs.pop("admission", None)
-        self._admission: Connections = Connections() if admission is None else admission
-        super().initialize(*args, **kwargs)
-        self._acceptors: list[Acceptor] = []
+        self.connections: set[Connection] = set()
+        self.lingering = 0
+        self.now = 0.0
+        self.drains = False
+        self._app = app
+        self._idle = idle_connection_timeout
+        self._body = body_timeout
+        self._certificate = certificate
         self._room = Room()
-        self._drains = False
-        self._stops = False
+        self._sockets: dict[socket.socket, asyncio.TimerHandle | None] = {}
+        self._starting: set[asyncio.Task[None]] = set()
+        self._watched: set[Connection] = set()
+        self._ticking: asyncio.TimerHandle | None = None
+        self._last_is_gone: asyncio.Event | None = None
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
-        loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined] # every IOLoop's is one
-        self._acceptors += [Acceptor(loop, each, self._room, self._accept) for each in sockets]
+        """Accept connections on sockets that are bound, as soon as the event loop runs."""
+        for each in sockets:
+            # Connections have this from the socket that they are accepted on: the kernel keeps a
+            # quarter of a MiB, about, for a client that does not read. By itself it would be 4 MiB.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+            each.setblocking(False)
+            each.listen(BACKLOG)
+            self._sockets[each] = None
+        IOLoop.current().add_callback(self._begin)
 
     def addresses(self) -> list[Any]:
         """The addresses that the server listens on, as `socket.getsockname` gives them."""
-        return [each.listening.getsockname() for each in self._acceptors]
-
-    async def close_all_connections(self) -> None:
-        await super().close_all_connections()
-        await stop_lingering()
+        return [each.getsockname() for each in self._sockets]
 
     def drain(self) -> None:
         """Accept connections only to tell them that the server stops."""
-        self._drains = True
+        self.drains = True
 
     def stop(self) -> None:
-        super().stop()
-        self._stops = True
-        while self._acceptors:
-            self._acceptors.pop().close()
+        """Accept no more connections."""
+        for each, pausing in self._sockets.items():
+            if pausing is not None:
+                pausing.cancel()
+            with suppress(RuntimeError):  # no loop runs any more
+                asyncio.get_running_loop().remove_reader(each)
+            each.close()
+        self._sockets.clear()
 
-    def _accept(self, connection: socket.socket, address: Any) -> None:
-        limits = {
-            "max_buffer_size": self.max_buffer_size,
-            "read_chunk_size": self.read_chunk_size,
-            "patience": self._patience,
-        }
-        tls = self.ssl_options if self._certificate is None else self._certificate.context
-        if not self._room.has(connection.fileno()):
-            _turn_away(connection, tells=tls is None)
-            return
-        admitted = self._admission.enter(address[0])
-        if tls is None:
-            stream = HTTPStream(connection, self._is_stopping, **limits)
-            if not admitted:
-                refuse(stream, framing.OVERLOADED)
-                return
-        elif not admitted:
-            # It would have to be greeted first.
-            connection.close()
-            return
-        else:
+    async def close_all_connections(self) -> None:
+        """End all connections; one whose request is still coming in is told."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+        if self._starting:
+            await asyncio.wait(tuple(self._starting))
+        for connection in tuple(self.connections):
+            connection.stop()
+        if self.connections:
+            self._last_is_gone = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE):
+                    await self._last_is_gone.wait()
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    # For its connections
+
+    def look_after(self, connection: Connection) -> None:
+        """Have a connection looked at as time goes by."""
+        self._watched.add(connection)
+
+    def leave_alone(self, connection: Connection) -> None:
+        """Look at a connection no more, until it asks to be looked after."""
+        self._watched.discard(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        self._watched.discard(connection)
+        if not self.connections and self._last_is_gone is not None:
+            self._last_is_gone.set()
+
+    def connection(self) -> Connection:
+        """A connection that has been accepted, to be told of its transport."""
+        context = None if self._certificate is None else self._certificate.context
+        return Connection(
+            self,
+            self._app.connections,
+            context,
+            lambda connection: Requests(self._app, connection, self._time),
+        )
+
+    def _time(self) -> float:
+        return self.now
+
+    # Accepting
+
+    def _begin(self) -> None:
+        for each in self._sockets:
+            self._accept_on(each)
+        if self._ticking is None:
+            self._on_tick()
+
+    def _accept_on(self, listening: socket.socket) -> None:
+        self._sockets[listening] = None
+        asyncio.get_running_loop().add_reader(listening, self._on_connections, listening)
+
+    def _on_connections(self, listening: socket.socket) -> None:
+        for _ in range(_AT_ONCE):
             try:
-                wrapped = ssl_wrap_socket(
-                    connection, tls, server_side=True, do_handshake_on_connect=False
-                )
-            except OSError:  # it is gone already
-                connection.close()
-                self._admission.leave(address[0])
+                connection, _ = listening.accept()
+            except BlockingIOError:
                 return
-            stream = HTTPSStream(wrapped, self._is_stopping, **limits)
-        stream.late = self._drains
-        stream.on_end = partial(self._admission.leave, address[0])
-        self.handle_stream(stream, address)
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+                self._pause(listening)
+                return
+            if self._room.has(connection.fileno()):
+                self._take(connection)
+            else:
+                self._turn_away(connection)
 
-    def _is_stopping(self) -> bool:
-        return self._stops
+    def _pause(self, listening: socket.socket) -> None:
+        """Wait a moment, instead of trying again and again: clients wait with the system."""
+        self._room.warn()
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        self._sockets[listening] = loop.call_later(_PAUSE, self._accept_on, listening)
 
+    def _turn_away(self, connection: socket.socket) -> None:
+        """Close a connection that there is no room for; with TLS it cannot be told why."""
+        with connection, suppress(OSError):
+            connection.setblocking(False)
+            if self._certificate is None:
+                connection.send(last_answer(framing.OVERLOADED))
 
-def _turn_away(connection: socket.socket, *, tells: bool) -> None:
-    """Close a connection that there is no room for; `tells` where it can be told why."""
-    with connection, suppress(OSError):
-        if tells:
-            connection.send(last_answer(framing.OVERLOADED))
+    def _take(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        starting = asyncio.get_running_loop().create_task(self._start(connection))
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
 
+    async def _start(self, connection: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self.connection, connection)
+        except OSError:  # it is gone already
+            connection.close()
 
-def _is_http_1(line: bytes) -> bool:
-    return _END_OF_FIRST_LINE.fullmatch(line.rpartition(b" ")[2]) is not None
+    # Time
 
+    @property
+    def _tick(self) -> float:
+        return min(_LONGEST_TICK, max(_SHORTEST_TICK, min(self._idle, self._body) / 4))
 
-def _linger(connection: socket.socket) -> None:
-    """Keep reading from a connection for a moment after the last answer was sent on it.
-
-    A socket that is closed with unread input resets the connection, and the answer may be lost
-    on its way (RFC 9112, 9.6).
-    """
-    if len(_lingering) >= MOST_LINGERING:
-        return
-    try:
-        # Not by its own method: below TLS it is bytes all the same.
-        rest = socket.socket(fileno=socket.dup(connection.fileno()))
-    except OSError:
-        return
-    rest.setblocking(False)
-    task = asyncio.get_running_loop().create_task(_drain(rest))
-    _lingering.add(task)
-    task.add_done_callback(_lingering.discard)
-    # Not in the task: one that is cancelled before its first step does nothing at all.
-    task.add_done_callback(lambda _: rest.close())
-
-
-async def _drain(rest: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    try:
-        rest.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(LINGER_SECONDS):
-            while await loop.sock_recv(rest, 65536):
-                pass
-    except (OSError, TimeoutError):
-        pass
+    def _on_tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        self._ticking = loop.call_later(self._tick, self._on_tick)
+        for connection in tuple(self._watched):
+            connection.look_at_time(self.now, self._idle, self._body)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
-from sharq import AsyncSharQ
+from sharq.engine import Engine
 from sharq.errors import StoreError
 from sharq.results import Keeping
 
@@ -70,10 +70,10 @@ def _findings(node: Keeping) -> Iterable[tuple[int, str]]:
 
 
 class DurabilityCheck:
-    """Looks at the store of `sq` once, over connections of its own."""
+    """Looks at the store of `engine` once, over connections of its own."""
 
-    def __init__(self, sq: AsyncSharQ) -> None:
-        self._sq = sq
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     async def run(self) -> None:
         """Look as soon as the store answers, and log what is to be known; raises nothing."""
@@ -81,7 +81,7 @@ class DurabilityCheck:
         while not nodes:
             try:
                 async with asyncio.timeout(_TIMEOUT):
-                    nodes = await self._sq.look_at_store()
+                    nodes = await self._engine.look_at_store()
             except (StoreError, TimeoutError) as error:
                 # The link tells that the store is away.
                 _log.debug("The store cannot be looked at yet: %s", error)

@@ -14,7 +14,6 @@ from typing import Final, Protocol
 
 from sharq_server.app import SharQApplication
 from sharq_server.http.accesslog import AccessLog
-from sharq_server.http.lane import LaneListener
 from sharq_server.http.listener import Listener
 from sharq_server.push.push import Push
 
@@ -27,7 +26,7 @@ _LOOK_EVERY: Final = 0.02
 _LAST_REQUESTS: Final = 1.0
 """Seconds, at least, that requests have which came when the server was about to end."""
 
-_LAST_TURNS: Final = 5
+_LAST_TURNS: Final = 8
 """Turns of the loop in which what has reached the process is accepted, read and answered."""
 
 
@@ -139,7 +138,7 @@ class Process:
                 return
             await asyncio.sleep(_LOOK_EVERY)
 
-    async def _accept_the_last(self, listener: Listener | LaneListener) -> None:
+    async def _accept_the_last(self, listener: Listener) -> None:
         """Accept no more, but begin what has come before."""
         for _ in range(_LAST_TURNS):
             await asyncio.sleep(0)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from sharq import AsyncSharQ, EmbeddedStore
+from sharq import EmbeddedStore
+from sharq.engine import Engine
 from sharq.errors import EmbeddedStoreError, StoreError
 
 _log = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ class Sweep:
     the store is away the sweep says so once and goes on trying, every `interval` seconds.
     """
 
-    def __init__(self, sq: AsyncSharQ, interval: float) -> None:
-        self._sq = sq
+    def __init__(self, engine: Engine, interval: float) -> None:
+        self._engine = engine
         self._interval = interval
         self._failing = False
 
@@ -40,7 +41,7 @@ class Sweep:
         """Sweep what is due; the seconds until something is due again."""
         pause = self._interval
         try:
-            pause = await self._sq.sweep_when_due()
+            pause = await self._engine.sweep_when_due()
         except StoreError as error:
             if not self._failing:
                 _log.warning("Expired jobs are not taken back: %s", error)

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from sharq import AsyncSharQ, Batch
+from sharq import Batch
+from sharq.engine import Engine
 from sharq.errors import StoreBug, StoreError, StoreOverloaded
 from sharq_server.api import incidents
 from sharq_server.push.line import Grants, Line, Request, Wait
@@ -41,23 +42,23 @@ class Dispatcher:
 
     def __init__(
         self,
-        sq: AsyncSharQ,
+        engine: Engine,
         schedule: Schedule,
         on_trouble: Callable[[StoreError], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sq = sq
+        self._engine = engine
         self._schedule = schedule
         self._on_trouble = on_trouble
         self._clock = clock
-        self._lease_seconds = sq.settings.sharq.job_expire_interval / 1000
+        self._lease_seconds = engine.settings.sharq.job_expire_interval / 1000
         # A number is never used again: under it the store would repeat the former answer.
         self._seqs = itertools.count(1)
         self._lines: dict[str, Line] = {}
         self._handing_on: set[str] = set()
         self._handing: set[asyncio.Task[None]] = set()
         self._draining = False
-        self.returns = Returns(sq)
+        self.returns = Returns(engine)
 
     # Subscribers
 
@@ -203,9 +204,15 @@ class Dispatcher:
         # What is ready goes to those with room, and was in nobody's way.
         line.judge(line.offers.doubted, something_is_ready=False)
         try:
-            batch = await self._sq.dispatch(
-                line.queue_type, request.wanted, request.seq, request.request_id, more
+            flow = self._engine.flows.dispatch(
+                line.queue_type,
+                request.wanted,
+                self._engine.server_id,
+                request.seq,
+                request.request_id,
+                more,
             )
+            batch = await self._engine.run(flow)
         except Exception as error:
             for subscriber, places in grants:
                 subscriber.unreserve(places)
@@ -248,7 +255,10 @@ class Dispatcher:
         wanted = sum(places for _, places in grants)
         doubted = line.offers.doubted
         try:
-            offer = await self._sq.offer(line.queue_type, wanted, line.offers.count, OFFER_MS)
+            flow = self._engine.flows.offer(
+                line.queue_type, self._engine.server_id, wanted, line.offers.count, OFFER_MS
+            )
+            offer = await self._engine.run(flow)
         except Exception as error:
             for subscriber, places in grants:
                 subscriber.unreserve(places)
@@ -362,7 +372,7 @@ class Dispatcher:
 
     async def _tell_others(self, offered: dict[str, int]) -> None:
         try:
-            await self._sq.hand_on(offered)
+            await self._engine.run(self._engine.flows.hand_on(offered, self._engine.server_id))
         except StoreError as error:
             # Other servers ask by themselves before long.
             _log.debug("Other servers were not told of %d types: %s", len(offered), error)

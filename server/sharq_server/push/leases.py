@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from sharq import AsyncSharQ
+from sharq.engine import Engine
 from sharq.errors import StoreError
 from sharq.results import SUCCESS
 
@@ -54,8 +54,8 @@ class _Look:
 class LeaseWatch:
     """Watches the leases of all holders with one timer; belongs to the running event loop."""
 
-    def __init__(self, sq: AsyncSharQ, clock: Callable[[], float] = time.monotonic) -> None:
-        self._sq = sq
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
         self._clock = clock
         self._heap: list[_Look] = []
         self._looks: dict[Holder, _Look] = {}
@@ -122,7 +122,8 @@ class LeaseWatch:
     async def _ask(self, doubtful: list[tuple[Holder, list[str]]]) -> None:
         try:
             asked = self._clock()
-            answers = await self._sq.extend_many([each for _, over in doubtful for each in over], 0)
+            leases = [lease for _, over in doubtful for lease in over]
+            answers = await self._engine.run(self._engine.flows.extend_many(leases, 0))
             at = 0
             for holder, over in doubtful:
                 gone: list[str] = []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Final, TypeVar
 
-from sharq import AsyncSharQ, Batch
+from sharq import Batch
+from sharq.engine import Engine
 from sharq.errors import BadArgumentException, StoreError
 from sharq.results import SUCCESS, Ended, Extended
 from sharq_server.api import handlers, replies
@@ -17,6 +18,7 @@ from sharq_server.push.session import Answer, Session, Slot
 from sharq_server.push.subscription import Subscription
 
 T = TypeVar("T")
+_Flow = Generator[Any, Any, T]
 
 _REFUSED: Final[Ended | StoreError] = Ended(Forbidden.code)
 _MOST: Final = frames.LIMITS["max_subscriptions"]
@@ -33,16 +35,16 @@ async def carry_out(session: Session, frame: Any, slot: Slot) -> Answer:
 async def _within_reach(
     session: Session,
     leases: Sequence[str],
-    carry: Callable[[Sequence[str]], Awaitable[Sequence[T]]],
+    make_flow: Callable[[Sequence[str]], _Flow[Sequence[T]]],
     refusal: T,
 ) -> Sequence[T]:
     """The outcomes for leases; `refusal` for those of types that the client's token is not for."""
-    grant = session.grant
+    grant, engine = session.grant, session.push.engine
     if grant.queue_types is None:
-        return await carry(leases)
+        return await engine.run(make_flow(leases))
     within = [grant.reaches(lease.partition("/")[0]) for lease in leases]
     reached = [lease for lease, is_within in zip(leases, within, strict=True) if is_within]
-    outcomes = iter(await carry(reached) if reached else ())
+    outcomes = iter(await engine.run(make_flow(reached)) if reached else ())
     return [next(outcomes) if is_within else refusal for is_within in within]
 
 
@@ -127,14 +129,16 @@ async def _unsubscribe(session: Session, frame: frames.Unsubscribe, slot: Slot) 
 
 
 async def _finish(session: Session, frame: frames.Finish, _slot: Slot) -> Answer:
-    finish = session.push.sq.finish_many
+    finish = session.push.engine.flows.finish_many
     outcomes = await _within_reach(session, frame.leases, finish, _REFUSED)
     return _ended(session, frame, outcomes)
 
 
 async def _release(session: Session, frame: frames.Release, _slot: Slot) -> Answer:
-    def release(leases: Sequence[str]) -> Awaitable[list[Ended | StoreError]]:
-        return session.push.sq.release_many(leases, frame.delay, frame.count_requeue)
+    flows = session.push.engine.flows
+
+    def release(leases: Sequence[str]) -> _Flow[list[Ended | StoreError]]:
+        return flows.release_many(leases, frame.delay, frame.count_requeue)
 
     outcomes = await _within_reach(session, frame.leases, release, _REFUSED)
     return _ended(session, frame, outcomes)
@@ -167,20 +171,23 @@ async def _extend(session: Session, frame: frames.Extend, _slot: Slot) -> Answer
 async def _extended(
     session: Session, leases: Sequence[str], by: int
 ) -> Sequence[Extended | StoreError]:
-    def extend(leases: Sequence[str]) -> Awaitable[list[Extended | StoreError]]:
-        return session.push.sq.extend_many(leases, by)
+    flows = session.push.engine.flows
+
+    def extend(leases: Sequence[str]) -> _Flow[list[Extended | StoreError]]:
+        return flows.extend_many(leases, by)
 
     return await _within_reach(session, leases, extend, Extended(Forbidden.code, 0))
 
 
 async def _enqueue(session: Session, frame: frames.Enqueue, _slot: Slot) -> Answer:
-    answers = await handlers.enqueue_entries(session.push.sq, frame.jobs, session.grant)
+    answers = await handlers.enqueue_entries(session.push.engine, frame.jobs, session.grant)
     results = b"[%b]" % b",".join([answer.body for answer in answers])
     return Answer(frames.reply(frame.id, results))
 
 
 async def _dequeue(session: Session, frame: frames.Dequeue, _slot: Slot) -> Answer:
     queue_type, push, credit = frame.queue_type, session.push, session.credit
+    engine = push.engine
     if not session.grant.reaches(queue_type):
         raise Forbidden
     if push.draining:
@@ -190,14 +197,14 @@ async def _dequeue(session: Session, frame: frames.Dequeue, _slot: Slot) -> Answ
         return Answer(frames.reply(frame.id, jobs=b"[]"))
     asked = time.monotonic()
     try:
-        batch = await push.sq.take(queue_type, wanted, frame.request_id)
+        batch = await engine.run(engine.flows.take(queue_type, wanted, frame.request_id))
     finally:
         credit.unreserve(queue_type, wanted)
     left_ms = round(push.lease_seconds * 1000)
     if batch and frame.request_id is not None:
         # They may be those of an earlier answer.
         asked = time.monotonic()
-        left_ms = await _left_of(batch, push.sq)
+        left_ms = await _left_of(batch, engine)
     parcel = Parcel(batch, 0, len(batch), asked + left_ms / 1000)
     if batch:
         session.hold(queue_type, parcel.leases, parcel.until)
@@ -217,9 +224,10 @@ async def _dequeue(session: Session, frame: frames.Dequeue, _slot: Slot) -> Answ
     return Answer(text, look_again, lost)
 
 
-async def _left_of(batch: Batch, sq: AsyncSharQ) -> int:
+async def _left_of(batch: Batch, engine: Engine) -> int:
     """Milliseconds until the first lease of a batch ends, by the store's clock."""
-    outcomes = _carried_out(await sq.extend_many(batch.leases(0, len(batch)), 0))
+    leases = batch.leases(0, len(batch))
+    outcomes = _carried_out(await engine.run(engine.flows.extend_many(leases, 0)))
     return min(
         outcome.lease_ms
         if not isinstance(outcome, StoreError) and outcome.outcome == SUCCESS

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from sharq import AsyncSharQ, Batch
+from sharq import Batch
 from sharq.codec import websocket_frames as ws
+from sharq.engine import Engine
 from sharq.errors import StoreError
 from sharq_server.api.refusals import Stopping
 from sharq_server.push import frames
@@ -38,30 +38,30 @@ _GOODBYE: Final = 1.0
 
 
 class Push:
-    """The push service of one server process over `sq`, whose watcher it is.
+    """The push service of one server process over `engine`, whose watcher it is.
 
     It works from `start`, in the running event loop, until `close`.
     """
 
-    def __init__(self, sq: AsyncSharQ) -> None:
-        self.sq = sq
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self.sessions: set[Session] = set()
         self.draining = False
         self._polls: set[LongPoll] = set()
         self._probing: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._schedule: Schedule | None = None
-        sq.watch(self)
+        engine.watch(self)
 
     def start(self) -> None:
         """Begin to dispatch, in the running event loop."""
-        settings = self.sq.settings
+        settings = self.engine.settings
         self.lease_seconds = settings.sharq.job_expire_interval / 1000
         self.heartbeat = settings.server.heartbeat / 1000
         self.max_frame_bytes = settings.sharq.max_payload_bytes + BESIDES_PAYLOAD
         self._schedule = Schedule()
-        self.dispatcher = Dispatcher(self.sq, self._schedule, self._on_trouble)
-        self.leases = LeaseWatch(self.sq)
+        self.dispatcher = Dispatcher(self.engine, self._schedule, self._on_trouble)
+        self.leases = LeaseWatch(self.engine)
 
     @property
     def started(self) -> bool:
@@ -75,7 +75,7 @@ class Push:
         self.sessions.add(session)
         limits = {
             "max_frame_bytes": self.max_frame_bytes,
-            "max_payload_bytes": self.sq.settings.sharq.max_payload_bytes,
+            "max_payload_bytes": self.engine.settings.sharq.max_payload_bytes,
             **frames.LIMITS,
         }
         heartbeat = round(self.heartbeat * 1000)
@@ -97,19 +97,34 @@ class Push:
         """Do what a frame asks for."""
         return await push_operations.carry_out(session, frame, slot)
 
-    @asynccontextmanager
-    async def polling(
-        self, queue_type: str, count: int, request_id: str | None
-    ) -> AsyncIterator[LongPoll]:
-        """A long poll that ends with the server. Raises `Stopping`, also where it had to end."""
+    async def wait_for(
+        self,
+        queue_type: str,
+        count: int,
+        request_id: str | None,
+        seconds: float,
+        set_stop: Callable[[Callable[[], None] | None], None],
+    ) -> Batch | None:
+        """Jobs of a type the moment they are ready; None where none was in time.
+
+        `set_stop` is told what ends the wait early, and None when it is over. Raises `Stopping`,
+        also where the wait had to end.
+        """
         if self.draining:
             raise Stopping
         poll = LongPoll(self.dispatcher, queue_type, count, request_id)
         self._polls.add(poll)
         try:
-            yield poll
+            set_stop(poll.stop)
+            parcel = await poll.wait(seconds)
+            set_stop(None)
         finally:
             self._polls.discard(poll)
+        if parcel is not None:
+            return parcel.batch.part(parcel.start, parcel.stop)
+        if self.draining:
+            raise Stopping
+        return None
 
     def bring_back(self, queue_type: str, batch: Batch) -> None:
         """Give leased jobs to others, since they could not be answered."""
@@ -133,7 +148,7 @@ class Push:
     async def _look(self) -> None:
         """Find out whether the store is away, so that subscribers learn of it at once."""
         try:
-            await self.sq.ping()
+            await self.engine.ping()
         except StoreError as error:
             self._on_trouble(error)
         finally:
@@ -154,7 +169,7 @@ class Push:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
             try:
-                await self.sq.ping()
+                await self.engine.ping()
             except StoreError as error:
                 self._trouble = error
                 continue

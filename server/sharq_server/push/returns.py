@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from sharq import AsyncSharQ
+from sharq.engine import Engine
 from sharq.errors import StoreError
 
 _log = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ class Returns:
     A lease that has ended meanwhile needs no return.
     """
 
-    def __init__(self, sq: AsyncSharQ) -> None:
-        self._sq = sq
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._waiting: dict[bool, list[str]] = {False: [], True: []}
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -67,7 +67,7 @@ class Returns:
             leases, self._waiting[counted] = self._waiting[counted], []
             if not leases:
                 continue
-            outcomes = await self._sq.release_many(leases, count_requeue=counted)
+            outcomes = await self._engine.run(self._engine.flows.release_many(leases, 0, counted))
             for lease, outcome in zip(leases, outcomes, strict=True):
                 if isinstance(outcome, StoreError):
                     failure = outcome

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from sharq import AsyncSharQ
 from sharq.codec import websocket_frames as ws
+from sharq.engine import Engine
 from sharq.errors import StoreOverloaded
 from sharq.settings.tokens import UNLIMITED, Grant
 from sharq_server.api import incidents
@@ -61,7 +61,7 @@ class Hub(Protocol):
     """What the sessions of a process share, and what carries out their frames."""
 
     @property
-    def sq(self) -> AsyncSharQ: ...
+    def engine(self) -> Engine: ...
 
     @property
     def dispatcher(self) -> Dispatcher: ...
@@ -142,7 +142,7 @@ class Session:
 
     # Frames that come in
 
-    def on_frame(self, text: bytes) -> Awaitable[None] | None:
+    def on_frame(self, text: bytes) -> asyncio.Future[None] | None:
         """Take a frame; None, or what to wait for before more is read."""
         if self.closed:
             return None
@@ -203,7 +203,7 @@ class Session:
             or self.unread >= _MOST_UNREAD
         )
 
-    def _until_readable(self) -> Awaitable[None] | None:
+    def _until_readable(self) -> asyncio.Future[None] | None:
         if not self._is_full():
             return None
         if self._readable is None:

@@ -1,154 +1,118 @@
-"""`/ws/`: the handshake of a websocket, on Tornado's `RequestHandler`."""
+"""`/ws/` on a connection of ours: from a request to frames on the same transport."""
 
 from __future__ import annotations
 
-import base64
-import binascii
+import time
 from collections.abc import Awaitable, Callable
-from http.client import responses
 from typing import Any, Final
 
-from tornado.httputil import HTTPHeaders
-from tornado.iostream import IOStream
-from tornado.web import RequestHandler
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+)
+from tornado.routing import PathMatches
 
-from sharq.codec import websocket_frames as ws
-from sharq_server.api import replies
-from sharq_server.api.replies import Reply
-from sharq_server.http import framing
-from sharq_server.push import frames
-from sharq_server.push.connection import Connection
-from sharq_server.push.push import Push
+from sharq.settings.tokens import Grant
+from sharq_server.api.replies import Reply, method_not_allowed
+from sharq_server.http import answers
+from sharq_server.http.accesslog import AccessLog
+from sharq_server.http.conversation import Conversation
+from sharq_server.http.websocket import Frames
+from sharq_server.push.handshake import Door, accepting
 from sharq_server.push.session import Session
-from sharq_server.security.credentials import UNAUTHORIZED, Credentials
-from sharq_server.security.origins import FOREIGN_ORIGIN, Origins
 
 PATH: Final = "/ws/?"
 
-_BEARER: Final = "sharq.bearer."
-"""Begins the subprotocol that brings a token in base64url."""
+
+class OnOurs(PathMatches):
+    """Matches a request for `PATH` that came on a connection of ours."""
+
+    def __init__(self) -> None:
+        super().__init__(PATH)
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        return super().match(request) if isinstance(request.connection, Conversation) else None
 
 
-class PushHandler(RequestHandler):
-    """One client. `push` is the service that its session belongs to; `begun` waits for it.
-    `origins` and `credentials` tell whether it may connect, and what it may do then.
-    """
+class Upgrades(HTTPServerConnectionDelegate):
+    """Where such requests go. `begun` waits for the beginning, `run` has a task do its work."""
 
-    def initialize(
+    def __init__(
         self,
-        push: Push,
+        door: Door,
         begun: Callable[[], Awaitable[None]],
-        origins: Origins,
-        credentials: Credentials,
+        run: Callable[[Any], object],
+        access_log: AccessLog | None,
     ) -> None:
-        self._push = push
-        self._credentials = credentials
-        self._origins = origins
-        self._begun = begun
+        self.door = door
+        self.begun = begun
+        self.run = run
+        self.access_log = access_log
 
-    async def get(self, *args: Any, **kwargs: Any) -> None:
-        await self._begun()
-        reply = self._problem()
-        if reply is not None:
-            self._answer(reply)
+    def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
+        return _Handshake(self, request_conn)
+
+
+class _Handshake(HTTPMessageDelegate):
+    """One request to upgrade."""
+
+    def __init__(self, upgrades: Upgrades, conversation: Conversation) -> None:
+        self._upgrades = upgrades
+        self._conversation = conversation
+        self._has_body = False
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
+        self._start_line: RequestStartLine = start_line
+        self._headers = headers
+        self._received = time.monotonic()
+
+    def data_received(self, chunk: bytes) -> None:
+        self._has_body = True
+
+    def finish(self) -> None:
+        self._upgrades.run(self._respond())
+
+    async def _respond(self) -> None:
+        method = self._start_line.method
+        judged: Grant | Reply = method_not_allowed("GET")
+        if method == "GET":
+            await self._upgrades.begun()
+            judged = self._upgrades.door.judge(
+                self._start_line.version, self._headers, has_body=self._has_body
+            )
+        if self._conversation.gone:
             return
-        self._accept()
-        stream = self.detach()
-        if not stream.closed():
-            await self._serve(stream)
-
-    def _accept(self) -> None:
-        """Finish the handshake (RFC 6455, 4.2.2)."""
-        headers = self.request.headers
-        self.set_status(101)
-        self.set_header("Server", "SharQ")
-        self.clear_header("Content-Type")
-        self.set_header("Upgrade", "websocket")
-        self.set_header("Connection", "Upgrade")
-        self.set_header("Sec-WebSocket-Accept", ws.accept_value(headers["Sec-WebSocket-Key"]))
-        offered = headers.get("Sec-WebSocket-Protocol", "").split(",")
-        if frames.PROTOCOL in [name.strip() for name in offered]:
-            self.set_header("Sec-WebSocket-Protocol", frames.PROTOCOL)
-        self.finish()
-
-    async def _serve(self, stream: IOStream) -> None:
-        push = self._push
-        connection = Connection(
-            stream, str(self.request.remote_ip), push.max_frame_bytes, push.heartbeat
-        )
-        session = Session(push, connection, self._grant, self._credentials.is_valid)
-        push.open(session)
-        try:
-            await connection.serve(session)
-        finally:
-            push.leave(session)
-
-    def _problem(self) -> Reply | None:
-        """Why the handshake is refused, if it is (RFC 6455, 4.2.1)."""
-        headers = self.request.headers
-        upgrades = "upgrade" in _words(headers, "Connection")
-        # HTTP/1.0 knows none (RFC 9110, 7.8).
-        if self.request.version == "HTTP/1.0" or not (
-            upgrades and "websocket" in _words(headers, "Upgrade")
-        ):
-            return replies.failure("bad_request", "This route takes a websocket upgrade.")
-        if self.request.body:
-            return replies.failure("bad_request", "A websocket upgrade has no body.")
-        if headers.get("Sec-WebSocket-Version") != "13":
-            self.set_header("Sec-WebSocket-Version", "13")
-            return replies.failure("upgrade_required", "The websocket version has to be 13.")
-        if not _is_key(headers.get("Sec-WebSocket-Key", "")):
-            return replies.failure("bad_request", "The Sec-WebSocket-Key is not valid.")
-        if self._origins.is_foreign(headers):
-            return replies.refused(FOREIGN_ORIGIN)
-        grant = self._credentials.grant_of(_authorization(headers))
-        if grant is None:
-            return replies.refused(UNAUTHORIZED)
-        self._grant = grant
-        if self._push.draining or not self._push.started:
-            return framing.STOPPING
-        return None
-
-    def check_xsrf_cookie(self) -> None:
-        """There are no cookies."""
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if status_code == 405:
-            self._answer(replies.method_not_allowed("GET"))
+        if isinstance(judged, Reply):
+            answers.write(self._conversation, judged, bodiless=method == "HEAD")
+            self._conversation.finish()
+            self._log(judged.status, len(judged.body))
         else:
-            self._answer(replies.failure("internal", "Something went wrong inside the server."))
+            self._switch(judged)
+            self._log(101, 0)
 
-    def _answer(self, reply: Reply) -> None:
-        self.set_status(reply.status, responses[reply.status])
-        self.set_header("Server", "SharQ")
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
-        for name, value in reply.fields:
-            self.set_header(name, value)
-        self.finish(reply.body)
+    def _switch(self, grant: Grant) -> None:
+        """Agree, and have frames read from now on; nothing of the request stays."""
+        door = self._upgrades.door
+        push = door.push
+        connection, rest = self._conversation.switch()
+        frames = Frames(connection, push.max_frame_bytes, push.heartbeat)
+        session = Session(push, frames, grant, door.credentials.is_valid)
+        frames.begin(session, push.leave, answers.switching(accepting(self._headers)))
+        push.open(session)
+        frames.on_data(rest)
 
-
-def _words(headers: HTTPHeaders, name: str) -> set[str]:
-    """The words of a header that is a list, in lower case."""
-    return {word.strip().lower() for word in headers.get(name, "").split(",")}
-
-
-def _authorization(headers: HTTPHeaders) -> bytes | None:
-    """The value of the Authorization header, or what stands for it among the subprotocols."""
-    for name in headers.get("Sec-WebSocket-Protocol", "").split(","):
-        encoded = name.strip().removeprefix(_BEARER)
-        if encoded != name.strip():
-            try:
-                return b"Bearer " + base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-            except ValueError:
-                return b""
-    value = headers.get("Authorization")
-    return None if value is None else value.encode("latin-1")
-
-
-def _is_key(value: str) -> bool:
-    """Whether `value` is 16 bytes in base64."""
-    try:
-        return len(base64.b64decode(value, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False
+    def _log(self, status: int, size: int) -> None:
+        log = self._upgrades.access_log
+        if log is not None:
+            log.write(
+                remote=self._conversation.context.remote_ip,
+                request=" ".join(self._start_line),
+                status=status,
+                size=size,
+                referrer=self._headers.get("Referer"),
+                agent=self._headers.get("User-Agent"),
+                seconds=time.monotonic() - self._received,
+            )

@@ -1,22 +1,35 @@
-"""Both ways of HTTP at once, for tests that are many and need no server of their own."""
+"""Servers in a thread, plain or with TLS, for tests that are many and need none of their own."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from tornado.netutil import bind_sockets
 
-from sharq.settings.options import LANE, TORNADO, Settings
+from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.process.loops import loop_factory
 from tests.support.stores import PrivateStore
 
+PLAIN, TLS = "plain", "tls"
 
-class Pair:
-    """Two servers in a thread, each with an own way of HTTP and keys of its own.
+_CERTIFICATES = Path(__file__).parent.parent / "support" / "tls"
+_TRUSTING = ssl.create_default_context(cafile=str(_CERTIFICATES / "authority.pem"))
+
+
+def secured(connection: socket.socket) -> ssl.SSLSocket:
+    """TLS on a connection to the server of that way."""
+    return _TRUSTING.wrap_socket(connection, server_hostname="localhost")
+
+
+class Servers:
+    """Servers in a thread, one for each of the `ways`, with keys of its own.
 
     They serve until the end of the `with`. `limits` are options of the listener, `sharq` those of
     the section.
@@ -27,10 +40,11 @@ class Pair:
         store: PrivateStore,
         prefix: str,
         limits: Mapping[str, Any] | None = None,
+        ways: Sequence[str] = (PLAIN, TLS),
         **sharq: Any,
     ) -> None:
         self.ports: dict[str, int] = {}
-        self.prefixes = {way: f"{prefix}-{way}" for way in (LANE, TORNADO)}
+        self.prefixes = {way: f"{prefix}-{way}" for way in ways}
         self._store = store
         self._limits = limits or {}
         self._sharq = {"enable_requeue_script": False, **sharq}
@@ -57,17 +71,19 @@ class Pair:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         stoppers: list[Callable[[], None]] = []
         closers: list[Callable[[], Any]] = []
-        for way in (LANE, TORNADO):
+        for way in self.prefixes:
             redis = {
                 "conn_type": "unix_sock",
                 "unix_socket_path": self._store.socket_path,
                 "key_prefix": self.prefixes[way],
             }
+            files = {"tls_certificate": str(_CERTIFICATES / "server.pem")}
+            files["tls_key"] = str(_CERTIFICATES / "server.key")
             server = SharQServer(
                 Settings.from_mapping(
                     {
                         "redis": redis,
-                        "sharq-server": {"http": way, "allowed_hosts": "a"},
+                        "sharq-server": {"allowed_hosts": "a"} | (files if way == TLS else {}),
                         "sharq": self._sharq,
                     }
                 )

@@ -1,0 +1,84 @@
+"""What this wing needs of the application that it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+
+from sharq import Batch
+from sharq.engine import Engine
+from sharq_server.api.routing import Match, Router
+from sharq_server.http.accesslog import AccessLog
+from sharq_server.security.admission import Connections
+from sharq_server.security.credentials import Credentials
+from sharq_server.security.origins import Origins
+
+
+class Jobs(Protocol):
+    """Where jobs are waited for, and where they go when they cannot be answered."""
+
+    async def wait_for(
+        self,
+        queue_type: str,
+        count: int,
+        request_id: str | None,
+        seconds: float,
+        set_stop: Callable[[Callable[[], None] | None], None],
+    ) -> Batch | None:
+        """Jobs of a type the moment they are ready; None where none was in time.
+
+        `set_stop` is told what ends the wait early, and None when it is over. Raises `Stopping`.
+        """
+
+    def bring_back(self, queue_type: str, batch: Batch) -> None:
+        """Give leased jobs to others, since they could not be answered."""
+
+
+class Application(Protocol):
+    """The application, as connections and requests know it.
+
+    `draining` tells that each answer ends its connection now, `serving` that requests need not
+    wait for the beginning. `under_way` has what is not answered yet.
+    """
+
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def push(self) -> Jobs: ...
+    @property
+    def router(self) -> Router: ...
+    @property
+    def origins(self) -> Origins: ...
+    @property
+    def credentials(self) -> Credentials: ...
+    @property
+    def connections(self) -> Connections: ...
+    @property
+    def access_log(self) -> AccessLog | None: ...
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def serving(self) -> bool: ...
+    @property
+    def under_way(self) -> set[object]: ...
+
+    def body_limit(self, match: Match | None) -> int:
+        """Bytes that the body of a request may have."""
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """What is told of a request that comes on a connection."""
+
+    def start_other_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """The same for a request that is for none of the routes."""
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have a task of the application's own do the work."""
+
+    async def begun(self) -> None:
+        """Wait for the beginning, where it is under way."""

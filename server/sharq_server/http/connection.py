@@ -1,0 +1,374 @@
+"""A client's connection: its bytes and its limits, whoever reads them.
+
+Requests are read first (`Requests`), and frames once a websocket is agreed on. Here is what holds
+for both: TLS, admission, back-pressure, time, and how a connection ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from sharq_server.api.replies import Reply
+from sharq_server.http import framing
+from sharq_server.http.answers import last_answer
+from sharq_server.http.tls import HANDSHAKE_SECONDS, TLS, is_plain_http
+from sharq_server.security.admission import Connections
+
+_log = logging.getLogger(__name__)
+
+LINGER_SECONDS: Final = 1.0
+"""Seconds for which a connection is read from after its last answer."""
+
+MOST_LINGERING: Final = 256
+"""Connections that linger at a time; others are closed at once."""
+
+_DISCARD: Final = struct.pack("ii", 1, 0)
+
+
+class Reader(Protocol):
+    """What reads a connection."""
+
+    def on_data(self, data: bytes) -> None:
+        """Bytes have come."""
+
+    def on_half_close(self) -> bool:
+        """The client sends no more. Whether there is something left to be sent to it."""
+
+    def on_close(self) -> None:
+        """The connection has ended."""
+
+    def on_stuck(self) -> None:
+        """The client does not read: what is written from now on stays here."""
+
+    def on_writable(self) -> None:
+        """The client reads again."""
+
+    def look_at_time(self, now: float, idle: float, body: float) -> None:
+        """Close what is idle or too slow; `idle` and `body` are in seconds."""
+
+    def stop(self) -> None:
+        """The server ends: what is not whole by now is not begun."""
+
+
+class Crowd(Protocol):
+    """What a connection needs of the listener that it came to.
+
+    `now` is the time by which connections are judged: it moves in ticks. `lingering` counts those
+    that are read from for a moment, answered as they are. `drains` tells that those who come are
+    late.
+    """
+
+    connections: set[Connection]
+    lingering: int
+
+    @property
+    def now(self) -> float: ...
+    @property
+    def drains(self) -> bool: ...
+
+    def look_after(self, connection: Connection) -> None:
+        """Have a connection looked at as time goes by."""
+
+    def leave_alone(self, connection: Connection) -> None:
+        """Look at a connection no more, until it asks to be looked after."""
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+
+
+class _Nobody:
+    """Reads a connection that has ended."""
+
+    def on_data(self, data: bytes) -> None:
+        pass
+
+    def on_half_close(self) -> bool:
+        return False
+
+    def on_close(self) -> None:
+        pass
+
+    on_stuck = on_writable = stop = on_close
+
+    def look_at_time(self, now: float, idle: float, body: float) -> None:
+        pass
+
+
+_NOBODY: Final = _Nobody()
+
+
+class Connection(asyncio.Protocol):
+    """With a `context` it speaks TLS. `make_reader` makes what reads first.
+
+    `ended` tells that nothing is written any more, `gone` that nothing could be, `half_closed` that
+    the client sends no more, `stuck` that it does not read, `holding` that it is not read from.
+    Late is who came while the server was stopping.
+    """
+
+    def __init__(
+        self,
+        crowd: Crowd,
+        admission: Connections,
+        context: ssl.SSLContext | None,
+        make_reader: Callable[[Connection], Reader],
+    ) -> None:
+        self.late = crowd.drains
+        self.ended = False
+        self.gone = False
+        self.half_closed = False
+        self.stuck = False
+        self.holding = False
+        self.peer: object = None
+        self._crowd = crowd
+        self._admission = admission
+        self._context = context
+        self._tls: TLS | None = None
+        self._came = crowd.now
+        self._reader = make_reader(self)
+        self._counted_for: str | None = None
+        self._unsent = -1
+        self._moved_at = 0.0
+        self._drained: asyncio.Future[None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+
+    @property
+    def remote_ip(self) -> str:
+        """The client's address."""
+        return str(self.peer[0]) if isinstance(self.peer, tuple) else "0.0.0.0"
+
+    @property
+    def scheme(self) -> str:
+        """What stands before the address of this server."""
+        return "http" if self._tls is None else "https"
+
+    # What the event loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's are asyncio's by their methods alone.
+        self._transport = cast(asyncio.Transport, transport)
+        self.peer = transport.get_extra_info("peername")
+        self._crowd.connections.add(self)
+        self._crowd.look_after(self)
+        if self._admission.enter(self.remote_ip):
+            self._counted_for = self.remote_ip
+            if self._context is not None:
+                self._tls = TLS(self._context, self._transport)
+                self._context = None
+        elif self._context is None:
+            self.refuse(framing.OVERLOADED)
+        else:
+            # It would have to be greeted first.
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.ended:
+            return
+        if self._tls is None:
+            self._reader.on_data(data)
+        else:
+            self._decrypt(self._tls, data)
+
+    def _decrypt(self, tls: TLS, data: bytes) -> None:
+        if not tls.begun and is_plain_http(data):
+            self._tls = None
+            self.refuse(framing.NO_TLS)
+            return
+        try:
+            plain = tls.receive(data)
+        except ssl.SSLError as error:
+            _log.debug("TLS with %s failed: %s", self.remote_ip, error)
+            self.linger()
+            return
+        if plain:
+            self._reader.on_data(plain)
+        if tls.ended and not (self.half_closed or self.ended):
+            self.half_closed = True
+            if not self._reader.on_half_close():
+                self.close()
+
+    def eof_received(self) -> bool:
+        """The client sends no more: what it has asked for is still answered, jobs excepted."""
+        # With TLS it says so itself: what ends without that may have been cut off.
+        cut_off = self._tls is not None and not self.half_closed
+        self.half_closed = True
+        if self.ended or cut_off or not self._reader.on_half_close():
+            self.ended = True
+            self._crowd.look_after(self)
+            return False
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.gone = self.ended = True
+        self._crowd.forget(self)
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._crowd.lingering -= 1
+        if self._counted_for is not None:
+            self._admission.leave(self._counted_for)
+        reader, self._reader = self._reader, _NOBODY
+        reader.on_close()
+        self._resolve_drained()
+
+    def pause_writing(self) -> None:
+        self.stuck = True
+        self._unsent = -1
+        self._reader.on_stuck()
+
+    def resume_writing(self) -> None:
+        self.stuck = False
+        self._resolve_drained()
+        self._reader.on_writable()
+
+    # For the reader
+
+    def read_by(self, reader: Reader) -> None:
+        """Have another reader from now on."""
+        self._reader = reader
+
+    def hold(self, holds: bool) -> None:
+        """Read from the client no more, or again."""
+        if holds != self.holding and not self.gone:
+            self.holding = holds
+            if holds:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        if self._tls is None:
+            self._transport.write(data)
+        else:
+            self._tls.write(data)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken of what was written."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def broken(self) -> bool:
+        """Whether what is written goes nowhere."""
+        return self.ended or self._transport.is_closing()
+
+    def drained(self) -> asyncio.Future[None] | None:
+        """What waits until the client has read more; None where it reads well."""
+        if not self.stuck or self.gone:
+            return None
+        if self._drained is None:
+            self._drained = asyncio.get_running_loop().create_future()
+        return self._drained
+
+    def _resolve_drained(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def keep_little(self, kernel_bytes: int) -> None:
+        """Have the kernel keep no more than so much, about, and be stuck with anything unsent."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, kernel_bytes)
+        self._transport.set_write_buffer_limits(0)
+
+    def look_after(self, *, wanted: bool) -> None:
+        """Have the reader look at the time, or not."""
+        if wanted:
+            self._crowd.look_after(self)
+        else:
+            self._crowd.leave_alone(self)
+
+    @property
+    def _socket(self) -> socket.socket:
+        return cast(socket.socket, self._transport.get_extra_info("socket"))
+
+    # The end
+
+    def refuse(self, reply: Reply) -> None:
+        """Answer with a refusal, and end the connection."""
+        if not self.ended:
+            self.write(last_answer(reply))
+            self.linger()
+
+    def close(self) -> None:
+        """End the connection when what was written has gone."""
+        if not self.ended:
+            self._say_end()
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.ended = True
+        self._transport.abort()
+
+    def discard(self) -> None:
+        """End the connection at once, and have the kernel forget what it could not send.
+
+        For a client that takes nothing it would keep that, and try again, for minutes.
+        """
+        if not self.gone:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
+            self.abort()
+
+    def linger(self) -> None:
+        """Close, but keep reading for a moment.
+
+        A socket that is closed with unread input resets the connection, and the answer may be lost
+        on its way (RFC 9112, 9.6).
+        """
+        if self.ended:
+            return
+        self._say_end()
+        crowd = self._crowd
+        if (
+            self.half_closed
+            or not self._transport.can_write_eof()
+            or crowd.lingering >= MOST_LINGERING
+        ):
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        self.hold(False)
+        crowd.lingering += 1
+        loop = asyncio.get_running_loop()
+        self._lingering = loop.call_later(LINGER_SECONDS, self._transport.abort)
+
+    def _say_end(self) -> None:
+        self.ended = True
+        self._unsent = -1
+        self._crowd.look_after(self)
+        if self._tls is not None:
+            self._tls.close()
+
+    # Time
+
+    def look_at_time(self, now: float, idle: float, body: float) -> None:
+        """Close what is idle or too slow; `idle` and `body` are in seconds."""
+        if self.ended:
+            if not self.moves(now, idle):
+                self.discard()
+        elif self._tls is not None and not self._tls.established:
+            if now - self._came > min(idle, HANDSHAKE_SECONDS):
+                self.abort()
+        else:
+            self._reader.look_at_time(now, idle, body)
+
+    def moves(self, now: float, patience: float) -> bool:
+        """Whether the client has taken some of what it is sent in the last `patience` seconds."""
+        unsent = self.unsent
+        if unsent != self._unsent:
+            self._unsent, self._moved_at = unsent, now
+        return now - self._moved_at <= patience
+
+    def stop(self) -> None:
+        """The server ends: what is not whole by now is not begun."""
+        if self.ended:
+            return
+        if self._tls is not None and not self._tls.established:
+            self.abort()
+        else:
+            self._reader.stop()

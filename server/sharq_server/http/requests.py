@@ -1,0 +1,426 @@
+"""The requests of a connection: read one at a time, and answered in their order.
+
+The routes of `hot` are answered at once; every other request becomes a `Message` and is handed to
+the application through Tornado's seam, by a `Conversation`.
+What is no request, or comes too slowly, is answered and ends the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from tornado.httputil import HTTPInputError, HTTPMessageDelegate, RequestStartLine
+
+from sharq.errors import SharqException
+from sharq_server.api import bodies, hot, incidents
+from sharq_server.api.replies import Reply
+from sharq_server.http import framing
+from sharq_server.http._lane import IN_BODY, WAITING
+from sharq_server.http.answers import answer, last_answer
+from sharq_server.http.application import Application
+from sharq_server.http.connection import Connection
+from sharq_server.http.conversation import Context, Conversation, Message
+from sharq_server.http.reading import RequestReader
+
+_log = logging.getLogger(__name__)
+
+
+_LEAST_BYTES: Final = 1024
+_LONGEST: Final = 60.0
+_LEAST_RATE: Final = 16 * 1024
+
+
+class _Pace:
+    """How a body comes in: `size` bytes of it so far."""
+
+    def __init__(self, now: float) -> None:
+        self.size = 0
+        self._began = self._since = now
+        self._seen = 0
+
+    def is_slow(self, now: float, seconds: float, *, held: bool) -> bool:
+        """Whether it has brought less than 1 KiB in so many seconds, or takes too long in all.
+
+        A body that is `held` up here is not late.
+        """
+        if held or self.size >= self._seen + _LEAST_BYTES:
+            self._since, self._seen = now, self.size
+        if held:
+            return False
+        return now - self._since > seconds or (
+            now - self._began > _LONGEST + self.size / _LEAST_RATE
+        )
+
+
+class Requests(RequestReader):
+    """Reads `connection` for `app`. `now` tells the time by which it is judged, in seconds.
+
+    `since` is when the connection became idle.
+    """
+
+    def __init__(self, app: Application, connection: Connection, now: Callable[[], float]) -> None:
+        super().__init__()
+        self.body_limit = app.body_limit(None)
+        # The application decides about each request of those who are late.
+        self.hosts = set() if connection.late else app.origins.known_hosts
+        self.locked = app.credentials.needed
+        self.epoch = app.credentials.epoch
+        self.since = now()
+        self._app = app
+        self._engine = app.engine
+        self._connection = connection
+        self._now = now
+        self._behind: deque[Message | Callable[[], None]] = deque()
+        self._current: Message | None = None
+        self._receiving: Message | None = None
+        self._body: _Pace | None = None
+        self._conversation: Conversation | None = None
+        self._conversing: asyncio.Task[None] | None = None
+        self._advancing = False
+        self._given_up = False
+
+    # What the connection tells
+
+    def on_data(self, data: bytes) -> None:
+        self.read(data)
+        if self.stage != WAITING or self._behind:
+            if self._body is not None:
+                self._body.size += len(data)
+            self._look_after_reading()
+
+    def on_half_close(self) -> bool:
+        if self._receiving is not None or not self.busy:
+            return False
+        if self._conversation is not None:
+            self._conversation.on_half_close()
+        return True
+
+    def on_close(self) -> None:
+        self.forget()
+        self._behind.clear()
+        receiving, self._receiving = self._receiving, None
+        if receiving is not None and receiving is self._current and self._conversing is not None:
+            self._conversing.cancel()
+        elif self._conversation is not None:
+            self._conversation.on_close()
+
+    def on_stuck(self) -> None:
+        self._look_after_reading()
+
+    def on_writable(self) -> None:
+        self._look_after_reading()
+        self._advance()
+
+    # The hot routes
+
+    def admits(self, authorization: bytes | None, operation: str, queue_type: str) -> bool:
+        grant = self._app.credentials.grant_of(authorization)
+        return grant is not None and grant.may(operation) and grant.reaches(queue_type)
+
+    def on_enqueue(self, queue_type: str, queue_id: str, body: bytes) -> None:
+        self._begin_hot(hot.enqueue, (queue_type, queue_id, body), body)
+
+    def on_dequeue(self, queue_type: str | None, query: str, body: bytes) -> None:
+        count: int | None = None
+        if query:
+            try:
+                wanted = bodies.dequeue_parameters(query)
+            except SharqException:
+                self._take_whole(body)
+                return
+            if wanted.wait or wanted.request_id is not None:
+                self._take_whole(body)
+                return
+            count = wanted.count
+        what = (queue_type or "default", count, self._app.push.bring_back)
+        self._begin_hot(hot.dequeue, what, body)
+
+    def on_finish(self, queue_type: str, queue_id: str, job_id: str, body: bytes) -> None:
+        self._begin_hot(hot.finish, (queue_type, queue_id, job_id, body), body)
+
+    def _begin_hot(
+        self, route: Callable[..., None], arguments: tuple[Any, ...], body: bytes
+    ) -> None:
+        self._body = None
+        app = self._app
+        if not app.serving:
+            self._take_whole(body)
+            return
+        respond = self._respond if app.access_log is None else self._logging_respond()
+        if self.busy or self._behind:
+            self._behind.append(lambda: route(self._engine, *arguments, respond))
+        else:
+            self.busy = True
+            app.under_way.add(self)
+            route(self._engine, *arguments, respond)
+
+    def _take_whole(self, body: bytes) -> None:
+        """Have the application answer a request that the hot routes do not."""
+        self.on_head()
+        if body:
+            self.on_chunk(body)
+        self.on_end()
+
+    def _logging_respond(self) -> Callable[[Reply], None]:
+        """What answers the request that has been read, and notes it in the access log."""
+        log, came = self._app.access_log, time.monotonic()
+        request = b"%b %b HTTP/1.1" % (self.method, self.target)
+        fields = {name.lower(): value for name, value in self.headers}
+
+        def respond(reply: Reply) -> None:
+            self._respond(reply)
+            if log is not None:
+                log.write(
+                    remote=self._connection.remote_ip,
+                    request=request.decode("latin-1"),
+                    status=reply.status,
+                    size=len(reply.body),
+                    referrer=fields.get(b"referer", b"").decode("latin-1"),
+                    agent=fields.get(b"user-agent", b"").decode("latin-1"),
+                    seconds=time.monotonic() - came,
+                )
+
+        return respond
+
+    def _respond(self, reply: Reply) -> None:
+        self._app.under_way.discard(self)
+        connection = self._connection
+        if connection.ended or (connection.half_closed and reply.unsent is not None):
+            if reply.unsent is not None:
+                reply.unsent()
+            connection.close()
+            return
+        if self._app.draining or connection.half_closed:
+            connection.write(last_answer(reply))
+            self.end()
+        else:
+            connection.write(answer(reply))
+        self.busy = False
+        self.since = self._now()
+        if self._behind:
+            self._advance()
+
+    # Every other request
+
+    def on_head(self) -> None:
+        start_line, fields = self.take_head()
+        message = Message(start_line, fields, self.keeps_alive and not self.wants_close)
+        self._receiving = message
+        if start_line.version not in framing.VERSIONS:
+            self._refuse(framing.MALFORMED)
+            return
+        self._behind.append(message)
+        self._advance()
+
+    def on_chunk(self, chunk: bytes) -> None:
+        if self._receiving is not None:
+            self._receiving.add(chunk)
+
+    def on_end(self) -> None:
+        self._body = None
+        receiving, self._receiving = self._receiving, None
+        if receiving is not None:
+            receiving.end()
+
+    def on_large_target(self) -> None:
+        self._refuse(framing.URI_TOO_LONG)
+
+    def on_large_head(self) -> None:
+        self._refuse(framing.HEADERS_TOO_LARGE)
+
+    def _advance(self) -> None:
+        """Begin the next request, if the one before it is answered and its answer on its way."""
+        if self._advancing:
+            return
+        self._advancing = True
+        connection = self._connection
+        while self._behind and not (self.busy or connection.ended or connection.stuck):
+            self.busy = True
+            following = self._behind.popleft()
+            if not isinstance(following, Message):
+                self._app.under_way.add(self)
+                following()
+            elif following.refusal is not None:
+                self.refuse_now(following.refusal)
+            else:
+                self._current = following
+                loop = asyncio.get_running_loop()
+                self._conversing = loop.create_task(self._converse(following))
+        self._advancing = False
+        self._look_after_reading()
+
+    async def _converse(self, message: Message) -> None:
+        """Hand a request to the application and wait until it is answered."""
+        context = Context(self._connection)
+        conversation = Conversation(self, message, context)
+        self._conversation = conversation
+        delegate = self._app.start_request(self, conversation)
+        given = False
+        try:
+            given = await self._hand_over(message, conversation, delegate)
+            await conversation.answered
+        except asyncio.CancelledError:
+            conversation.on_close()
+        except Exception:
+            _log.exception("A request for %s failed", message.start_line.path)
+            self.abort()
+        finally:
+            if not given:
+                delegate.on_connection_close()
+            self._conversation = self._conversing = self._current = None
+            self.busy = False
+            self.since = self._now()
+        if not self._connection.ended and not self._given_up:
+            self._go_on()
+
+    async def _hand_over(
+        self, message: Message, conversation: Conversation, delegate: HTTPMessageDelegate
+    ) -> bool:
+        """Tell the delegate of the message as it comes; False where it has refused it."""
+        try:
+            headers = message.headers
+        except HTTPInputError:
+            conversation.refuse(framing.MALFORMED)
+            return False
+        expecting = "Expect" in headers
+        begun = delegate.headers_received(message.start_line, headers)
+        if begun is not None:
+            await begun
+        if expecting:
+            conversation.say_continue()
+        while not conversation.answered.done():
+            chunk = await message.next_chunk()
+            if chunk is None:
+                delegate.finish()
+                return True
+            self._look_after_reading()
+            taken = delegate.data_received(chunk)
+            if taken is not None:
+                await taken
+        return False
+
+    def _go_on(self) -> None:
+        """The request under way is answered."""
+        rest = self.no_upgrade()
+        if rest:
+            self.on_data(rest)
+        self._advance()
+        if self._connection.half_closed and not self.busy:
+            self._connection.close()
+
+    # Trouble
+
+    def on_malformed(self) -> None:
+        message, reply = self._receiving, None
+        if message is not None:
+            with suppress(HTTPInputError):
+                reply = framing.problem(message.start_line, message.headers)
+        self._refuse(reply or framing.MALFORMED)
+
+    def on_bug(self, bug: Exception) -> None:
+        self._refuse(incidents.reply_to(bug, "The reading of a request"))
+
+    def _refuse(self, reply: Reply) -> None:
+        """Answer what is being read with a refusal, in its turn, and read no more."""
+        self.ignore()
+        receiving, self._receiving = self._receiving, None
+        if receiving is not None and receiving is self._current:
+            self._current = None
+            if self._conversing is not None:
+                self._conversing.cancel()
+            self.refuse_now(reply)
+            return
+        if receiving is None:
+            receiving = Message(RequestStartLine("", "", ""), [], False)
+        receiving.refusal = reply
+        if receiving not in self._behind:
+            self._behind.append(receiving)
+        self._advance()
+
+    def refuse_now(self, reply: Reply) -> None:
+        """Answer the request under way with a refusal, and end the connection."""
+        if not self._connection.ended:
+            self._connection.write(last_answer(reply))
+            self._linger()
+
+    def end(self) -> None:
+        """End the connection when what was written has gone."""
+        if self.stage != WAITING or self._behind or self._connection.holding:
+            self._linger()
+        else:
+            self._connection.close()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._connection.abort()
+
+    def _linger(self) -> None:
+        self.ignore()
+        self._behind.clear()
+        self._connection.linger()
+
+    # Back-pressure and time
+
+    def _look_after_reading(self) -> None:
+        """Read no more where what was read is not dealt with."""
+        connection = self._connection
+        if connection.ended:
+            return
+        if self.stage == IN_BODY and self._body is None:
+            self._body = _Pace(self._now())
+        connection.hold(
+            bool(self._behind)
+            or self.upgrading
+            or connection.stuck
+            or (self._receiving is not None and self._receiving.full)
+        )
+
+    def look_at_time(self, now: float, idle: float, body: float) -> None:
+        connection = self._connection
+        if connection.stuck:
+            if not connection.moves(now, idle):
+                connection.discard()
+        elif self._body is not None:
+            if self._body.is_slow(now, body, held=connection.holding):
+                self._refuse(framing.TIMED_OUT)
+        elif not self.busy and now - self.since > idle:
+            if self.stage == WAITING:
+                connection.close()
+            else:
+                self._refuse(framing.TIMED_OUT)
+
+    def stop(self) -> None:
+        if self.stage != WAITING and (not self.busy or self._receiving is not None):
+            self._refuse(framing.STOPPING)
+        elif self.busy:
+            self._connection.abort()
+        else:
+            self._connection.close()
+
+    # For the conversation
+
+    @property
+    def connection(self) -> Connection:
+        """What the requests come on."""
+        return self._connection
+
+    @property
+    def closing_down(self) -> bool:
+        """Whether each answer ends its connection now."""
+        return self._app.draining or self._connection.half_closed
+
+    def give_up(self) -> bytes:
+        """Read no more requests; what has come behind the last one.
+
+        For what reads the connection from now on.
+        """
+        self._given_up = True
+        rest = self.no_upgrade()
+        self.forget()
+        return rest

@@ -1,0 +1,49 @@
+"""What a client knows before it connects: its settings, where they are from, and its scripts."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from sharq.operations.operations import Operations
+from sharq.operations.scripts import Scripts
+from sharq.settings.reading import Settings
+
+ConfigSource = str | os.PathLike[str] | Settings | None
+
+
+class Deployment(NamedTuple):
+    """Settings and scripts that go together. They are never changed, but replaced together."""
+
+    source: ConfigSource
+    settings: Settings
+    scripts: Scripts
+
+    @classmethod
+    def read(cls, source: ConfigSource, scripts: Scripts | None = None) -> Deployment:
+        """Settings as they are, or from a file (None: no file) and the environment.
+
+        Raises `ConfigError`.
+        """
+        if isinstance(source, Settings):
+            settings = source
+        else:
+            path = None if source is None else os.fspath(source)
+            settings = Settings.load(path, environ=os.environ)
+        return cls(source, settings, scripts or Scripts())
+
+    def reread(self, source: ConfigSource = None) -> Deployment:
+        """The same with settings that are read again, or from another source."""
+        return Deployment.read(self.source if source is None else source, self.scripts)
+
+    def with_new_scripts(self) -> Deployment:
+        """The same with scripts that are read again."""
+        return Deployment(self.source, self.settings, Scripts())
+
+    def takes_other_connections(self, former: Deployment) -> bool:
+        """Whether the connections of `former` do not do for this one."""
+        return self.settings.redis != former.settings.redis or self.scripts is not former.scripts
+
+    def operations(self) -> Operations:
+        """The operations by these settings and scripts."""
+        return Operations(self.settings.redis.key_prefix, self.settings.sharq, self.scripts)

@@ -1,0 +1,223 @@
+"""The engine below `AsyncSharQ`: it carries flows out over the store. Servers are built on it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Final, TypeVar
+
+import redis.asyncio
+
+from sharq.deployment import ConfigSource, Deployment
+from sharq.errors import StoreError, StoreUnavailable
+from sharq.gathering import Gathering
+from sharq.operations.call import Call, Flow
+from sharq.operations.classic import Classic
+from sharq.operations.flows import Flows
+from sharq.operations.sweeping import Sweeping
+from sharq.results import Keeping
+from sharq.settings.reading import Settings
+from sharq.store.cluster import ClusterLink
+from sharq.store.connections import Connections
+from sharq.store.failover import after_both, lost_calls
+from sharq.store.keeping import look_at
+from sharq.store.link import Link
+from sharq.store.wakeups import Watcher
+
+T = TypeVar("T")
+
+_PATIENCE: Final = 3.0
+"""Seconds for each connection that is opened for a question."""
+
+
+class Engine:
+    """Carries flows out over the store of one deployment.
+
+    `flows` are those of its operations, `classic` the original's; `run` carries one out. Many
+    callers at a time share calls of the store through `gathering`. All of them are others after
+    a reload, and after a start in another event loop.
+
+    It belongs to the event loop that it was started in. Without `reclaims` no dequeue takes back
+    what has run out: a server does so by `sweep_when_due`.
+    """
+
+    def __init__(self, deployment: Deployment, *, reclaims: bool = True) -> None:
+        # A `*` tells the scripts of a cluster; see lua/include/wake.lua.
+        mark = "*" if deployment.settings.redis.clustered else "."
+        self.server_id: Final = mark + secrets.token_hex(8)
+        self._reclaims = reclaims
+        self._sweeping: Sweeping | None = None
+        self.connections = Connections(deployment, self.server_id)
+        self._make_flows()
+
+    @classmethod
+    def for_server(cls, config: ConfigSource = None) -> Engine:
+        """The engine of a server. Raises `ConfigError`."""
+        return cls(Deployment.read(config), reclaims=False)
+
+    @property
+    def deployment(self) -> Deployment:
+        """The settings and the scripts in use."""
+        return self.connections.deployment
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in use."""
+        return self.connections.deployment.settings
+
+    async def start(self) -> None:
+        """Join the embedded store where one is configured, and begin to connect.
+
+        Raises `EmbeddedStoreError`, and RuntimeError where it is in use in another event loop.
+        """
+        self._settle()
+        await self.connections.open()
+
+    async def aclose(self) -> None:
+        """Close the connections, when the answers that are due have come, and leave the store."""
+        self._settle()
+        await self.connections.close()
+
+    async def reload_config(self, source: ConfigSource = None) -> None:
+        """Go on with the settings read again, or with those of another source.
+
+        Raises `ConfigError` and `EmbeddedStoreError`, and changes nothing.
+        """
+        await self.connections.go_over(lambda former: former.reread(source))
+        self._make_flows()
+
+    async def reload_lua_scripts(self) -> None:
+        """Go on with the scripts read again."""
+        await self.connections.go_over(Deployment.with_new_scripts)
+        self._make_flows()
+
+    def redis_client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
+        """A redis-py client of the same store, until this is closed or goes over to another."""
+        return self.connections.redis_client()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Carry a flow out: what it returns, or raises."""
+        try:
+            request = flow.send(None)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        self.connections.check_loop()
+        return await self._go_on(flow, request, None)
+
+    async def ping(self) -> None:
+        """Run a script on every node of the store; raises where one does not answer."""
+        call = self.flows.operations.ping()
+        connections = self.connections
+        connections.check_loop()
+        link = connections.connected()
+        try:
+            await link.broadcast(call)
+        except StoreUnavailable as error:
+            if not await connections.revive(link, [error]):
+                raise
+            await connections.connected().broadcast(call)
+
+    # What servers do beside
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` what the store publishes for `server_id`; to be called before `start`."""
+        self.connections.watcher = watcher
+
+    async def sweep_when_due(self) -> float:
+        """Take back what has run out where that is due; the seconds until it is due again.
+
+        Of all servers one at a time sweeps: see `sharq.operations.sweeping`. To be called again
+        after that time, by one task.
+        """
+        if self._sweeping is None:
+            settings = self.settings.sharq
+            self._sweeping = Sweeping(
+                self.flows.operations,
+                settings.job_requeue_interval / 1000,
+                settings.job_expire_interval / 1000,
+                time.monotonic,
+            )
+        await self.run(self._sweeping.sweep())
+        return max(0.0, self._sweeping.due_at - time.monotonic())
+
+    async def look_at_store(self) -> list[Keeping]:
+        """How each node of the store keeps its data; of a cluster the primaries.
+
+        Raises `StoreError` where one does not answer.
+        """
+        return [await look_at(node, _PATIENCE) for node in self.connections.nodes()]
+
+    # Inside
+
+    def _settle(self) -> None:
+        if self.connections.settle():
+            self._make_flows()
+
+    def _make_flows(self) -> None:
+        deployment = self.deployment
+        self.flows = Flows(
+            deployment.operations(),
+            deployment.settings.sharq,
+            time.monotonic,
+            reclaims=self._reclaims,
+        )
+        self.classic = Classic(self.flows)
+        self.gathering = Gathering(self.flows, self._begin)
+        self._sweeping = None
+
+    def _begin(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:
+        """Begin a flow: its first call leaves now, if it can. What is returned does the rest."""
+        try:
+            request = flow.send(None)
+        except Exception as error:
+            return _failed(error)
+        sent = None
+        link = self.connections.link
+        if isinstance(request, Call) and isinstance(link, Link):
+            sent = link.send(request)
+        return self._go_on(flow, request, sent)
+
+    async def _go_on(
+        self, flow: Flow[T], request: Call[Any] | list[Call[Any]], sent: Awaitable[Any] | None
+    ) -> T:
+        try:
+            while True:
+                if isinstance(request, list):
+                    request = flow.send(await self._answers(request))
+                else:
+                    request = flow.send(await self._answer(request, sent))
+                sent = None
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _answer(self, call: Call[Any], sent: Awaitable[Any] | None) -> Any:
+        link = self.connections.connected()
+        try:
+            return await (link.run(call) if sent is None else sent)
+        except StoreUnavailable as error:
+            (answer,) = await self._after_a_loss(link, [call], [error])
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
+
+    async def _answers(self, calls: list[Call[Any]]) -> list[Any]:
+        link = self.connections.connected()
+        return await self._after_a_loss(link, calls, await link.run_many(calls))
+
+    async def _after_a_loss(
+        self, link: Link | ClusterLink, calls: list[Call[Any]], answers: list[Any]
+    ) -> list[Any]:
+        """The answers; of calls that an embedded store has died with, those of the next one."""
+        lost = lost_calls(calls, answers)
+        if lost and await self.connections.revive(link, [answers[at] for at in lost]):
+            again = await self.connections.connected().run_many([calls[at] for at in lost])
+            for at, answer in zip(lost, again, strict=True):
+                answers[at] = after_both(answers[at], answer)
+        return answers
+
+
+async def _failed(error: Exception) -> Any:
+    raise error

@@ -1,0 +1,189 @@
+"""The engine below `SharQ`: it carries flows out over blocking connections."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import redis
+
+from sharq.deployment import ConfigSource, Deployment
+from sharq.embedded.store import EmbeddedStore
+from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
+from sharq.operations.call import Call, Flow
+from sharq.operations.classic import Classic
+from sharq.operations.flows import Flows
+from sharq.store.failover import after_both, lost_calls
+from sharq.store.fork_lock import ForkLock
+from sharq.store.joining import at_socket, join_store, redis_arguments
+from sharq.store.link_sync import SyncClusterLink, SyncLink, open_sync_link
+
+T = TypeVar("T")
+
+
+class SyncEngine:
+    """Carries flows out over the store of one deployment; several threads may share one.
+
+    `flows` are those of its operations, `classic` the original's; both are others after a reload.
+    It connects with the first flow, and is closed when nobody holds it any more. Raises
+    `EmbeddedStoreError` where the embedded store is configured and cannot be started.
+    """
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self._make_flows()
+        # Held while the link and the store are replaced.
+        self._changing = ForkLock()
+        self._link: SyncLink | SyncClusterLink | None = None
+        self._store: EmbeddedStore | None = None
+        self._client: redis.Redis | redis.RedisCluster | None = None
+        self._change(deployment)
+
+    def __del__(self) -> None:
+        # One that could not be made has nothing to close.
+        with suppress(Exception):
+            self._leave_for(None, None)
+
+    def open(self) -> None:
+        """Open it again where it is closed. Raises `EmbeddedStoreError`."""
+        with self._changing:
+            if self._link is None:
+                self._change(self.deployment)
+
+    def close(self) -> None:
+        """Close the connections and leave the embedded store."""
+        with self._changing:
+            self._leave_for(None, None)
+
+    def reload_config(self, source: ConfigSource = None) -> None:
+        """Go on with the settings read again, or with those of another source.
+
+        Raises `ConfigError` and `EmbeddedStoreError`, and changes nothing.
+        """
+        self._go_over(lambda former: former.reread(source))
+
+    def reload_lua_scripts(self) -> None:
+        """Go on with the scripts read again."""
+        self._go_over(Deployment.with_new_scripts)
+
+    def redis_client(self) -> redis.Redis | redis.RedisCluster:
+        """A redis-py client of the same store, until this is closed or goes over to another."""
+        with self._changing:
+            if self._client is None:
+                self._connected()
+                settings = at_socket(self.deployment.settings.redis, self._store)
+                kind = redis.RedisCluster if settings.clustered else redis.Redis
+                self._client = kind(**redis_arguments(settings))
+            return self._client
+
+    def run(self, flow: Flow[T]) -> T:
+        """Carry a flow out: what it returns, or raises."""
+        try:
+            request = flow.send(None)
+            while True:
+                if isinstance(request, list):
+                    request = flow.send(self._answers(request))
+                else:
+                    request = flow.send(self._answer(request))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def ping(self) -> None:
+        """Run a script on every node of the store; raises where one does not answer."""
+        call = self.flows.operations.ping()
+        link = self._connected()
+        try:
+            link.broadcast(call)
+        except StoreUnavailable as error:
+            if not self._revive(link, [error]):
+                raise
+            self._connected().broadcast(call)
+
+    # Inside
+
+    def _make_flows(self) -> None:
+        deployment = self.deployment
+        self.flows = Flows(
+            deployment.operations(), deployment.settings.sharq, time.monotonic, reclaims=True
+        )
+        self.classic = Classic(self.flows)
+
+    def _go_over(self, to: Callable[[Deployment], Deployment]) -> None:
+        with self._changing:
+            deployment = to(self.deployment)
+            if self._link is not None and deployment.takes_other_connections(self.deployment):
+                self._change(deployment)
+            self.deployment = deployment
+            self._make_flows()
+
+    def _change(self, deployment: Deployment) -> None:
+        """Go over to a new hold on the embedded store, if any, and a new link."""
+        store = join_store(deployment.settings.redis)
+        address = at_socket(deployment.settings.redis, store)
+        self._leave_for(open_sync_link(address, deployment.scripts.by_digest), store)
+
+    def _leave_for(
+        self, link: SyncLink | SyncClusterLink | None, store: EmbeddedStore | None
+    ) -> None:
+        former_link, former_store, client = self._link, self._store, self._client
+        self._link, self._store, self._client = link, store, None
+        try:
+            if client is not None:
+                client.close()
+            if former_link is not None:
+                former_link.close()
+        finally:
+            if former_store is not None:
+                former_store.leave()
+
+    def _connected(self) -> SyncLink | SyncClusterLink:
+        link = self._link
+        if link is None:
+            raise StoreUnavailable("This SharQ is closed.")
+        return link
+
+    def _answer(self, call: Call[Any]) -> Any:
+        link = self._connected()
+        try:
+            return link.run(call)
+        except StoreUnavailable as error:
+            (answer,) = self._after_a_loss(link, [call], [error])
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
+
+    def _answers(self, calls: list[Call[Any]]) -> list[Any]:
+        link = self._connected()
+        return self._after_a_loss(link, calls, link.run_many(calls))
+
+    def _after_a_loss(
+        self, link: SyncLink | SyncClusterLink, calls: list[Call[Any]], answers: list[Any]
+    ) -> list[Any]:
+        """The answers; of calls that an embedded store has died with, those of the next one."""
+        lost = lost_calls(calls, answers)
+        if lost and self._revive(link, [answers[at] for at in lost]):
+            again = self._connected().run_many([calls[at] for at in lost])
+            for at, answer in zip(lost, again, strict=True):
+                answers[at] = after_both(answers[at], answer)
+        return answers
+
+    def _revive(self, link: SyncLink | SyncClusterLink, errors: list[StoreUnavailable]) -> bool:
+        """Start the embedded store again where it has died; whether there is a link after `link`.
+
+        Where it cannot be started, that is the cause of the `errors`, which `link` has had.
+        """
+        with self._changing:
+            if self._link is not link:
+                return self._link is not None
+            if self._store is None or self._store.alive():
+                return False
+            try:
+                self._change(self.deployment)
+            except EmbeddedStoreError as reason:
+                for error in errors:
+                    error.__cause__ = reason
+                return False
+        return True

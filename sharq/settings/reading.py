@@ -1,0 +1,235 @@
+"""Settings: read from an INI file, the environment and the command line, checked, frozen."""
+
+from __future__ import annotations
+
+import configparser
+import io
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from sharq.errors import ConfigError
+from sharq.settings import kinds
+from sharq.settings.checking import DATA_DIR, contradictions
+from sharq.settings.explaining import labelled, meant, no_such_option, slip, visible
+from sharq.settings.options import (
+    BY_ENVIRONMENT,
+    BY_NAME,
+    EMBEDDED,
+    ENVIRONMENT_PREFIXES,
+    SECTIONS,
+    TCP,
+    UNIX,
+    Key,
+    Option,
+    QueueSettings,
+    ServerSettings,
+    StoreSettings,
+    as_written,
+    default_data_dir,
+    environment_prefix,
+)
+
+CONFIG_VARIABLE: Final = "SHARQ_CONFIG"
+"""The environment variable that names the configuration file."""
+
+_LARGEST_FILE: Final = 1024 * 1024
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+_CONN_TYPE: Final[Key] = ("redis", "conn_type")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. `Settings()` has the defaults."""
+
+    sharq: QueueSettings = field(default_factory=QueueSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
+    redis: StoreSettings = field(default_factory=StoreSettings)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        environ: Mapping[str, str] = _NOTHING,
+        overrides: Mapping[tuple[str, str], str] = _NOTHING,
+    ) -> Settings:
+        """Read the settings; `overrides` beat `environ`, which beats the file, then defaults.
+
+        `path` is an INI file; without it ``SHARQ_CONFIG`` of `environ` names one, if any.
+        `overrides` maps (section, option) to text. HOME and XDG_DATA_HOME are looked up in
+        `environ` first, then in the environment of the process.
+
+        Raises `ConfigError` with one line for each problem; a secret is never part of it.
+        """
+        reader = _Reader(environ)
+        if path is not None:
+            reader.take_file(os.fspath(path))
+        elif environ.get(CONFIG_VARIABLE):
+            reader.take_file(environ[CONFIG_VARIABLE], named_by=CONFIG_VARIABLE)
+        reader.take_environment(environ)
+        for (section, name), text in overrides.items():
+            reader.take_section(section, [(name, text)], "command line: ")
+        return reader.settings()
+
+    @classmethod
+    def from_mapping(cls, sections: Mapping[str, Mapping[str, object]]) -> Settings:
+        """Settings from {section: {option: value}}, with the checks that a file gets.
+
+        A value is text as in a file, or of the option's type. Raises `ConfigError`.
+        """
+        reader = _Reader(_NOTHING)
+        for section, values in sections.items():
+            reader.take_section(
+                section, [(name, as_written(value)) for name, value in values.items()]
+            )
+        return reader.settings()
+
+
+class _Reader:
+    """Takes what the sources give, the weakest first, and gathers what is wrong with it."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = {**os.environ, **environ}
+        self._values: dict[Key, Any] = {}
+        self._labels: dict[Key, str] = {}
+        self._problems: list[str] = []
+
+    def take_file(self, path: str, *, named_by: str = "") -> None:
+        origin = (visible(path) or "''") + (f" (named by {named_by})" if named_by else "")
+        parser = _parse(_read_text(path, origin), origin)
+        for section in parser.sections():
+            self.take_section(section, parser.items(section), f"{origin}: ")
+
+    def take_environment(self, environ: Mapping[str, str]) -> None:
+        for name in sorted(environ):
+            option = BY_ENVIRONMENT.get(name)
+            if option is not None:
+                label = f"environment: {name} ([{option.section}] {option.name})"
+                text = environ[name]
+                self._take(option, text if option.secret else text.strip(), label)
+            elif name.startswith(ENVIRONMENT_PREFIXES):
+                # [sharq-server] begins as [sharq] does: the longest prefix is the section meant.
+                prefix, section = max(
+                    (environment_prefix(each), each)
+                    for each in SECTIONS
+                    if name.startswith(environment_prefix(each))
+                )
+                reason = no_such_option(section, name.removeprefix(prefix), variable=True)
+                self._problems.append(f"environment: {visible(name)}: {reason}")
+
+    def take_section(
+        self, section: str, values: Iterable[tuple[str, str]], origin: str = ""
+    ) -> None:
+        if section not in SECTIONS:
+            headers = {each: f"[{each}]" for each in SECTIONS}
+            self._problems.append(
+                f"{origin}[{visible(section)}]: no such section{meant(section, headers)}; "
+                f"the sections are {', '.join(headers.values())}"
+            )
+            return
+        for name, text in values:
+            label = f"{origin}[{section}] {visible(name)}"
+            option = BY_NAME.get((section, name))
+            if option is not None:
+                self._take(option, text, label)
+            else:
+                # The value stays out: it may be a secret behind a misspelt name.
+                self._problems.append(f"{label}: {no_such_option(section, name)}")
+
+    def _take(self, option: Option, text: str, label: str) -> None:
+        try:
+            if "\n" in text or "\r" in text:
+                raise kinds.Refused(
+                    "the value has several lines "
+                    "(in a file, an indented line belongs to the value above it)"
+                )
+            value = option.kind.read(text, self._environ)
+        except kinds.Refused as refused:
+            reason = str(refused) or f"expected {option.kind.expected}{slip(text)}"
+            self._problems.append(labelled(label, option, text) + reason)
+            return
+        self._values[option.section, option.name] = value
+        self._labels[option.section, option.name] = label
+
+    def settings(self) -> Settings:
+        self._complain()
+        inferred = _CONN_TYPE not in self._values
+        if inferred:
+            self._values[_CONN_TYPE] = self._infer_conn_type()
+        self._values.setdefault(DATA_DIR, default_data_dir(self._environ))
+        queue = QueueSettings(**self._section("sharq"))
+        server = ServerSettings(**self._section("sharq-server"))
+        store = StoreSettings(**self._section("redis"))
+        for key, reason in contradictions(queue, server, store, self._values.keys(), inferred):
+            option = BY_NAME[key]
+            label = self._labels.get(key, f"[{option.section}] {option.name}")
+            text = as_written(self._values.get(key, option.default))
+            self._problems.append(labelled(label, option, text) + reason)
+        self._complain()
+        return Settings(queue, server, store)
+
+    def _infer_conn_type(self) -> str:
+        if ("redis", "host") in self._values or ("redis", "port") in self._values:
+            return TCP
+        return UNIX if self._values.get(("redis", "unix_socket_path")) else EMBEDDED
+
+    def _section(self, section: str) -> dict[str, Any]:
+        return {name: value for (owner, name), value in self._values.items() if owner == section}
+
+    def _complain(self) -> None:
+        if self._problems:
+            raise ConfigError("\n".join(self._problems))
+
+
+def _read_text(path: str, origin: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigError(f"{origin}: cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise ConfigError(f"{origin}: not a path") from None
+    if len(data) > _LARGEST_FILE:
+        raise ConfigError(f"{origin}: larger than {_LARGEST_FILE} bytes, so no configuration")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+    # Raised here and not above, so that no exception with the file's content hangs on to it.
+    raise ConfigError(f"{origin}: line {line}: not UTF-8")
+
+
+class _Parser(configparser.RawConfigParser):
+    # The original pattern overlooks what follows the closing bracket.
+    SECTCRE = re.compile(r"\[(?P<header>[^]]+)\]$")
+
+
+def _parse(text: str, origin: str) -> configparser.RawConfigParser:
+    """The sections of an INI file.
+
+    Only ``;`` behind white space begins a comment within a line, as in the original. No message
+    quotes a line, since it may hold a secret.
+    """
+    parser = _Parser(
+        inline_comment_prefixes=(";",),
+        empty_lines_in_values=False,
+        default_section="",  # no header spells it: options that every section inherits are out
+    )
+    try:
+        parser.read_file(io.StringIO(text, newline=None))
+        return parser
+    except configparser.DuplicateOptionError as error:
+        section, option = visible(error.section), visible(error.option)
+        problem = f"line {error.lineno}: [{section}] {option} is set a second time"
+    except configparser.DuplicateSectionError as error:
+        problem = f"line {error.lineno}: [{visible(error.section)}] begins a second time"
+    except configparser.MissingSectionHeaderError as error:
+        problem = f"line {error.lineno}: no [section] begins before this line"
+    except configparser.ParsingError as error:
+        line, _ = error.errors[0]
+        problem = f"line {line}: neither a [section] nor an option = value nor a comment"
+    raise ConfigError(f"{origin}: {problem}")

@@ -1,0 +1,188 @@
+"""All that a client has open towards its store, in one event loop at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+
+import redis.asyncio
+
+from sharq.deployment import Deployment
+from sharq.embedded.store import EmbeddedStore
+from sharq.errors import EmbeddedStoreError, StoreUnavailable
+from sharq.operations.operations import Operations
+from sharq.settings.options import StoreSettings
+from sharq.store.cluster import ClusterLink, open_link
+from sharq.store.home_loop import HomeLoop
+from sharq.store.joining import at_socket, join_store_from_loop, redis_arguments
+from sharq.store.link import Link
+from sharq.store.wakeups import Wakeups, Watcher
+
+
+class Connections:
+    """The link to the store of a deployment, and what goes with it.
+
+    That is the hold on an embedded store, a redis-py client, and wake-ups where there is a
+    `watcher`, which is told what the store publishes for `server_id`. They belong to the event loop
+    that they were opened in, and are closed with it. While they are closed, `link` is None.
+    """
+
+    def __init__(self, deployment: Deployment, server_id: str) -> None:
+        self.deployment = deployment
+        self.link: Link | ClusterLink | None = None
+        self.watcher: Watcher | None = None
+        self.wakeups: Wakeups | None = None
+        self._server_id = server_id
+        self._home = HomeLoop()
+        # Held while the link and the store are replaced.
+        self._changing = asyncio.Lock()
+        self._life: AsyncGenerator[None] | None = None
+        self._store: EmbeddedStore | None = None
+        self._client: redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None
+
+    def settle(self) -> bool:
+        """Settle in the running event loop; whether there was another one before.
+
+        Raises RuntimeError where they are in use in that one.
+        """
+        in_use = self.link is not None or self._changing.locked()
+        moved = self._home.settle(in_use, (self.link, self._client, self.wakeups, self._life))
+        if moved:
+            self._changing = asyncio.Lock()
+            self.link, self._client, self.wakeups, self._life = None, None, None, None
+        return moved
+
+    async def open(self) -> None:
+        """Join the embedded store where one is configured, and begin to connect.
+
+        Does nothing where that was done. Raises `EmbeddedStoreError`.
+        """
+        async with self._changing:
+            if self.link is None:
+                await self._change(self.deployment)
+                self._life = self._live()
+                await anext(self._life)
+
+    async def close(self) -> None:
+        """Close all when the answers that are due have come, and leave the embedded store."""
+        async with self._changing:
+            life, self._life = self._life, None
+            if life is not None:
+                await life.aclose()
+            await self._leave_for(None, None)
+
+    async def go_over(self, to: Callable[[Deployment], Deployment]) -> None:
+        """Go over to what `to` makes of the deployment, over new connections where it takes any.
+
+        Raises `EmbeddedStoreError`, and what `to` raises, and changes nothing.
+        """
+        async with self._changing:
+            deployment = to(self.deployment)
+            if self.link is not None and deployment.takes_other_connections(self.deployment):
+                await self._change(deployment)
+            self.deployment = deployment
+
+    async def revive(self, link: Link | ClusterLink, errors: list[StoreUnavailable]) -> bool:
+        """Start the embedded store again where it has died; whether there is a link after `link`.
+
+        Where it cannot be started, that is the cause of the `errors`, which `link` has had.
+        """
+        async with self._changing:
+            if self.link is not link:
+                return self.link is not None
+            if self._store is None or await asyncio.to_thread(self._store.alive):
+                return False
+            try:
+                await self._change(self.deployment)
+            except EmbeddedStoreError as reason:
+                for error in errors:
+                    error.__cause__ = reason
+                return False
+        return True
+
+    def connected(self) -> Link | ClusterLink:
+        """The link. Raises `StoreUnavailable` where they are closed."""
+        link = self.link
+        if link is None:
+            raise StoreUnavailable("AsyncSharQ has not been started, or is closed.")
+        return link
+
+    def check_loop(self) -> None:
+        """Raise `StoreUnavailable` where they belong to another event loop."""
+        if self.link is not None and not self._home.is_running():
+            raise StoreUnavailable("AsyncSharQ has not been started in this event loop.")
+
+    def redis_client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
+        """A redis-py client of the same store, as long as these are open."""
+        if self._client is None:
+            self.connected()
+            settings = at_socket(self.deployment.settings.redis, self._store)
+            kind = redis.asyncio.RedisCluster if settings.clustered else redis.asyncio.Redis
+            self._client = kind(**redis_arguments(settings))
+        return self._client
+
+    def nodes(self) -> list[StoreSettings]:
+        """Where each node of the store is; of a cluster the primaries that are known."""
+        link = self.connected()
+        settings = at_socket(self.deployment.settings.redis, self._store)
+        if isinstance(link, ClusterLink):
+            return [replace(settings, host=node.host, port=node.port) for node in link.nodes]
+        return [settings]
+
+    async def _live(self) -> AsyncGenerator[None]:
+        """Close what is open when the event loop ends, or when nobody holds this any more.
+
+        An event loop that ends closes the asynchronous generators that were begun in it, after
+        its tasks; and it closes those that the collector finds.
+        """
+        try:
+            yield
+        finally:
+            await self._leave_for(None, None)
+
+    async def _change(self, deployment: Deployment) -> None:
+        """Go over to a new hold on the embedded store, if any, and a new link."""
+        store = await join_store_from_loop(deployment.settings.redis)
+        address = at_socket(deployment.settings.redis, store)
+        operations = deployment.operations()
+        rights = operations.rights(self._server_id, address.username)
+        link = open_link(address, deployment.scripts.by_digest, rights=rights)
+        await link.start()
+        await self._leave_for(link, store)
+        if self.watcher is not None:
+            self.wakeups = self._listen(address, operations, link, self.watcher)
+
+    def _listen(
+        self,
+        address: StoreSettings,
+        operations: Operations,
+        link: Link | ClusterLink,
+        watcher: Watcher,
+    ) -> Wakeups:
+        wakeups = Wakeups(
+            address,
+            operations.channel(self._server_id),
+            operations.woken_type,
+            watcher,
+            others=(lambda: link.nodes) if isinstance(link, ClusterLink) else tuple,
+        )
+        wakeups.start()
+        return wakeups
+
+    async def _leave_for(
+        self, link: Link | ClusterLink | None, store: EmbeddedStore | None
+    ) -> None:
+        former_link, former_store, client = self.link, self._store, self._client
+        wakeups, self.wakeups = self.wakeups, None
+        self.link, self._store, self._client = link, store, None
+        try:
+            if wakeups is not None:
+                await wakeups.aclose()
+            if client is not None:
+                await client.aclose()
+            if former_link is not None:
+                await former_link.aclose()
+        finally:
+            if former_store is not None:
+                await asyncio.to_thread(former_store.leave)

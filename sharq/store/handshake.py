@@ -1,0 +1,50 @@
+"""What is said first on a connection to the store: who asks, and which database is meant. Pure."""
+
+from __future__ import annotations
+
+from hiredis import ProtocolError, Reader, ReplyError
+
+from sharq.errors import StoreBug, StoreUnavailable
+from sharq.settings.options import StoreSettings
+from sharq.store.errors import store_error
+from sharq.store.script_loading import pack
+
+
+class Handshake:
+    """The commands of one connection, `request`, and the replies to them.
+
+    `over` tells that all of them have been answered well; without a password and a database there
+    is nothing to say.
+    """
+
+    __slots__ = ("_reader", "_unanswered", "request")
+
+    def __init__(self, settings: StoreSettings) -> None:
+        commands = []
+        if settings.username or settings.password:
+            words = [settings.username, settings.password or ""]
+            commands.append(pack(b"AUTH", *(word.encode() for word in words if word is not None)))
+        if settings.db:
+            commands.append(pack(b"SELECT", b"%d" % settings.db))
+        self.request = b"".join(commands)
+        self._unanswered = len(commands)
+        self._reader = Reader()
+
+    @property
+    def over(self) -> bool:
+        return not self._unanswered
+
+    def feed(self, data: bytes) -> None:
+        """Read what the store has answered. Raises the `StoreError` that a refusal stands for."""
+        try:
+            self._reader.feed(data)
+            while self._unanswered and (reply := self._reader.gets()) is not False:
+                if isinstance(reply, ReplyError):
+                    raise store_error(str(reply))
+                if reply != b"OK":
+                    raise StoreBug(f"The store's greeting makes no sense: {reply!r:.200}")
+                self._unanswered -= 1
+        except ProtocolError as error:
+            raise StoreUnavailable from error
+        if self.over and self._reader.has_data():
+            raise StoreBug("The store has answered what it was not asked.")

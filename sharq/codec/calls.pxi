@@ -246,25 +246,9 @@ cdef class Codec:
                 out.integer(integer_of(max_length))
         return out.take()
 
-    def extend(self, str queue_type, str queue_id, str job_id, str n, int64_t by,
-               int64_t retention):
+    def extend(self, str queue_type, list leases not None, int64_t by, int64_t retention):
         cdef Writer out = self._out
-        self._begin("extend", 3, 7)
-        self._key(queue_type, VOID, "")
-        self._key(queue_type, LEASES, "")
-        self._key(queue_type, HELD, "")
-        self._key(queue_type, MARKS, "")
-        out.integer(retention)
-        self._key(queue_type, REQUEST, "")
-        out.word(queue_id)
-        out.word(job_id)
-        out.word(n)
-        out.integer(by)
-        return out.take()
-
-    def extend_many(self, str queue_type, list leases not None, int64_t by, int64_t retention):
-        cdef Writer out = self._out
-        self._begin("extend_many", 3, 4 + 3 * len(leases))
+        self._begin("extend", 3, 4 + 3 * len(leases))
         self._key(queue_type, VOID, "")
         self._key(queue_type, LEASES, "")
         self._key(queue_type, HELD, "")
@@ -397,28 +381,10 @@ cdef class Codec:
         out.word(queue_type)
         return out.take()
 
-    def release(self, str queue_type, str queue_id, str job_id, str n, int64_t delay,
-                bint counted, int64_t retention, int64_t interval_retention):
+    def release(self, str queue_type, list leases not None, int64_t delay, bint counted,
+                int64_t retention, int64_t interval_retention):
         cdef Writer out = self._out
-        self._begin("release", 9, 8)
-        self._type_keys(queue_type)
-        self._key(queue_type, HELD, "")
-        self._key(queue_type, WAITING, "")
-        self._queue_keys(queue_type, queue_id)
-        self._key(queue_type, MARKS, "")
-        out.integer(retention)
-        out.integer(interval_retention)
-        out.word(queue_id)
-        out.word(job_id)
-        out.word(n)
-        out.integer(delay)
-        out.integer(1 if counted else 0)
-        return out.take()
-
-    def release_many(self, str queue_type, list leases not None, int64_t delay, bint counted,
-                     int64_t retention, int64_t interval_retention):
-        cdef Writer out = self._out
-        self._begin("release_many", 5, 9 + 3 * len(leases))
+        self._begin("release", 5, 9 + 3 * len(leases))
         self._type_keys(queue_type)
         self._key(queue_type, HELD, "")
         self._key(queue_type, WAITING, "")

@@ -20,6 +20,7 @@ from bench import (
     idle,
     latency,
     library,
+    limit,
     machine,
     memory,
     picture,
@@ -28,6 +29,7 @@ from bench import (
     rest,
     watchers,
 )
+from bench.highlights import Highlight
 from bench.progress import Progress
 from bench.subject import Options
 from bench.targets import Target, summary
@@ -37,7 +39,7 @@ SUBJECTS = {
     for each in (
         m.SUBJECT
         for m in (
-            *(rest, push, latency, rate, watchers),
+            *(rest, push, limit, latency, rate, watchers),
             *(cycle, dequeue, library, codec, memory, idle),
         )
     )
@@ -60,6 +62,7 @@ def main() -> int:
     progress = Progress()
     results: dict[str, Any] = {}
     targets: list[Target] = []
+    highlights: list[Highlight] = []
     began = time.monotonic()
     failed = []
     for subject in chosen:
@@ -73,6 +76,7 @@ def main() -> int:
             continue
         results[subject.name] = [table.to_json() for table in findings.tables]
         targets += findings.targets
+        highlights += findings.highlights
         for table in findings.tables:
             print("\n".join(["", *table.lines()]), flush=True)
     print("\n".join(["", *summary(targets).lines()]))
@@ -85,6 +89,7 @@ def main() -> int:
         "options": asdict(options),
         "failed": failed,
         "targets": [target.to_json() for target in targets],
+        "highlights": [highlight.to_json() for highlight in highlights],
         "results": results,
     }
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -126,7 +131,7 @@ def _parse() -> argparse.Namespace:
         "--document",
         type=Path,
         metavar="FILE",
-        help="measure nothing: put the figures of a result (JSON) into docs/performance.md",
+        help="measure nothing: put a result (JSON) into bench/FIGURES.md and docs/performance.md",
     )
     given = parser.parse_args()
     unknown = [name for name in given.subjects if name not in SUBJECTS]

@@ -29,7 +29,6 @@ from sharq._fastpath import (
     json_value,
     lease_parts,
     mask,
-    name_of,
 )
 from sharq.operations.scripts import Scripts
 from sharq.results import Enqueued, Lease, NewJob
@@ -105,13 +104,14 @@ def cases() -> Iterator[Case]:
     for name, arguments in _CALLS.items():
         yield _case(f"Codec.{name}", getattr(codec, name), _plain_call(codec, name), *arguments)
     prefix = f"{{{PREFIX}:"
-    yield _case("Codec.tag", codec.tag, lambda name: f"{prefix}{name}}}".encode(), "mail")
-    yield _case("Codec.registry", codec.registry, _template(codec.registry(), {}))
+    keys = codec.keys
+    yield _case("Keyspace.tag", keys.tag, lambda name: f"{prefix}{name}}}".encode(), "mail")
+    yield _case("Keyspace.registry", keys.registry, _template(keys.registry(), {}))
     yield _case(
-        "Codec.channel", codec.channel, _template(codec.channel(".s1"), {"a": ".s1"}), ".s1"
+        "Keyspace.channel", keys.channel, _template(keys.channel(".s1"), {"a": ".s1"}), ".s1"
     )
     waiting = _words(codec.hand_on("mail", ".s1", 0))[5]
-    yield _case("Codec.woken_type", codec.woken_type, _plain_woken_type(waiting), waiting)
+    yield _case("Keyspace.woken_type", keys.woken_type, _plain_woken_type(waiting), waiting)
     yield from _reply_cases()
     yield from _text_cases()
     yield from _client_cases()
@@ -322,7 +322,6 @@ def _reply_cases() -> Iterator[Case]:
 
 _NAME = r"[A-Za-z0-9_-]{1,100}"
 _name = re.compile(_NAME)
-_name_in_bytes = re.compile(_NAME.encode())
 _lease = re.compile(rf"({_NAME})/({_NAME})/({_NAME})/([0-9]{{1,19}})")
 _raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
@@ -330,10 +329,6 @@ _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 def _plain_is_name(value: object) -> bool:
     return isinstance(value, str) and _name.fullmatch(value) is not None
-
-
-def _plain_name_of(text: bytes) -> str | None:
-    return text.decode() if _name_in_bytes.fullmatch(text) else None
 
 
 def _plain_lease_parts(value: object) -> tuple[str | Any, ...] | None:
@@ -391,7 +386,6 @@ def _look_through(value: Any, deepest: int) -> None:
 def _text_cases() -> Iterator[Case]:
     token = "/".join((*_NAMES, _N))
     yield _case("is_name", is_name, _plain_is_name, _NAMES[2])
-    yield _case("name_of", name_of, _plain_name_of, _NAMES[2].encode())
     yield _case("lease_parts", lease_parts, _plain_lease_parts, token)
     yield _case("json_fault", json_fault, _plain_fault, _TEXT[:-1], _DEEPEST)
     yield _case("json_parts", json_parts, _plain_parts, _TEXT, 1000)

@@ -20,7 +20,7 @@ _BATCHES = {"one by one, REST": 1, "one by one, push": 1, "batches of 32, push":
 _PLAIN = "one by one, REST"
 """The way whose dequeue is not a server's dispatch: it waits for nothing and is not repeated."""
 
-_WANTED_US = {"one by one, REST": 40, "one by one, push": 40, "batches of 32, push": 25}
+_WANTED_US = {"one by one, REST": 38, "one by one, push": 38, "batches of 32, push": 20}
 _LIMITS = {"1 ms": 1, "none": 0}
 _STEPS = ("enqueue", "dequeue", "finish")
 _seqs = itertools.count(1)

@@ -17,7 +17,7 @@ LARGEST = 1_000_000
 _TYPE = "bench"
 _DEQUEUES = 1_000
 _DEPTH = 2
-_WANTED = 1.5
+_WANTED = 1.2
 
 
 def run(progress: Progress, options: Options) -> Findings:

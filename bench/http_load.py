@@ -16,7 +16,7 @@ from bench.load import Order, Outcome
 
 _SCRIPT = Path(__file__).parent / "wrk.lua"
 _GRACE = 60.0
-_PARTS = 4
+_PARTS = 6
 
 
 def generator() -> str:
@@ -66,11 +66,12 @@ def _from_wrk(wrk: str, order: Order) -> Outcome:
     words = done.stdout.strip().splitlines()[-1].split()
     if len(words) != _PARTS:
         raise RuntimeError(f"wrk: {done.stdout}")
-    requests, took_us, refused, broken = map(int, words)
+    requests, took_us, refused, broken, p50_us, p99_us = map(int, words)
     if broken:
         raise RuntimeError(f"wrk: {broken} requests were not answered")
     others = {"4xx, 5xx": refused} if refused else {}
-    return Outcome((requests - refused) / took_us * 1e6, busy, others)
+    count = requests - refused
+    return Outcome(count, count / took_us * 1e6, p50_us / 1000, p99_us / 1000, busy, others)
 
 
 def _children_time() -> float:

@@ -6,8 +6,11 @@ import asyncio
 import bisect
 import itertools
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from bench.highlights import Highlight
 from bench.machine import fdatasync_us
 from bench.processes import ALWAYS, NO_LOG, Stand, stand
 from bench.progress import Progress
@@ -19,16 +22,23 @@ from bench.targets import Target
 from bench.waiting import wait_until
 from sharq import AsyncSharQ
 
-_QUEUES = 1_000
+RATE = 1_000
+"""Dispatches a second that the targets are for, and users are told of first."""
+
+_RATES = (250, RATE, 2_000, 4_000)
 _INTERVAL = 1_000
-_DEPTH = 6
+_DEPTH = 4
 _LOOK = 0.25
 _ROUNDS = 3
 _END = 30.0
 _READINGS = 50
-_WANTED_MS = {0.5: 1.0, 0.99: 5.0}
+_SHARES = {0.5: "p50", 0.99: "p99"}
+_WANTED_MS = {0.99: 1.0}
 _STORES: dict[str, dict[str, Any]] = {"no log": NO_LOG, "always": ALWAYS}
 _numbers = itertools.count()
+
+Key = tuple[str, int]
+"""The durability of the store, and the dispatches a second that the queues permit."""
 
 
 class _Sample(NamedTuple):
@@ -41,53 +51,69 @@ class _Sample(NamedTuple):
         return self.latencies[int(len(self.latencies) * share)]
 
 
+@dataclass(slots=True)
+class _Case:
+    """The same of several rounds."""
+
+    rate: Series = field(default_factory=Series)
+    at: dict[float, Series] = field(default_factory=lambda: {share: Series() for share in _SHARES})
+    jobs: int = 0
+
+    def add(self, sample: _Sample) -> None:
+        self.rate.add(sample.rate)
+        self.jobs += len(sample.latencies)
+        for share, series in self.at.items():
+            series.add(sample.at(share))
+
+
 def run(progress: Progress, options: Options) -> Findings:
     rounds = min(options.rounds, _ROUNDS)
-    progress.begin("latency", rounds * len(_STORES))
-    series = {(store, share): Series() for store in _STORES for share in _WANTED_MS}
-    rates = {store: Series() for store in _STORES}
-    counts = dict.fromkeys(_STORES, 0)
+    cases: dict[Key, _Case] = {(store, rate): _Case() for store in _STORES for rate in _RATES}
+    progress.begin("latency", rounds * len(cases))
     offset = 0.0
     for _ in range(rounds):
-        for store, settings in _STORES.items():
-            progress.step(f"ready to worker, {store}")
-            with stand(**settings) as here:
+        for (store, rate), case in cases.items():
+            progress.step(f"ready to worker, {rate:,}/s, {store}")
+            with stand(**_STORES[store]) as here:
                 offset = _clock_offset(here)
-                sample = _measure(here, offset)
-            rates[store].add(sample.rate)
-            counts[store] += len(sample.latencies)
-            for share in _WANTED_MS:
-                series[store, share].add(sample.at(share))
+                case.add(_measure(here, rate * _INTERVAL // 1000, offset))
     progress.end()
-    sync_ms = fdatasync_us() / 1000
-    rows = [
-        (store, counts[store], rates[store].median, *(series[store, s].median for s in _WANTED_MS))
-        for store in _STORES
-    ]
-    table = Table(
+    return Findings([_table(cases, rounds, offset)], _targets(cases), _highlights(cases))
+
+
+def _table(cases: Mapping[Key, _Case], rounds: int, offset: float) -> Table:
+    return Table(
         "From readiness to the worker's handler, by push",
         (
             Column("store"),
+            Column("permitted/s"),
             Column("jobs"),
             Column("dispatches/s"),
-            Column("p50 ms", 2),
-            Column("p99 ms", 2),
+            *(Column(f"{name} ms", 2) for name in _SHARES.values()),
         ),
-        rows,
+        [
+            (*key, case.jobs, case.rate.median, *(series.median for series in case.at.values()))
+            for key, case in cases.items()
+        ],
         (
-            f"{_QUEUES:,} queues with a backlog and an interval of {_INTERVAL:,} ms, one worker.",
+            f"Queues with a backlog and an interval of {_INTERVAL:,} ms, as many as permit the",
+            "rate, and one worker.",
             "Readiness is the time in the store's schedule at which a queue's next job may go,",
             "read while it lies ahead; the worker notes when its handler begins. Medians of",
             f"{rounds} rounds. The store's clock was {offset:+.0f} µs off the worker's, which is",
             "taken into account.",
         ),
     )
-    targets = [
+
+
+def _targets(cases: Mapping[Key, _Case]) -> list[Target]:
+    sync_ms = fdatasync_us() / 1000
+    return [
         Target(
             "ready → worker has it",
-            f"p{share * 100:.0f}, {store}",
+            f"{_SHARES[share]}, {store}",
             wanted + (2 * sync_ms if store == "always" else 0),
-            series[store, share].median,
+            cases[store, RATE].at[share].median,
             "ms",
             at_most=True,
             remark=f"with twice the fdatasync of {sync_ms:.2f} ms" if store == "always" else "",
@@ -95,22 +121,32 @@ def run(progress: Progress, options: Options) -> Findings:
         for store in _STORES
         for share, wanted in _WANTED_MS.items()
     ]
-    return Findings([table], targets)
 
 
-def _measure(here: Stand, offset_us: float) -> _Sample:
+def _highlights(cases: Mapping[Key, _Case]) -> list[Highlight]:
+    what = f"Push: from ready to its handler, {RATE:,} queues of one a second"
+    return [
+        Highlight(
+            what, store, case.rate.median, "jobs", *(each.median for each in case.at.values())
+        )
+        for (store, rate), case in cases.items()
+        if rate == RATE
+    ]
+
+
+def _measure(here: Stand, queues: int, offset_us: float) -> _Sample:
     queue_type = f"latency{next(_numbers)}"
     with worker(here, queue_type, "--receipts") as told:
-        schedule = asyncio.run(_follow(here, queue_type))
+        schedule = asyncio.run(_follow(here, queue_type, queues))
         gone = wait_until(lambda: not here.store.client.exists(key_of(queue_type, "leases")), _END)
-    if not gone or told["done"] != _QUEUES * _DEPTH:
-        raise RuntimeError(f"The worker had {told['done']} of {_QUEUES * _DEPTH} jobs.")
+    if not gone or told["done"] != queues * _DEPTH:
+        raise RuntimeError(f"The worker had {told['done']} of {queues * _DEPTH} jobs.")
     return match(schedule, told["receipts"], offset_us)
 
 
-async def _follow(here: Stand, queue_type: str) -> dict[str, list[int]]:
+async def _follow(here: Stand, queue_type: str, queues: int) -> dict[str, list[int]]:
     """Fill the queues evenly over an interval, and note when each will be ready (ms)."""
-    seen: dict[str, set[int]] = {f"queue-{at}": set() for at in range(_QUEUES)}
+    seen: dict[str, set[int]] = {f"queue-{at}": set() for at in range(queues)}
     key = key_of(queue_type, "ready")
 
     def look() -> bool:
@@ -123,9 +159,7 @@ async def _follow(here: Stand, queue_type: str) -> dict[str, list[int]]:
         began = time.monotonic()
         looked = began
         for at, queue_id in enumerate(seen):
-            await asyncio.sleep(
-                max(0.0, began + at * _INTERVAL / 1000 / _QUEUES - time.monotonic())
-            )
+            await asyncio.sleep(max(0.0, began + at * _INTERVAL / 1000 / queues - time.monotonic()))
             jobs = [
                 sq.new_job(b"1", _INTERVAL, f"job-{number}", queue_id, queue_type)
                 for number in range(_DEPTH)

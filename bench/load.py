@@ -41,12 +41,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`answers` as wanted per second, `busy`: the share of a processor that the load took itself.
+    """`count` answers as wanted, `answers` a second; half and 99 % took at most `p50_ms`, `p99_ms`.
 
-    `others` counts the answers that were not as wanted, by their status.
+    `busy` is the share of a processor that the load took itself. `others` counts the answers that
+    were not as wanted, by their status.
     """
 
+    count: int
     answers: float
+    p50_ms: float
+    p99_ms: float
     busy: float
     others: dict[str, int]
 
@@ -61,13 +65,16 @@ class Answers:
         """Count from now on."""
         self.wanted = 0
         self.others: Counter[str] = Counter()
+        self.took: list[float] = []
         self._began = time.perf_counter()
         self._processor = time.process_time()
 
     def outcome(self) -> Outcome:
         elapsed = time.perf_counter() - self._began
         busy = (time.process_time() - self._processor) / elapsed
-        return Outcome(self.wanted / elapsed, busy, dict(self.others))
+        took = sorted(self.took) or [0.0]
+        p50, p99 = (1000 * took[int(share * len(took))] for share in (0.5, 0.99))
+        return Outcome(self.wanted, self.wanted / elapsed, p50, p99, busy, dict(self.others))
 
 
 Talk = Generator[bytes, bytes, None]
@@ -124,6 +131,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
+        self._asked = time.perf_counter()
         transport.write(next(self._talk))
 
     def data_received(self, data: bytes) -> None:
@@ -134,11 +142,15 @@ class Connection(asyncio.Protocol):
             self._buffer = answer
             return
         self._buffer = b""
+        now = time.perf_counter()
+        self._answers.took.append(now - self._asked)
         if answer[9:10] == b"2":
             self._answers.wanted += 1
         else:
             self._answers.others[answer[9:12].decode()] += 1
-        self._transport.write(self._talk.send(answer))
+        request = self._talk.send(answer)
+        self._asked = time.perf_counter()
+        self._transport.write(request)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost()

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,11 +22,23 @@ EVERYSEC: dict[str, Any] = {"appendonly": True, "appendfsync": "everysec"}
 ALWAYS: dict[str, Any] = {"appendonly": True, "appendfsync": "always"}
 
 
+class Served(NamedTuple):
+    """A server process that listens."""
+
+    port: int
+    pid: int
+
+
 class Stand(NamedTuple):
-    """A store, and the port of a server process on it."""
+    """A store, and a server process on it."""
 
     store: PrivateStore
-    port: int
+    server: Served
+
+    @property
+    def port(self) -> int:
+        """The port of the server."""
+        return self.server.port
 
     @property
     def settings(self) -> Settings:
@@ -37,18 +50,18 @@ class Stand(NamedTuple):
 @contextmanager
 def stand(**options: Any) -> Iterator[Stand]:
     """A store with `options` (`NO_LOG`, `EVERYSEC`, `ALWAYS`), and a server on it."""
-    with PrivateStore(**options) as store, _server_on(store) as port:
-        yield Stand(store, port)
+    with PrivateStore(**options) as store, _server_on(store) as server:
+        yield Stand(store, server)
 
 
 @contextmanager
 def another(here: Stand) -> Iterator[int]:
     """One more server process on the store of a stand: its port."""
-    with _server_on(here.store) as port:
-        yield port
+    with _server_on(here.store) as server:
+        yield server.port
 
 
-def _server_on(store: PrivateStore) -> AbstractContextManager[int]:
+def _server_on(store: PrivateStore) -> AbstractContextManager[Served]:
     settings = {
         "SHARQ_REDIS_CONN_TYPE": "unix_sock",
         "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
@@ -57,8 +70,8 @@ def _server_on(store: PrivateStore) -> AbstractContextManager[int]:
 
 
 @contextmanager
-def serving(module: str, *arguments: str, **settings: str) -> Iterator[int]:
-    """Run a module that prints its URL at the end of its first line; the port it listens on.
+def serving(module: str, *arguments: str, **settings: str) -> Iterator[Served]:
+    """Run a module that prints its URL at the end of its first line.
 
     `settings` are environment variables; no other one that would configure SharQ is passed on.
     """
@@ -79,8 +92,14 @@ def serving(module: str, *arguments: str, **settings: str) -> Iterator[int]:
                 raise RuntimeError(f"{module} did not start: {log.read().decode()}")
             port = urlsplit(first.split()[-1]).port
             assert port is not None
-            yield port
+            yield Served(port, process.pid)
         finally:
             process.terminate()
             process.wait(_STOP_TIMEOUT)
             process.stdout.close()
+
+
+def processor_time(pid: int) -> float:
+    """Seconds that a process has used of a processor; Linux alone tells (OSError elsewhere)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

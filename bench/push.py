@@ -6,21 +6,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from bench import ceiling
+from bench.highlights import Highlight
 from bench.peers.failures import FAILURES, reason
-from bench.peers.registry import BULLMQ, PEERS
+from bench.peers.registry import BEANSTALKD, BULLMQ, PEERS
 from bench.processes import ALWAYS, NO_LOG, Stand, stand
 from bench.progress import Progress
-from bench.push_cycles import FRAME, QUEUES, Batches, batches, cycles
+from bench.push_cycles import QUEUES, Batches, batches, cycles
 from bench.push_worker import CONCURRENCY, PREFETCH
 from bench.report import Column, Table
 from bench.rivals import ROUNDS, STORES, Rival, peers_table, setup_table
+from bench.sending import IN_FRAMES, ONE_BY_ONE, Sending
 from bench.series import Series
 from bench.store import BenchStore
 from bench.subject import Findings, Options, Subject
 from bench.targets import Target
 
+_CYCLES = "push, job cycles"
 _JOBS = 40_000
 _JOBS_DURABLE = 20_000
+_JOBS_ALIKE = 4_000
+"""Jobs that are sent as a peer sends them."""
 
 
 @dataclass(slots=True)
@@ -35,16 +40,21 @@ class _Measured:
     driver: list[Series] = field(default_factory=lambda: [Series() for _ in range(3)])
     benchmark: list[Series] = field(default_factory=lambda: [Series() for _ in range(2)])
     without_benchmark: str = ""
+    alike: dict[Sending, dict[str, Series]] = field(default_factory=dict)
 
     @property
-    def by_store(self) -> dict[str, Series]:
-        """The cycles with limits, by the durability of the store."""
-        return dict(zip(STORES, (self.limited, self.durable), strict=True))
+    def by_sending(self) -> dict[Sending, dict[str, Series]]:
+        """The cycles with limits, by how jobs are sent and by the durability of the store."""
+        in_frames = dict(zip(STORES, (self.limited, self.durable), strict=True))
+        return {IN_FRAMES: in_frames, **self.alike}
 
 
 def run(progress: Progress, options: Options) -> Findings:
     rivals = [Rival(peer) for peer in PEERS] if options.peers else []
     measured = _Measured()
+    for rival in rivals:
+        if rival.peer.sending != IN_FRAMES:
+            measured.alike[rival.peer.sending] = {store: Series() for store in STORES}
     progress.begin("push", 1)
     with ExitStack() as held:
         plain = held.enter_context(stand(**NO_LOG))
@@ -54,18 +64,20 @@ def run(progress: Progress, options: Options) -> Findings:
             rival.start(held, progress.say)
         progress.say("batch sizes")
         sent = batches(plain)
-        steps = 5 * options.rounds + 2 * len(rivals) * min(options.rounds, ROUNDS)
-        progress.begin("push", steps)
+        beside = len(STORES) * (len(rivals) + len(measured.alike))
+        progress.begin("push", 5 * options.rounds + beside * min(options.rounds, ROUNDS))
         for number in range(options.rounds):
             _round(progress, number, measured, plain, durable, store, ceiling.whole(sent))
+            if number < ROUNDS:
+                _send_alike(progress, measured, dict(zip(STORES, (plain, durable), strict=True)))
             for rival in rivals:
-                if number < ROUNDS or rival.peer.name == BULLMQ:
+                if number < ROUNDS or rival.peer.sending == IN_FRAMES:
                     rival.compete(progress.step)
         progress.end()
     tables = [_cycles_table(measured, options.rounds), _ceiling_table(measured, sent)]
     if rivals:
-        tables += [peers_table(measured.by_store, rivals), setup_table(rivals)]
-    return Findings(tables, _targets(measured, rivals))
+        tables += [peers_table(measured.by_sending, rivals), setup_table(rivals)]
+    return Findings(tables, _targets(measured, rivals), _highlights(measured))
 
 
 def _round(
@@ -103,6 +115,14 @@ def _round(
     measured.durable.add(cycles(durable, _JOBS_DURABLE, 1))
 
 
+def _send_alike(progress: Progress, measured: _Measured, stands: dict[str, Stand]) -> None:
+    """Measure SharQ with jobs sent as the peers send them."""
+    for sending, by_store in measured.alike.items():
+        for store, series in by_store.items():
+            progress.step(f"cycles, jobs sent {sending.text}, {store}")
+            series.add(cycles(stands[store], _JOBS_ALIKE, 1, sending=sending))
+
+
 def _cycles_table(measured: _Measured, rounds: int) -> Table:
     rows = [
         (store, limit, prefetch, speed.median, speed.least, speed.most)
@@ -125,9 +145,10 @@ def _cycles_table(measured: _Measured, rounds: int) -> Table:
         ),
         rows,
         (
-            f"{_JOBS:,} jobs ({_JOBS_DURABLE:,} with always) over {QUEUES:,} queues, enqueued in",
-            f"frames of {FRAME}; a worker with {CONCURRENCY} handlers and the prefetch of the row.",
-            f"Medians of {rounds} rounds.",
+            f"{_JOBS:,} jobs ({_JOBS_DURABLE:,} with always) over {QUEUES:,} queues, enqueued",
+            f"{IN_FRAMES.text}; a worker with {CONCURRENCY} handlers and the prefetch of the row.",
+            "A limit of 1 ms is kept and holds no job back, since the jobs of a queue come farther",
+            f"apart. Medians of {rounds} rounds.",
         ),
     )
 
@@ -164,36 +185,44 @@ def _ceiling_table(measured: _Measured, sent: Batches) -> Table:
 
 
 def _targets(measured: _Measured, rivals: list[Rival]) -> list[Target]:
-    bullmq = next((each for each in rivals if each.peer.name == BULLMQ), None)
-    speed = bullmq.speeds["no log"] if bullmq is not None else Series()
-    ratio = measured.limited.ratio_to(speed)
-    if ratio is None:
-        remark = bullmq.missing if bullmq is not None else "--peers was not given"
-    else:
-        remark = f"{BULLMQ}: {speed.median:,.0f}/s"
-    slower = measured.limited.ratio_to(measured.unlimited)
     ceiling_rate = measured.ceiling.median
-    share = measured.limited.ratio_to(measured.ceiling)
-    push = "push, job cycles"
     return [
-        Target(push, "a second", 20_000, measured.limited.median, "/s"),
-        Target(push, f"ratio to {BULLMQ}", 1.6, ratio, "times", remark=remark),
+        _beside(measured, rivals, BULLMQ, 2),
+        _beside(measured, rivals, BEANSTALKD, 1),
         Target(
-            push,
+            _CYCLES,
             "share of the store's ceiling",
-            0.5,
-            share,
+            0.8,
+            measured.limited.ratio_to(measured.ceiling),
             "",
             remark="" if ceiling_rate is None else f"ceiling: {ceiling_rate:,.0f}/s",
         ),
-        Target(
-            "a limit's cost",
-            "throughput lost to it, by push",
-            10,
-            None if slower is None else 100 * (1 - slower),
-            "%",
-            at_most=True,
-        ),
+    ]
+
+
+def _beside(measured: _Measured, rivals: list[Rival], name: str, wanted: float) -> Target:
+    """The target of our ratio to a peer: each as it is sent fastest."""
+    figure = f"ratio to {name}"
+    rival = next((each for each in rivals if each.peer.name == name), None)
+    if rival is None:
+        return Target(_CYCLES, figure, wanted, None, "times", remark="--peers was not given")
+    sending, speed = rival.peer.sending, rival.speeds["no log"]
+    ratio = measured.limited.ratio_to(speed)
+    if ratio is None:
+        return Target(_CYCLES, figure, wanted, None, "times", remark=rival.missing)
+    remark = f"{name}: {speed.median:,.0f}/s"
+    if sending != IN_FRAMES:
+        alike = measured.alike[sending]["no log"].ratio_to(speed) or 0.0
+        remark += f", {sending.text}; SharQ: {IN_FRAMES.text}; with both {sending.text} {alike:.2f}"
+    return Target(_CYCLES, figure, wanted, ratio, "times", remark=remark)
+
+
+def _highlights(measured: _Measured) -> list[Highlight]:
+    return [
+        Highlight(f"Push: enqueue to finish, jobs sent {sending.text}", store, speed.median, "jobs")
+        for sending, by_store in measured.by_sending.items()
+        if sending in (IN_FRAMES, ONE_BY_ONE)
+        for store, speed in by_store.items()
     ]
 
 

@@ -6,17 +6,17 @@ import asyncio
 import itertools
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bench.processes import Stand
 from bench.push_stand import connect, is_done, worker
 from bench.push_worker import PREFETCH
+from bench.sending import IN_FRAMES, Sending
 from bench.store import PAYLOAD
 from sharq.operations.scripts import Scripts
 
-FRAME = 32
 QUEUES = 1_000
-_UNDER_WAY = 24
 _PROBE = 16_000
 _LONGEST_LOG = 400_000
 _LOGGED_US = 6
@@ -32,15 +32,21 @@ class Batches(NamedTuple):
     finish: float
 
 
-def cycles(here: Stand, jobs: int, interval: int, prefetch: int = PREFETCH) -> float:
+def cycles(
+    here: Stand,
+    jobs: int,
+    interval: int,
+    prefetch: int = PREFETCH,
+    sending: Sending = IN_FRAMES,
+) -> float:
     """Jobs a second from the first enqueue until the last has been finished.
 
-    They are enqueued in frames of `FRAME`, over `QUEUES` queues with an `interval` in ms; the
-    worker has up to `prefetch` jobs ahead.
+    They are enqueued as `sending` says, over `QUEUES` queues with an `interval` in ms; the worker
+    has up to `prefetch` jobs ahead.
     """
     queue_type = f"cycles{next(_numbers)}"
     with worker(here, queue_type, "--prefetch", str(prefetch)) as told:
-        speed = asyncio.run(_cycles(here, queue_type, jobs, interval))
+        speed = asyncio.run(_cycles(here, queue_type, jobs, interval, sending))
     if told["done"] < jobs:
         raise RuntimeError(f"The worker had {told['done']} of {jobs} jobs.")
     return speed
@@ -71,29 +77,18 @@ def batches(here: Stand) -> Batches:
     return Batches(*(_PROBE / counts[step] for step in _STEPS))
 
 
-async def _cycles(here: Stand, queue_type: str, count: int, interval: int) -> float:
-    payload = json.loads(PAYLOAD)
-    frames = []
-    for _ in range(count // FRAME):
-        jobs = [
-            {
-                "queue_type": queue_type,
-                "queue_id": f"queue-{number % QUEUES}",
-                "job_id": f"job-{number:032}",
-                "interval": interval,
-                "payload": payload,
-            }
-            for number in itertools.islice(_numbers, FRAME)
-        ]
-        frames.append(json.dumps({"op": "enqueue", "jobs": jobs}))
+async def _cycles(
+    here: Stand, queue_type: str, jobs: int, interval: int, sending: Sending
+) -> float:
+    written = frames(queue_type, jobs, lambda _queue: interval, sending.jobs)
     socket = await connect(here)
     loop = asyncio.get_running_loop()
     began = loop.time()
     under_way = 0
-    for frame in frames:
+    for frame in written:
         socket.write_message(frame)
         under_way += 1
-        if under_way == _UNDER_WAY:
+        if under_way == sending.calls:
             await socket.read_message()
             under_way -= 1
     for _ in range(under_way):
@@ -102,4 +97,33 @@ async def _cycles(here: Stand, queue_type: str, count: int, interval: int) -> fl
         await asyncio.sleep(0.005)
     elapsed = loop.time() - began
     socket.close()
-    return count / elapsed
+    return jobs / elapsed
+
+
+def frames(
+    queue_type: str,
+    jobs: int,
+    interval: Callable[[int], int],
+    size: int,
+    queues: int = QUEUES,
+) -> list[str]:
+    """Frames that enqueue so many jobs, `size` in each, to one of the queues after another.
+
+    `interval` tells that of a queue by its number, in ms.
+    """
+    payload = json.loads(PAYLOAD)
+    numbers = itertools.islice(_numbers, jobs)
+    written = []
+    while some := list(itertools.islice(numbers, size)):
+        listed = [
+            {
+                "queue_type": queue_type,
+                "queue_id": f"queue-{number % queues}",
+                "job_id": f"job-{number:032}",
+                "interval": interval(number % queues),
+                "payload": payload,
+            }
+            for number in some
+        ]
+        written.append(json.dumps({"op": "enqueue", "jobs": listed}))
+    return written

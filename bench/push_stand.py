@@ -35,14 +35,14 @@ async def connect(here: Stand) -> WebSocketClientConnection:
 
 @contextmanager
 def worker(here: Stand, queue_type: str, *arguments: str) -> Iterator[dict[str, Any]]:
-    """A worker process that waits for jobs; what it tells at its end is in the mapping."""
+    """A worker process that waits for jobs: its `pid`, and what it tells at its end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.push_worker", str(here.port), queue_type, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    told: dict[str, Any] = {}
+    told: dict[str, Any] = {"pid": process.pid}
     try:
         waiting = key_of(queue_type, "waiting")
         if not wait_until(lambda: here.store.client.exists(waiting), _START):

@@ -21,7 +21,7 @@ from sharq import AsyncSharQ
 _SECONDS = 4.0
 _MOST_CREDIT = 10_000
 _CASES = ((1, 20), (50, 20), (1, 100), (50, 100))
-_WANTED = 99.0
+_WANTED = 99.9
 _TARGET_INTERVAL = 20
 _STORES: dict[str, dict[str, Any]] = {"no log": NO_LOG, "everysec": EVERYSEC, "always": ALWAYS}
 _numbers = itertools.count()

@@ -1,4 +1,4 @@
-"""Requests a second over HTTP, beside Tornado's hello world and the original's server."""
+"""Requests a second over HTTP, beside a constant answer, Tornado's hello and the original."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.highlights import Highlight
 from bench.http_load import generator, load
 from bench.load import Order, Outcome
 from bench.peers import original
@@ -27,7 +28,6 @@ _SECONDS = 1
 _SECONDS_OF_ORIGINAL = 8
 _ROUNDS_OF_ORIGINAL = 2
 
-_HELLO = "hello world"
 _ENQUEUE = "enqueue"
 _CYCLE = f"dequeue + finish, {_QUEUES:,} queues"
 _WIDE = f"dequeue + finish, {_MANY:,} queues"
@@ -35,6 +35,9 @@ _STORES: dict[str, dict[str, Any]] = {"no log": NO_LOG, "always": ALWAYS}
 
 Key = tuple[str, str, str]
 """Whose server, what it is asked for, and the store's durability."""
+
+_CONSTANT: Key = ("httptools", "constant answer", "")
+_HELLO: Key = ("Tornado", "hello world", "")
 
 
 @dataclass(slots=True)
@@ -45,15 +48,19 @@ class _Case:
     rounds: int
     refill: Callable[[int], None] | None = None
     speeds: Series = field(default_factory=Series)
+    p50_ms: Series = field(default_factory=Series)
+    p99_ms: Series = field(default_factory=Series)
     busy: Series = field(default_factory=Series)
 
 
 def run(progress: Progress, options: Options) -> Findings:
     with ExitStack() as held:
         progress.begin("rest", 1)
-        hello = held.enter_context(serving("bench.hello"))
+        constant = held.enter_context(serving("bench.constant")).port
+        hello = held.enter_context(serving("bench.hello")).port
         cases: dict[Key, _Case] = {
-            ("Tornado", _HELLO, ""): _Case(Order("hello", hello, _SECONDS), options.rounds)
+            _CONSTANT: _Case(Order("enqueue", constant, _SECONDS), options.rounds),
+            _HELLO: _Case(Order("hello", hello, _SECONDS), options.rounds),
         }
         for store, settings in _STORES.items():
             progress.say(f"filling queues, {store}")
@@ -73,7 +80,9 @@ def run(progress: Progress, options: Options) -> Findings:
                     progress.step(" ".join(key))
                     without = _measure(key, case) or without
         progress.end()
-    return Findings([_table(cases, options.rounds, without)], _targets(cases, without))
+    return Findings(
+        [_table(cases, options.rounds, without)], _targets(cases, without), _highlights(cases)
+    )
 
 
 def _ours(held: ExitStack, store: str, settings: dict[str, Any], rounds: int) -> dict[Key, _Case]:
@@ -136,6 +145,8 @@ def _measure(key: Key, case: _Case) -> str:
     if outcome.others and key[0] != "original":
         raise RuntimeError(f"{' '.join(key)}: the server answered {outcome.others}")
     case.speeds.add(outcome.answers)
+    case.p50_ms.add(outcome.p50_ms)
+    case.p99_ms.add(outcome.p99_ms)
     case.busy.add(100 * outcome.busy)
     if case.refill is not None:
         case.refill(int(outcome.answers * case.order.seconds / 2))
@@ -160,7 +171,10 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
                 case.speeds.median,
                 case.speeds.least,
                 case.speeds.most,
-                _ratio(cases, key, ("Tornado", _HELLO, "")),
+                case.p50_ms.median,
+                case.p99_ms.median,
+                _ratio(cases, key, _CONSTANT),
+                _ratio(cases, key, _HELLO),
                 _ratio(cases, key, ("original", what, store)) if whose == "SharQ" else None,
                 case.busy.median,
             )
@@ -174,6 +188,9 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
             Column("requests/s"),
             Column("least"),
             Column("most"),
+            Column("p50 ms", 2),
+            Column("p99 ms", 2),
+            Column("times constant", 2),
             Column("times hello", 2),
             Column("times original", 1),
             Column("load busy %"),
@@ -183,7 +200,8 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
             f"Load by {generator()}; medians of {rounds} rounds of {_SECONDS} s, all in turn;",
             f"ratios are taken in each round. With {_MANY:,} queues the original has",
             f"{_ROUNDS_OF_ORIGINAL} rounds of {_SECONDS_OF_ORIGINAL} s. A dequeue and a finish",
-            "are two requests.",
+            "are two requests. p50 and p99 are those of a request under that load. The constant",
+            "answer is what httptools on uvloop gives to enqueues without looking at them.",
             "Where the load is busy near 100 %, it and not the server sets the figure.",
             *([f"The original: {without}."] if without else [f"The original: {original.SETUP}."]),
         ),
@@ -191,8 +209,6 @@ def _table(cases: dict[Key, _Case], rounds: int, without: str) -> Table:
 
 
 def _targets(cases: dict[Key, _Case], without: str) -> list[Target]:
-    hello = ("Tornado", _HELLO, "")
-
     def mine(what: str) -> Key:
         return ("SharQ", what, "no log")
 
@@ -204,11 +220,27 @@ def _targets(cases: dict[Key, _Case], without: str) -> list[Target]:
 
     targets = []
     for what in (_ENQUEUE, _CYCLE):
-        targets.append(target(what, hello, "hello world", 9))
-        targets.append(target(what, ("original", what, "no log"), "the original", 20))
+        targets.append(target(what, _CONSTANT, "a constant answer", 0.5))
+        targets.append(target(what, ("original", what, "no log"), "the original", 12))
+        targets.append(target(what, _HELLO, "hello world", 5))
     targets.append(target(_WIDE, ("original", _WIDE, "no log"), "the original", 200))
     targets.append(target(_WIDE, mine(_CYCLE), f"{_QUEUES:,} queues", 1))
     return targets
+
+
+def _highlights(cases: dict[Key, _Case]) -> list[Highlight]:
+    return [
+        Highlight(
+            f"REST: {what}",
+            store,
+            case.speeds.median,
+            "requests",
+            case.p50_ms.median,
+            case.p99_ms.median,
+        )
+        for (whose, what, store), case in cases.items()
+        if whose == "SharQ"
+    ]
 
 
 SUBJECT = Subject("rest", "requests a second over HTTP", run)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from bench.peers.failures import FAILURES, reason
 from bench.peers.install import Say
-from bench.peers.registry import BULLMQ, Peer
+from bench.peers.registry import Peer
 from bench.peers.run import Running, Workers, running
 from bench.report import Cell, Column, Table
+from bench.sending import IN_FRAMES, Sending
 from bench.series import Series
 
 STORES = ("no log", "always")
@@ -57,32 +58,39 @@ class Rival:
                 workers.pause()
 
 
-def peers_table(ours: Mapping[str, Series], rivals: Sequence[Rival]) -> Table:
-    """Their speeds beside `ours`, which has a series for each of `STORES`."""
-    mine = [cell for store in STORES for cell in (ours[store].median, None)]
-    rows: list[tuple[Cell, ...]] = [("SharQ", *mine, "")]
-    for rival in rivals:
-        cells: list[Cell] = []
-        for store in STORES:
-            speed = rival.speeds[store]
-            cells += [speed.median, ours[store].ratio_to(speed)]
-        rows.append((rival.peer.name, *cells, rival.missing))
+def peers_table(ours: Mapping[Sending, Mapping[str, Series]], rivals: Sequence[Rival]) -> Table:
+    """Their speeds below ours with jobs sent as they send them: by that, then by `STORES`."""
+    rows: list[tuple[Cell, ...]] = []
+    for sending, mine in ours.items():
+        own = [cell for store in STORES for cell in (mine[store].median, None)]
+        rows.append(("SharQ", sending.text, *own, ""))
+        for rival in rivals:
+            if rival.peer.sending == sending:
+                cells: list[Cell] = []
+                for store in STORES:
+                    speed = rival.speeds[store]
+                    cells += [speed.median, mine[store].ratio_to(speed)]
+                rows.append((rival.peer.name, sending.text, *cells, rival.missing))
     return Table(
         "Job cycles a second, other queues on the same store",
         (
             Column("queue"),
+            Column("jobs are sent"),
             Column("no log"),
-            Column("SharQ times it", 1),
+            Column("SharQ times it", 2),
             Column("always"),
-            Column("SharQ times it, always", 1),
+            Column("SharQ times it, always", 2),
             Column("missing because"),
         ),
         rows,
         (
             "Enqueue, a handler that does nothing, acknowledgement; from the first enqueue until",
             "nothing is left. One process enqueues while the workers work; each has a store of its",
-            f"own. Medians of {ROUNDS} rounds ({BULLMQ}: of all), ratios within a round.",
-            "SharQ keeps limits, counters and marks of ended jobs meanwhile.",
+            "own. How fast jobs come depends on how many go in a call and how many calls are under",
+            "way: each queue sends them as its documentation advises, and is compared with SharQ",
+            f"sending them alike. Medians of {ROUNDS} rounds ({IN_FRAMES.text}: of all), ratios",
+            "within a round. SharQ keeps limits, counters and marks of ended jobs meanwhile, and",
+            "its jobs go through its server, those of all others but beanstalkd into the store.",
         ),
     )
 

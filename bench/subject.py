@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bench.highlights import Highlight
 from bench.progress import Progress
 from bench.report import Table
 from bench.targets import Target
@@ -25,10 +26,11 @@ class Options:
 
 
 class Findings(NamedTuple):
-    """What a subject has found out."""
+    """What a subject has found out; `highlights` of it are for users."""
 
     tables: list[Table]
     targets: list[Target]
+    highlights: Sequence[Highlight] = ()
 
 
 @dataclass(frozen=True, slots=True)

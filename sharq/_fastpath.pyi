@@ -2,8 +2,8 @@
 
 `Codec` packs one EVALSHA call as RESP2 bytes; what KEYS and ARGV hold is written at the head of
 the script of the same name in ``lua/``. It takes names as checked (see `sharq.identifiers`) and
-payloads as JSON text that was looked through (see `sharq.payloads`). Numbers are signed integers
-of 64 bits; times are in milliseconds unless a name says otherwise.
+payloads as JSON text that was looked through (see `sharq.operations.payloads`). Numbers are signed
+integers of 64 bits; times are in milliseconds unless a name says otherwise.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,16 +17,10 @@ from sharq.results import Enqueued, Lease, NewJob
 class Writer: ...
 
 @final
-class Codec:
-    """Builds the keys of one deployment and packs its script calls.
+class Keyspace:
+    """The keys of one deployment; `prefix` is its `key_prefix`."""
 
-    `prefix` is the `key_prefix`; `digests` maps a script's name to its SHA-1 in hex.
-
-    A call raises TypeError, OverflowError or UnicodeEncodeError for an argument that cannot be
-    packed, KeyError where `digests` lacks its script; the next call is not affected.
-    """
-
-    def __new__(cls, prefix: str, digests: Mapping[str, str]) -> Codec: ...
+    def __new__(cls, prefix: str) -> Self: ...
     @property
     def prefix(self) -> str:
         """The `key_prefix`."""
@@ -42,6 +36,21 @@ class Codec:
 
     def woken_type(self, message: bytes) -> str | None:
         """The type that a message on such a channel is about; None for a foreign message."""
+
+@final
+class Codec:
+    """Packs the script calls of one deployment.
+
+    `prefix` is the `key_prefix`; `digests` maps a script's name to its SHA-1 in hex.
+
+    A call raises TypeError, OverflowError or UnicodeEncodeError for an argument that cannot be
+    packed, KeyError where `digests` lacks its script; the next call is not affected.
+    """
+
+    def __new__(cls, prefix: str, digests: Mapping[str, str]) -> Self: ...
+    @property
+    def keys(self) -> Keyspace:
+        """The keys of the deployment."""
 
     def claim_sweep(self, hold: int) -> bytes:
         """Pack the claim to be the one that sweeps for the next `hold` ms."""
@@ -154,12 +163,6 @@ class Codec:
     def ping(self) -> bytes:
         """Pack a script call that touches no key, for any node."""
 
-    def rights(self, server_id: str) -> bytes:
-        """Pack the question which of SharQ's commands the store's user may not run, for any node.
-
-        They are tried on keys that nobody has and on the channel of a server.
-        """
-
     def queue_length(self, queue_type: str, queue_id: str) -> bytes:
         """Pack the question how many jobs of a queue wait."""
 
@@ -190,6 +193,12 @@ class Codec:
         """Pack the return of up to `batch` jobs of a type whose leases have run out.
 
         The retentions, in ms, are as for `finish`.
+        """
+
+    def rights(self, server_id: str) -> bytes:
+        """Pack the question which of SharQ's commands the store's user may not run, for any node.
+
+        They are tried on keys that nobody has and on the channel of a server.
         """
 
     def status(self, queue_type: str, queue_id: str, job_id: str, retention: int) -> bytes:
@@ -254,7 +263,7 @@ class Batch:
     one no more.
     """
 
-    def __new__(cls, queue_type: str, reply: list[int | bytes]) -> Batch: ...
+    def __new__(cls, queue_type: str, reply: list[int | bytes]) -> Self: ...
     def __len__(self) -> int: ...
     @property
     def queue_type(self) -> str:
@@ -327,9 +336,6 @@ def json_dump(value: Any, deepest: int) -> bytes:
 
 def is_name(value: object) -> bool:
     """Whether `value` is a `str` of 1 to 100 characters of ``A-Z a-z 0-9 _ -``."""
-
-def name_of(text: bytes) -> str | None:
-    """The same of bytes: the name that they are, or None."""
 
 def lease_parts(value: object) -> tuple[str, str, str, str] | None:
     """The names and the number of a lease token, ``queue_type/queue_id/job_id/n``.

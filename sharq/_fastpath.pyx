@@ -1,5 +1,5 @@
 # The codec, a file a subject: each uses those above it. The documentation is in the stub,
-# `_fastpath.pyi`; attributes and methods of the classes at a glance are in `_fastpath.pxd`.
+# `_fastpath.pyi`.
 from cpython.ref cimport PyObject
 
 cdef extern from "Python.h":

@@ -9,8 +9,8 @@ from typing import Any, Self
 import redis
 
 from sharq._fastpath import Batch
+from sharq.blocking_engine import SyncEngine
 from sharq.deployment import ConfigSource, Deployment
-from sharq.engine_sync import SyncEngine
 from sharq.errors import StoreError
 from sharq.operations.scripts import Scripts
 from sharq.results import (

@@ -9,9 +9,9 @@ from typing import Any, Final, TypeVar
 
 import redis.asyncio
 
+from sharq.batching import Batcher
 from sharq.deployment import ConfigSource, Deployment
 from sharq.errors import StoreError, StoreUnavailable
-from sharq.gathering import Gathering
 from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
@@ -20,8 +20,8 @@ from sharq.results import Keeping
 from sharq.settings.reading import Settings
 from sharq.store.cluster import ClusterLink
 from sharq.store.connections import Connections
+from sharq.store.durability import look_at
 from sharq.store.failover import after_both, lost_calls
-from sharq.store.keeping import look_at
 from sharq.store.link import Link
 from sharq.store.wakeups import Watcher
 
@@ -164,7 +164,7 @@ class Engine:
             reclaims=self._reclaims,
         )
         self.classic = Classic(self.flows)
-        self.gathering = Gathering(self.flows, self._begin)
+        self.gathering = Batcher(self.flows, self._begin)
         self._sweeping = None
 
     def _begin(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:

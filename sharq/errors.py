@@ -119,7 +119,11 @@ class StoreDenied(StoreError):
     retry_after = 5
 
 
-class StoreBug(StoreError):
+class UnexpectedReply(StoreError):
     """The store answered in a way that it should not."""
 
     code = "internal"
+
+
+StoreBug = UnexpectedReply
+"""The name that it had before."""

@@ -17,6 +17,7 @@ from bench.peers.install import (
     program,
     python_versions,
 )
+from bench.sending import IN_FRAMES, ONE_BY_ONE, Sending
 
 HERE = Path(__file__).parent
 
@@ -37,7 +38,8 @@ class Ready(NamedTuple):
 class Peer(NamedTuple):
     """Another queue. `prepare` installs it (or raises `Missing`) and makes its commands.
 
-    `jobs` are as many as it does in a few seconds. `pending` counts what is not yet acknowledged;
+    `jobs` are as many as it does in a few seconds, and `sending` is how its producer, as its
+    documentation advises, sends them. `pending` counts what is not yet acknowledged;
     None for one that brings a store of its own. `workers` processes are started, each of which may
     have children.
     """
@@ -45,6 +47,7 @@ class Peer(NamedTuple):
     name: str
     jobs: int
     prepare: Callable[[Say], Ready]
+    sending: Sending
     pending: Callable[[redis.Redis], int] | None
     setup: str
     workers: int = 1
@@ -101,14 +104,16 @@ def _count(store: redis.Redis, *commands: tuple[str, str]) -> int:
 
 
 BULLMQ = "BullMQ"
+BEANSTALKD = "beanstalkd"
 
 PEERS = (
     Peer(
         BULLMQ,
         16_000,
         _bullmq,
+        IN_FRAMES,
         lambda store: _count(store, ("LLEN", "bull:bench:wait"), ("LLEN", "bull:bench:active")),
-        "one worker, concurrency 100; addBulk with 32 jobs, 24 calls under way; removeOnComplete",
+        "one worker, concurrency 100; addBulk; removeOnComplete",
     ),
     Peer(
         "RQ",
@@ -119,8 +124,9 @@ PEERS = (
             "-m rq.cli worker-pool bench -n 2 -q -w rq.worker.SimpleWorker -u unix://{socket}",
             "-m rq_peer {socket}",
         ),
+        Sending(32, 1),
         lambda store: _count(store, ("LLEN", "rq:queue:bench"), ("ZCARD", "rq:wip:bench")),
-        "worker-pool of 2 with SimpleWorker (no fork a job); enqueue_many with 32; result_ttl=0",
+        "worker-pool of 2 with SimpleWorker (no fork a job); enqueue_many; result_ttl=0",
     ),
     Peer(
         "arq",
@@ -131,8 +137,9 @@ PEERS = (
             "-m arq_peer work {socket}",
             "-m arq_peer produce {socket}",
         ),
+        Sending(1, 32),
         lambda store: _count(store, ("ZCARD", "arq:queue")),
-        "one worker, max_jobs=100, poll_delay=0.01, keep_result=0; 32 enqueue_job under way",
+        "one worker, max_jobs=100, poll_delay=0.01, keep_result=0",
     ),
     Peer(
         "dramatiq",
@@ -143,8 +150,9 @@ PEERS = (
             "-m dramatiq dramatiq_peer -p 2 -t 8",
             "-m dramatiq_peer",
         ),
+        ONE_BY_ONE,
         lambda store: _count(store, ("HLEN", "dramatiq:default.msgs")),
-        "2 processes with 8 threads, its default here; messages sent one by one",
+        "2 processes with 8 threads, its default here",
     ),
     Peer(
         "huey",
@@ -155,8 +163,9 @@ PEERS = (
             "-m huey.bin.huey_consumer huey_peer.huey -k process -w 2 -q",
             "-c 'import huey_peer; huey_peer.main()'",
         ),
+        ONE_BY_ONE,
         lambda store: _count(store, ("LLEN", "huey.redis.bench")),
-        "consumer with 2 processes, results=False; one by one; it acknowledges nothing",
+        "consumer with 2 processes, results=False; it acknowledges nothing",
     ),
     Peer(
         "Celery",
@@ -167,15 +176,17 @@ PEERS = (
             "-m celery -A celery_peer worker -P prefork -c 2 -l WARNING",
             "-m celery_peer",
         ),
+        ONE_BY_ONE,
         lambda store: _count(store, ("LLEN", "celery"), ("HLEN", "unacked")),
-        "prefork with 2 processes, acks_late, ignore_result, prefetch multiplier 50; one by one",
+        "prefork with 2 processes, acks_late, ignore_result, prefetch multiplier 50",
     ),
     Peer(
-        "beanstalkd",
+        BEANSTALKD,
         10_000,
         _beanstalkd,
+        ONE_BY_ONE,
         None,
-        "greenstalk, 2 worker processes that reserve and delete; put one by one",
+        "greenstalk, 2 worker processes that reserve and delete",
         workers=2,
     ),
 )

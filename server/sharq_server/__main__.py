@@ -20,9 +20,9 @@ from sharq.errors import ConfigError, EmbeddedStoreError
 from sharq.settings.options import EMBEDDED, TCP
 from sharq.settings.reading import Settings
 from sharq_server import options
-from sharq_server.http.accesslog import AccessLog
+from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import BACKLOG
-from sharq_server.process import loops
+from sharq_server.process import event_loop
 from sharq_server.process.serving import GRACE, Process
 from sharq_server.process.workers import Supervisor
 from sharq_server.security import descriptors
@@ -79,7 +79,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             store = held.enter_context(_embedded_store(settings))
         _greet(settings, sockets)
         if settings.server.workers == 1:
-            return loops.run(_serve(settings, sockets, access_log))
+            return event_loop.run(_serve(settings, sockets, access_log))
         return _supervise(settings, sockets, access_log, store)
 
 
@@ -100,7 +100,7 @@ def _supervise(
         try:
             upkeep = index == 0
             served = _serve(settings, sockets, access_log, upkeep=upkeep, lifeline=lifeline)
-            return loops.run(served)
+            return event_loop.run(served)
         finally:
             # The worker's share in the parent's hold: where the parent was killed, the last
             # worker is the last user.

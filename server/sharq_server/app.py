@@ -16,11 +16,11 @@ from tornado.web import Application, RequestHandler
 from sharq.engine import Engine
 from sharq_server.api import handlers, openapi, replies
 from sharq_server.api.routing import OPEN, Match, Route, Router
-from sharq_server.http.accesslog import AccessLog
-from sharq_server.http.exchange import Exchange
-from sharq_server.http.listener import BODY_SECONDS, IDLE_SECONDS, Listener
+from sharq_server.http.access_log import AccessLog
+from sharq_server.http.listener import BACKLOG, BODY_SECONDS, IDLE_SECONDS, Listener
+from sharq_server.http.request_delegate import RequestDelegate
 from sharq_server.push import websocket
-from sharq_server.push.handshake import Door
+from sharq_server.push.handshake import Handshakes
 from sharq_server.push.push import Push
 from sharq_server.push.stock import PushHandler
 from sharq_server.security.admission import Connections
@@ -109,12 +109,12 @@ class SharQApplication(Application):
             own_names=(socket.gethostname(),),
             any_host=self.credentials.needed,
         )
-        door = Door(push, self.origins, self.credentials)
-        upgrades = websocket.Upgrades(door, self.begun, self.run, access_log)
+        handshakes = Handshakes(push, self.origins, self.credentials)
+        upgrades = websocket.Upgrades(handshakes, self.begun, self.run, access_log)
         super().__init__(
             [
                 Rule(websocket.OnOurs(), upgrades),
-                (websocket.PATH, PushHandler, {"door": door, "begun": self.begun}),
+                (websocket.PATH, PushHandler, {"handshakes": handshakes, "begun": self.begun}),
                 (live.PATH, LivePage),
             ],
             default_handler_class=_UnknownRoute,
@@ -141,7 +141,7 @@ class SharQApplication(Application):
         address: str | None = None,
         *,
         family: socket.AddressFamily = socket.AF_UNSPEC,
-        backlog: int = 128,
+        backlog: int = BACKLOG,
         flags: int | None = None,
         reuse_port: bool = False,
         **options: Any,
@@ -187,7 +187,7 @@ class SharQApplication(Application):
             self._begin()
             self._begin = None
             self.serving = self._beginning is None
-        return Exchange(self, server_conn, request_conn)
+        return RequestDelegate(self, server_conn, request_conn)
 
     def start_other_request(
         self, server_conn: object, request_conn: HTTPConnection

@@ -13,9 +13,9 @@ from sharq.engine import Engine
 from sharq.settings.options import EMBEDDED
 from sharq.settings.reading import Settings
 from sharq_server.app import SharQApplication
-from sharq_server.http.accesslog import AccessLog
+from sharq_server.http.access_log import AccessLog
 from sharq_server.process.durability import DurabilityCheck
-from sharq_server.process.upkeep import StoreKeeper, Sweep
+from sharq_server.process.maintenance import StoreKeeper, Sweep
 from sharq_server.push.push import Push
 
 _log = logging.getLogger(__name__)

@@ -1,10 +1,8 @@
-# The keyspace: every name of it is spelled here, once.
-# docs/keyspace.md tells what is kept under each.
+# The keyspace: every name in it is spelled here, once. A key is a hash tag, one of these suffixes,
+# and with some of them a name; docs/keyspace.md tells what is kept under each.
+cimport cython
 
-# Types whose tags are kept, at most.
-cdef Py_ssize_t MOST_TAGS = 4096
-
-# What follows the hash tag of a type:
+# Behind the tag of a type.
 cdef bytes VOID = b":void"
 cdef bytes READY = b":ready"
 cdef bytes LEASES = b":leases"
@@ -18,7 +16,70 @@ cdef bytes COUNTERS = b":c:"
 cdef bytes MARKS = b":f:"
 cdef bytes REQUEST = b":x:"
 cdef bytes WAITING = b":waiting"
-# and what follows the tag of the deployment.
+
+# Behind the tag of the deployment.
 cdef bytes TYPES = b":types"
 cdef bytes SWEEP = b":sweep"
 cdef bytes WAKE = b":wake:"
+
+# Where the store's user tries its rights: behind the tag of a type that nobody can have, and of
+# the deployment.
+cdef str NOBODYS_TYPE = ".rights"
+cdef bytes PROBE = b":"
+
+# Types whose tags are kept, at most.
+cdef Py_ssize_t MOST_TAGS = 4096
+
+
+@cython.final
+cdef class Keyspace:
+    cdef readonly str prefix
+    cdef bytes _opening
+    cdef bytes _own_tag
+    cdef bytes _registry
+    cdef bytes _wake
+    cdef dict _tags
+    # What was asked for last.
+    cdef str _type
+    cdef bytes _tag
+
+    def __cinit__(self, str prefix not None):
+        self.prefix = prefix
+        self._opening = b"{" + prefix.encode()
+        self._own_tag = self._opening + b"}"
+        self._registry = self._own_tag + TYPES
+        self._wake = self._own_tag + WAKE
+        self._tags = {}
+        self._meet("")
+
+    cpdef bytes tag(self, str queue_type):
+        if queue_type is not self._type:
+            self._meet(queue_type)
+        return self._tag
+
+    cdef int _meet(self, str queue_type) except -1:
+        cdef bytes tag
+        if queue_type is None:
+            raise TypeError("expected str, got None")
+        tag = self._tags.get(queue_type)
+        if tag is None:
+            tag = self._opening + b":" + queue_type.encode() + b"}"
+            if len(self._tags) >= MOST_TAGS:
+                self._tags.clear()
+            self._tags[queue_type] = tag
+        self._type = queue_type
+        self._tag = tag
+        return 0
+
+    def registry(self):
+        return self._registry
+
+    def channel(self, str server_id not None):
+        return self._wake + server_id.encode()
+
+    def woken_type(self, bytes message not None):
+        cdef bytes head = self._opening + b":"
+        cdef bytes tail = b"}" + WAITING
+        if not (message.startswith(head) and message.endswith(tail)):
+            return None
+        return message[len(head):-len(tail)].decode("ascii", "replace")

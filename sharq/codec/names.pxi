@@ -1,6 +1,4 @@
-# Names of queues and jobs, and the lease tokens made of them: what is one. Bytes as they come from
-# a client.
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+# Names of queues and jobs, and the lease tokens that are made of them.
 from cpython.unicode cimport PyUnicode_Check, PyUnicode_DecodeASCII
 
 cdef bytes NAME_LETTERS = (
@@ -30,13 +28,6 @@ def is_name(value):
         return False
     text = PyUnicode_AsUTF8AndSize(value, &size)
     return 0 < size == name_at(text, size)
-
-
-def name_of(bytes text not None):
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
-    if 0 < size == name_at(PyBytes_AS_STRING(text), size):
-        return PyUnicode_DecodeASCII(PyBytes_AS_STRING(text), size, NULL)
-    return None
 
 
 def lease_parts(value):

@@ -78,6 +78,16 @@ cdef inline str text_of(bytes value):
 @cython.final
 @cython.freelist(32)
 cdef class Job:
+    cdef readonly str queue_type
+    cdef readonly str queue_id
+    cdef readonly str job_id
+    cdef readonly bytes payload
+    cdef readonly int64_t requeues_remaining
+    cdef readonly int64_t attempt
+    cdef readonly int64_t current_queue_length
+    cdef readonly int64_t interval
+    cdef readonly str lease
+
     def __repr__(self):
         return f"<Job {self.lease} attempt={self.attempt}>"
 
@@ -92,13 +102,14 @@ cdef class Job:
         return _only_job, (Batch(self.queue_type, reply),)
 
 
-def _only_job(Batch batch not None):
-    return batch.jobs[0]
-
-
 @cython.final
 @cython.freelist(8)
 cdef class Batch:
+    cdef readonly str queue_type
+    cdef list _reply
+    cdef list _jobs
+    cdef Py_ssize_t _count
+
     @cython.cdivision(True)
     def __cinit__(self, str queue_type not None, list reply not None):
         cdef Py_ssize_t size = PyList_GET_SIZE(reply)
@@ -259,6 +270,10 @@ cdef class Batch:
             out.byte(b"}")
         out.byte(b"]")
         return out.take()
+
+
+def _only_job(Batch batch not None):
+    return batch.jobs[0]
 
 
 cdef extern from "Python.h":

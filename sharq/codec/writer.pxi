@@ -51,6 +51,10 @@ cdef inline char* put_line(char* at, char marker, uint64_t value) noexcept:
 @cython.final
 @cython.freelist(4)
 cdef class Writer:
+    cdef char* data
+    cdef Py_ssize_t used
+    cdef Py_ssize_t capacity
+
     def __cinit__(self):
         self.capacity = 512
         self.used = 0
@@ -114,6 +118,22 @@ cdef class Writer:
         cdef Py_ssize_t size = 0
         cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
         return self.bulk(data, size)
+
+    # A word in three parts, without putting them together first.
+    cdef int compound(self, bytes first, bytes second, str third) except -1:
+        cdef Py_ssize_t third_size = 0
+        cdef const char* third_text = PyUnicode_AsUTF8AndSize(third, &third_size)
+        cdef Py_ssize_t first_size = PyBytes_GET_SIZE(first)
+        cdef Py_ssize_t second_size = PyBytes_GET_SIZE(second)
+        cdef Py_ssize_t size = first_size + second_size + third_size
+        cdef char* at = put_line(self.room(size + 25), b"$", size)
+        at = put(at, PyBytes_AS_STRING(first), first_size)
+        at = put(at, PyBytes_AS_STRING(second), second_size)
+        at = put(at, third_text, third_size)
+        at[0] = b"\r"
+        at[1] = b"\n"
+        self.used = at + 2 - self.data
+        return 0
 
     cdef int blob(self, bytes text) except -1:
         if text is None:

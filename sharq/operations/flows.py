@@ -25,9 +25,9 @@ from sharq.identifiers import (
     invalid,
 )
 from sharq.operations.call import Call, Flow
+from sharq.operations.expiry import Expiry
 from sharq.operations.operations import BULK_SIZE, Operations
 from sharq.operations.payloads import check_payload
-from sharq.operations.reclaiming import Reclaiming
 from sharq.operations.registrations import Registrations
 from sharq.operations.sweeping import sweep_types
 from sharq.results import (
@@ -72,9 +72,9 @@ class Flows:
         self.operations = operations
         self._clock = clock
         self._registrations = Registrations(clock)
-        self._reclaiming: Reclaiming | None = None
+        self._reclaiming: Expiry | None = None
         if reclaims and settings.enable_requeue_script:
-            self._reclaiming = Reclaiming(
+            self._reclaiming = Expiry(
                 settings.job_requeue_interval / 1000, settings.job_expire_interval / 1000, clock
             )
         reader = JobReader(settings.max_payload_bytes, settings.default_job_requeue_limit)
@@ -166,7 +166,7 @@ class Flows:
         return batch
 
     def _take_after_sweep(
-        self, reclaiming: Reclaiming, queue_type: str, call: Call[Batch]
+        self, reclaiming: Expiry, queue_type: str, call: Call[Batch]
     ) -> Flow[Batch]:
         swept, batch = yield [self.operations.requeue(queue_type), call]
         if isinstance(batch, StoreError):

@@ -68,14 +68,14 @@ class Operations:
 
     def __init__(self, prefix: str, settings: QueueSettings, scripts: Scripts) -> None:
         self._codec = Codec(prefix, scripts.digests)
+        self._keys = self._codec.keys
         self._lease_ms = settings.job_expire_interval
         self._retention = settings.finished_retention
         self._interval_retention = settings.interval_retention
 
     def enqueue(self, job: NewJob) -> Call[Enqueued]:
         """One job to the tail of its queue."""
-        codec = self._codec
-        packed = codec.enqueue(
+        packed = self._codec.enqueue(
             job.queue_type,
             job.queue_id,
             job.job_id,
@@ -84,19 +84,19 @@ class Operations:
             job.requeue_limit,
             job.max_queued_length,
         )
-        return Call(packed, codec.tag(job.queue_type), _enqueued, True)
+        return Call(packed, self._keys.tag(job.queue_type), _enqueued, True)
 
     def enqueue_many(self, queue_type: str, jobs: Sequence[NewJob]) -> Call[list[Enqueued]]:
         """Up to `BULK_SIZE` jobs of one type, in order."""
         packed = self._codec.enqueue_many(queue_type, jobs)
-        return Call(packed, self._codec.tag(queue_type), enqueued, True)
+        return Call(packed, self._keys.tag(queue_type), enqueued, True)
 
     def dequeue(
         self, queue_type: str, count: int = 1, request_id: str | None = None
     ) -> Call[Batch]:
         """Lease up to `count` jobs of a type."""
         packed = self._codec.dequeue(queue_type, count, self._lease_ms, BATCH_BYTES, request_id)
-        key = self._codec.tag(queue_type)
+        key = self._keys.tag(queue_type)
         return Call(packed, key, lambda reply: Batch(queue_type, reply), request_id is not None)
 
     def dispatch(
@@ -115,7 +115,7 @@ class Operations:
         packed = self._codec.dequeue(
             queue_type, count, self._lease_ms, BATCH_BYTES, request_id, server_id, seq, more
         )
-        key = self._codec.tag(queue_type)
+        key = self._keys.tag(queue_type)
         return Call(packed, key, lambda reply: Batch(queue_type, reply), True)
 
     def offer(
@@ -123,20 +123,20 @@ class Operations:
     ) -> Call[Offer]:
         """How many jobs a server may offer; it waits from now on for what it lacks."""
         packed = self._codec.offer(queue_type, server_id, wanted, offered, offer_ms)
-        return Call(packed, self._codec.tag(queue_type), _offer, True)
+        return Call(packed, self._keys.tag(queue_type), _offer, True)
 
     def hand_on(self, queue_type: str, server_id: str, offered: int) -> Call[bool]:
         """Wait no longer, but for `offered` jobs, and let another server know what is next."""
         packed = self._codec.hand_on(queue_type, server_id, offered)
-        return Call(packed, self._codec.tag(queue_type), bool, True)
+        return Call(packed, self._keys.tag(queue_type), bool, True)
 
     def channel(self, server_id: str) -> bytes:
         """The pub/sub channel through which a server is woken."""
-        return self._codec.channel(server_id)
+        return self._keys.channel(server_id)
 
     def woken_type(self, message: bytes) -> str | None:
         """The type that a message on such a channel is about; None for a foreign message."""
-        queue_type = self._codec.woken_type(message)
+        queue_type = self._keys.woken_type(message)
         return queue_type if is_identifier(queue_type) else None
 
     def finish_many(self, queue_type: str, leases: list[Lease]) -> Call[list[Ended]]:
@@ -144,18 +144,18 @@ class Operations:
         packed = self._codec.finish_many(
             queue_type, leases, self._retention, self._interval_retention
         )
-        return Call(packed, self._codec.tag(queue_type), _ended_many)
+        return Call(packed, self._keys.tag(queue_type), _ended_many)
 
     def claim_sweep(self, hold: int) -> Call[bool]:
         """Claim to be the one that sweeps for the next `hold` ms; False where another one is."""
-        return Call(self._codec.claim_sweep(hold), self._codec.registry(), bool)
+        return Call(self._codec.claim_sweep(hold), self._keys.registry(), bool)
 
     def finish(self, queue_type: str, queue_id: str, job_id: str, n: str) -> Call[Ended]:
         """End a leased job for good; an empty `n` means whichever lease holds it."""
         packed = self._codec.finish(
             queue_type, queue_id, job_id, n, self._retention, self._interval_retention
         )
-        return Call(packed, self._codec.tag(queue_type), _ended)
+        return Call(packed, self._keys.tag(queue_type), _ended)
 
     def release(
         self, queue_type: str, leases: list[Lease], delay: int, counted: bool
@@ -164,80 +164,79 @@ class Operations:
         packed = self._codec.release(
             queue_type, leases, delay, counted, self._retention, self._interval_retention
         )
-        return Call(packed, self._codec.tag(queue_type), _ended_many)
+        return Call(packed, self._keys.tag(queue_type), _ended_many)
 
     def extend(self, queue_type: str, leases: list[Lease], by: int) -> Call[list[Extended]]:
         """Let up to `BULK_SIZE` leases of one type end no sooner than `by` ms from now."""
         packed = self._codec.extend(queue_type, leases, by, self._retention)
-        return Call(packed, self._codec.tag(queue_type), _extended, True)
+        return Call(packed, self._keys.tag(queue_type), _extended, True)
 
     def status(self, queue_type: str, queue_id: str, job_id: str) -> Call[JobStatus]:
         """Where a job stands."""
         packed = self._codec.status(queue_type, queue_id, job_id, self._retention)
-        return Call(packed, self._codec.tag(queue_type), _job_status, True)
+        return Call(packed, self._keys.tag(queue_type), _job_status, True)
 
     def set_interval(self, queue_type: str, queue_id: str, interval: int) -> Call[bool]:
         """Set a queue's interval for good; False where there is no such queue."""
         packed = self._codec.interval(queue_type, queue_id, interval, self._interval_retention)
-        return Call(packed, self._codec.tag(queue_type), _succeeded, True)
+        return Call(packed, self._keys.tag(queue_type), _succeeded, True)
 
     def reset_interval(self, queue_type: str, queue_id: str) -> Call[bool]:
         """Give the interval back to the producers; False where the API has set none."""
         packed = self._codec.interval_reset(queue_type, queue_id, self._interval_retention)
-        return Call(packed, self._codec.tag(queue_type), _succeeded)
+        return Call(packed, self._keys.tag(queue_type), _succeeded)
 
     def clear(self, queue_type: str, queue_id: str, purge: bool) -> Call[Cleared]:
         """Remove the waiting jobs of a queue; with `purge` its leases too."""
         packed = self._codec.clear(queue_type, queue_id, self._interval_retention, purge)
-        return Call(packed, self._codec.tag(queue_type), Cleared._make)
+        return Call(packed, self._keys.tag(queue_type), Cleared._make)
 
     def requeue(self, queue_type: str) -> Call[Swept]:
         """Take back up to `SWEEP_SIZE` jobs of a type whose leases have run out."""
         packed = self._codec.requeue(
             queue_type, SWEEP_SIZE, self._retention, self._interval_retention
         )
-        return Call(packed, self._codec.tag(queue_type), _swept, True)
+        return Call(packed, self._keys.tag(queue_type), _swept, True)
 
     def queue_length(self, queue_type: str, queue_id: str) -> Call[int]:
         """The number of waiting jobs of a queue."""
         packed = self._codec.queue_length(queue_type, queue_id)
-        return Call(packed, self._codec.tag(queue_type), int, True)
+        return Call(packed, self._keys.tag(queue_type), int, True)
 
     def queue_metrics(self, queue_type: str, queue_id: str) -> Call[QueueMetrics]:
         """Lengths, rate and counts of a queue."""
         packed = self._codec.queue_metrics(queue_type, queue_id)
-        return Call(packed, self._codec.tag(queue_type), _queue_metrics, True)
+        return Call(packed, self._keys.tag(queue_type), _queue_metrics, True)
 
     def type_metrics(self, queue_type: str) -> Call[TypeMetrics]:
         """Whether a type has jobs, and its counts."""
         packed = self._codec.type_metrics(queue_type)
-        return Call(packed, self._codec.tag(queue_type), _type_metrics, True)
+        return Call(packed, self._keys.tag(queue_type), _type_metrics, True)
 
     def list_queues(self, queue_type: str, waiting: bool, cursor: str) -> Call[Page]:
         """One page of the queues of a type that have waiting (or leased) jobs."""
         packed = self._codec.list_queues(queue_type, waiting, cursor, PAGE_SIZE)
-        return Call(packed, self._codec.tag(queue_type), _page, True)
+        return Call(packed, self._keys.tag(queue_type), _page, True)
 
     def list_types(self, cursor: str) -> Call[TypePage]:
         """One page of the registry of types."""
         packed = self._codec.list_types(cursor, PAGE_SIZE)
-        return Call(packed, self._codec.registry(), _type_page, True)
+        return Call(packed, self._keys.registry(), _type_page, True)
 
     def register(self, queue_type: str) -> Call[bool]:
         """Enter a type in the registry, or renew its entry."""
-        return Call(self._codec.register(queue_type), self._codec.registry(), bool, True)
+        return Call(self._codec.register(queue_type), self._keys.registry(), bool, True)
 
     def unregister(self, queue_type: str) -> Call[bool]:
         """Remove a type that was found vacant, unless it was registered lately."""
         packed = self._codec.unregister(queue_type, REGISTRATION_AGE)
-        return Call(packed, self._codec.registry(), bool, True)
+        return Call(packed, self._keys.registry(), bool, True)
 
     def rights(self, server_id: str, user: str | None) -> Call[list[str]]:
         """What the store's `user` is not allowed and SharQ needs: a line for each right."""
-        codec, rights = self._codec, Rights(self._codec.prefix)
-        return Call(
-            codec.rights(server_id), b"", lambda reply: rights.complaints(user, reply), True
-        )
+        packed = self._codec.rights(server_id)
+        rights = Rights(self._keys.prefix)
+        return Call(packed, b"", lambda reply: rights.complaints(user, reply), True)
 
     def ping(self) -> Call[int]:
         """The store's time in ms, told by a script. For any node."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sharq._fastpath import Codec
+from sharq._fastpath import Keyspace
 
 # What a command is run on, as the script calls it.
 NOTHING, KEYS, OWN_KEYS, CHANNELS = "", "keys", "own keys", "channels"
@@ -24,10 +24,10 @@ class Rights:
     """
 
     def __init__(self, prefix: str) -> None:
-        codec = Codec(_SPECIAL.sub(r"\\\g<0>", prefix), {})
-        self.keys = "~" + codec.tag("*").decode().removesuffix("}")
-        self.own_keys = "~" + codec.registry().decode().removesuffix("types") + "*"
-        self.channels = "&" + codec.channel("*").decode()
+        keys = Keyspace(_SPECIAL.sub(r"\\\g<0>", prefix))
+        self.keys = "~" + keys.tag("*").decode().removesuffix("}")
+        self.own_keys = "~" + keys.registry().decode().removesuffix("types") + "*"
+        self.channels = "&" + keys.channel("*").decode()
 
     def complaints(self, user: str | None, reply: Any) -> list[str]:
         """A line for each right that `user` lacks, by the answer of the script."""

@@ -61,37 +61,36 @@ class QueueSettings:
         default=1_000,
         metadata=_option(
             kinds.milliseconds(1),
-            "Time between two sweeps, which take jobs with ended leases back.",
+            "Time between two sweeps, which take back expired leases.",
         ),
     )
     default_job_requeue_limit: int = field(
         default=-1,
         metadata=_option(
             kinds.integer(-1, MAX_COUNT),
-            "How often a job may go back when its enqueue does not say; -1 is for ever, 0 never.",
+            "Requeue limit of jobs enqueued without one. -1: unlimited, 0: none.",
         ),
     )
     enable_requeue_script: bool = field(
         default=True,
         metadata=_option(
             kinds.BOOLEAN,
-            "Whether jobs with ended leases are taken back from here: by a server's sweep, or by"
-            " the library with its dequeues. Where it is off, somebody else on the same store has"
-            " to.",
+            "Take expired leases back: a server by its sweep, the library with its dequeues."
+            " If off, another process on the same store has to.",
         ),
     )
     finished_retention: int = field(
         default=60_000,
         metadata=_option(
             kinds.milliseconds(0),
-            "How long the state of an ended job can be asked for; 0 keeps none.",
+            "How long the status of an ended job is kept. 0: not kept.",
         ),
     )
     interval_retention: int = field(
         default=3_600_000,
         metadata=_option(
             kinds.milliseconds(0),
-            "How long a queue without jobs keeps an interval that was set through the API.",
+            "How long an empty queue keeps an interval that was set through the API.",
         ),
     )
     max_payload_bytes: int = field(
@@ -104,7 +103,7 @@ class QueueSettings:
         default=16_777_216,
         metadata=_option(
             kinds.integer(2, 1_073_741_824, "bytes"),
-            "Largest body of a request with many jobs; at least max_payload_bytes.",
+            "Largest body of a bulk request. At least `max_payload_bytes`.",
         ),
     )
 
@@ -113,14 +112,10 @@ class QueueSettings:
 class ServerSettings:
     """The section ``[sharq-server]``: how the server is reached and run."""
 
-    host: str = field(
-        default="127.0.0.1", metadata=_option(kinds.ADDRESS, "Address that the server listens on.")
-    )
+    host: str = field(default="127.0.0.1", metadata=_option(kinds.ADDRESS, "Address to listen on."))
     port: int = field(
         default=8080,
-        metadata=_option(
-            kinds.integer(0, 65_535), "Port that the server listens on; 0 takes any free one."
-        ),
+        metadata=_option(kinds.integer(0, 65_535), "Port to listen on. 0: any free port."),
     )
     workers: int = field(
         default=1, metadata=_option(kinds.integer(1, 256), "Number of server processes.")
@@ -129,35 +124,36 @@ class ServerSettings:
         default=20_000,
         metadata=_option(
             kinds.milliseconds(100),
-            "Time between two pings of a websocket; one that is silent for two of them is closed.",
+            "Time between two pings of a websocket. After two without an answer it is closed.",
         ),
     )
     accesslog: str | None = field(
         default=None,
         metadata=_option(
             kinds.optional(kinds.ACCESS_LOG),
-            "File that gets a line for each request; nothing is none.",
+            "Access log path. Empty: disabled.",
         ),
     )
     max_connections: int | None = field(
         default=None,
         metadata=_option(
             kinds.optional(kinds.integer(1, 1_000_000)),
-            "Connections of a server process at once; nothing is what the file limit leaves.",
+            "Open connections of a server process. Empty: what the limit of open files allows.",
         ),
     )
     max_connections_per_address: int | None = field(
         default=None,
         metadata=_option(
             kinds.optional(kinds.integer(1, 1_000_000)),
-            "Those from one address; nothing is half of all, and no limit for the loopback.",
+            "Connections from one address. Empty: half of `max_connections`; unlimited on"
+            " loopback.",
         ),
     )
     token_file: str | None = field(
         default=None,
         metadata=_option(
             kinds.optional(kinds.PATH),
-            "File with the bearer tokens that requests need; nothing is no need.",
+            "Token file. Empty: no authentication.",
         ),
     )
     tokens: str | None = field(
@@ -165,35 +161,35 @@ class ServerSettings:
         repr=False,
         metadata=_option(
             kinds.optional(kinds.TOKENS),
-            "The same without a file, for the environment; both together add up.",
+            "Tokens without a file, for the environment. Added to those of `token_file`.",
         ),
     )
     allowed_hosts: tuple[str, ...] = field(
         default=(),
         metadata=_option(
             kinds.words(kinds.HOST_PATTERN),
-            "Names that requests may have in Host, besides those that the server knows by itself.",
+            "Host names that requests may use, besides the server's own.",
         ),
     )
     allowed_origins: tuple[str, ...] = field(
         default=(),
         metadata=_option(
             kinds.words(kinds.ORIGIN),
-            "Origins, besides its own, whose web pages may change something or open a websocket.",
+            "Origins whose web pages may use the API, besides the server's own.",
         ),
     )
     tls_certificate: str | None = field(
         default=None,
         metadata=_option(
             kinds.optional(kinds.PATH),
-            "Certificate of the server (PEM); with it the port speaks TLS alone.",
+            "Certificate of the server (PEM). If set, the port speaks TLS only.",
         ),
     )
     tls_key: str | None = field(
         default=None,
         metadata=_option(
             kinds.optional(kinds.PATH),
-            "Key of tls_certificate (PEM), where that file does not hold it.",
+            "Key of `tls_certificate` (PEM), if it is in another file.",
         ),
     )
 
@@ -206,7 +202,7 @@ class StoreSettings:
         default=EMBEDDED,
         metadata=_option(
             kinds.one_of(TCP, UNIX, EMBEDDED),
-            "How the store is reached; where it is not set, the other options tell.",
+            "How to connect to the store. Empty: chosen by the other options.",
         ),
     )
     host: str = field(
@@ -224,58 +220,56 @@ class StoreSettings:
     )
     db: int = field(
         default=0,
-        metadata=_option(
-            kinds.integer(0, 2**31 - 1), "Number of the database; a cluster has number 0 only."
-        ),
+        metadata=_option(kinds.integer(0, 2**31 - 1), "Database number. A cluster has 0 only."),
     )
     key_prefix: str = field(
         default="sharq_server",
         metadata=_option(
-            kinds.PREFIX, "Begins every key; servers that share it share their queues."
+            kinds.PREFIX, "Prefix of all keys. Servers with the same prefix share their queues."
         ),
     )
     username: str | None = field(
         default=None,
         metadata=_option(
             kinds.optional(kinds.USERNAME),
-            "ACL user of the store; nothing is the store's default user.",
+            "ACL user of the store. Empty: the default user.",
         ),
     )
     password: str | None = field(
         default=None,
         repr=False,
-        metadata=_option(kinds.optional(kinds.PASSWORD), "Password of the store; nothing is none."),
+        metadata=_option(kinds.optional(kinds.PASSWORD), "Password of the store. Empty: none."),
     )
     clustered: bool = field(
         default=False,
         metadata=_option(kinds.BOOLEAN, "Whether the store is a cluster (tcp_sock)."),
     )
     tls: bool = field(
-        default=False, metadata=_option(kinds.BOOLEAN, "Whether to connect by TLS (tcp_sock).")
+        default=False, metadata=_option(kinds.BOOLEAN, "Whether to use TLS (tcp_sock).")
     )
     tls_ca: str | None = field(
         default=None,
         metadata=_option(
             kinds.optional(kinds.PATH),
-            "Certificates that the store's is checked by; nothing is the system's.",
+            "CA certificates (PEM) for the store. Empty: those of the system.",
         ),
     )
     tls_certificate: str | None = field(
         default=None,
-        metadata=_option(kinds.optional(kinds.PATH), "Certificate to show to the store (PEM)."),
+        metadata=_option(kinds.optional(kinds.PATH), "Client certificate for the store (PEM)."),
     )
     tls_key: str | None = field(
         default=None,
         metadata=_option(
             kinds.optional(kinds.PATH),
-            "Key of tls_certificate (PEM), where that file does not hold it.",
+            "Key of `tls_certificate` (PEM), if it is in another file.",
         ),
     )
     data_dir: str = field(
         default_factory=default_data_dir,
         metadata=_option(
             kinds.PATH,
-            "Folder of the embedded store; $XDG_DATA_HOME/sharq where that is set.",
+            "Folder of the embedded store. Default with $XDG_DATA_HOME: a folder `sharq` in it.",
             written=_DEFAULT_DATA_DIR,
         ),
     )
@@ -283,7 +277,7 @@ class StoreSettings:
         default="always",
         metadata=_option(
             kinds.one_of("always", "everysec", "no"),
-            "When the embedded store forces its log to the disk; only always outlives power loss.",
+            "When the embedded store writes to disk. Only `always` survives a power failure.",
         ),
     )
 

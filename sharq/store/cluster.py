@@ -11,8 +11,8 @@ from sharq.errors import StoreError, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
 from sharq.store.backoff import Backoff
-from sharq.store.keeper import forget
 from sharq.store.link import Link
+from sharq.store.reconnecting import forget
 from sharq.store.routing import Refresh, Steps, learn, route, spread
 from sharq.store.slots import CLUSTER_SLOTS, Node, Topology
 

@@ -24,9 +24,9 @@ def address(settings: StoreSettings) -> str:
 async def connect(settings: StoreSettings, protocol: asyncio.Protocol, timeout: float) -> None:
     """Connect `protocol` to the store within `timeout` seconds; by then the handshake is over.
 
-    Raises StoreUnavailable, StoreDenied, or StoreBug (a database that does not exist, say), with
-    the underlying error as its cause. Whoever gets an exception closes what `protocol` may have
-    been connected to at the last moment.
+    Raises StoreUnavailable, StoreDenied, or UnexpectedReply (a database that does not exist, say),
+    with the underlying error as its cause. Whoever gets an exception closes what `protocol` may
+    have been connected to at the last moment.
     """
     shaking = _Shaking(Handshake(settings), protocol)
     try:

@@ -14,7 +14,7 @@ from sharq.errors import EmbeddedStoreError, StoreUnavailable
 from sharq.operations.operations import Operations
 from sharq.settings.options import StoreSettings
 from sharq.store.cluster import ClusterLink, open_link
-from sharq.store.home_loop import HomeLoop
+from sharq.store.event_loop import OwnLoop
 from sharq.store.joining import at_socket, join_store_from_loop, redis_arguments
 from sharq.store.link import Link
 from sharq.store.wakeups import Wakeups, Watcher
@@ -34,7 +34,7 @@ class Connections:
         self.watcher: Watcher | None = None
         self.wakeups: Wakeups | None = None
         self._server_id = server_id
-        self._home = HomeLoop()
+        self._home = OwnLoop()
         # Held while the link and the store are replaced.
         self._changing = asyncio.Lock()
         self._life: AsyncGenerator[None] | None = None

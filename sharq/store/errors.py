@@ -16,12 +16,12 @@ from typing import Final
 from hiredis import ReplyError
 
 from sharq.errors import (
-    StoreBug,
     StoreDenied,
     StoreError,
     StoreFull,
     StoreOutcomeUnknown,
     StoreUnavailable,
+    UnexpectedReply,
 )
 
 
@@ -33,7 +33,7 @@ class DeniedMidway(StoreDenied, StoreOutcomeUnknown):
     """The store refused a part of the operation; the rest may have been carried out."""
 
 
-class BugMidway(StoreBug):
+class BugMidway(UnexpectedReply):
     """A script met a bug, and may have changed something before."""
 
     outcome_unknown = True
@@ -106,7 +106,7 @@ def store_error(message: str) -> StoreError:
         if kind is None and phrase in inner:
             kind, hint = meant, phrase
     if kind is None:
-        return BugMidway(message) if in_script else StoreBug(message)
+        return BugMidway(message) if in_script else UnexpectedReply(message)
     if in_script and kind is StoreDenied:
         kind = DeniedMidway
     error = _with_hint(kind, hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hiredis import ProtocolError, Reader, ReplyError
 
-from sharq.errors import StoreBug, StoreUnavailable
+from sharq.errors import StoreUnavailable, UnexpectedReply
 from sharq.settings.options import StoreSettings
 from sharq.store.errors import store_error
 from sharq.store.script_loading import pack
@@ -42,9 +42,9 @@ class Handshake:
                 if isinstance(reply, ReplyError):
                     raise store_error(str(reply))
                 if reply != b"OK":
-                    raise StoreBug(f"The store's greeting makes no sense: {reply!r:.200}")
+                    raise UnexpectedReply(f"The store's greeting makes no sense: {reply!r:.200}")
                 self._unanswered -= 1
         except ProtocolError as error:
             raise StoreUnavailable from error
         if self.over and self._reader.has_data():
-            raise StoreBug("The store has answered what it was not asked.")
+            raise UnexpectedReply("The store has answered what it was not asked.")

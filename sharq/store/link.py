@@ -19,19 +19,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from sharq.errors import (
-    StoreBug,
     StoreDenied,
     StoreError,
     StoreOutcomeUnknown,
     StoreOverloaded,
     StoreUnavailable,
+    UnexpectedReply,
 )
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
-from sharq.store.keeper import Keeper, forget
+from sharq.store.in_flight import Window
+from sharq.store.reconnecting import Reconnector, forget
 from sharq.store.request import Again
 from sharq.store.script_loading import ScriptLoading
-from sharq.store.window import Window
 from sharq.store.wire import Entry, Wire
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class Link:
         self._max_bytes = max_bytes
         self._replace = replace
         self._scripts = ScriptLoading(scripts)
-        self._keeper = Keeper(
+        self._keeper = Reconnector(
             settings,
             self._scripts,
             self,
@@ -163,7 +163,7 @@ class Link:
         try:
             await self._keeper.stop(self._timeout)
         finally:
-            self.on_hopeless(_closed())
+            self.on_connect_timeout(_closed())
             if self._ticker is not None:
                 self._ticker.cancel()
                 self._ticker = None
@@ -268,7 +268,7 @@ class Link:
         if again is Again.LOAD:
             try:
                 self._load(self._scripts.missing(entry.call))
-            except StoreBug as bug:
+            except UnexpectedReply as bug:
                 entry.future.set_exception(bug)
                 return
             self._enqueue(entry)
@@ -363,7 +363,7 @@ class Link:
         self._waiting.extendleft(reversed(again))
         self._waiting_bytes += sum(len(entry.call.packed) for entry in again)
 
-    def on_hopeless(self, trouble: StoreError) -> None:
+    def on_connect_timeout(self, trouble: StoreError) -> None:
         for entry in self._waiting:
             if not entry.future.done():
                 entry.future.set_exception(entry.failure(trouble))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sharq.errors import StoreBug
+from sharq.errors import UnexpectedReply
 from sharq.operations.call import Call
 
 
@@ -29,13 +29,15 @@ class ScriptLoading:
     def missing(self, call: Call[object]) -> str:
         """Return the digest of the script that `call`, a packed EVALSHA, runs.
 
-        Raises StoreBug where it is none of the known scripts.
+        Raises UnexpectedReply where it is none of the known scripts.
         """
         # *<n> $7 EVALSHA $40 <digest> …, each in a line of its own
         lines = call.packed.split(b"\r\n", 5)
         digest = lines[4].decode("ascii", "replace") if len(lines) > 5 else ""
         if digest not in self._commands:
-            raise StoreBug(f"The store was asked for a script that nobody has: {digest!r:.80}")
+            raise UnexpectedReply(
+                f"The store was asked for a script that nobody has: {digest!r:.80}"
+            )
         return digest
 
 

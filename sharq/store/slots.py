@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from sharq.errors import StoreBug
+from sharq.errors import UnexpectedReply
 from sharq.operations.call import Call
 from sharq.store.script_loading import pack
 
@@ -32,7 +32,7 @@ CLUSTER_SLOTS: Final[Call[list[Any]]] = Call(pack(b"CLUSTER", b"SLOTS"), b"", la
 
 
 def parse_slots(reply: Any, asked: Node) -> list[Range]:
-    """Read the answer of CLUSTER SLOTS, given by the node `asked`. Raises StoreBug.
+    """Read the answer of CLUSTER SLOTS, given by the node `asked`. Raises UnexpectedReply.
 
     A node is ``[host, port, id, metadata]``. Where the host is not told, it is the one that was
     asked; where the cluster prefers hostnames and this node has none, it writes ``?`` and the
@@ -46,7 +46,7 @@ def parse_slots(reply: Any, asked: Node) -> list[Range]:
             for first, last, primary, *_ in reply
         ]
     except (TypeError, ValueError, UnicodeDecodeError) as error:
-        raise StoreBug(f"CLUSTER SLOTS was answered with {reply!r:.200}") from error
+        raise UnexpectedReply(f"CLUSTER SLOTS was answered with {reply!r:.200}") from error
 
 
 def _node(entry: Any, asked: Node) -> Node:

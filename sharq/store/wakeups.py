@@ -1,7 +1,7 @@
 """Wake-ups: a connection of its own on which the store tells what has become ready.
 
 It is kept for ever. What was published while it was away is lost, so that whoever watches is told
-each time it stands again.
+each time it is subscribed again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Wakeups:
 
     `read` finds the queue type in a message, or gives None for a foreign one. `others` names the
     nodes of a cluster, any of which will do. The connection is pinged every `beat` seconds, and
-    given up when nothing was heard for three of them. `stands` tells whether messages arrive.
+    given up when nothing was heard for three of them. `subscribed` tells whether messages arrive.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Wakeups:
         self._attempts = 0
         self._state = ""
         self._task: asyncio.Task[None] | None = None
-        self.stands = False
+        self.subscribed = False
 
     def start(self) -> None:
         """Begin to connect, in the running event loop."""
@@ -115,18 +115,18 @@ class Wakeups:
         try:
             await self._connect(settings, subscription)
             async with asyncio.timeout(self._connect_timeout):
-                await subscription.stands
+                await subscription.subscribed
             self._attempts -= 1
             if self._state:
                 _log.info("Wake-ups arrive again from %s", address(settings))
             self._state = ""
-            self.stands = True
+            self.subscribed = True
             self._tell(self._watcher.on_listening)
             await self._watch(subscription)
         except TimeoutError as error:
             raise StoreUnavailable("The store does not confirm the subscription.") from error
         finally:
-            self.stands = False
+            self.subscribed = False
             subscription.abort()
 
     async def _connect(self, settings: StoreSettings, subscription: _Subscription) -> None:
@@ -176,7 +176,7 @@ class _NoConnection(Exception):
 
 
 class _Subscription(asyncio.Protocol):
-    """One connection that listens; `stands` when the store has confirmed it.
+    """One connection that listens; `subscribed` when the store has confirmed it.
 
     `lost` is done, with a `StoreError`, when it is over. `heard` is set whenever something came
     in.
@@ -184,7 +184,7 @@ class _Subscription(asyncio.Protocol):
 
     def __init__(self, channel: bytes, on_message: Callable[[bytes], None]) -> None:
         loop = asyncio.get_running_loop()
-        self.stands: asyncio.Future[None] = loop.create_future()
+        self.subscribed: asyncio.Future[None] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
         self.heard = False
         self._channel = channel
@@ -208,7 +208,7 @@ class _Subscription(asyncio.Protocol):
         if self._connected:
             self._transport.abort()
         self._end(StoreUnavailable("The connection is closed."))
-        for future in (self.stands, self.lost):
+        for future in (self.subscribed, self.lost):
             if not future.cancelled():
                 future.exception()
 
@@ -235,10 +235,10 @@ class _Subscription(asyncio.Protocol):
         elif isinstance(reply, list) and len(reply) == 3:
             if reply[0] == b"message":
                 self._on_message(reply[2])
-            elif reply[0] == b"subscribe" and not self.stands.done():
-                self.stands.set_result(None)
+            elif reply[0] == b"subscribe" and not self.subscribed.done():
+                self.subscribed.set_result(None)
 
     def _end(self, error: StoreError) -> None:
-        for future in (self.stands, self.lost):
+        for future in (self.subscribed, self.lost):
             if not future.done():
                 future.set_exception(error)

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable
 from typing import Final
 
 from sharq.worker.job import LeasedJob
-from sharq.worker.window import SOON
+from sharq.worker.prefetch import SOON
 
 _EXTEND_AGAIN: Final = 1.0
 

@@ -10,16 +10,16 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sharq.worker import fork
+from sharq.worker import forking
 from sharq.worker.connection import Settings
 from sharq.worker.handler import Handler, is_async, run_out
 from sharq.worker.job import Discard, LeasedJob, Retry, release_delay, retry_delay
 from sharq.worker.log import note
 from sharq.worker.outbox import GIVE_BACK, Answered, End
+from sharq.worker.pacing import Starts
+from sharq.worker.prefetch import Window
 from sharq.worker.protocol import Protocol
-from sharq.worker.starts import Starts
 from sharq.worker.threads import NoThread, Threads
-from sharq.worker.window import Window
 
 _FINISH: Final = End(finish=True)
 _LAST_WORDS: Final = 5.0
@@ -94,7 +94,7 @@ class Run:
         self._ended: list[tuple[str, End | None]] = []
         self._stopped = False
         self._winding_up = False
-        self._generation = fork.generation()
+        self._generation = forking.generation()
 
     def start(self) -> None:
         """Begin to connect."""
@@ -278,11 +278,11 @@ class Run:
         try:
             await self._await(job)
         except BaseException as error:
-            if fork.generation() != self._generation:
-                fork.leave(error)
+            if forking.generation() != self._generation:
+                forking.leave(error)
             raise
-        if fork.generation() != self._generation:
-            fork.leave(None)
+        if forking.generation() != self._generation:
+            forking.leave(None)
 
     async def _await(self, job: LeasedJob) -> None:
         if self._settings.timeout is None:
@@ -348,17 +348,17 @@ def _call(handler: Handler, job: LeasedJob) -> Any:
 
     A process that it has forked ends where the handler does.
     """
-    generation = fork.generation()
+    generation = forking.generation()
     try:
         result = handler(job)
     except BaseException as error:
-        if fork.generation() != generation:
-            fork.leave(error)
+        if forking.generation() != generation:
+            forking.leave(error)
         if isinstance(error, StopIteration):
             raise RuntimeError("the handler raised StopIteration") from error
         raise
-    if fork.generation() != generation:
-        fork.leave(None)
+    if forking.generation() != generation:
+        forking.leave(None)
     return result
 
 

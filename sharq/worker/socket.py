@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from sharq.codec import websocket_frames as ws
 from sharq.codec.websocket_frames import WebSocketError
-from sharq.worker import fork
+from sharq.worker import forking
 
 _LARGEST_MESSAGE: Final = 512 * 1024 * 1024
 _GOODBYE: Final = 1.0
@@ -105,7 +105,7 @@ class Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Other loops have transports that are no subclasses of it.
         self._transport = cast(asyncio.Transport, transport)
-        fork.connections.add(self)
+        forking.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._head.done():

@@ -14,6 +14,7 @@ from bench.peers.failures import Missing
 from bench.peers.install import Say
 from bench.peers.registry import BULLMQ, Peer, Ready
 from bench.progress import Progress
+from bench.sending import IN_FRAMES, ONE_BY_ONE
 from bench.subject import Options, Subject
 
 
@@ -60,14 +61,24 @@ def test_a_peer_that_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch) -> 
     def prepare(_say: Say) -> Ready:
         raise Missing("it is not for sale")
 
-    monkeypatch.setattr(push, "PEERS", (Peer(BULLMQ, 1, prepare, lambda _store: 0, ""),))
-    monkeypatch.setattr(push, "_JOBS", 3_200)
-    monkeypatch.setattr(push, "_JOBS_DURABLE", 3_200)
-    tables, targets = push.run(Progress(), Options(1, full=False, peers=True))
+    listed = [
+        Peer(name, 1, prepare, sending, lambda _store: 0, "")
+        for name, sending in ((BULLMQ, IN_FRAMES), ("single", ONE_BY_ONE))
+    ]
+    monkeypatch.setattr(push, "PEERS", listed)
+    for name, jobs in (("_JOBS", 1_600), ("_JOBS_DURABLE", 1_600), ("_JOBS_ALIKE", 100)):
+        monkeypatch.setattr(push, name, jobs)
+    tables, targets, highlights = push.run(Progress(), Options(1, full=False, peers=True))
     (peers,) = (table for table in tables if "other queues" in table.title)
-    assert list(peers.rows[1]) == [BULLMQ, None, None, None, None, "it is not for sale"]
+    assert [row[0] for row in peers.rows] == ["SharQ", BULLMQ, "SharQ", "single"]
+    assert [row[1] for row in peers.rows[::2]] == [IN_FRAMES.text, ONE_BY_ONE.text]
+    assert all(row[2] > 0 and row[4] > 0 for row in peers.rows[::2])
+    for row in peers.rows[1::2]:
+        assert list(row[2:]) == [None, None, None, None, "it is not for sale"]
+    assert [(each.store, (each.rate or 0) > 0) for each in highlights] == [
+        *[("no log", True), ("always", True)] * 2
+    ]
     figures = {target.figure: target for target in targets}
     assert figures[f"ratio to {BULLMQ}"].met is None
     assert figures[f"ratio to {BULLMQ}"].remark == "it is not for sale"
-    assert (figures["a second"].reached or 0) > 0
     assert 0 < (figures["share of the store's ceiling"].reached or 0) < 1

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
-from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
+from sharq.errors import StoreDenied, StoreError, StoreUnavailable, UnexpectedReply
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
+from sharq.store.blocking_link import SyncClusterLink, SyncLink, open_sync_link
 from sharq.store.cluster import ClusterLink, open_link
 from sharq.store.errors import Misdirected
 from sharq.store.link import Link
-from sharq.store.link_sync import SyncClusterLink, SyncLink, open_sync_link
 from sharq.store.routing import Refresh
 from tests.support.commands import PING, Script, command
 from tests.support.loops import eventually, on_loop
@@ -422,7 +422,7 @@ def test_wrong_credentials_are_denied(cluster: PrivateCluster, open_any: Opener)
 
 def test_a_store_that_is_no_cluster_is_told(store: PrivateStore, open_any: Opener) -> None:
     settings = StoreSettings(conn_type="tcp_sock", host=store.host, port=store.port, clustered=True)
-    with pytest.raises(StoreBug, match="cluster support disabled"):
+    with pytest.raises(UnexpectedReply, match="cluster support disabled"):
         open_any(settings).run(PING)
 
 

@@ -22,10 +22,10 @@ from typing import Any, Protocol
 import pytest
 import uvloop
 
-from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
+from sharq.errors import StoreDenied, StoreError, StoreUnavailable, UnexpectedReply
 from sharq.settings.options import StoreSettings
-from sharq.store.asking import ask
 from sharq.store.connecting import address, connect, connect_blocking
+from sharq.store.query import ask
 from sharq.store.script_loading import pack
 from tests.support.commands import PING, command
 from tests.support.loops import eventually, supervised
@@ -204,7 +204,7 @@ REFUSED: list[tuple[dict[str, Any], type[StoreError], str]] = [
     ({"username": "bob"}, StoreDenied, "WRONGPASS"),
     ({"username": "nobody", "password": PASSWORD}, StoreDenied, "WRONGPASS"),
     ({"username": "bob", "password": "sécret", "db": 1}, StoreDenied, "NOPERM"),
-    ({"password": PASSWORD, "db": 9999}, StoreBug, "DB index is out of range"),
+    ({"password": PASSWORD, "db": 9999}, UnexpectedReply, "DB index is out of range"),
 ]
 
 
@@ -323,7 +323,7 @@ def test_a_store_that_makes_no_sense_is_given_up(opener: Opener, words: bytes) -
 
 
 def test_a_store_that_says_too_much_is_not_believed(opener: Opener) -> None:
-    with speaker(b"+OK\r\n+OK\r\n") as settings, pytest.raises(StoreBug, match="not asked"):
+    with speaker(b"+OK\r\n+OK\r\n") as settings, pytest.raises(UnexpectedReply, match="not asked"):
         opener.answer(settings)
 
 

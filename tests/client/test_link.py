@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from sharq.errors import (
-    StoreBug,
     StoreDenied,
     StoreError,
     StoreFull,
     StoreOutcomeUnknown,
     StoreOverloaded,
     StoreUnavailable,
+    UnexpectedReply,
 )
 from sharq.settings.options import StoreSettings
 from sharq.store.errors import BugMidway, Misdirected
@@ -153,7 +153,7 @@ async def test_many_calls_give_results_and_errors_in_their_order(clean_store: Pr
         calls = [command("ECHO", 1), command("INCR", "text"), command("ECHO", 2)]
         first, error, second = await link.run_many(calls)
         assert (first, second) == (b"1", b"2")
-        assert isinstance(error, StoreBug)
+        assert isinstance(error, UnexpectedReply)
         assert "ERR value is not an integer" in str(error)
 
 
@@ -552,7 +552,7 @@ async def test_many_calls_of_a_missing_script_load_it_once(own_store: PrivateSto
 @on_loop
 async def test_a_script_that_nobody_has_is_a_bug(clean_store: PrivateStore) -> None:
     async with open_link(at_socket(clean_store), ECHO.scripts) as link:
-        with pytest.raises(StoreBug, match="nobody has"):
+        with pytest.raises(UnexpectedReply, match="nobody has"):
             await link.run(Script("return 'unheard of'").call())
         assert await link.run(ECHO.call("text")) == b"text"
 
@@ -589,9 +589,9 @@ async def test_a_script_error_is_a_bug(clean_store: PrivateStore) -> None:
     raised = Script("error('boom')")
     clean_store.client.set("text", "x")
     async with open_link(at_socket(clean_store), wrong_type.scripts | raised.scripts) as link:
-        with pytest.raises(StoreBug, match="WRONGTYPE"):
+        with pytest.raises(UnexpectedReply, match="WRONGTYPE"):
             await link.run(wrong_type.call(keys=(b"text",)))
-        with pytest.raises(StoreBug, match="boom"):
+        with pytest.raises(UnexpectedReply, match="boom"):
             await link.run(raised.call())
 
 
@@ -971,7 +971,7 @@ async def test_the_database_of_the_settings_is_used(clean_store: PrivateStore) -
 @on_loop
 async def test_a_database_that_does_not_exist_is_told(clean_store: PrivateStore) -> None:
     async with open_link(replace(at_socket(clean_store), db=9999)) as link:
-        with pytest.raises(StoreBug, match="DB index is out of range"):
+        with pytest.raises(UnexpectedReply, match="DB index is out of range"):
             await link.run(PING)
 
 

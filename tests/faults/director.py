@@ -15,7 +15,7 @@ import msgspec
 from tests.faults.auditing import Auditing
 from tests.faults.faults import Faults
 from tests.faults.history import Recorder
-from tests.faults.keeper import Keeper
+from tests.faults.keeper import Reconnector
 from tests.faults.progress import Progress
 from tests.faults.recording import Recorded
 from tests.faults.recovery import Recovery
@@ -75,7 +75,7 @@ class Director:
     async def run(self) -> Outcome:
         """Do it all. Whatever goes wrong with the stand itself is raised."""
         _write(self._folder / "settings.json", self._settings())
-        with Keeper() as keeper:
+        with Reconnector() as keeper:
             recorder = Recorder(self._folder, "harness", buffered=False)
             stand = Stand(self._folder, self._seed, keeper, self._on_store_return)
             audit = Auditing(stand.store.socket, PREFIX, self._folder / "audit.jsonl")

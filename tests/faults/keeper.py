@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Self
 
 
-class Keeper:
+class Reconnector:
     """The harness's end of it."""
 
     def __init__(self) -> None:

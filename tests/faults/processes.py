@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.faults.keeper import Keeper
+from tests.faults.keeper import Reconnector
 
 PYTHON: Final = (sys.executable, "-P", "-m")
 
@@ -35,7 +35,7 @@ class Managed:
         name: str,
         command: Sequence[str],
         *,
-        keeper: Keeper,
+        keeper: Reconnector,
         log: Path,
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[bytes], None] | None = None,

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.faults.http_client import Http, Lost, NotSent
-from tests.faults.keeper import Keeper
+from tests.faults.keeper import Reconnector
 from tests.faults.places import Places
 from tests.faults.processes import PYTHON, Managed, resources
 from tests.faults.schedule import SERVERS, WORKERS
@@ -44,7 +44,7 @@ class Stand:
     """Starts everything in its order, keeps it running, and ends it."""
 
     def __init__(
-        self, folder: Path, seed: int, keeper: Keeper, on_store_return: Callable[[], None]
+        self, folder: Path, seed: int, keeper: Reconnector, on_store_return: Callable[[], None]
     ) -> None:
         self.folder = folder
         self._seed = seed

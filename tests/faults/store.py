@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from sharq.embedded.process import store_environment
-from tests.faults.keeper import Keeper
+from tests.faults.keeper import Reconnector
 from tests.faults.processes import Managed, run_quietly
 from tests.support.stores import store_binary
 
@@ -34,7 +34,7 @@ class Store:
     file system of its own, which root may mount.
     """
 
-    def __init__(self, folder: Path, keeper: Keeper, on_return: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, keeper: Reconnector, on_return: Callable[[], None]) -> None:
         self.socket = str(folder / "store.sock")
         self.up = asyncio.Event()
         self.returned_at = 0.0
@@ -168,7 +168,7 @@ class Store:
             return False
 
 
-def _mount(folder: Path, keeper: Keeper) -> bool:
+def _mount(folder: Path, keeper: Reconnector) -> bool:
     if os.geteuid() != 0:
         return False
     size = f"size={DISK_BYTES}"

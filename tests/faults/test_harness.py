@@ -14,7 +14,7 @@ from sharq import deployment
 from sharq.operations.scripts import Scripts
 from tests.faults.audit import OFFSET_KEY
 from tests.faults.history import Recorder, merge, read_history
-from tests.faults.keeper import Keeper
+from tests.faults.keeper import Reconnector
 from tests.faults.recording import Recorded
 from tests.faults.schedule import KILLS, OTHERS, is_kill, schedule
 from tests.support.stores import wait_for
@@ -97,7 +97,7 @@ runpy.run_module("tests.faults.server", run_name="__main__")
 
 
 def test_nothing_outlives_the_harness() -> None:
-    keeper = Keeper()
+    keeper = Reconnector()
     stopped = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(60)"], process_group=0
     )

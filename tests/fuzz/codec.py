@@ -248,9 +248,6 @@ def check_token(token: Any) -> None:
     for name in (token, *(token.split("/") if is_text else ())):
         is_name = isinstance(name, str) and NAME.fullmatch(name) is not None
         assert _fastpath.is_name(name) == is_name
-        if isinstance(name, str):
-            text = name.encode("utf-8", "surrogatepass")
-            assert _fastpath.name_of(text) == (name if is_name else None)
 
 
 # ---- replies ----

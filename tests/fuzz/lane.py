@@ -20,7 +20,7 @@ from sharq_server.http._lane import Reader
 from sharq_server.http.connection import Connection
 from sharq_server.http.framing import VERSIONS
 from sharq_server.http.requests import Requests
-from sharq_server.process.loops import loop_factory
+from sharq_server.process.event_loop import loop_factory
 from sharq_server.security.certificates import Certificate
 from tests.fuzz.http_streams import STREAMS, Answer, parse
 from tests.fuzz.targets import SIZES, Target, cut

@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sharq_server.process import loops
+from sharq_server.process import event_loop
 from tests.load import descriptors, soak
 
 _RESULTS = Path("build/soak")
@@ -34,7 +34,7 @@ def main() -> int:
         flush=True,
     )
     try:
-        outcome = soak.run(plan, loops.run, lambda line: print(line, flush=True))
+        outcome = soak.run(plan, event_loop.run, lambda line: print(line, flush=True))
     except KeyboardInterrupt:
         print("\nsoak: interrupted; the server and the store are ended.", file=sys.stderr)
         return 130

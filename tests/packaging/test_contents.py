@@ -59,7 +59,7 @@ def test_the_sdist_carries_the_sources_and_nothing_else(sdist: Path) -> None:
     assert names == sources() | AROUND | egg | {"setup.py"}
     assert {
         "sharq/_fastpath.pyx",
-        "sharq/_fastpath.pxd",
+        "sharq/codec/keys.pxi",
         "server/sharq_server/ui/static/live.html",
     } <= names
 

@@ -20,7 +20,7 @@ from sharq.settings.reading import Settings
 from sharq_server import SharQServer
 from sharq_server.app import SharQApplication
 from sharq_server.http.listener import Listener
-from sharq_server.process.loops import loop_factory
+from sharq_server.process.event_loop import loop_factory
 from tests.server.support import Raw, Rest
 from tests.support.stores import PrivateStore
 

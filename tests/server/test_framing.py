@@ -81,7 +81,7 @@ async def test_an_expected_continue_is_sent_before_the_body_is_read(raw: Raw) ->
 
 async def settled(server: SharQServer) -> None:
     """Wait until nothing is on its way back to its queue."""
-    while server.push.dispatcher.returns.busy:
+    while server.push.dispatcher.redelivery.busy:
         await asyncio.sleep(0.005)
 
 

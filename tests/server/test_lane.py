@@ -15,11 +15,11 @@ from tornado.websocket import websocket_connect
 
 from sharq_server import SharQServer
 from sharq_server.http.listener import Listener
-from sharq_server.process.loops import loop_factory
+from sharq_server.process.event_loop import loop_factory
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest
 
-pytestmark = pytest.mark.gen_test
+pytestmark = pytest.mark.gen_test(timeout=20)
 
 HOST = b"Host: localhost\r\n"
 
@@ -69,6 +69,17 @@ async def test_a_refused_body_behind_others_is_refused_in_its_turn(raw: Raw, res
         assert [(await connection.answer()).status for _ in range(2)] == [200, 400]
         assert await connection.ended()
     assert (await rest.get("/dequeue/t/")).status == 404
+
+
+@pytest.mark.parametrize("pause", [False, True])
+async def test_a_head_is_judged_before_a_body_that_is_none(raw: Raw, pause: bool) -> None:
+    head = b"HEAD /nowhere HTTP/1.1\r\nHost: other\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with raw.connect() as connection:
+        if pause:
+            await connection.send(head)
+            await asyncio.sleep(0.02)
+        await connection.send((b"" if pause else head) + b"ZZ\r\n")
+        assert (await connection.answer(head=True)).status == 403
 
 
 async def test_bad_bodies_in_a_row_do_not_nest(raw: Raw) -> None:

@@ -16,8 +16,8 @@ import pytest
 
 from sharq_server import SharQServer
 from sharq_server.push import schedule
-from sharq_server.push.dispatch import Parcel
-from sharq_server.push.longpoll import LongPoll
+from sharq_server.push.dispatch import Delivery
+from sharq_server.push.long_poll import LongPoll
 from tests.server.conftest import ExpectLog
 from tests.server.subscriber import Subscriber
 from tests.server.support import Raw, Rest
@@ -45,7 +45,7 @@ async def listening(server: SharQServer) -> None:
     """Wait until wake-ups arrive."""
     wakeups = server.engine.connections.wakeups
     assert wakeups is not None
-    while not wakeups.stands:
+    while not wakeups.subscribed:
         await asyncio.sleep(0.002)
 
 
@@ -949,7 +949,7 @@ async def test_jobs_of_a_request_id_go_to_nobody_else_when_its_client_has_gone(
         gone.stop()
         await waiting
     else:
-        gone.deliver(1, Parcel(batch, 0, 1, float("inf")))
+        gone.deliver(1, Delivery(batch, 0, 1, float("inf")))
         waiting.cancel()
         await asyncio.wait({waiting})
     assert await other.wait(0.2) is None

@@ -189,10 +189,10 @@ async def test_leases_of_who_leaves_stay_and_what_was_not_written_goes_back(
     subscriber.send(op="subscribe", queue_type="t", credit=40)
     (session,) = server.push.sessions
     await until(lambda: session._unwritten)
-    lost = [lease for *_, parcel in session._unwritten for lease in parcel.leases]
+    lost = [lease for *_, delivery in session._unwritten for lease in delivery.leases]
     assert lost
     session.abort()
-    await until(lambda: session.closed and not server.push.dispatcher.returns.busy)
+    await until(lambda: session.closed and not server.push.dispatcher.redelivery.busy)
     for lease in lost:
         queue_type, queue_id, job_id, _ = lease.split("/")
         answer = await rest.get(f"/status/{queue_type}/{queue_id}/{job_id}/")

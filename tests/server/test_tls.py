@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -18,12 +19,13 @@ from sharq import LeasedJob, Worker
 from sharq.errors import ConfigError
 from sharq_server import SharQServer
 from sharq_server.http.listener import Listener
-from sharq_server.process.loops import loop_factory
+from sharq_server.process.event_loop import loop_factory
 from sharq_server.security.certificates import Certificate
-from tests.server.command import run
+from tests.server.command import Server, run
 from tests.server.conftest import ExpectLog
 from tests.server.support import Connection, Raw
 from tests.support.sockets import TLSSocket
+from tests.support.stores import wait_for
 
 pytestmark = pytest.mark.gen_test(timeout=20)
 
@@ -340,6 +342,32 @@ async def test_a_worker_trusts_no_unknown_authority(
 def test_files_that_cannot_be_used_are_named(certificate: str, key: str | None, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         Certificate(certificate, key)
+
+
+def test_sighup_has_new_connections_see_another_certificate(
+    tmp_path: Path, files: tuple[Path, Path]
+) -> None:
+    trust = trusting(check_hostname=False, verify_mode=ssl.CERT_NONE)
+
+    def connected(server: Server) -> ssl.SSLSocket:
+        return trust.wrap_socket(socket.create_connection(("127.0.0.1", server.port)))
+
+    settings = {
+        "SHARQ_SHARQ_SERVER_TLS_CERTIFICATE": str(files[0]),
+        "SHARQ_SHARQ_SERVER_TLS_KEY": str(files[1]),
+    }
+    with Server(tmp_path, **settings) as server, connected(server) as old:
+        before = old.getpeercert(binary_form=True)
+        exchange(files, "client")
+        server.process.send_signal(signal.SIGHUP)
+
+        def another() -> bool:
+            with connected(server) as new:
+                return new.getpeercert(binary_form=True) != before
+
+        wait_for("new connections see the other certificate", another)
+        old.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert old.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from sharq.codec import websocket_frames as ws
 from sharq_server import SharQServer
-from sharq_server.process.loops import loop_factory
+from sharq_server.process.event_loop import loop_factory
 from tests.server import catalogue
 from tests.server.support import until
 from tests.support.sockets import PlainSocket, Socket, TLSSocket
@@ -94,7 +94,7 @@ async def test_what_is_written_is_what_the_client_gets(
             got |= {job["job_id"] for job in event.get("jobs", ())}
     async with asyncio.timeout(10):
         # What was not written goes back.
-        await until(lambda: not server.push.dispatcher.returns.busy)
+        await until(lambda: not server.push.dispatcher.redelivery.busy)
     leased = set()
     for at in range(JOBS):
         if (await server.sq.job_status("t", f"q{at}", f"j{at}")).state == "active":

@@ -14,7 +14,7 @@ from tornado.netutil import bind_sockets
 
 from sharq.settings.reading import Settings
 from sharq_server import SharQServer
-from sharq_server.process.loops import loop_factory
+from sharq_server.process.event_loop import loop_factory
 from tests.support.stores import PrivateStore
 
 PLAIN, TLS = "plain", "tls"

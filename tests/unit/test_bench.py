@@ -5,19 +5,26 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
 import sharq
-from bench import document, latency, picture, starts
+from bench import document, graph, latency, limit, picture, starts
 from bench.codec import cases
+from bench.highlights import Highlight
 from bench.load import KINDS, Answers, Connection, Order, Talk
 from bench.peers import failures, install
+from bench.peers.registry import Peer, Ready
+from bench.push_cycles import frames
 from bench.report import Column, Table
+from bench.rivals import Rival, peers_table
+from bench.sending import IN_FRAMES, ONE_BY_ONE, Sending
 from bench.series import Series
 from bench.targets import Target, summary
 
@@ -161,8 +168,25 @@ RESULT: dict[str, Any] = {
         "fdatasync_us": 100,
         "store": "Valkey 9",
     },
+    "options": {"rounds": 2},
     "targets": [target.to_json() for target in (AT_LEAST, AT_MOST, UNKNOWN, NONE_EARLY)],
+    "highlights": [
+        Highlight("REST: enqueue", "always", 10_850.4, "requests", 2.5, 7.0).to_json(),
+        Highlight("Push", "no log", None, "jobs").to_json(),
+    ],
     "results": {
+        "latency": [
+            Table(
+                "Latency",
+                tuple(map(Column, ("store", "dispatches/s", "p50 ms", "p99 ms"))),
+                [
+                    ("no log", 250, 0.4, 0.9),
+                    ("no log", 998, 0.5, 2.0),
+                    ("always", 250, 0.8, 1.5),
+                    ("always", 998, 0.9, 5.0),
+                ],
+            ).to_json()
+        ],
         "library": [
             Table(
                 "Core library: calls a second",
@@ -170,33 +194,69 @@ RESULT: dict[str, Any] = {
                 [("SharQ", "no log", 9_000.4), ("original", "no log", None)],
                 ["In turn,", "two rounds."],
             ).to_json()
-        ]
+        ],
     },
 }
 
 
-def test_the_document_has_the_figures_between_its_marks_only() -> None:
-    text = f"Before.\n{document.BEGIN}\nold\n{document.END}\nAfter.\n"
-    placed = document.placed(text, RESULT)
-    assert placed.startswith(f"Before.\n{document.BEGIN}\n")
-    assert placed.endswith(f"\n{document.END}\nAfter.\n")
-    assert "old" not in placed
-    assert "| push | a second | ≥ 20,000/s | 25,000/s | yes |  |" in placed
-    assert "| latency | p50 | ≤ 1 ms | 4 ms | **no** |  |" in placed
-    assert "| SharQ | no log | 9,000 |\n| original | no log |  |\n\nIn turn, two rounds." in placed
-    assert document.placed(placed, RESULT) == placed
+def test_the_page_of_figures_has_the_targets_and_every_table() -> None:
+    page = document.figures(RESULT)
+    assert "1 of 3 are missed." in page
+    assert "| push | a second | ≥ 20,000/s | 25,000/s | yes |  |" in page
+    assert "| latency | p50 | ≤ 1 ms | 4 ms | **no** |  |" in page
+    assert "| push | ratio | ≥ 1.60 times |  | not measured | no peers |" in page
+    assert "| SharQ | no log | 9,000 |\n| original | no log |  |\n\nIn turn, two rounds." in page
 
 
-def test_a_document_without_marks_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "performance.md"
-    path.write_text("nothing")
-    with pytest.raises(ValueError, match="figures"):
-        document.write(RESULT, path)
-    assert path.read_text() == "nothing"
+@pytest.fixture
+def pages(tmp_path: Path) -> document.Pages:
+    """Pages as the project has them, to be written to."""
+    users = tmp_path / "performance.md"
+    users.write_text(document.PAGES.users.read_text("utf-8"), "utf-8")
+    return document.Pages(tmp_path / "FIGURES.md", users)
 
 
-def test_the_project_has_a_place_for_the_figures() -> None:
-    assert document.placed(document.PATH.read_text(encoding="utf-8"), RESULT)
+def test_the_page_for_users_has_its_parts_between_their_marks_only(pages: document.Pages) -> None:
+    before = pages.users.read_text("utf-8")
+    document.write(RESULT, pages)
+    after = pages.users.read_text("utf-8")
+    assert "| REST: enqueue | always | 10,850 requests | 2.50 ms | 7 ms |" in after
+    assert "| Push | no log |  |  |  |" in after
+    assert "Not measured in this run." in after
+    parts = re.compile(r"(<!-- bench: (?!end)\w+ -->).*?(<!-- bench: end -->)", re.S)
+    assert parts.sub(r"\1\2", after) == parts.sub(r"\1\2", before)
+    document.write(RESULT, pages)
+    assert pages.users.read_text("utf-8") == after
+    assert pages.figures.read_text("utf-8") == document.figures(RESULT)
+
+
+def test_a_page_without_a_place_for_a_part_leaves_all_as_it_is(pages: document.Pages) -> None:
+    text = pages.users.read_text("utf-8").replace("<!-- bench: limit -->", "")
+    pages.users.write_text(text, "utf-8")
+    with pytest.raises(ValueError, match="limit"):
+        document.write(RESULT, pages)
+    assert pages.users.read_text("utf-8") == text
+    assert [path.name for path in pages.users.parent.iterdir()] == ["performance.md"]
+
+
+def test_the_graph_has_a_line_for_each_store_and_share(pages: document.Pages) -> None:
+    document.write(RESULT, pages)
+    drawn = ElementTree.parse(pages.users.with_name("latency.svg")).getroot()
+    name = "{http://www.w3.org/2000/svg}"
+    curves = {}
+    for line in drawn.iter(f"{name}polyline"):
+        points = [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
+        assert all(0 < x < graph.WIDTH and 0 < y < graph.HEIGHT for x, y in points)
+        curves[line.get("class")] = points
+    assert curves.keys() == {
+        f"line {share} {store}" for share in ("p50", "p99") for store in ("s0", "s1")
+    }
+    # To the right there are more jobs a second, and upwards more ms.
+    assert curves["line p50 s0"][0][0] < curves["line p50 s0"][1][0]
+    assert curves["line p99 s1"][1][1] < curves["line p99 s0"][1][1] < curves["line p50 s0"][1][1]
+    texts = [text.text for text in drawn.iter(f"{name}text")]
+    assert {"p99, always", "p50, no log", "500", "5"} <= {*texts}
+    assert "a CPU, 2 cores, 2026-01-01" in " ".join(map(str, texts))
 
 
 def test_the_picture_shows_what_was_reached_and_what_was_missed(tmp_path: Path) -> None:
@@ -229,6 +289,24 @@ def test_one_start_says_nothing() -> None:
         starts.starts_of([5], 1000)
 
 
+# A limit's cost
+
+
+def test_the_share_of_the_permitted_rate_is_that_of_each_queue() -> None:
+    first, second = limit.interval_of(0), limit.interval_of(1)
+    assert first != second
+    receipts = [("queue-0", at * first * 1000) for at in range(4)]
+    receipts += [("queue-1", at * second * 2000) for at in range(3)]
+    assert limit.share_of(receipts) == pytest.approx(75)
+    assert limit.share_of([*receipts, ("queue-2", 5)]) == pytest.approx(75)
+
+
+def test_the_intervals_of_queues_differ_and_permit_the_rate() -> None:
+    intervals = [limit.interval_of(queue) for queue in range(limit.RATE)]
+    assert sum(1000 / each for each in intervals) == pytest.approx(1_000, rel=0.01)
+    assert len({*intervals}) > 100
+
+
 # Latency
 
 READY = 1_000
@@ -259,6 +337,40 @@ def test_a_job_before_its_time_is_no_latency() -> None:
 
 
 # Peers
+
+
+def rival(name: str, sending: Sending, *speeds: float) -> Rival:
+    def prepare(_say: object) -> Ready:
+        raise AssertionError
+
+    it = Rival(Peer(name, 1, prepare, sending, None, ""))
+    for series in it.speeds.values():
+        for speed in speeds:
+            series.add(speed)
+    return it
+
+
+def test_a_peer_is_beside_sharq_with_jobs_sent_alike() -> None:
+    ours = {
+        sending: {store: Series([speed]) for store in ("no log", "always")}
+        for sending, speed in ((IN_FRAMES, 1000.0), (ONE_BY_ONE, 100.0))
+    }
+    table = peers_table(ours, [rival("single", ONE_BY_ONE, 50.0), rival("bulk", IN_FRAMES, 500.0)])
+    assert [tuple(row) for row in table.rows] == [
+        ("SharQ", "32 a call, 24 calls at once", 1000, None, 1000, None, ""),
+        ("bulk", "32 a call, 24 calls at once", 500, 2, 500, 2, ""),
+        ("SharQ", "one by one", 100, None, 100, None, ""),
+        ("single", "one by one", 50, 2, 50, 2, ""),
+    ]
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (32, [5])])
+def test_jobs_are_sent_in_frames_of_a_size(size: int, sizes: list[int]) -> None:
+    written = [json.loads(frame)["jobs"] for frame in frames("t", 5, lambda queue: 1 + queue, size)]
+    assert [len(jobs) for jobs in written] == sizes
+    listed = [job for jobs in written for job in jobs]
+    assert len({job["job_id"] for job in listed}) == 5
+    assert {job["queue_id"] for job in listed} == {f"queue-{job['interval'] - 1}" for job in listed}
 
 
 def test_a_program_that_is_not_there_is_missing() -> None:

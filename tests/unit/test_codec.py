@@ -21,6 +21,7 @@ from sharq._fastpath import (
     Codec,
     Job,
     JobReader,
+    Keyspace,
     enqueued,
     is_name,
     json_dump,
@@ -29,7 +30,6 @@ from sharq._fastpath import (
     json_value,
     lease_parts,
     mask,
-    name_of,
 )
 from sharq.operations.scripts import Scripts
 from sharq.results import Lease, NewJob
@@ -202,17 +202,18 @@ def plain(text: bytes) -> NewJob | None:
 
 
 VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
-    "Codec.prefix": [(lambda: CODEC.prefix, "p")],
-    "Codec.tag": [(lambda: CODEC.tag("mail"), b"{p:mail}")],
-    "Codec.channel": [(lambda: CODEC.channel(".ab"), b"{p}:wake:.ab")],
-    "Codec.woken_type": [
-        (lambda: CODEC.woken_type(b"{p:mail}:waiting"), "mail"),
-        (lambda: CODEC.woken_type(b"{q:mail}:waiting"), None),
-        (lambda: CODEC.woken_type(b"{p:mail}:ready"), None),
-        (lambda: CODEC.woken_type(b"{p:"), None),
-        (lambda: CODEC.woken_type(b""), None),
+    "Codec.keys": [(lambda: CODEC.keys.prefix, "p")],
+    "Keyspace.prefix": [(lambda: CODEC.keys.prefix, "p")],
+    "Keyspace.tag": [(lambda: CODEC.keys.tag("mail"), b"{p:mail}")],
+    "Keyspace.channel": [(lambda: CODEC.keys.channel(".ab"), b"{p}:wake:.ab")],
+    "Keyspace.woken_type": [
+        (lambda: CODEC.keys.woken_type(b"{p:mail}:waiting"), "mail"),
+        (lambda: CODEC.keys.woken_type(b"{q:mail}:waiting"), None),
+        (lambda: CODEC.keys.woken_type(b"{p:mail}:ready"), None),
+        (lambda: CODEC.keys.woken_type(b"{p:"), None),
+        (lambda: CODEC.keys.woken_type(b""), None),
     ],
-    "Codec.registry": [(CODEC.registry, b"{p}:types")],
+    "Keyspace.registry": [(CODEC.keys.registry, b"{p}:types")],
     "Job.queue_type": [(lambda: job().queue_type, "mail")],
     "Job.queue_id": [(lambda: job().queue_id, "eve")],
     "Job.job_id": [(lambda: job().job_id, "j-2")],
@@ -362,14 +363,6 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: is_name("\ud800"), False),
         (lambda: is_name(b"a"), False),
         (lambda: is_name(None), False),
-    ],
-    "name_of": [
-        (lambda: name_of(b"a-1_B"), "a-1_B"),
-        (lambda: name_of(b"a" * 100), "a" * 100),
-        (lambda: name_of(b"a" * 101), None),
-        (lambda: name_of(b""), None),
-        (lambda: name_of(b"a\x00"), None),
-        (lambda: name_of(b"\xc3\xa9"), None),
     ],
     "lease_parts": [
         (lambda: lease_parts("mail/bob/j-1/0180"), ("mail", "bob", "j-1", "0180")),
@@ -550,15 +543,15 @@ def test_a_length_in_an_answer_is_written_in_digits(length: int) -> None:
 
 def test_lengths_are_counted_in_bytes() -> None:
     codec = Codec("é:ü ß", DIGESTS)
-    assert codec.tag("mail") == "{é:ü ß:mail}".encode()
-    assert codec.registry() == "{é:ü ß}:types".encode()
+    assert codec.keys.tag("mail") == "{é:ü ß:mail}".encode()
+    assert codec.keys.registry() == "{é:ü ß}:types".encode()
     assert codec.queue_length("mail", "bob") == command(
         "EVALSHA", "<queue_length>", "2", "{é:ü ß:mail}:void", "{é:ü ß:mail}:q:bob"
     )
 
 
 def test_a_prefix_may_be_empty() -> None:
-    assert Codec("", DIGESTS).tag("mail") == b"{:mail}"
+    assert Codec("", DIGESTS).keys.tag("mail") == b"{:mail}"
 
 
 def test_long_names_fit() -> None:
@@ -574,6 +567,26 @@ def test_two_codecs_do_not_meet() -> None:
     assert b"{one:mail}" in one.queue_length("mail", "bob")
     assert b"{other:mail}" in other.queue_length("mail", "bob")
     assert b"{one:mail}" in one.queue_length("mail", "bob")
+
+
+def test_a_call_and_a_question_for_a_tag_do_not_meet() -> None:
+    expected = CODEC.queue_length("mail", "bob")
+    assert CODEC.keys.tag("post") == b"{p:post}"
+    assert CODEC.queue_length("mail", "bob") == expected
+    assert CODEC.keys.tag("mail") == b"{p:mail}"
+    assert CODEC.keys.tag("") == b"{p:}"
+    with pytest.raises(UnicodeEncodeError):
+        CODEC.queue_length("\ud800", "bob")
+    assert CODEC.queue_length("mail", "bob") == expected
+
+
+@pytest.mark.parametrize(
+    "call", [Keyspace, CODEC.keys.tag, CODEC.keys.channel, CODEC.keys.woken_type]
+)
+@pytest.mark.parametrize("wrong", [None, 1])
+def test_what_is_no_name_has_no_key(call: Callable[[Any], object], wrong: Any) -> None:
+    with pytest.raises(TypeError):
+        call(wrong)
 
 
 def test_a_script_without_a_digest_is_refused() -> None:
@@ -852,11 +865,11 @@ def test_a_name_that_no_store_should_send_gives_no_part_of_a_batch() -> None:
             _ = batch.jobs
 
 
-@pytest.mark.parametrize("call", [json_fault, json_parts, json_value, name_of])
+@pytest.mark.parametrize("call", [json_fault, json_parts, json_value])
 def test_text_that_is_no_bytes_is_refused(call: Any) -> None:
     for wrong in (None, "1", bytearray(b"1")):
         with pytest.raises(TypeError):
-            call(wrong, *([] if call is name_of else [1]))
+            call(wrong, 1)
 
 
 def test_a_number_that_is_no_int_runs_no_code_inside_a_call() -> None:
@@ -942,7 +955,7 @@ def test_types_beyond_number_are_told_apart() -> None:
     codec = Codec("p", DIGESTS)
     for _ in range(2):
         for number in range(10_000):
-            assert codec.tag(f"t{number}") == b"{p:t%d}" % number
+            assert codec.keys.tag(f"t{number}") == b"{p:t%d}" % number
     assert codec.queue_length("t9", "q") == Codec("p", DIGESTS).queue_length("t9", "q")
 
 

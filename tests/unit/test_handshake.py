@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
+from sharq.errors import StoreDenied, StoreError, StoreUnavailable, UnexpectedReply
 from sharq.settings.options import StoreSettings
 from sharq.store.handshake import Handshake
 
@@ -51,12 +51,12 @@ def test_it_is_over_with_the_last_answer() -> None:
             "without any password",
         ),
         (b"+OK\r\n-NOPERM no permissions to run 'select'\r\n", StoreDenied, "NOPERM"),
-        (b"+OK\r\n-ERR DB index is out of range\r\n", StoreBug, "DB index is out of range"),
+        (b"+OK\r\n-ERR DB index is out of range\r\n", UnexpectedReply, "DB index is out of range"),
         (b"-ERR max number of clients reached\r\n", StoreUnavailable, "clients"),
         (b"HTTP/1.1 400 Bad Request\r\n", StoreUnavailable, "store"),
-        (b"+QUEUED\r\n", StoreBug, "QUEUED"),
-        (b"+OK\r\n+OK\r\n+", StoreBug, "not asked"),
-        (b"+OK\r\n+OK\r\n+OK\r\n", StoreBug, "not asked"),
+        (b"+QUEUED\r\n", UnexpectedReply, "QUEUED"),
+        (b"+OK\r\n+OK\r\n+", UnexpectedReply, "not asked"),
+        (b"+OK\r\n+OK\r\n+OK\r\n", UnexpectedReply, "not asked"),
     ],
 )
 def test_a_refusal_is_the_error_that_it_stands_for(

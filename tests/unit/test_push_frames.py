@@ -14,12 +14,12 @@ from hypothesis import example, given
 
 from sharq import results
 from sharq.errors import (
-    StoreBug,
     StoreError,
     StoreFull,
     StoreOutcomeUnknown,
     StoreOverloaded,
     StoreUnavailable,
+    UnexpectedReply,
 )
 from sharq.results import Ended, Extended
 from sharq_server.push import frames as push_frames
@@ -585,7 +585,7 @@ STORE_CODES = [
     (StoreOutcomeUnknown(), b'"store_unavailable"'),
     (StoreFull(), b'"store_full"'),
     (StoreOverloaded(), b'"overloaded"'),
-    (StoreBug(), b'"internal"'),
+    (UnexpectedReply(), b'"internal"'),
 ]
 
 

@@ -6,12 +6,12 @@ import pytest
 from hiredis import ReplyError
 
 from sharq.errors import (
-    StoreBug,
     StoreDenied,
     StoreError,
     StoreFull,
     StoreOutcomeUnknown,
     StoreUnavailable,
+    UnexpectedReply,
 )
 from sharq.operations.call import Call
 from sharq.store.errors import Misdirected, ScriptMissing
@@ -33,7 +33,7 @@ def test_an_error_reply_is_read_as_what_it_stands_for() -> None:
 
 def test_a_reply_that_the_call_cannot_read_is_a_bug() -> None:
     error = request(lambda reply: reply["a"]).read(b"text")
-    assert isinstance(error, StoreBug)
+    assert isinstance(error, UnexpectedReply)
     assert error.outcome_unknown, "it has been carried out"
     assert isinstance(error.__cause__, TypeError)
 
@@ -57,7 +57,7 @@ def test_another_node_is_looked_for_once() -> None:
     assert [asked.again(Misdirected()) for _ in range(2)] == [Again.ELSEWHERE, None]
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable(), StoreFull(), StoreBug()])
+@pytest.mark.parametrize("error", [StoreUnavailable(), StoreFull(), UnexpectedReply()])
 def test_other_refusals_are_final(error: StoreError) -> None:
     assert request().again(error) is None
 
@@ -107,7 +107,7 @@ def test_the_script_of_a_call_is_known_by_its_digest() -> None:
 
 @pytest.mark.parametrize("packed", [pack(b"EVALSHA", b"f" * 40, b"0"), pack(b"PING"), b""])
 def test_a_call_of_no_known_script_is_a_bug(packed: bytes) -> None:
-    with pytest.raises(StoreBug):
+    with pytest.raises(UnexpectedReply):
         ScriptLoading({DIGEST: "return 1"}).missing(Call(packed, b"", lambda reply: reply))
 
 
@@ -121,7 +121,9 @@ class TestARefusalOfWhatWasSentTwice:
         assert asked.repeat()
         return asked
 
-    @pytest.mark.parametrize("error", [StoreFull(), StoreDenied(), StoreUnavailable(), StoreBug()])
+    @pytest.mark.parametrize(
+        "error", [StoreFull(), StoreDenied(), StoreUnavailable(), UnexpectedReply()]
+    )
     def test_leaves_the_outcome_unknown(self, asked: Request[Any], error: StoreError) -> None:
         told = asked.refusal(error, leads_on=True)
         assert isinstance(told, StoreOutcomeUnknown)

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
-from sharq.errors import StoreBug, StoreError, StoreFull, StoreOutcomeUnknown, StoreUnavailable
+from sharq.errors import (
+    StoreError,
+    StoreFull,
+    StoreOutcomeUnknown,
+    StoreUnavailable,
+    UnexpectedReply,
+)
 from sharq.operations.call import Call
 from sharq.store.errors import Misdirected
 from sharq.store.routing import Refresh, Send, Steps, learn, route, spread
@@ -179,7 +185,7 @@ def test_what_may_have_been_carried_out_is_not_sent_to_the_heir() -> None:
     assert (len(walk.sent), walk.refreshes) == (1, [])
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("TRYAGAIN"), StoreFull(), StoreBug()])
+@pytest.mark.parametrize("error", [StoreUnavailable("TRYAGAIN"), StoreFull(), UnexpectedReply()])
 def test_an_error_of_a_node_that_is_there_is_final(error: StoreError) -> None:
     walk = Walk(known(), {A: [[error]]}, maps=[HALVES])
     assert walk.route(LOW) == [error]

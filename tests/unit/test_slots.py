@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
-from sharq.errors import StoreBug
+from sharq.errors import UnexpectedReply
 from sharq.store.slots import Node, Range, Topology, parse_slots
 
 ASKED = Node("asked.example", 7000)
@@ -39,7 +39,7 @@ def test_the_address_of_a_primary_is_read(primary: tuple[Any, ...], node: Node) 
     "reply", [b"OK", None, [1], [[0, 1]], [[0, 1, [b"h"]]], [[0, b"x", [b"h", 1]]]]
 )
 def test_another_answer_is_a_bug(reply: Any) -> None:
-    with pytest.raises(StoreBug, match="CLUSTER SLOTS"):
+    with pytest.raises(UnexpectedReply, match="CLUSTER SLOTS"):
         parse_slots(reply, ASKED)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from sharq.errors import (
-    StoreBug,
     StoreDenied,
     StoreError,
     StoreFull,
     StoreOutcomeUnknown,
     StoreUnavailable,
+    UnexpectedReply,
 )
 from sharq.store.errors import BugMidway, DeniedMidway, Misdirected, ScriptMissing, store_error
 
@@ -102,7 +102,7 @@ def in_a_script(message: str) -> list[str]:
             ["NOSCRIPT No matching script.", "NOSCRIPT No matching script. Please use EVAL."],
         ),
         (
-            StoreBug,
+            UnexpectedReply,
             [
                 WRONGTYPE,
                 "ERR unknown command 'EVAL_RO', with args beginning with:",
@@ -152,7 +152,7 @@ def test_a_refusal_midway_is_told_as_both() -> None:
         "The store refused a part of the operation; the rest may have been carried out (NOPERM)."
     )
     bug = store_error(WRONGTYPE + VALKEY)
-    assert isinstance(bug, StoreBug)
+    assert isinstance(bug, UnexpectedReply)
     assert (bug.code, bug.retry_after) == ("internal", None)
 
 

@@ -13,7 +13,7 @@ from sharq.errors import BadArgumentException
 from sharq.worker.frames import ServerClock, chunks, credits_of, decode
 from sharq.worker.job import FIRST_RETRY, LONGEST_RETRY, Retry, release_delay, retry_delay
 from sharq.worker.log import Causes, Event, JsonFormatter
-from sharq.worker.window import SOON, Window
+from sharq.worker.prefetch import SOON, Window
 
 
 def test_weights_share_the_capacity() -> None:

@@ -17,10 +17,10 @@ from msgspec import UNSET, Raw
 from sharq.codec import json_text
 from sharq.errors import BadArgumentException, NotJson
 from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer
-from sharq_server.api import json_forms
-from sharq_server.api.json_forms import Form
+from sharq_server.api import json_decoding
+from sharq_server.api.json_decoding import Form
 
-MAX_JOBS: Final = json_forms.MAX_ITEMS
+MAX_JOBS: Final = json_decoding.MAX_ITEMS
 """Jobs in one request of the bulk route, at most."""
 
 MAX_DEQUEUED: Final = 100
@@ -134,9 +134,9 @@ def decode_entry(entry: Raw) -> Job:
 
 def _decode(form: type[Form], text: bytes, noun: str) -> Form:
     # msgspec passes over text that stays text without a look at its bytes.
-    if json_forms.is_utf8(text):
-        return json_forms.decode(form, text, noun)
-    return json_forms.decode_carefully(form, text, noun)
+    if json_decoding.is_utf8(text):
+        return json_decoding.decode(form, text, noun)
+    return json_decoding.decode_carefully(form, text, noun)
 
 
 def payload_of(job: Job) -> bytes:
@@ -155,7 +155,7 @@ def bound_of(job: Job, payload: bytes) -> Any:
     """
     if job.max_queued_length is not None or _BOUND not in payload:
         return job.max_queued_length
-    text = json_forms.field_of(payload, _BOUND.decode())
+    text = json_decoding.field_of(payload, _BOUND.decode())
     value = json_text.read(text) if text is not None and json_text.is_json(text, 0) else None
     return value if is_integer(value, 0, MAX_COUNT) else None
 

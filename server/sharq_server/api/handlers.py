@@ -18,8 +18,8 @@ from sharq.errors import SharqException, StoreError
 from sharq.identifiers import invalid
 from sharq.results import Enqueued, NewJob
 from sharq.settings.tokens import UNLIMITED, Grant
-from sharq_server.api import bodies, incidents, openapi, replies
-from sharq_server.api.json_forms import mandatory
+from sharq_server.api import bodies, error_reporting, openapi, replies
+from sharq_server.api.json_decoding import mandatory
 from sharq_server.api.replies import Reply
 from sharq_server.security.credentials import FORBIDDEN
 
@@ -28,7 +28,7 @@ _AT_A_TIME: Final = 100
 """Jobs of a bulk that are looked at before other requests get their turn."""
 
 
-class Exchange(Protocol):
+class RequestDelegate(Protocol):
     """What a handler may ask of the connection that its request came on."""
 
     @property
@@ -55,7 +55,7 @@ class Request(NamedTuple):
     names: tuple[str, ...]
     query: str
     body: bytes
-    exchange: Exchange
+    exchange: RequestDelegate
     grant: Grant = UNLIMITED
 
 
@@ -256,5 +256,5 @@ def _within(grant: Grant, job: NewJob | Reply) -> NewJob | Reply:
 
 def _enqueued(job: NewJob, outcome: Enqueued | StoreError) -> Reply:
     if isinstance(outcome, StoreError):
-        return incidents.reply_to(outcome, "POST /enqueue/")
+        return error_reporting.reply_to(outcome, "POST /enqueue/")
     return replies.enqueued(outcome, job.max_queued_length is not None)

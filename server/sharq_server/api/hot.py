@@ -12,7 +12,7 @@ from typing import Final
 from sharq import Batch
 from sharq.engine import Engine
 from sharq.results import Ended, Enqueued
-from sharq_server.api import bodies, handlers, incidents, replies
+from sharq_server.api import bodies, error_reporting, handlers, replies
 from sharq_server.api.replies import Reply
 
 Respond = Callable[[Reply], None]
@@ -30,7 +30,7 @@ def enqueue(engine: Engine, queue_type: str, queue_id: str, body: bytes, respond
         try:
             job = handlers.job_of(engine, queue_type, queue_id, body)
         except Exception as error:
-            respond(incidents.reply_to(error, _ENQUEUE))
+            respond(error_reporting.reply_to(error, _ENQUEUE))
             return
     bounded = job.max_queued_length is not None
 
@@ -38,7 +38,7 @@ def enqueue(engine: Engine, queue_type: str, queue_id: str, body: bytes, respond
         if isinstance(outcome, Enqueued):
             respond(replies.enqueued(outcome, bounded))
         else:
-            respond(incidents.reply_to(outcome, _ENQUEUE))
+            respond(error_reporting.reply_to(outcome, _ENQUEUE))
 
     engine.gathering.enqueue(job, done)
 
@@ -50,7 +50,7 @@ def dequeue(
 
     def done(batch: Batch | Exception, start: int, stop: int) -> None:
         if not isinstance(batch, Batch):
-            respond(incidents.reply_to(batch, _DEQUEUE))
+            respond(error_reporting.reply_to(batch, _DEQUEUE))
         elif start == stop:
             respond(replies.nothing_ready(batch.wait_us))
         else:
@@ -74,10 +74,10 @@ def finish(
         if isinstance(outcome, Ended):
             respond(replies.finished(outcome))
         else:
-            respond(incidents.reply_to(outcome, _FINISH))
+            respond(error_reporting.reply_to(outcome, _FINISH))
 
     try:
         lease = bodies.lease_to_finish(body)
         engine.gathering.finish(queue_type, queue_id, job_id, lease, done)
     except Exception as error:
-        respond(incidents.reply_to(error, _FINISH))
+        respond(error_reporting.reply_to(error, _FINISH))

@@ -10,7 +10,7 @@ from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from sharq import Batch
 from sharq.engine import Engine
 from sharq_server.api.routing import Match, Router
-from sharq_server.http.accesslog import AccessLog
+from sharq_server.http.access_log import AccessLog
 from sharq_server.security.admission import Connections
 from sharq_server.security.credentials import Credentials
 from sharq_server.security.origins import Origins

@@ -16,7 +16,7 @@ from typing import Final, Protocol, cast
 
 from sharq_server.api.replies import Reply
 from sharq_server.http import framing
-from sharq_server.http.answers import last_answer
+from sharq_server.http.responses import last_answer
 from sharq_server.http.tls import HANDSHAKE_SECONDS, TLS, is_plain_http
 from sharq_server.security.admission import Connections
 
@@ -56,7 +56,7 @@ class Reader(Protocol):
         """The server ends: what is not whole by now is not begun."""
 
 
-class Crowd(Protocol):
+class Owner(Protocol):
     """What a connection needs of the listener that it came to.
 
     `now` is the time by which connections are judged: it moves in ticks. `lingering` counts those
@@ -113,23 +113,23 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        crowd: Crowd,
+        owner: Owner,
         admission: Connections,
         context: ssl.SSLContext | None,
         make_reader: Callable[[Connection], Reader],
     ) -> None:
-        self.late = crowd.drains
+        self.late = owner.drains
         self.ended = False
         self.gone = False
         self.half_closed = False
         self.stuck = False
         self.holding = False
         self.peer: object = None
-        self._crowd = crowd
+        self._owner = owner
         self._admission = admission
         self._context = context
         self._tls: TLS | None = None
-        self._came = crowd.now
+        self._came = owner.now
         self._reader = make_reader(self)
         self._counted_for: str | None = None
         self._unsent = -1
@@ -153,8 +153,8 @@ class Connection(asyncio.Protocol):
         # uvloop's are asyncio's by their methods alone.
         self._transport = cast(asyncio.Transport, transport)
         self.peer = transport.get_extra_info("peername")
-        self._crowd.connections.add(self)
-        self._crowd.look_after(self)
+        self._owner.connections.add(self)
+        self._owner.look_after(self)
         if self._admission.enter(self.remote_ip):
             self._counted_for = self.remote_ip
             if self._context is not None:
@@ -199,16 +199,16 @@ class Connection(asyncio.Protocol):
         self.half_closed = True
         if self.ended or cut_off or not self._reader.on_half_close():
             self.ended = True
-            self._crowd.look_after(self)
+            self._owner.look_after(self)
             return False
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
         self.gone = self.ended = True
-        self._crowd.forget(self)
+        self._owner.forget(self)
         if self._lingering is not None:
             self._lingering.cancel()
-            self._crowd.lingering -= 1
+            self._owner.lingering -= 1
         if self._counted_for is not None:
             self._admission.leave(self._counted_for)
         reader, self._reader = self._reader, _NOBODY
@@ -278,9 +278,9 @@ class Connection(asyncio.Protocol):
     def look_after(self, *, wanted: bool) -> None:
         """Have the reader look at the time, or not."""
         if wanted:
-            self._crowd.look_after(self)
+            self._owner.look_after(self)
         else:
-            self._crowd.leave_alone(self)
+            self._owner.leave_alone(self)
 
     @property
     def _socket(self) -> socket.socket:
@@ -323,24 +323,24 @@ class Connection(asyncio.Protocol):
         if self.ended:
             return
         self._say_end()
-        crowd = self._crowd
+        owner = self._owner
         if (
             self.half_closed
             or not self._transport.can_write_eof()
-            or crowd.lingering >= MOST_LINGERING
+            or owner.lingering >= MOST_LINGERING
         ):
             self._transport.close()
             return
         self._transport.write_eof()
         self.hold(False)
-        crowd.lingering += 1
+        owner.lingering += 1
         loop = asyncio.get_running_loop()
         self._lingering = loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     def _say_end(self) -> None:
         self.ended = True
         self._unsent = -1
-        self._crowd.look_after(self)
+        self._owner.look_after(self)
         if self._tls is not None:
             self._tls.close()
 

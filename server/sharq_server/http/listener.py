@@ -11,10 +11,10 @@ from typing import Any, Final
 from tornado.ioloop import IOLoop
 
 from sharq_server.http import framing
-from sharq_server.http.answers import last_answer
 from sharq_server.http.application import Application
 from sharq_server.http.connection import Connection
 from sharq_server.http.requests import Requests
+from sharq_server.http.responses import last_answer
 from sharq_server.security.certificates import Certificate
 from sharq_server.security.descriptors import EXHAUSTED, Room
 
@@ -59,6 +59,7 @@ class Listener:
         self._body = body_timeout
         self._certificate = certificate
         self._room = Room()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sockets: dict[socket.socket, asyncio.TimerHandle | None] = {}
         self._starting: set[asyncio.Task[None]] = set()
         self._watched: set[Connection] = set()
@@ -66,15 +67,15 @@ class Listener:
         self._last_is_gone: asyncio.Event | None = None
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept connections on sockets that are bound, as soon as the event loop runs."""
-        for each in sockets:
+        """Accept connections on sockets that listen, as soon as the event loop runs."""
+        added = list(sockets)
+        for each in added:
             # Connections have this from the socket that they are accepted on: the kernel keeps a
             # quarter of a MiB, about, for a client that does not read. By itself it would be 4 MiB.
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
             each.setblocking(False)
-            each.listen(BACKLOG)
             self._sockets[each] = None
-        IOLoop.current().add_callback(self._begin)
+        IOLoop.current().add_callback(self._begin, added)
 
     def addresses(self) -> list[Any]:
         """The addresses that the server listens on, as `socket.getsockname` gives them."""
@@ -89,8 +90,8 @@ class Listener:
         for each, pausing in self._sockets.items():
             if pausing is not None:
                 pausing.cancel()
-            with suppress(RuntimeError):  # no loop runs any more
-                asyncio.get_running_loop().remove_reader(each)
+            if self._loop is not None:
+                self._loop.remove_reader(each)
             each.close()
         self._sockets.clear()
 
@@ -143,9 +144,11 @@ class Listener:
 
     # Accepting
 
-    def _begin(self) -> None:
-        for each in self._sockets:
-            self._accept_on(each)
+    def _begin(self, sockets: Iterable[socket.socket]) -> None:
+        self._loop = asyncio.get_running_loop()
+        for each in sockets:
+            if each in self._sockets:
+                self._accept_on(each)
         if self._ticking is None:
             self._on_tick()
 

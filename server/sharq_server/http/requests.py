@@ -1,7 +1,7 @@
 """The requests of a connection: read one at a time, and answered in their order.
 
 The routes of `hot` are answered at once; every other request becomes a `Message` and is handed to
-the application through Tornado's seam, by a `Conversation`.
+the application through Tornado's seam, by a `TornadoConnection`.
 What is no request, or comes too slowly, is answered and ends the connection.
 """
 
@@ -12,21 +12,20 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
-from tornado.httputil import HTTPInputError, HTTPMessageDelegate, RequestStartLine
+from tornado.httputil import HTTPInputError, HTTPMessageDelegate
 
 from sharq.errors import SharqException
-from sharq_server.api import bodies, hot, incidents
+from sharq_server.api import bodies, error_reporting, hot
 from sharq_server.api.replies import Reply
 from sharq_server.http import framing
 from sharq_server.http._lane import IN_BODY, WAITING
-from sharq_server.http.answers import answer, last_answer
 from sharq_server.http.application import Application
 from sharq_server.http.connection import Connection
-from sharq_server.http.conversation import Context, Conversation, Message
 from sharq_server.http.reading import RequestReader
+from sharq_server.http.responses import answer, last_answer
+from sharq_server.http.tornado_connection import Context, Message, TornadoConnection
 
 _log = logging.getLogger(__name__)
 
@@ -76,14 +75,14 @@ class Requests(RequestReader):
         self._engine = app.engine
         self._connection = connection
         self._now = now
-        self._behind: deque[Message | Callable[[], None]] = deque()
+        self._behind: deque[Message | Reply | Callable[[], None]] = deque()
         self._current: Message | None = None
         self._receiving: Message | None = None
         self._body: _Pace | None = None
-        self._conversation: Conversation | None = None
+        self._conversation: TornadoConnection | None = None
         self._conversing: asyncio.Task[None] | None = None
         self._advancing = False
-        self._given_up = False
+        self._given_up = self._refusing = False
 
     # What the connection tells
 
@@ -243,22 +242,22 @@ class Requests(RequestReader):
         while self._behind and not (self.busy or connection.ended or connection.stuck):
             self.busy = True
             following = self._behind.popleft()
-            if not isinstance(following, Message):
-                self._app.under_way.add(self)
-                following()
-            elif following.refusal is not None:
-                self.refuse_now(following.refusal)
-            else:
+            if isinstance(following, Message):
                 self._current = following
                 loop = asyncio.get_running_loop()
                 self._conversing = loop.create_task(self._converse(following))
+            elif isinstance(following, Reply):
+                self.refuse_now(following)
+            else:
+                self._app.under_way.add(self)
+                following()
         self._advancing = False
         self._look_after_reading()
 
     async def _converse(self, message: Message) -> None:
         """Hand a request to the application and wait until it is answered."""
         context = Context(self._connection)
-        conversation = Conversation(self, message, context)
+        conversation = TornadoConnection(self, message, context)
         self._conversation = conversation
         delegate = self._app.start_request(self, conversation)
         given = False
@@ -280,7 +279,7 @@ class Requests(RequestReader):
             self._go_on()
 
     async def _hand_over(
-        self, message: Message, conversation: Conversation, delegate: HTTPMessageDelegate
+        self, message: Message, conversation: TornadoConnection, delegate: HTTPMessageDelegate
     ) -> bool:
         """Tell the delegate of the message as it comes; False where it has refused it."""
         try:
@@ -297,6 +296,9 @@ class Requests(RequestReader):
         while not conversation.answered.done():
             chunk = await message.next_chunk()
             if chunk is None:
+                if message.refusal is not None:
+                    conversation.refuse(message.refusal)
+                    return False
                 delegate.finish()
                 return True
             self._look_after_reading()
@@ -317,30 +319,27 @@ class Requests(RequestReader):
     # Trouble
 
     def on_malformed(self) -> None:
-        message, reply = self._receiving, None
-        if message is not None:
-            with suppress(HTTPInputError):
-                reply = framing.problem(message.start_line, message.headers)
-        self._refuse(reply or framing.MALFORMED)
+        self._refuse(framing.MALFORMED)
 
     def on_bug(self, bug: Exception) -> None:
-        self._refuse(incidents.reply_to(bug, "The reading of a request"))
+        self._refuse(error_reporting.reply_to(bug, "The reading of a request"))
 
     def _refuse(self, reply: Reply) -> None:
-        """Answer what is being read with a refusal, in its turn, and read no more."""
+        """Answer what is being read with a refusal, in its turn, and read no more.
+
+        Where there is a head it is judged first, as it is where it comes in a packet of its own.
+        """
         self.ignore()
-        receiving, self._receiving = self._receiving, None
-        if receiving is not None and receiving is self._current:
-            self._current = None
-            if self._conversing is not None:
-                self._conversing.cancel()
-            self.refuse_now(reply)
+        if self._refusing:
             return
+        self._refusing = True
+        receiving, self._receiving = self._receiving, None
         if receiving is None:
-            receiving = Message(RequestStartLine("", "", ""), [], False)
-        receiving.refusal = reply
-        if receiving not in self._behind:
-            self._behind.append(receiving)
+            self._behind.append(reply)
+        else:
+            receiving.refuse(reply)
+            if receiving is not self._current and receiving not in self._behind:
+                self._behind.append(receiving)
         self._advance()
 
     def refuse_now(self, reply: Reply) -> None:

@@ -257,7 +257,8 @@ class Frames:
             self._silent_beats = 0
         self._heard = False
         if self._silent_beats == _MOST_SILENT_BEATS:
-            _log.info("A subscriber at %s is not heard of any more", self._connection.remote_ip)
+            remote = self._connection.remote_ip
+            _log.info("Subscriber at %s timed out (missed two heartbeats)", remote)
             self._give_up()
             return
         session.on_beat()

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
 from sharq_server.app import SharQApplication
-from sharq_server.http.accesslog import AccessLog
+from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import Listener
 from sharq_server.push.push import Push
 

@@ -1,9 +1,9 @@
 """From ready jobs to subscribers: who is asked for, who gets, and who is told.
 
-Each queue type that somebody subscribes to here has a `Line`: the subscribers with room, in turn,
-and at most one call of the store under way. A call asks for as many jobs as there is room for;
-where nobody has any, it asks what could be offered to those who only want to be told. Where the
-store has fewer, this server is registered there as waiting for the one or the other, and the
+Each queue type that somebody subscribes to here has a `SubscriberGroup`: the subscribers with room,
+in turn, and at most one call of the store under way. A call asks for as many jobs as there is room
+for; where nobody has any, it asks what could be offered to those who only want to be told. Where
+the store has fewer, this server is registered there as waiting for the one or the other, and the
 schedule knows when to ask again; where it has a use for them no longer, it hands on to another
 server.
 """
@@ -19,13 +19,13 @@ from typing import Any, Final
 
 from sharq import Batch
 from sharq.engine import Engine
-from sharq.errors import StoreBug, StoreError, StoreOverloaded
-from sharq_server.api import incidents
-from sharq_server.push.line import Grants, Line, Request, Wait
+from sharq.errors import StoreError, StoreOverloaded, UnexpectedReply
+from sharq_server.api import error_reporting
+from sharq_server.push.delivery import Delivery, Subscriber, deal
 from sharq_server.push.offers import OFFER_MS
-from sharq_server.push.parcel import Parcel, Subscriber, deal
-from sharq_server.push.returns import Returns
+from sharq_server.push.redelivery import Redelivery
 from sharq_server.push.schedule import Schedule
+from sharq_server.push.subscribers import Grants, Request, SubscriberGroup, Wait
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ _AFTER_OVERLOAD: Final = 0.1
 
 
 class Dispatcher:
-    """The lines of one server process.
+    """The subscribers of one server process, and the calls that get jobs for them.
 
-    `on_trouble` is called with each failure of the store that keeps jobs from subscribers.
+    `on_trouble` is called with each failure of the store that keeps jobs from group.
     """
 
     def __init__(
@@ -54,105 +54,105 @@ class Dispatcher:
         self._lease_seconds = engine.settings.sharq.job_expire_interval / 1000
         # A number is never used again: under it the store would repeat the former answer.
         self._seqs = itertools.count(1)
-        self._lines: dict[str, Line] = {}
+        self._by_type: dict[str, SubscriberGroup] = {}
         self._handing_on: set[str] = set()
         self._handing: set[asyncio.Task[None]] = set()
         self._draining = False
-        self.returns = Returns(engine)
+        self.redelivery = Redelivery(engine)
 
     # Subscribers
 
     def join(self, queue_type: str, subscriber: Subscriber) -> None:
         """Count `subscriber` among those of a type that have room; it may be there already."""
-        line = self._lines.get(queue_type)
-        if line is None:
-            line = self._lines[queue_type] = Line(
+        group = self._by_type.get(queue_type)
+        if group is None:
+            group = self._by_type[queue_type] = SubscriberGroup(
                 queue_type, self._on_due, self._on_doubt, self._look, self._clock
             )
-        if line.enter(subscriber):
-            self._look(line)
+        if group.enter(subscriber):
+            self._look(group)
 
     def leave(self, queue_type: str, subscriber: Subscriber) -> None:
         """`subscriber` wants no more jobs of a type; a call under way may still bring some."""
-        line = self._lines.get(queue_type)
-        if line is not None:
-            line.remove(subscriber)
-            self._look(line)
+        group = self._by_type.get(queue_type)
+        if group is not None:
+            group.remove(subscriber)
+            self._look(group)
 
     async def settled(self, queue_type: str) -> None:
         """Wait until the call that is under way for a type, if any, has been answered."""
-        line = self._lines.get(queue_type)
-        if line is not None and line.call is not None:
-            await asyncio.wait({line.call})
+        group = self._by_type.get(queue_type)
+        if group is not None and group.call is not None:
+            await asyncio.wait({group.call})
 
     def used(self, queue_type: str, subscriber: Subscriber) -> None:
         """`subscriber` has dequeued, as those do that use what they are offered."""
-        line = self._lines.get(queue_type)
-        if line is not None and line.offers.end(subscriber):
-            self._renew(line, subscriber)
+        group = self._by_type.get(queue_type)
+        if group is not None and group.offers.end(subscriber):
+            self._renew(group, subscriber)
 
-    def place(self, queue_type: str, parcel: Parcel) -> None:
+    def place(self, queue_type: str, delivery: Delivery) -> None:
         """Give jobs that could not be delivered to others here, or back to their queues."""
-        line = self._lines.get(queue_type)
-        if line is not None and not self._draining:
-            for subscriber in list(line.ring):
-                if not parcel or subscriber.request_id is not None:
+        group = self._by_type.get(queue_type)
+        if group is not None and not self._draining:
+            for subscriber in list(group.ring):
+                if not delivery or subscriber.request_id is not None:
                     continue
-                places = subscriber.reserve(len(parcel))
+                places = subscriber.reserve(len(delivery))
                 if not places:
-                    del line.ring[subscriber]
+                    del group.ring[subscriber]
                     continue
-                part, rest = parcel.split(places)
+                part, rest = delivery.split(places)
                 if subscriber.deliver(places, part):
-                    parcel = rest
-            self._look(line)
-        if parcel:
-            self.returns.add(parcel.leases)
+                    delivery = rest
+            self._look(group)
+        if delivery:
+            self.redelivery.add(delivery.leases)
 
     # What the store tells
 
     def wake(self, queue_type: str) -> None:
         """The store has woken this server: something of a type is ready, or will be sooner."""
-        line = self._lines.get(queue_type)
-        if line is None or self._draining:
+        group = self._by_type.get(queue_type)
+        if group is None or self._draining:
             self._hand_on(queue_type)
             return
-        line.waits = Wait.NONE
-        line.again = True
-        self._ask(line)
+        group.waits = Wait.NONE
+        group.again = True
+        self._ask(group)
 
     def resync(self) -> None:
         """Ask about all types again, at the pace of polls: wake-ups may have been lost."""
-        for line in self._lines.values():
-            line.failing = False
-            if line.wish is not Wait.NONE or line.lost is not None:
-                self._schedule.poll(line)
+        for group in self._by_type.values():
+            group.failing = False
+            if group.wish is not Wait.NONE or group.lost is not None:
+                self._schedule.poll(group)
 
     async def works_again(self) -> bool:
         """Ask about a type that the store has failed for; whether it has none of those any more.
 
         A store may answer pings long before it gives jobs, as one that has become a replica does.
         """
-        for line in [each for each in self._lines.values() if each.troubled and each.members]:
-            self._ask(line)
-            if line.call is not None:
-                await asyncio.wait({line.call})
-                return not line.troubled
+        for group in [each for each in self._by_type.values() if each.troubled and each.members]:
+            self._ask(group)
+            if group.call is not None:
+                await asyncio.wait({group.call})
+                return not group.troubled
             # Nobody here has room for its jobs: whether there are any makes no difference.
-            line.troubled = False
+            group.troubled = False
         return True
 
     async def drain(self) -> None:
         """Take no more jobs, and let other servers know what this one would have waited for."""
         self._draining = True
-        for line in self._lines.values():
-            self._schedule.forget(line)
-            line.offers.end_all()
-        calls = {line.call for line in self._lines.values() if line.call is not None}
+        for group in self._by_type.values():
+            self._schedule.forget(group)
+            group.offers.end_all()
+        calls = {group.call for group in self._by_type.values() if group.call is not None}
         if calls:
             await asyncio.wait(calls)
-        for line in self._lines.values():
-            self._give_up_place(line)
+        for group in self._by_type.values():
+            self._give_up_place(group)
 
     async def close(self) -> None:
         """Drain, and wait for what is on its way to the store."""
@@ -160,52 +160,52 @@ class Dispatcher:
         self._flush_hand_ons()
         if self._handing:
             await asyncio.wait(self._handing)
-        await self.returns.close()
+        await self.redelivery.close()
 
     # Calls
 
-    def _on_due(self, line: Line) -> None:
-        line.again = True
-        self._ask(line)
+    def _on_due(self, group: SubscriberGroup) -> None:
+        group.again = True
+        self._ask(group)
 
-    def _look(self, line: Line) -> None:
+    def _look(self, group: SubscriberGroup) -> None:
         """Somebody has come or gone: do what there is to do now."""
-        if line.call is not None or self._draining:
+        if group.call is not None or self._draining:
             return
-        if line.wish is Wait.NONE:
-            self._rest(line)
-        elif line.again or (line.waits is not line.wish and not line.failing):
-            self._ask(line)
+        if group.wish is Wait.NONE:
+            self._rest(group)
+        elif group.again or (group.waits is not group.wish and not group.failing):
+            self._ask(group)
 
-    def _ask(self, line: Line) -> None:
+    def _ask(self, group: SubscriberGroup) -> None:
         """Ask the store for jobs, if there is anybody to ask for."""
-        if line.call is not None or self._draining:
+        if group.call is not None or self._draining:
             return
-        if line.lost is not None:
-            self._start(line, self._fetch(line, [], line.lost))
-        elif grants := line.grants(line.ring):
+        if group.lost is not None:
+            self._start(group, self._fetch(group, [], group.lost))
+        elif grants := group.grants(group.ring):
             wanted = sum(places for _, places in grants)
             request = Request(wanted, next(self._seqs), grants[0][0].request_id, self._clock())
-            self._start(line, self._fetch(line, grants, request))
-        elif (grants := line.grants(line.watch)) or line.offers.doubted:
-            self._start(line, self._offer(line, grants))
+            self._start(group, self._fetch(group, grants, request))
+        elif (grants := group.grants(group.watch)) or group.offers.doubted:
+            self._start(group, self._offer(group, grants))
         else:
-            self._rest(line)
+            self._rest(group)
 
-    def _start(self, line: Line, work: Coroutine[Any, Any, None]) -> None:
-        line.waits, line.again, line.coming = Wait.NONE, False, False
-        self._handing_on.discard(line.queue_type)
-        self._schedule.forget(line)
-        line.call = asyncio.get_running_loop().create_task(work)
+    def _start(self, group: SubscriberGroup, work: Coroutine[Any, Any, None]) -> None:
+        group.waits, group.again, group.coming = Wait.NONE, False, False
+        self._handing_on.discard(group.queue_type)
+        self._schedule.forget(group)
+        group.call = asyncio.get_running_loop().create_task(work)
 
-    async def _fetch(self, line: Line, grants: Grants, request: Request) -> None:
+    async def _fetch(self, group: SubscriberGroup, grants: Grants, request: Request) -> None:
         sent = self._clock()
-        more = line.has_room
+        more = group.has_room
         # What is ready goes to those with room, and was in nobody's way.
-        line.judge(line.offers.doubted, something_is_ready=False)
+        group.judge(group.offers.doubted, something_is_ready=False)
         try:
             flow = self._engine.flows.dispatch(
-                line.queue_type,
+                group.queue_type,
                 request.wanted,
                 self._engine.server_id,
                 request.seq,
@@ -217,140 +217,148 @@ class Dispatcher:
             for subscriber, places in grants:
                 subscriber.unreserve(places)
             if isinstance(error, StoreError) and error.outcome_unknown:
-                line.lost = request
-            self._on_failure(line, error)
+                group.lost = request
+            self._on_failure(group, error)
             return
-        line.lost = None
-        left = self._share(line, grants, batch, request.sent + self._lease_seconds)
+        group.lost = None
+        left = self._share(group, grants, batch, request.sent + self._lease_seconds)
         # Under a request_id the jobs are its client's alone, who may ask for them again.
         if request.request_id is None:
-            for parcel in left:
-                self.place(line.queue_type, parcel)
+            for delivery in left:
+                self.place(group.queue_type, delivery)
         ended = not batch and batch.wait_us == 0 and request.request_id is not None
         if ended and grants:
             grants[0][0].ended()
-        line.coming = more and batch.wait_us == 0
-        self._go_on(line, Wait.FOR_JOBS, batch.wait_us, batch.rank, sent)
+        group.coming = more and batch.wait_us == 0
+        self._go_on(group, Wait.FOR_JOBS, batch.wait_us, batch.rank, sent)
 
-    def _share(self, line: Line, grants: Grants, batch: Batch, until: float) -> list[Parcel]:
+    def _share(
+        self, group: SubscriberGroup, grants: Grants, batch: Batch, until: float
+    ) -> list[Delivery]:
         """Deal the jobs of a batch to those who asked; what nobody takes is returned."""
         counts = deal(len(batch), [places for _, places in grants])
-        left: list[Parcel] = []
+        left: list[Delivery] = []
         at = 0
         for (subscriber, places), count in zip(grants, counts, strict=True):
             if not count:
                 subscriber.unreserve(places)
                 continue
-            parcel = Parcel(batch, at, at + count, until)
+            delivery = Delivery(batch, at, at + count, until)
             at += count
-            line.served(subscriber)
-            if not subscriber.deliver(places, parcel):
-                left.append(parcel)
+            group.served(subscriber)
+            if not subscriber.deliver(places, delivery):
+                left.append(delivery)
         if at < len(batch):
-            left.append(Parcel(batch, at, len(batch), until))
+            left.append(Delivery(batch, at, len(batch), until))
         return left
 
-    async def _offer(self, line: Line, grants: Grants) -> None:
+    async def _offer(self, group: SubscriberGroup, grants: Grants) -> None:
         sent = self._clock()
         wanted = sum(places for _, places in grants)
-        doubted = line.offers.doubted
+        doubted = group.offers.doubted
         try:
             flow = self._engine.flows.offer(
-                line.queue_type, self._engine.server_id, wanted, line.offers.count, OFFER_MS
+                group.queue_type,
+                self._engine.server_id,
+                wanted,
+                group.offers.count,
+                OFFER_MS,
             )
             offer = await self._engine.run(flow)
         except Exception as error:
             for subscriber, places in grants:
                 subscriber.unreserve(places)
-            line.judge(doubted, something_is_ready=False)
-            self._on_failure(line, error)
+            group.judge(doubted, something_is_ready=False)
+            self._on_failure(group, error)
             return
-        line.judge(doubted, something_is_ready=offer.granted > 0 or offer.wait_us == 0)
+        group.judge(doubted, something_is_ready=offer.granted > 0 or offer.wait_us == 0)
         counts = deal(offer.granted, [places for _, places in grants])
         for (subscriber, places), count in zip(grants, counts, strict=True):
-            if self._draining or subscriber not in line.members or not count:
+            if self._draining or subscriber not in group.members or not count:
                 subscriber.unreserve(places)
-                line.again = line.again or count > 0
+                group.again = group.again or count > 0
                 continue
             subscriber.unreserve(places - count)
-            line.served(subscriber)
-            line.offers.make(subscriber, count)
-        self._go_on(line, Wait.TO_OFFER, offer.wait_us, offer.rank, sent)
+            group.served(subscriber)
+            group.offers.make(subscriber, count)
+        self._go_on(group, Wait.TO_OFFER, offer.wait_us, offer.rank, sent)
 
-    def _go_on(self, line: Line, waits: Wait, wait_us: int | None, rank: int, sent: float) -> None:
+    def _go_on(
+        self, group: SubscriberGroup, waits: Wait, wait_us: int | None, rank: int, sent: float
+    ) -> None:
         """After an answer: wait for what the store has told, or ask again."""
-        line.call = None
-        line.failing = line.troubled = False
-        line.waits = waits if wait_us != 0 else Wait.NONE
+        group.call = None
+        group.failing = group.troubled = False
+        group.waits = waits if wait_us != 0 else Wait.NONE
         if self._draining:
             return
-        if line.wish is Wait.NONE:
-            self._rest(line)
-        elif line.again or line.waits is not line.wish:
-            self._ask(line)
+        if group.wish is Wait.NONE:
+            self._rest(group)
+        elif group.again or group.waits is not group.wish:
+            self._ask(group)
         else:
             until = None
             if wait_us is not None:
                 until = sent + wait_us / 1e6 + rank * _RANK_DELAY
-            self._schedule.wait(line, until)
+            self._schedule.wait(group, until)
 
-    def _on_failure(self, line: Line, error: Exception) -> None:
-        line.call = None
-        line.waits = Wait.NONE
-        line.failing = True
+    def _on_failure(self, group: SubscriberGroup, error: Exception) -> None:
+        group.call = None
+        group.waits = Wait.NONE
+        group.failing = True
         pause = _AFTER_FAILURE
         if isinstance(error, StoreOverloaded):
             pause = _AFTER_OVERLOAD
-        elif isinstance(error, StoreBug) or not isinstance(error, StoreError):
-            line.troubled = False
-            incidents.reply_to(error, f"a dispatch of {line.queue_type}")
+        elif isinstance(error, UnexpectedReply) or not isinstance(error, StoreError):
+            group.troubled = False
+            error_reporting.reply_to(error, f"a dispatch of {group.queue_type}")
         else:
-            line.troubled = True
+            group.troubled = True
             self._on_trouble(error)
-        if line.idle:
-            self._drop(line)
+        if group.idle:
+            self._drop(group)
         elif not self._draining:
-            self._schedule.wait(line, self._clock() + pause)
+            self._schedule.wait(group, self._clock() + pause)
 
     # Offers
 
-    def _on_doubt(self, line: Line) -> None:
+    def _on_doubt(self, group: SubscriberGroup) -> None:
         """An offer has ended by its time: what is still ready passes to the next."""
-        if line.waits is Wait.FOR_JOBS:
+        if group.waits is Wait.FOR_JOBS:
             # It would have come here.
-            line.judge(line.offers.doubted, something_is_ready=False)
+            group.judge(group.offers.doubted, something_is_ready=False)
         else:
-            line.again = True
-            self._ask(line)
+            group.again = True
+            self._ask(group)
 
-    def _renew(self, line: Line, subscriber: Subscriber) -> None:
+    def _renew(self, group: SubscriberGroup, subscriber: Subscriber) -> None:
         """Look again, in the place of an offer that has ended."""
-        if subscriber in line.members:
-            line.enter(subscriber)
-            line.served(subscriber)
-        line.again = True
-        self._ask(line)
+        if subscriber in group.members:
+            group.enter(subscriber)
+            group.served(subscriber)
+        group.again = True
+        self._ask(group)
 
     # Others
 
-    def _rest(self, line: Line) -> None:
+    def _rest(self, group: SubscriberGroup) -> None:
         """Nobody here has room: another server may have."""
-        if line.call is not None:
+        if group.call is not None:
             return
-        self._schedule.forget(line)
-        self._give_up_place(line)
-        if line.idle:
-            self._drop(line)
+        self._schedule.forget(group)
+        self._give_up_place(group)
+        if group.idle:
+            self._drop(group)
 
-    def _give_up_place(self, line: Line) -> None:
-        if line.waits is not Wait.NONE or line.again or line.coming:
-            line.waits, line.again, line.coming = Wait.NONE, False, False
-            self._hand_on(line.queue_type)
+    def _give_up_place(self, group: SubscriberGroup) -> None:
+        if group.waits is not Wait.NONE or group.again or group.coming:
+            group.waits, group.again, group.coming = Wait.NONE, False, False
+            self._hand_on(group.queue_type)
 
-    def _drop(self, line: Line) -> None:
-        self._schedule.forget(line)
-        if self._lines.get(line.queue_type) is line:
-            del self._lines[line.queue_type]
+    def _drop(self, group: SubscriberGroup) -> None:
+        self._schedule.forget(group)
+        if self._by_type.get(group.queue_type) is group:
+            del self._by_type[group.queue_type]
 
     def _hand_on(self, queue_type: str) -> None:
         if not self._handing_on:
@@ -367,8 +375,8 @@ class Dispatcher:
         task.add_done_callback(self._handing.discard)
 
     def _offered(self, queue_type: str) -> int:
-        line = self._lines.get(queue_type)
-        return 0 if line is None else line.offers.count
+        group = self._by_type.get(queue_type)
+        return 0 if group is None else group.offers.count
 
     async def _tell_others(self, offered: dict[str, int]) -> None:
         try:

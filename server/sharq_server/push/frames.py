@@ -23,8 +23,8 @@ from sharq.identifiers import (
     invalid,
 )
 from sharq.settings.tokens import OPERATIONS
-from sharq_server.api import bodies, json_forms
-from sharq_server.api.json_forms import mandatory
+from sharq_server.api import bodies, json_decoding
+from sharq_server.api.json_decoding import mandatory
 
 PROTOCOL: Final = "sharq.v1.json"
 
@@ -165,13 +165,13 @@ def decode(text: str | bytes) -> Frame:
     frame_id: bytes | None = None
     try:
         data = _utf8(text)
-        head = json_forms.decode(_Op, data, "The frame", later="jobs")
+        head = json_decoding.decode(_Op, data, "The frame", later="jobs")
         frame_id = _id_of(head.raw_id)
         op = mandatory("op", head.op)
         form = _FORMS.get(op) if isinstance(op, str) else None
         if form is None:
             raise invalid("op")
-        frame: Frame = json_forms.decode(form, data, "The frame")
+        frame: Frame = json_decoding.decode(form, data, "The frame")
         frame.check()
     except SharqException as error:
         raise BadFrame(error, frame_id) from None

@@ -22,7 +22,7 @@ _BEARER: Final = "sharq.bearer."
 """Begins the subprotocol that brings a token in base64url."""
 
 
-class Door:
+class Handshakes:
     """Decides who may connect to `push`."""
 
     def __init__(self, push: Push, origins: Origins, credentials: Credentials) -> None:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from sharq_server.push.parcel import Subscriber
-from sharq_server.push.restraint import Restraint
+from sharq_server.push.delivery import Subscriber
+from sharq_server.push.offer_backoff import OfferBackoff
 
 OFFER_MS: Final = 250
 """Milliseconds for which an offer stands."""
@@ -43,7 +43,7 @@ class Offers:
         self._clock = clock
         self._standing: list[_Offer] = []
         self._doubted: dict[Subscriber, None] = {}
-        self._restraint: Restraint[Subscriber] = Restraint(clock)
+        self._restraint: OfferBackoff[Subscriber] = OfferBackoff(clock)
         self._alarm: asyncio.TimerHandle | None = None
 
     @property

@@ -13,7 +13,7 @@ from sharq.results import SUCCESS, Ended, Extended
 from sharq_server.api import handlers, replies
 from sharq_server.api.refusals import Forbidden, NotSubscribed, Stopping
 from sharq_server.push import frames
-from sharq_server.push.parcel import Parcel
+from sharq_server.push.delivery import Delivery
 from sharq_server.push.session import Answer, Session, Slot
 from sharq_server.push.subscription import Subscription
 
@@ -205,9 +205,9 @@ async def _dequeue(session: Session, frame: frames.Dequeue, _slot: Slot) -> Answ
         # They may be those of an earlier answer.
         asked = time.monotonic()
         left_ms = await _left_of(batch, engine)
-    parcel = Parcel(batch, 0, len(batch), asked + left_ms / 1000)
+    delivery = Delivery(batch, 0, len(batch), asked + left_ms / 1000)
     if batch:
-        session.hold(queue_type, parcel.leases, parcel.until)
+        session.hold(queue_type, delivery.leases, delivery.until)
     subscription = session.subscriptions.get(queue_type)
 
     def look_again() -> None:
@@ -220,7 +220,7 @@ async def _dequeue(session: Session, frame: frames.Dequeue, _slot: Slot) -> Answ
     else:
         text = frames.nothing_ready(frame.id, replies.ready_in(batch.wait_us))
     # Under a request_id the client asks again, and is answered the same.
-    lost = (queue_type, parcel) if batch and frame.request_id is None else None
+    lost = (queue_type, delivery) if batch and frame.request_id is None else None
     return Answer(text, look_again, lost)
 
 

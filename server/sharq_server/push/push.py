@@ -19,10 +19,10 @@ from sharq.errors import StoreError
 from sharq_server.api.refusals import Stopping
 from sharq_server.push import frames
 from sharq_server.push import operations as push_operations
+from sharq_server.push.delivery import Delivery
 from sharq_server.push.dispatch import Dispatcher
 from sharq_server.push.leases import LeaseWatch
-from sharq_server.push.longpoll import LongPoll
-from sharq_server.push.parcel import Parcel
+from sharq_server.push.long_poll import LongPoll
 from sharq_server.push.schedule import Schedule
 from sharq_server.push.session import Answer, Session, Slot
 
@@ -116,20 +116,20 @@ class Push:
         self._polls.add(poll)
         try:
             set_stop(poll.stop)
-            parcel = await poll.wait(seconds)
+            delivery = await poll.wait(seconds)
             set_stop(None)
         finally:
             self._polls.discard(poll)
-        if parcel is not None:
-            return parcel.batch.part(parcel.start, parcel.stop)
+        if delivery is not None:
+            return delivery.batch.part(delivery.start, delivery.stop)
         if self.draining:
             raise Stopping
         return None
 
     def bring_back(self, queue_type: str, batch: Batch) -> None:
         """Give leased jobs to others, since they could not be answered."""
-        parcel = Parcel(batch, 0, len(batch), time.monotonic() + self.lease_seconds)
-        self.dispatcher.place(queue_type, parcel)
+        delivery = Delivery(batch, 0, len(batch), time.monotonic() + self.lease_seconds)
+        self.dispatcher.place(queue_type, delivery)
 
     # What the store tells, as the watcher of the library
 

@@ -95,7 +95,7 @@ class Schedule:
             entry.waiter = None
 
     def close(self) -> None:
-        """Tell nobody any more."""
+        """Cancel all pending timers."""
         self._timer.close()
         self._entries.clear()
         self._heap.clear()

@@ -15,13 +15,13 @@ from sharq.codec import websocket_frames as ws
 from sharq.engine import Engine
 from sharq.errors import StoreOverloaded
 from sharq.settings.tokens import UNLIMITED, Grant
-from sharq_server.api import incidents
+from sharq_server.api import error_reporting
 from sharq_server.push import frames
 from sharq_server.push.credit import Credit
+from sharq_server.push.delivery import Delivery
 from sharq_server.push.dispatch import Dispatcher
 from sharq_server.push.frames import BadFrame
 from sharq_server.push.leases import LeaseWatch
-from sharq_server.push.parcel import Parcel
 from sharq_server.push.subscription import Subscription
 
 _REFILL_AFTER: Final = 0.002
@@ -87,12 +87,12 @@ class Hub(Protocol):
 class Answer(NamedTuple):
     """The frame that answers a frame; `after` is done when it has been sent.
 
-    `parcel`: jobs of a queue type that it brings, and that go elsewhere if it cannot be sent.
+    `delivery`: jobs of a queue type that it brings, and that go elsewhere if it cannot be sent.
     """
 
     text: bytes
     after: Callable[[], None] | None = None
-    parcel: tuple[str, Parcel] | None = None
+    delivery: tuple[str, Delivery] | None = None
 
 
 class Slot:
@@ -135,7 +135,7 @@ class Session:
         self._bytes_at_work = 0
         self._readable: asyncio.Future[None] | None = None
         self._bad_frames: deque[float] = deque(maxlen=_BAD_FRAMES)
-        self._unwritten: deque[tuple[int, str, Parcel]] = deque()
+        self._unwritten: deque[tuple[int, str, Delivery]] = deque()
         self._starved: dict[Subscription, None] = {}
         self._refilling: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -232,24 +232,24 @@ class Session:
         slot.answer = answer
         while self._slots and (ready := self._slots[0].answer) is not None:
             self._slots.popleft()
-            self._write(ready.text, ready.parcel)
+            self._write(ready.text, ready.delivery)
             if ready.after is not None and not self.closed:
                 ready.after()
         if self._slots and (turn := self._slots[0].turn) is not None and not turn.done():
             turn.set_result(None)
 
-    def _write(self, text: bytes, parcel: tuple[str, Parcel] | None = None) -> None:
+    def _write(self, text: bytes, delivery: tuple[str, Delivery] | None = None) -> None:
         try:
             if not self.closed:
-                self._transport.write(text, at_once=parcel is not None)
+                self._transport.write(text, at_once=delivery is not None)
         except ConnectionError:
             self.ending = True
-        if parcel is None:
+        if delivery is None:
             return
         if self.ending:
-            self._bring_back(*parcel)
+            self._bring_back(*delivery)
         elif self.unread:
-            self._unwritten.append((self._transport.position, *parcel))
+            self._unwritten.append((self._transport.position, *delivery))
 
     def on_written(self) -> None:
         """The kernel has taken what was written."""
@@ -279,16 +279,16 @@ class Session:
             self._starved[subscription] = None
         return places
 
-    def deliver(self, subscription: Subscription, parcel: Parcel) -> bool:
+    def deliver(self, subscription: Subscription, delivery: Delivery) -> bool:
         """Send jobs, which are held from now on; False where the connection has ended."""
         if self.closed:
             return False
         queue_type = subscription.queue_type
-        self.hold(queue_type, parcel.leases, parcel.until)
-        lease_ms = max(0, round((parcel.until - self._clock()) * 1000))
-        jobs = parcel.batch.jobs_json(parcel.start, parcel.stop, lease_ms)
+        self.hold(queue_type, delivery.leases, delivery.until)
+        lease_ms = max(0, round((delivery.until - self._clock()) * 1000))
+        jobs = delivery.batch.jobs_json(delivery.start, delivery.stop, lease_ms)
         text = frames.jobs(queue_type, self.push.server_time(), jobs)
-        self._write(text, (queue_type, parcel))
+        self._write(text, (queue_type, delivery))
         return True
 
     def refill(self) -> None:
@@ -387,8 +387,8 @@ class Session:
         for subscription in self.subscriptions.values():
             dispatcher.leave(subscription.queue_type, subscription)
         self._forget_written()
-        for _, queue_type, parcel in self._unwritten:
-            self._bring_back(queue_type, parcel)
+        for _, queue_type, delivery in self._unwritten:
+            self._bring_back(queue_type, delivery)
         self._unwritten.clear()
         if not self._closed_by_server:
             self._give_up_leases()
@@ -397,10 +397,10 @@ class Session:
         self.subscriptions.clear()
         self._starved.clear()
 
-    def _bring_back(self, queue_type: str, parcel: Parcel) -> None:
-        for lease in parcel.leases:
+    def _bring_back(self, queue_type: str, delivery: Delivery) -> None:
+        for lease in delivery.leases:
             self.credit.free(lease)
-        self.push.dispatcher.place(queue_type, parcel)
+        self.push.dispatcher.place(queue_type, delivery)
 
     def _give_up_leases(self) -> None:
         """Release what is held of the types that were subscribed to with that wish."""
@@ -409,7 +409,7 @@ class Session:
         }
         leases = [lease for lease in self.credit.held if lease.partition("/")[0] in types]
         if leases:
-            self.push.dispatcher.returns.add(leases, count_requeue=True)
+            self.push.dispatcher.redelivery.add(leases, count_requeue=True)
 
     async def finished(self) -> None:
         """Wait until no frame is at work any more."""
@@ -423,5 +423,5 @@ class Session:
 
 
 def _refusal(frame_id: bytes | None, error: Exception, what: str) -> bytes:
-    told, more = incidents.told(error, what)
+    told, more = error_reporting.told(error, what)
     return frames.error(frame_id, told.code, told.message, **more)

@@ -18,15 +18,15 @@ from sharq.codec import websocket_frames as ws
 from sharq_server.api import replies
 from sharq_server.api.replies import Reply
 from sharq_server.push import frames
-from sharq_server.push.handshake import Door, offered
+from sharq_server.push.handshake import Handshakes, offered
 from sharq_server.push.session import Session
 
 
 class PushHandler(WebSocketHandler):
     """One client. `begun` waits for the beginning."""
 
-    def initialize(self, door: Door, begun: Callable[[], Awaitable[None]]) -> None:
-        self._door = door
+    def initialize(self, handshakes: Handshakes, begun: Callable[[], Awaitable[None]]) -> None:
+        self._handshakes = handshakes
         self._begun = begun
         self._session: Session | None = None
         self._beating: asyncio.TimerHandle | None = None
@@ -37,7 +37,9 @@ class PushHandler(WebSocketHandler):
             return
         await self._begun()
         request = self.request
-        judged = self._door.judge(request.version, request.headers, has_body=bool(request.body))
+        judged = self._handshakes.judge(
+            request.version, request.headers, has_body=bool(request.body)
+        )
         if isinstance(judged, Reply):
             self._answer(judged)
             return
@@ -53,17 +55,17 @@ class PushHandler(WebSocketHandler):
 
     @property
     def max_message_size(self) -> int:
-        return self._door.push.max_frame_bytes
+        return self._handshakes.push.max_frame_bytes
 
     @property
     def ping_interval(self) -> float:
-        return self._door.push.heartbeat
+        return self._handshakes.push.heartbeat
 
     def open(self, *args: str, **kwargs: str) -> None:
-        push = self._door.push
+        push = self._handshakes.push
         self.set_nodelay(True)
         transport = _Transport(self, self._stream)
-        self._session = Session(push, transport, self._grant, self._door.credentials.is_valid)
+        self._session = Session(push, transport, self._grant, self._handshakes.credentials.is_valid)
         push.open(self._session)
         self._beat(self._session)
 
@@ -86,11 +88,11 @@ class PushHandler(WebSocketHandler):
         if self._beating is not None:
             self._beating.cancel()
         if session is not None:
-            self._door.push.leave(session)
+            self._handshakes.push.leave(session)
 
     def _beat(self, session: Session) -> None:
         loop = asyncio.get_running_loop()
-        self._beating = loop.call_later(self._door.push.heartbeat, self._beat, session)
+        self._beating = loop.call_later(self._handshakes.push.heartbeat, self._beat, session)
         session.on_beat()
 
     def check_xsrf_cookie(self) -> None:

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from sharq_server.push import frames
 from sharq_server.push.credit import Credit
+from sharq_server.push.delivery import Delivery
 from sharq_server.push.offers import OFFER_MS
-from sharq_server.push.parcel import Parcel
 
 
 class Owner(Protocol):
@@ -25,7 +25,7 @@ class Owner(Protocol):
     def refill(self) -> None:
         """There may be room again."""
 
-    def deliver(self, subscription: Subscription, parcel: Parcel) -> bool:
+    def deliver(self, subscription: Subscription, delivery: Delivery) -> bool:
         """Send leased jobs; False where the connection takes no more."""
 
     def send(self, text: bytes) -> None:
@@ -72,10 +72,10 @@ class Subscription:
             self._owner.credit.unreserve(self.queue_type, count)
         self._owner.refill()
 
-    def deliver(self, reserved: int, parcel: Parcel) -> bool:
+    def deliver(self, reserved: int, delivery: Delivery) -> bool:
         self._owner.credit.unreserve(self.queue_type, reserved)
-        delivered = self._owner.deliver(self, parcel)
-        if len(parcel) < reserved:
+        delivered = self._owner.deliver(self, delivery)
+        if len(delivery) < reserved:
             self._owner.refill()
         return delivered
 

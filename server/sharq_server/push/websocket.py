@@ -17,11 +17,11 @@ from tornado.routing import PathMatches
 
 from sharq.settings.tokens import Grant
 from sharq_server.api.replies import Reply, method_not_allowed
-from sharq_server.http import answers
-from sharq_server.http.accesslog import AccessLog
-from sharq_server.http.conversation import Conversation
+from sharq_server.http import responses
+from sharq_server.http.access_log import AccessLog
+from sharq_server.http.tornado_connection import TornadoConnection
 from sharq_server.http.websocket import Frames
-from sharq_server.push.handshake import Door, accepting
+from sharq_server.push.handshake import Handshakes, accepting
 from sharq_server.push.session import Session
 
 PATH: Final = "/ws/?"
@@ -34,7 +34,7 @@ class OnOurs(PathMatches):
         super().__init__(PATH)
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        return super().match(request) if isinstance(request.connection, Conversation) else None
+        return super().match(request) if isinstance(request.connection, TornadoConnection) else None
 
 
 class Upgrades(HTTPServerConnectionDelegate):
@@ -42,12 +42,12 @@ class Upgrades(HTTPServerConnectionDelegate):
 
     def __init__(
         self,
-        door: Door,
+        handshakes: Handshakes,
         begun: Callable[[], Awaitable[None]],
         run: Callable[[Any], object],
         access_log: AccessLog | None,
     ) -> None:
-        self.door = door
+        self.handshakes = handshakes
         self.begun = begun
         self.run = run
         self.access_log = access_log
@@ -59,7 +59,7 @@ class Upgrades(HTTPServerConnectionDelegate):
 class _Handshake(HTTPMessageDelegate):
     """One request to upgrade."""
 
-    def __init__(self, upgrades: Upgrades, conversation: Conversation) -> None:
+    def __init__(self, upgrades: Upgrades, conversation: TornadoConnection) -> None:
         self._upgrades = upgrades
         self._conversation = conversation
         self._has_body = False
@@ -80,13 +80,13 @@ class _Handshake(HTTPMessageDelegate):
         judged: Grant | Reply = method_not_allowed("GET")
         if method == "GET":
             await self._upgrades.begun()
-            judged = self._upgrades.door.judge(
+            judged = self._upgrades.handshakes.judge(
                 self._start_line.version, self._headers, has_body=self._has_body
             )
         if self._conversation.gone:
             return
         if isinstance(judged, Reply):
-            answers.write(self._conversation, judged, bodiless=method == "HEAD")
+            responses.write(self._conversation, judged, bodiless=method == "HEAD")
             self._conversation.finish()
             self._log(judged.status, len(judged.body))
         else:
@@ -95,12 +95,12 @@ class _Handshake(HTTPMessageDelegate):
 
     def _switch(self, grant: Grant) -> None:
         """Agree, and have frames read from now on; nothing of the request stays."""
-        door = self._upgrades.door
-        push = door.push
+        handshakes = self._upgrades.handshakes
+        push = handshakes.push
         connection, rest = self._conversation.switch()
         frames = Frames(connection, push.max_frame_bytes, push.heartbeat)
-        session = Session(push, frames, grant, door.credentials.is_valid)
-        frames.begin(session, push.leave, answers.switching(accepting(self._headers)))
+        session = Session(push, frames, grant, handshakes.credentials.is_valid)
+        frames.begin(session, push.leave, responses.switching(accepting(self._headers)))
         push.open(session)
         frames.on_data(rest)
 

@@ -15,10 +15,10 @@ from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
 from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
+from sharq.store.blocking_link import SyncClusterLink, SyncLink, open_sync_link
 from sharq.store.failover import after_both, lost_calls
 from sharq.store.fork_lock import ForkLock
 from sharq.store.joining import at_socket, join_store, redis_arguments
-from sharq.store.link_sync import SyncClusterLink, SyncLink, open_sync_link
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sharq_server.push.restraint import Restraint
+from sharq_server.push.offer_backoff import OfferBackoff
 
 
 class Clock:
@@ -21,11 +21,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def restraint(clock: Clock) -> Restraint[str]:
-    return Restraint(clock)
+def restraint(clock: Clock) -> OfferBackoff[str]:
+    return OfferBackoff(clock)
 
 
-def rest(restraint: Restraint[str], clock: Clock, who: str) -> float:
+def rest(restraint: OfferBackoff[str], clock: Clock, who: str) -> float:
     """Let an offer pass, and wait for the end of the rest: how long it was."""
     restraint.unused(who)
     began = clock.now
@@ -41,13 +41,13 @@ def rest(restraint: Restraint[str], clock: Clock, who: str) -> float:
     return clock.now - began
 
 
-def test_rests_are_1_2_4_to_60_seconds(restraint: Restraint[str], clock: Clock) -> None:
+def test_rests_are_1_2_4_to_60_seconds(restraint: OfferBackoff[str], clock: Clock) -> None:
     rests = [rest(restraint, clock, "page") for _ in range(9)]
     assert rests == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert restraint.next_end is None
 
 
-def test_who_fetches_begins_anew(restraint: Restraint[str], clock: Clock) -> None:
+def test_who_fetches_begins_anew(restraint: OfferBackoff[str], clock: Clock) -> None:
     for _ in range(5):
         rest(restraint, clock, "page")
     assert not restraint.forget("page"), "it was not resting"
@@ -55,7 +55,7 @@ def test_who_fetches_begins_anew(restraint: Restraint[str], clock: Clock) -> Non
 
 
 def test_who_fetches_while_it_rests_rests_no_longer(
-    restraint: Restraint[str], clock: Clock
+    restraint: OfferBackoff[str], clock: Clock
 ) -> None:
     rest(restraint, clock, "page")
     restraint.unused("page")
@@ -66,7 +66,7 @@ def test_who_fetches_while_it_rests_rests_no_longer(
     assert restraint.rested() == []
 
 
-def test_each_rests_by_itself(restraint: Restraint[str], clock: Clock) -> None:
+def test_each_rests_by_itself(restraint: OfferBackoff[str], clock: Clock) -> None:
     rest(restraint, clock, "old")
     restraint.unused("old")
     restraint.unused("new")
@@ -80,7 +80,7 @@ def test_each_rests_by_itself(restraint: Restraint[str], clock: Clock) -> None:
 
 
 def test_two_offers_that_pass_together_count_twice_and_end_once(
-    restraint: Restraint[str], clock: Clock
+    restraint: OfferBackoff[str], clock: Clock
 ) -> None:
     restraint.unused("page")
     restraint.unused("page")
@@ -91,6 +91,6 @@ def test_two_offers_that_pass_together_count_twice_and_end_once(
     assert restraint.next_end is None
 
 
-def test_who_is_unknown_makes_no_difference(restraint: Restraint[str]) -> None:
+def test_who_is_unknown_makes_no_difference(restraint: OfferBackoff[str]) -> None:
     assert not restraint.forget("nobody")
     assert not restraint.rests("nobody")

@@ -13,7 +13,7 @@ from tornado.ioloop import IOLoop
 
 from sharq.settings.reading import Settings
 from sharq_server import SharQServer
-from sharq_server.http.accesslog import AccessLog
+from sharq_server.http.access_log import AccessLog
 from tests.server.command import Server
 from tests.server.conftest import ExpectLog
 from tests.server.support import Raw, Rest

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, NamedTuple
 
+from sharq_server.push.delivery import Subscriber
 from sharq_server.push.offers import Offers
-from sharq_server.push.parcel import Subscriber
 
 AT_ONCE: Final = 64
 """Jobs that one call takes before others have their turn."""
@@ -27,14 +27,14 @@ class Request(NamedTuple):
 
 
 class Wait(Enum):
-    """What for a server is in the store's line of those that wait for a type."""
+    """What for a server is in the store's queue of those that wait for a type."""
 
     NONE = 0
     TO_OFFER = 1
     FOR_JOBS = 2
 
 
-class Line:
+class SubscriberGroup:
     """The subscribers of a type here, and what is known of the store.
 
     In `ring` are those to be given jobs that have room, in `watch` those only to be told of them,
@@ -44,9 +44,9 @@ class Line:
     def __init__(
         self,
         queue_type: str,
-        on_due: Callable[[Line], None],
-        on_doubt: Callable[[Line], None],
-        on_rested: Callable[[Line], None],
+        on_due: Callable[[SubscriberGroup], None],
+        on_doubt: Callable[[SubscriberGroup], None],
+        on_rested: Callable[[SubscriberGroup], None],
         clock: Callable[[], float],
     ) -> None:
         self.queue_type = queue_type

@@ -18,7 +18,7 @@ from sharq import EmbeddedStore
 from sharq.errors import EmbeddedStoreError
 from sharq.settings.reading import Settings
 from sharq_server import SharQServer
-from sharq_server.process.upkeep import StoreKeeper
+from sharq_server.process.maintenance import StoreKeeper
 from tests.server.conftest import ExpectLog
 from tests.server.support import Rest
 from tests.support.stores import PrivateStore

@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sharq.errors import StoreBug, StoreError, StoreUnavailable
+from sharq.errors import StoreError, StoreUnavailable, UnexpectedReply
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
-from sharq.store.blocking import BlockingWire
+from sharq.store.blocking_connection import BlockingWire
 from sharq.store.connecting import connect_blocking
 from sharq.store.fork_lock import ForkLock
 from sharq.store.reply_queue import ReplyProtocolError
@@ -206,7 +206,7 @@ class SyncLink:
         if again is Again.LOAD:
             try:
                 digest = self._scripts.missing(request.call)
-            except StoreBug as bug:
+            except UnexpectedReply as bug:
                 return bug
             loads.setdefault(digest, _Request(self._scripts.load(digest)))
             return _AGAIN

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from sharq import Batch
 
 
-class Parcel(NamedTuple):
+class Delivery(NamedTuple):
     """Leased jobs for one subscriber: a part of a batch. `until` is the end of the leases, by the
     monotonic clock, in seconds.
     """
@@ -25,12 +25,12 @@ class Parcel(NamedTuple):
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def split(self, count: int) -> tuple[Parcel, Parcel]:
+    def split(self, count: int) -> tuple[Delivery, Delivery]:
         """The first `count` jobs, and the rest."""
         middle = self.start + count
         # Not _replace: it takes the length of a tuple for the number of its fields.
-        first = Parcel(self.batch, self.start, middle, self.until)
-        return first, Parcel(self.batch, middle, self.stop, self.until)
+        first = Delivery(self.batch, self.start, middle, self.until)
+        return first, Delivery(self.batch, middle, self.stop, self.until)
 
 
 class Subscriber(Protocol):
@@ -52,7 +52,7 @@ class Subscriber(Protocol):
     def unreserve(self, count: int) -> None:
         """Take back what was reserved and not used."""
 
-    def deliver(self, reserved: int, parcel: Parcel) -> bool:
+    def deliver(self, reserved: int, delivery: Delivery) -> bool:
         """Give jobs, in places that were reserved; False where it has gone."""
 
     def offer(self, ready: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sharq.store.window import Window
+from sharq.store.in_flight import Window
 
 
 def run(window: Window, per_tick: int, ticks: int) -> None:

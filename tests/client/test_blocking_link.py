@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 
 from sharq.errors import (
-    StoreBug,
     StoreDenied,
     StoreFull,
     StoreOutcomeUnknown,
     StoreUnavailable,
+    UnexpectedReply,
 )
 from sharq.settings.options import StoreSettings
-from sharq.store.blocking import BlockingWire
+from sharq.store.blocking_connection import BlockingWire
+from sharq.store.blocking_link import SyncLink
 from sharq.store.errors import BugMidway, Misdirected
-from sharq.store.link_sync import SyncLink
 from sharq.store.request import Request
 from tests.support.commands import ECHO, PING, Script, command
 from tests.support.proxy import (
@@ -92,7 +92,7 @@ def test_many_calls_give_results_and_errors_in_their_order(
     calls = [command("ECHO", n) for n in range(1000)]
     calls[500] = command("INCR", "text")
     results = open_link(at_socket(clean_store)).run_many(calls)
-    assert isinstance(results[500], StoreBug)
+    assert isinstance(results[500], UnexpectedReply)
     results[500] = b"500"
     assert results == [b"%d" % n for n in range(1000)]
 
@@ -145,7 +145,7 @@ def test_a_reply_that_its_call_cannot_read_harms_no_other(
     before, error, after = link.run_many(calls)
     assert (before, type(error), after) == (b"1", BugMidway, b"2")
     mine = link.run(command("CLIENT", "ID"))
-    with pytest.raises(StoreBug, match="unexpected shape"):
+    with pytest.raises(UnexpectedReply, match="unexpected shape"):
         link.run(calls[1])
     assert link.run(command("CLIENT", "ID")) == mine
 
@@ -378,8 +378,8 @@ def test_a_script_that_nobody_has_is_a_bug(clean_store: PrivateStore, open_link:
     link = open_link(at_socket(clean_store), ECHO.scripts)
     unheard_of = Script("return 'unheard of'").call()
     results = link.run_many([unheard_of, ECHO.call("text")])
-    assert (type(results[0]), results[1]) == (StoreBug, b"text")
-    with pytest.raises(StoreBug, match="nobody has"):
+    assert (type(results[0]), results[1]) == (UnexpectedReply, b"text")
+    with pytest.raises(UnexpectedReply, match="nobody has"):
         link.run(unheard_of)
     assert link.run(ECHO.call("text")) == b"text"
 
@@ -450,7 +450,7 @@ def test_users_passwords_and_databases(
         for wrong in (place(store), replace(bob, password="wrong")):
             with pytest.raises(StoreDenied):
                 open_link(wrong, ECHO.scripts).run(PING)
-        with pytest.raises(StoreBug, match="DB index is out of range"):
+        with pytest.raises(UnexpectedReply, match="DB index is out of range"):
             open_link(replace(known, db=9999)).run(PING)
 
 

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from typing import Any, Final, Protocol
 
-from sharq.errors import StoreBug, StoreDenied, StoreError, StoreUnavailable
+from sharq.errors import StoreDenied, StoreError, StoreUnavailable, UnexpectedReply
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
 from sharq.store.backoff import Backoff
 from sharq.store.connecting import address, connect
+from sharq.store.liveness import answers_others
 from sharq.store.script_loading import ScriptLoading
-from sharq.store.second_opinion import answers_others
 from sharq.store.wire import Entry, Wire
 
 _log = logging.getLogger("sharq.link")
@@ -42,11 +42,11 @@ class Owner(Protocol):
     def on_lost(self, unanswered: list[Entry[Any]], trouble: StoreError) -> None:
         """The connection is gone, and these calls will not be answered."""
 
-    def on_hopeless(self, trouble: StoreError) -> None:
+    def on_connect_timeout(self, trouble: StoreError) -> None:
         """Whoever waits for a connection has waited long enough."""
 
 
-class Keeper:
+class Reconnector:
     """Opens one connection after the other, for ever, for its `owner`.
 
     `wire` is the connection in use, or None. `trouble` tells why there is none. `hopeful` is
@@ -144,7 +144,7 @@ class Keeper:
                 delay = self._on_failed(_because(late), backoff)
             except Exception as error:
                 _log.exception("Connecting to the store at %s met a bug", self.where)
-                delay = self._on_failed(StoreBug(repr(error)), backoff)
+                delay = self._on_failed(UnexpectedReply(repr(error)), backoff)
             else:
                 since = self._loop.time()
                 self._on_connected(wire)
@@ -183,7 +183,7 @@ class Keeper:
         try:
             lacks = await asked
         except StoreError as error:
-            if not isinstance(error, StoreDenied | StoreBug):
+            if not isinstance(error, StoreDenied | UnexpectedReply):
                 return
             lacks = [f"The rights of the store's user are not known: {_reason(error)}"]
         if lacks != self._lacks:
@@ -244,7 +244,7 @@ class Keeper:
 
     def _end_hope(self) -> None:
         self._stop_hoping()
-        self._owner.on_hopeless(self.trouble)
+        self._owner.on_connect_timeout(self.trouble)
 
 
 def forget(future: asyncio.Future[Any]) -> None:

@@ -10,7 +10,7 @@ _inherited: Final[list[object]] = []
 """What a forked child has of its parent's event loops: to free it would meddle with them."""
 
 
-class HomeLoop:
+class OwnLoop:
     """The event loop of an object; none until it has settled."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ LONGEST_REST: Final = 60.0
 T = TypeVar("T")
 
 
-class Restraint(Generic[T]):
+class OfferBackoff(Generic[T]):
     """Rests of 1, 2, 4 … 60 s, for each who has let offers pass. `clock` is in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

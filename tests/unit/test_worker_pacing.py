@@ -11,7 +11,7 @@ import pytest
 
 from sharq.worker.frames import JobFields
 from sharq.worker.job import LeasedJob
-from sharq.worker.starts import LONGEST_TURN, TICK, Starts
+from sharq.worker.pacing import LONGEST_TURN, TICK, Starts
 
 _numbers = itertools.count()
 

@@ -9,8 +9,8 @@ from hiredis import ReplyError
 from sharq.operations.call import Call
 from sharq.results import Keeping
 from sharq.settings.options import StoreSettings
-from sharq.store.asking import ask
 from sharq.store.connecting import address
+from sharq.store.query import ask
 from sharq.store.script_loading import pack
 
 _INFO: Final = Call(pack(b"INFO"), b"", lambda reply: reply)

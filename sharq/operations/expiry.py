@@ -20,7 +20,7 @@ _LONGEST_PAUSE: Final = 60.0
 _MOST_TYPES: Final = 100_000
 
 
-class Reclaiming:
+class Expiry:
     """The looks of one client; `clock` is monotonic, times are in seconds.
 
     Between two looks at a type lies `interval`, unless there was more than one takes, and no more

@@ -16,7 +16,7 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 
 
-class Returns:
+class Redelivery:
     """Releases leases, and goes on trying while the store is away.
 
     A lease that has ended meanwhile needs no return.

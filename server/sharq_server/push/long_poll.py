@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from sharq_server.push.delivery import Delivery
 from sharq_server.push.dispatch import Dispatcher
-from sharq_server.push.parcel import Parcel
 
 
 class LongPoll:
@@ -22,9 +22,9 @@ class LongPoll:
         self._count = count
         self._reserved = False
         self._gone = False
-        self._answer: asyncio.Future[Parcel | None] = asyncio.get_running_loop().create_future()
+        self._answer: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
 
-    async def wait(self, seconds: float) -> Parcel | None:
+    async def wait(self, seconds: float) -> Delivery | None:
         """The jobs, or None where none became ready in time.
 
         A caller that is cancelled is given none. Those of a request_id stay with it, since its
@@ -39,9 +39,9 @@ class LongPoll:
                 await self._dispatcher.settled(self._queue_type)
             return self._answer.result() if self._answer.done() else None
         except asyncio.CancelledError:
-            parcel = self._answer.result() if self._answer.done() else None
-            if parcel is not None and self.request_id is None:
-                self._dispatcher.place(self._queue_type, parcel)
+            delivery = self._answer.result() if self._answer.done() else None
+            if delivery is not None and self.request_id is None:
+                self._dispatcher.place(self._queue_type, delivery)
             raise
         finally:
             self._leave()
@@ -67,10 +67,10 @@ class LongPoll:
         if not self._gone:
             self._dispatcher.join(self._queue_type, self)
 
-    def deliver(self, reserved: int, parcel: Parcel) -> bool:
+    def deliver(self, reserved: int, delivery: Delivery) -> bool:
         if self._answer.done():
             return False
-        self._answer.set_result(parcel)
+        self._answer.set_result(delivery)
         self._leave()
         return True
 

@@ -23,13 +23,13 @@ from tornado.iostream import StreamClosedError
 from sharq import Batch
 from sharq.identifiers import invalid, is_identifier
 from sharq.settings.tokens import UNLIMITED, Grant
-from sharq_server.api import incidents, replies
+from sharq_server.api import error_reporting, replies
 from sharq_server.api.handlers import Request
 from sharq_server.api.replies import Reply
 from sharq_server.api.routing import OPEN, Match
-from sharq_server.http import answers, framing
+from sharq_server.http import framing, responses
 from sharq_server.http.application import Application
-from sharq_server.http.conversation import Conversation
+from sharq_server.http.tornado_connection import TornadoConnection
 from sharq_server.security.refusal import Refusal
 
 # What ends a lease or keeps it may be on its last chance, and binds nobody to a server that stops.
@@ -44,7 +44,7 @@ def _told_late(match: Match | None) -> Reply | None:
 
 
 class _TornadosWire:
-    """What a `Conversation` can, on a connection of Tornado's own server, with its manners."""
+    """What a `TornadoConnection` can, on a connection of Tornado's own server, with its manners."""
 
     late = half_closed = False
 
@@ -57,11 +57,11 @@ class _TornadosWire:
         return stream is None or stream.closed()
 
     def refuse(self, reply: Reply) -> None:
-        answers.write(self._connection, reply, last=True)
+        responses.write(self._connection, reply, last=True)
         self._connection.finish()
 
 
-class Exchange(HTTPMessageDelegate):
+class RequestDelegate(HTTPMessageDelegate):
     """Made for each request that may come on a connection, so that making one must cost little."""
 
     def __init__(self, app: Application, server_connection: object, connection: Any) -> None:
@@ -69,7 +69,7 @@ class Exchange(HTTPMessageDelegate):
         self._server_connection = server_connection
         self._connection = connection
         self._wire = (
-            connection if isinstance(connection, Conversation) else _TornadosWire(connection)
+            connection if isinstance(connection, TornadoConnection) else _TornadosWire(connection)
         )
         self._other: HTTPMessageDelegate | None = None
         self._refused = False
@@ -213,12 +213,14 @@ class Exchange(HTTPMessageDelegate):
                 self._app.engine, Request(values, self._query, body, self, self._grant)
             )
         except Exception as error:
-            return incidents.reply_to(error, f"{self._start_line.method} {self._start_line.path}")
+            return error_reporting.reply_to(
+                error, f"{self._start_line.method} {self._start_line.path}"
+            )
 
     async def _send(self, reply: Reply) -> None:
         last = self._app.draining
         bodiless = self._start_line.method == "HEAD"
-        written = answers.write(self._connection, reply, bodiless=bodiless, last=last)
+        written = responses.write(self._connection, reply, bodiless=bodiless, last=last)
         if not last:
             self._connection.finish()
             return

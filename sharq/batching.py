@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from sharq._fastpath import Batch
-from sharq.errors import StoreBug
+from sharq.errors import UnexpectedReply
 from sharq.operations.call import Flow
 from sharq.operations.flows import MAX_TAKE, Flows, check_leased
 from sharq.operations.operations import BULK_SIZE
@@ -49,7 +49,7 @@ class _Group(Generic[Item, Done]):
         self.dones: list[Done] = []
 
 
-class Gathering:
+class Batcher:
     """What is asked for in this turn.
 
     `begin` carries a flow out, in the running event loop: its first call is sent before it returns,
@@ -170,7 +170,7 @@ class Gathering:
             # What is wrong with one queue is not the others' business. A script puts jobs in when
             # it has read all that it needs; a finish reads nothing that is one queue's alone.
             repeatable = flow == self._flows.submit_alike
-            if repeatable and len(items) > 1 and isinstance(error, StoreBug):
+            if repeatable and len(items) > 1 and isinstance(error, UnexpectedReply):
                 for item, done in zip(items, dones, strict=True):
                     begun = self._begin(flow(queue_type, [item]))
                     await self._each(queue_type, [item], [done], flow, begun)

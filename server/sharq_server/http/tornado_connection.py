@@ -1,8 +1,8 @@
 """A request and its answer on a lane, as Tornado's applications want them.
 
-`Message` is what has come of a request so far. `Conversation` is the `HTTPConnection` through which
-it is answered: the public seam between Tornado's wire and its applications, here with a wire of
-ours beneath.
+`Message` is what has come of a request so far. `TornadoConnection` is the `HTTPConnection` through
+which it is answered: the public seam between Tornado's wire and its applications, here with a wire
+of ours beneath.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ _NO_STREAM: Final = failure("internal", "This route needs another server.")
 class Message:
     """A request: its head, and the pieces of its body that nobody has taken yet.
 
-    `refusal` is set where it cannot be served, whatever it is. `complete` tells that all of it
-    has come.
+    `complete` tells that all of it has come, `refusal` why that will never be.
     """
 
     def __init__(
@@ -76,10 +75,15 @@ class Message:
         self.complete = True
         self._tell()
 
+    def refuse(self, reply: Reply) -> None:
+        """The rest will not be read."""
+        self.refusal = reply
+        self._tell()
+
     async def next_chunk(self) -> bytes | None:
-        """The next piece of the body, when it has come; None after the last."""
+        """The next piece of the body, when it has come; None after the last that comes."""
         while not self._chunks:
-            if self.complete:
+            if self.complete or self.refusal is not None:
                 return None
             self._news = asyncio.get_running_loop().create_future()
             await self._news
@@ -122,7 +126,7 @@ class Context:
         self.address = connection.peer
 
 
-class Conversation(HTTPConnection):
+class TornadoConnection(HTTPConnection):
     """How a message is answered. `answered` is done when it is, or cannot be any more."""
 
     def __init__(self, lane: Lane, message: Message, context: Context) -> None:
@@ -146,6 +150,10 @@ class Conversation(HTTPConnection):
     ) -> asyncio.Future[None]:
         assert isinstance(start_line, ResponseStartLine)
         request, status = self._message.start_line, start_line.code
+        if status == 101:
+            # What speaks another protocol wants to be given the stream next, and there is none.
+            self.refuse(_NO_STREAM)
+            return self._done()
         self._begun = True
         bodiless = status in (204, 304) or 100 <= status < 200
         self._chunked = (
@@ -175,10 +183,6 @@ class Conversation(HTTPConnection):
         if any(_LINE_END.search(line) for line in lines):
             raise ValueError("a header has a line end in it")
         data = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
-        if status == 101:
-            # What speaks another protocol wants to be given the stream next, and there is none.
-            self.refuse(_NO_STREAM)
-            return self._done()
         return self._write(data + self._body(chunk) if chunk else data)
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
@@ -239,8 +243,11 @@ class Conversation(HTTPConnection):
 
     def refuse(self, reply: Reply) -> None:
         """Answer a message whose rest will not be read, and end the connection."""
+        if self._begun:
+            self._lane.connection.abort()
+        else:
+            self._lane.refuse_now(reply)
         self._begun = True
-        self._lane.refuse_now(reply)
         self._resolve()
 
     def say_continue(self) -> None:

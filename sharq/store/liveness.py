@@ -10,7 +10,7 @@ from hiredis import ReplyError
 from sharq.errors import StoreError
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
-from sharq.store.asking import ask
+from sharq.store.query import ask
 from sharq.store.script_loading import pack
 
 # A script, and not a ping: a store that holds writes up for a failover holds scripts up with them.

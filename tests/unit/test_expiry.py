@@ -9,9 +9,9 @@ import pytest
 from sharq import Batch
 from sharq.errors import StoreUnavailable
 from sharq.operations.call import Call
+from sharq.operations.expiry import Expiry
 from sharq.operations.flows import Flows
 from sharq.operations.operations import Operations
-from sharq.operations.reclaiming import Reclaiming
 from sharq.operations.scripts import Scripts
 from sharq.results import Swept
 from sharq.settings.options import QueueSettings
@@ -40,8 +40,8 @@ def clock() -> Hand:
 
 
 @pytest.fixture
-def reclaiming(clock: Hand) -> Reclaiming:
-    return Reclaiming(INTERVAL, LEASE, clock)
+def reclaiming(clock: Hand) -> Expiry:
+    return Expiry(INTERVAL, LEASE, clock)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def reclaiming(clock: Hand) -> Reclaiming:
     ],
 )
 def test_the_next_look_is_when_a_lease_may_have_ended(
-    reclaiming: Reclaiming, clock: Hand, answer: Swept, pause: float
+    reclaiming: Expiry, clock: Hand, answer: Swept, pause: float
 ) -> None:
     assert reclaiming.due("sms")
     reclaiming.note("sms", answer)
@@ -66,14 +66,14 @@ def test_the_next_look_is_when_a_lease_may_have_ended(
     assert reclaiming.due("sms")
 
 
-def test_types_are_looked_at_one_by_one(reclaiming: Reclaiming) -> None:
+def test_types_are_looked_at_one_by_one(reclaiming: Expiry) -> None:
     assert reclaiming.due("sms")
     assert reclaiming.due("mail")
     assert not reclaiming.due("sms")
 
 
 def test_a_long_lease_is_not_waited_for_longer_than_a_minute(clock: Hand) -> None:
-    reclaiming = Reclaiming(INTERVAL, 86_400.0, clock)
+    reclaiming = Expiry(INTERVAL, 86_400.0, clock)
     assert reclaiming.due("sms")
     reclaiming.note("sms", swept())
     clock.now += 60.001
@@ -81,7 +81,7 @@ def test_a_long_lease_is_not_waited_for_longer_than_a_minute(clock: Hand) -> Non
 
 
 def test_a_look_that_fails_is_told_once_and_made_again(
-    reclaiming: Reclaiming, clock: Hand, caplog: pytest.LogCaptureFixture
+    reclaiming: Expiry, clock: Hand, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
         assert reclaiming.due("sms")

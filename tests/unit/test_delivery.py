@@ -1,11 +1,11 @@
-"""The dispatcher's pure parts: how jobs are dealt, and how a parcel is split."""
+"""The dispatcher's pure parts: how jobs are dealt, and how a delivery is split."""
 
 from __future__ import annotations
 
 import pytest
 
 from sharq import Batch
-from sharq_server.push.parcel import Parcel, deal
+from sharq_server.push.delivery import Delivery, deal
 
 
 def batch(count: int) -> Batch:
@@ -18,7 +18,7 @@ def batch(count: int) -> Batch:
 @pytest.mark.parametrize("count", [2, 4, 5])
 @pytest.mark.parametrize("first", [0, 1, 2])
 def test_a_parcel_is_split_in_two(count: int, first: int) -> None:
-    whole = Parcel(batch(count), 0, count, 9.0)
+    whole = Delivery(batch(count), 0, count, 9.0)
     part, rest = whole.split(first)
     assert (len(part), len(rest)) == (first, count - first)
     assert part.leases + rest.leases == whole.leases

@@ -101,16 +101,11 @@ class Codec:
         The `queue_type` of the jobs themselves is not looked at.
         """
 
-    def extend(
-        self, queue_type: str, queue_id: str, job_id: str, n: str, by: int, retention: int
-    ) -> bytes:
-        """Pack a later end of lease `n` (empty: of any), `by` ms from now.
+    def extend(self, queue_type: str, leases: list[Lease], by: int, retention: int) -> bytes:
+        """Pack a later end of up to a hundred leases of one type, `by` ms from now.
 
-        `retention`: ms for which ended jobs are remembered.
+        An empty `n` stands for any lease. `retention`: ms for which ended jobs are remembered.
         """
-
-    def extend_many(self, queue_type: str, leases: list[Lease], by: int, retention: int) -> bytes:
-        """Pack the extension of up to a hundred leases of one type by `by` ms (0: of none)."""
 
     def finish(
         self,
@@ -180,29 +175,17 @@ class Codec:
     def release(
         self,
         queue_type: str,
-        queue_id: str,
-        job_id: str,
-        n: str,
-        delay: int,
-        counted: bool,
-        retention: int,
-        interval_retention: int,
-    ) -> bytes:
-        """Pack the return of a job under lease `n` (empty: under any), `delay` ms from now.
-
-        `counted` takes one requeue off the limit. The retentions, in ms, are as for `finish`.
-        """
-
-    def release_many(
-        self,
-        queue_type: str,
         leases: list[Lease],
         delay: int,
         counted: bool,
         retention: int,
         interval_retention: int,
     ) -> bytes:
-        """Pack the return of up to a hundred leased jobs of one type, as `release` does."""
+        """Pack the return of up to a hundred leased jobs of one type, `delay` ms from now.
+
+        An empty `n` stands for any lease. `counted` takes one requeue off the limit. The
+        retentions, in ms, are as for `finish`.
+        """
 
     def requeue(
         self, queue_type: str, batch: int, retention: int, interval_retention: int

@@ -183,21 +183,8 @@ cdef class Codec:
             self._length(<object>PyTuple_GET_ITEM(job, 6))
         return out.take()
 
-    def extend(self, str queue_type, str queue_id, str job_id, str n, int64_t by,
-               int64_t retention):
-        cdef Writer out = self._begin_for("extend", queue_type, 3, 7)
-        self._lease_keys()
-        self._key(MARKS, "")
-        out.integer(retention)
-        self._key(REQUEST, "")
-        out.word(queue_id)
-        out.word(job_id)
-        out.word(n)
-        out.integer(by)
-        return out.take()
-
-    def extend_many(self, str queue_type, list leases not None, int64_t by, int64_t retention):
-        cdef Writer out = self._begin_for("extend_many", queue_type, 3, 4 + 3 * len(leases))
+    def extend(self, str queue_type, list leases not None, int64_t by, int64_t retention):
+        cdef Writer out = self._begin_for("extend", queue_type, 3, 4 + 3 * len(leases))
         self._lease_keys()
         self._key(MARKS, "")
         out.integer(retention)
@@ -305,26 +292,9 @@ cdef class Codec:
         out.word(queue_type)
         return out.take()
 
-    def release(self, str queue_type, str queue_id, str job_id, str n, int64_t delay,
-                bint counted, int64_t retention, int64_t interval_retention):
-        cdef Writer out = self._begin_for("release", queue_type, 9, 8)
-        self._type_keys()
-        self._key(HELD, "")
-        self._key(WAITING, "")
-        self._queue_keys(queue_id)
-        self._key(MARKS, "")
-        out.integer(retention)
-        out.integer(interval_retention)
-        out.word(queue_id)
-        out.word(job_id)
-        out.word(n)
-        out.integer(delay)
-        out.integer(1 if counted else 0)
-        return out.take()
-
-    def release_many(self, str queue_type, list leases not None, int64_t delay, bint counted,
-                     int64_t retention, int64_t interval_retention):
-        cdef Writer out = self._begin_for("release_many", queue_type, 5, 9 + 3 * len(leases))
+    def release(self, str queue_type, list leases not None, int64_t delay, bint counted,
+                int64_t retention, int64_t interval_retention):
+        cdef Writer out = self._begin_for("release", queue_type, 5, 9 + 3 * len(leases))
         self._type_keys()
         self._key(HELD, "")
         self._key(WAITING, "")

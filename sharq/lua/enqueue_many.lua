@@ -18,9 +18,9 @@ local list, queues = load_queues(ARGV[1], ids)
 check_unread(list)
 local fresh, added = {}, 0
 for at, member in ipairs(members) do
-  local i = 6 * at - 2
-  local status, length, record = put(k, queues[ids[at]], held[at] or fresh[member], ARGV[i + 1],
-    ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4], tonumber(ARGV[i + 5]))
+  local i, q = 6 * at - 2, queues[ids[at]]
+  local status, length, record = put(k.ready, k.jobs .. q.id, q, held[at] or fresh[member],
+    ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4], tonumber(ARGV[i + 5]))
   out[2 * at - 1], out[2 * at] = status, length
   if record then
     fresh[member], added = record, added + 1

@@ -199,8 +199,10 @@ class Flows:
         check_interval("delay", delay)
         if not isinstance(count_requeue, bool):
             raise invalid("count_requeue")
-        ended: Ended = yield self.operations.release(*meant, delay, count_requeue)
-        return ended
+        outcomes: list[Ended] = yield self.operations.release(
+            meant.queue_type, [meant], delay, count_requeue
+        )
+        return outcomes[0]
 
     def extend_job(
         self, queue_type: Any, queue_id: Any, job_id: Any, by: Any, lease: Any
@@ -208,8 +210,8 @@ class Flows:
         """Let a lease end later."""
         meant = check_leased(queue_type, queue_id, job_id, lease)
         check_integer("by", by, 1, MAX_INTERVAL)
-        extended: Extended = yield self.operations.extend(*meant, by)
-        return extended
+        outcomes: list[Extended] = yield self.operations.extend(meant.queue_type, [meant], by)
+        return outcomes[0]
 
     def finish_many(self, leases: Sequence[Any]) -> Flow[list[Ended | StoreError]]:
         """End leased jobs for good; the outcome or the failure of each, in order."""
@@ -232,7 +234,7 @@ class Flows:
             raise invalid("count_requeue")
 
         def release(queue_type: str, chunk: list[Lease]) -> Call[list[Ended]]:
-            return self.operations.release_many(queue_type, chunk, delay, count_requeue)
+            return self.operations.release(queue_type, chunk, delay, count_requeue)
 
         return (yield from self._with_leases(leases, release, _NOT_ENDED))
 
@@ -241,7 +243,7 @@ class Flows:
         check_integer("by", by, 0, MAX_INTERVAL)
 
         def extend(queue_type: str, chunk: list[Lease]) -> Call[list[Extended]]:
-            return self.operations.extend_many(queue_type, chunk, by)
+            return self.operations.extend(queue_type, chunk, by)
 
         return (yield from self._with_leases(leases, extend, _NOT_EXTENDED))
 

@@ -146,20 +146,6 @@ class Operations:
         )
         return Call(packed, self._keys.tag(queue_type), _ended_many)
 
-    def release_many(
-        self, queue_type: str, leases: list[Lease], delay: int, counted: bool
-    ) -> Call[list[Ended]]:
-        """Give up to `BULK_SIZE` leased jobs of one type back, `delay` ms from now."""
-        packed = self._codec.release_many(
-            queue_type, leases, delay, counted, self._retention, self._interval_retention
-        )
-        return Call(packed, self._keys.tag(queue_type), _ended_many)
-
-    def extend_many(self, queue_type: str, leases: list[Lease], by: int) -> Call[list[Extended]]:
-        """Extend up to `BULK_SIZE` leases of one type by `by` ms."""
-        packed = self._codec.extend_many(queue_type, leases, by, self._retention)
-        return Call(packed, self._keys.tag(queue_type), _extended_many, True)
-
     def claim_sweep(self, hold: int) -> Call[bool]:
         """Claim to be the one that sweeps for the next `hold` ms; False where another one is."""
         return Call(self._codec.claim_sweep(hold), self._keys.registry(), bool)
@@ -172,26 +158,17 @@ class Operations:
         return Call(packed, self._keys.tag(queue_type), _ended)
 
     def release(
-        self, queue_type: str, queue_id: str, job_id: str, n: str, delay: int, counted: bool
-    ) -> Call[Ended]:
-        """Give a leased job back, `delay` ms from now."""
+        self, queue_type: str, leases: list[Lease], delay: int, counted: bool
+    ) -> Call[list[Ended]]:
+        """Give up to `BULK_SIZE` leased jobs of one type back, `delay` ms from now."""
         packed = self._codec.release(
-            queue_type,
-            queue_id,
-            job_id,
-            n,
-            delay,
-            counted,
-            self._retention,
-            self._interval_retention,
+            queue_type, leases, delay, counted, self._retention, self._interval_retention
         )
-        return Call(packed, self._keys.tag(queue_type), _ended)
+        return Call(packed, self._keys.tag(queue_type), _ended_many)
 
-    def extend(
-        self, queue_type: str, queue_id: str, job_id: str, n: str, by: int
-    ) -> Call[Extended]:
-        """Let a lease end at the later of its end and `by` ms from now."""
-        packed = self._codec.extend(queue_type, queue_id, job_id, n, by, self._retention)
+    def extend(self, queue_type: str, leases: list[Lease], by: int) -> Call[list[Extended]]:
+        """Let up to `BULK_SIZE` leases of one type end no sooner than `by` ms from now."""
+        packed = self._codec.extend(queue_type, leases, by, self._retention)
         return Call(packed, self._keys.tag(queue_type), _extended, True)
 
     def status(self, queue_type: str, queue_id: str, job_id: str) -> Call[JobStatus]:
@@ -292,17 +269,13 @@ _ENDED = {
 }
 
 
-def _extended_many(reply: list[Any]) -> list[Extended]:
+def _extended(reply: list[Any]) -> list[Extended]:
     return [Extended(reply[i].decode(), reply[i + 1]) for i in range(0, len(reply), 2)]
 
 
 def _offer(reply: list[int]) -> Offer:
     granted, wait, rank = reply
     return Offer(granted, None if wait < 0 else wait, rank)
-
-
-def _extended(reply: list[Any]) -> Extended:
-    return Extended(reply[0].decode(), reply[1])
 
 
 def _succeeded(reply: bytes) -> bool:

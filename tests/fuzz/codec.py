@@ -327,7 +327,7 @@ def check_outcomes(reply: list[Any]) -> None:
 
 # ---- calls, and the payloads of frames ----
 
-CODEC = _fastpath.Codec("p", dict.fromkeys(("enqueue", "finish", "release"), "0" * 40))
+CODEC = _fastpath.Codec("p", dict.fromkeys(("enqueue", "finish"), "0" * 40))
 
 
 def check_call(arguments: tuple[Any, ...]) -> None:

@@ -171,7 +171,7 @@ def announced_words(name: str, *left_out: str, jobs: int = 0, **values: str) -> 
     return ["EVALSHA", name, str(len(keys)), *keys, *arguments]
 
 
-MANY = ("enqueue_many", "finish_many", "release_many", "extend_many")
+MANY = ("enqueue_many", "finish_many", "release", "extend")
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in (*MANY, "dequeue")])
@@ -288,20 +288,20 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("status", (*MAIL, "j1", 60000)),
     ("status", (*MAIL, "j4", 60000)),
     ("status", (*MAIL, "j5", 60000)),
-    ("extend", (*MAIL, "j1", "", 70000, 60000)),
-    ("extend", (*MAIL, "j1", "1", 70000, 60000)),
-    ("extend", (*MAIL, "j5", "", 70000, 60000)),
+    ("extend", ("mail", [Lease(*MAIL, "j1", "")], 70000, 60000)),
+    ("extend", ("mail", [Lease(*MAIL, "j1", "1")], 70000, 60000)),
+    ("extend", ("mail", [Lease(*MAIL, "j5", "")], 70000, 60000)),
     ("finish", (*MAIL, "j1", "1", 60000, 0)),
     ("finish", (*MAIL, "j1", "", 60000, 0)),
     ("finish", (*MAIL, "j1", "", 60000, 0)),
     ("finish", (*MAIL, "j5", "", 60000, 0)),
-    ("extend", (*MAIL, "j1", "", 70000, 60000)),
+    ("extend", ("mail", [Lease(*MAIL, "j1", "")], 70000, 60000)),
     ("status", (*MAIL, "j1", 60000)),
-    ("release", (*MAIL, "j2", "1", 0, False, 60000, 0)),
-    ("release", (*MAIL, "j2", "", 0, False, 60000, 0)),
-    ("release", (*MAIL, "j3", "", 0, True, 60000, 0)),
-    ("release", (*MAIL, "j1", "", 0, True, 60000, 0)),
-    ("release", (*MAIL, "j5", "", 0, True, 60000, 0)),
+    ("release", ("mail", [Lease(*MAIL, "j2", "1")], 0, False, 60000, 0)),
+    ("release", ("mail", [Lease(*MAIL, "j2", "")], 0, False, 60000, 0)),
+    ("release", ("mail", [Lease(*MAIL, "j3", "")], 0, True, 60000, 0)),
+    ("release", ("mail", [Lease(*MAIL, "j1", "")], 0, True, 60000, 0)),
+    ("release", ("mail", [Lease(*MAIL, "j5", "")], 0, True, 60000, 0)),
     ("status", (*MAIL, "j3", 60000)),
     ("requeue", ("mail", 10, 60000, 0)),
     ("requeue", ("post", 10, 60000, 0)),
@@ -311,8 +311,8 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("interval_reset", (*MAIL, 60000)),
     ("finish_many", ("mail", [], 60000, 0)),
     ("finish_many", ("mail", [Lease(*MAIL, "j1", "1"), Lease(*MAIL, "j2", "1")], 60000, 0)),
-    ("release_many", ("mail", [Lease(*MAIL, "j1", "1")], 0, True, 60000, 0)),
-    ("extend_many", ("mail", [Lease(*MAIL, "j1", "1")], 0, 60000)),
+    ("release", ("mail", [], 0, True, 60000, 0)),
+    ("extend", ("mail", [Lease(*MAIL, "j1", "1"), Lease(*MAIL, "j3", "")], 0, 60000)),
     ("clear", (*MAIL, 60000, True)),
     ("clear", (*MAIL, 60000, False)),
     ("unregister", ("mail", 60000)),

@@ -18,7 +18,7 @@ from sharq import results
 from sharq.operations.call import Call
 from sharq.operations.operations import PAGE_SIZE, SWEEP_SIZE
 from sharq.operations.scripts import Scripts
-from sharq.results import Enqueued, NewJob
+from sharq.results import Enqueued, Lease, NewJob
 from sharq.settings.options import QueueSettings
 from tests.support.expiring import ExpiringQueue
 from tests.support.hands import TYPE, Hands, PipelinedStore, new_job
@@ -387,8 +387,8 @@ def test_19_the_types_of_a_deployment_need_no_common_slot(connection: PipelinedS
         "enqueue_many": operations.enqueue_many(TYPE, [job]),
         "dequeue": operations.dequeue(TYPE, 1, "r"),
         "finish": operations.finish(TYPE, "q", "a", ""),
-        "release": operations.release(TYPE, "q", "a", "", 0, True),
-        "extend": operations.extend(TYPE, "q", "a", "", 1),
+        "release": operations.release(TYPE, [Lease(TYPE, "q", "a", "")], 0, True),
+        "extend": operations.extend(TYPE, [Lease(TYPE, "q", "a", "")], 1),
         "status": operations.status(TYPE, "q", "a"),
         "interval": operations.set_interval(TYPE, "q", 1),
         "interval_reset": operations.reset_interval(TYPE, "q"),

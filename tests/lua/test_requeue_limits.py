@@ -68,9 +68,7 @@ def test_a_give_back_that_does_not_count_is_no_attempt(queue: ExpiringQueue) -> 
     for _ in range(3):
         (second,) = queue.take()
         assert (second.job_id, second.attempt) == ("a", 2)
-        many = queue.operations.release_many(
-            TYPE, [check_lease(second.lease)], delay=0, counted=False
-        )
+        many = queue.operations.release(TYPE, [check_lease(second.lease)], delay=0, counted=False)
         assert [each.outcome for each in queue.run(many)] == [results.SUCCESS]
 
 

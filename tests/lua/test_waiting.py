@@ -113,20 +113,20 @@ def test_a_plain_dequeue_waits_for_nothing(servers: Servers) -> None:
 def releases(servers: Servers) -> Callable[[], Any]:
     servers.put()
     (lease,) = servers.take()
-    return lambda: servers.queue.run(servers.operations.release(*lease, 0, True))
+    return lambda: servers.queue.run(servers.operations.release("t", [lease], 0, True))
 
 
 def releases_many(servers: Servers) -> Callable[[], Any]:
     servers.put()
     servers.put("other")
     leases = servers.take(2)
-    return lambda: servers.queue.run(servers.operations.release_many("t", leases, 0, False))
+    return lambda: servers.queue.run(servers.operations.release("t", leases, 0, False))
 
 
 def releases_late(servers: Servers) -> Callable[[], Any]:
     servers.put()
     (lease,) = servers.take()
-    return lambda: servers.queue.run(servers.operations.release(*lease, 500, True))
+    return lambda: servers.queue.run(servers.operations.release("t", [lease], 500, True))
 
 
 def expires(servers: Servers) -> Callable[[], Any]:
@@ -601,7 +601,7 @@ def test_no_wake_up_falls_between_a_check_and_a_wait(store: PrivateStore, steps:
                 lease = leases.pop(first % len(leases))
                 call: Any = operations.finish(*lease)
                 if step == "release":
-                    call = operations.release(*lease, second, True)
+                    call = operations.release("t", [lease], second, True)
                 run(call)
             elif step == "interval":
                 run(operations.set_interval("t", f"q{first}", second))

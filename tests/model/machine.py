@@ -351,11 +351,13 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.finish(name, n, self._run(self.operations.finish(*name, n)))
 
     def _release(self, name: JobName, n: str, delay: int, counted: bool) -> None:
-        ended = self._run(self.operations.release(*name, n, delay, counted))
+        leases = [Lease(*name, n)]
+        (ended,) = self._run(self.operations.release(name.queue_type, leases, delay, counted))
         self.model.release(name, n, delay, counted, ended)
 
     def _extend(self, name: JobName, n: str, by: int) -> None:
-        self.model.extend(name, n, by, self._run(self.operations.extend(*name, n, by)))
+        (extended,) = self._run(self.operations.extend(name.queue_type, [Lease(*name, n)], by))
+        self.model.extend(name, n, by, extended)
 
     def _known_queue(self, pick: int, name: QueueName) -> QueueName:
         """A queue that has something in the store, if there is one, more often than not."""

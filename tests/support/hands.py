@@ -9,7 +9,16 @@ from sharq._fastpath import Batch, Job
 from sharq.operations.call import Call
 from sharq.operations.operations import BULK_SIZE, Operations, TypeMetrics
 from sharq.operations.scripts import Scripts
-from sharq.results import Cleared, Enqueued, Extended, JobStatus, NewJob, QueueMetrics, Swept
+from sharq.results import (
+    Cleared,
+    Enqueued,
+    Extended,
+    JobStatus,
+    Lease,
+    NewJob,
+    QueueMetrics,
+    Swept,
+)
 from sharq.settings.options import QueueSettings
 from tests.support.direct import DirectStore
 
@@ -87,10 +96,10 @@ class Hands:
 
     def finish(self, job: Job) -> str:
         """Finish a job under the lease it was delivered with."""
-        return self.run(self.operations.finish(*_names(job), _number(job))).outcome
+        return self.run(self.operations.finish(*_lease(job))).outcome
 
     def finish_all(self, jobs: Iterable[Job]) -> list[str]:
-        calls = [self.operations.finish(*_names(job), _number(job)) for job in jobs]
+        calls = [self.operations.finish(*_lease(job)) for job in jobs]
         return [ended.outcome for ended in self.run_many(calls)]
 
     def finish_by_name(self, job_id: str, queue_id: str = "q") -> str:
@@ -98,11 +107,12 @@ class Hands:
         return self.run(self.operations.finish(TYPE, queue_id, job_id, "")).outcome
 
     def release(self, job: Job, delay: int = 0, *, counted: bool = True) -> str:
-        call = self.operations.release(*_names(job), _number(job), delay, counted)
-        return self.run(call).outcome
+        (ended,) = self.run(self.operations.release(TYPE, [_lease(job)], delay, counted))
+        return ended.outcome
 
     def extend(self, job: Job, by: int) -> Extended:
-        return self.run(self.operations.extend(*_names(job), _number(job), by))
+        (extended,) = self.run(self.operations.extend(TYPE, [_lease(job)], by))
+        return extended
 
     def sweep(self) -> Swept:
         """One call of the sweep."""
@@ -164,9 +174,5 @@ def new_job(
     return NewJob(TYPE, queue_id, job_id, payload, interval, limit)
 
 
-def _names(job: Job) -> tuple[str, str, str]:
-    return job.queue_type, job.queue_id, job.job_id
-
-
-def _number(job: Job) -> str:
-    return job.lease.rpartition("/")[2]
+def _lease(job: Job) -> Lease:
+    return Lease(job.queue_type, job.queue_id, job.job_id, job.lease.rpartition("/")[2])

@@ -98,12 +98,6 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
         ),
     ],
     "extend": [
-        (
-            ("mail", "bob", "j1", "17", 500, 60000),
-            "3 T:void T:leases T:held T:f: 60000 T:x: bob j1 17 500",
-        ),
-    ],
-    "extend_many": [
         (("mail", [], 0, 60000), "3 T:void T:leases T:held T:f: 60000 T:x: 0"),
         (
             ("mail", LEASES, 500, 60000),
@@ -123,7 +117,7 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
             "3 T:void T:ready T:waiting T:q: {p}:wake:*ab 5 2 250",
         ),
     ],
-    "release_many": [
+    "release": [
         (
             ("mail", LEASES, 250, True, 60000, 7),
             f"5 T:void T:ready T:leases T:held T:waiting {QUEUE_PREFIXES} T:f: 60000 7 250 1"
@@ -154,16 +148,6 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "queue_metrics": [(("mail", "bob"), "3 T:void T:ready T:q:bob T:c: bob")],
     "register": [(("mail",), "1 {p}:types mail")],
     "rights": [((".ab",), "0 {p:.rights}: {p}: {p}:wake:.ab")],
-    "release": [
-        (
-            ("mail", "bob", "j1", "17", 250, True, 60000, 7),
-            f"9 T:void T:ready T:leases T:held T:waiting {QUEUE_KEYS} T:f: 60000 7 bob j1 17 250 1",
-        ),
-        (
-            ("mail", "bob", "j1", "", 0, False, 60000, 7),
-            f"9 T:void T:ready T:leases T:held T:waiting {QUEUE_KEYS} T:f: 60000 7 bob j1 '' 0 0",
-        ),
-    ],
     "requeue": [
         (
             ("mail", 100, 60000, 7),
@@ -728,15 +712,24 @@ def test_many_enqueues_can_be_read_back(jobs: list[NewJob]) -> None:
     assert words[10:] == [word(field) for job in jobs for field in job[1:]]
 
 
-@given(st.tuples(names, names, names, names, numbers, st.booleans(), numbers, numbers))
+@given(
+    names,
+    st.lists(st.builds(Lease, st.just("mail"), names, names, names), max_size=20),
+    st.tuples(numbers, st.booleans(), numbers, numbers),
+)
 @at_any_speed
-def test_a_release_can_be_read_back(arguments: tuple[Any, ...]) -> None:
-    queue_type, queue_id, job_id, n, delay, counted, retention, interval_retention = arguments
-    words = words_of(CODEC.release(*arguments))
-    assert words[8] == word(f"{{p:{queue_type}}}:q:{queue_id}")
+def test_a_release_can_be_read_back(
+    queue_type: str, leases: list[Lease], settings: tuple[Any, ...]
+) -> None:
+    delay, counted, retention, interval_retention = settings
+    words = words_of(CODEC.release(queue_type, leases, *settings))
+    assert words[8] == word(f"{{p:{queue_type}}}:q:")
     assert words[13:] == [
         word(value)
-        for value in (retention, interval_retention, queue_id, job_id, n, delay, int(counted))
+        for value in (
+            *(retention, interval_retention, delay, int(counted)),
+            *(part for lease in leases for part in lease[1:]),
+        )
     ]
 
 

@@ -10,7 +10,7 @@ local function full(ready, q, over)
   return string.format('%s:%.0f', FULL, math.max(at - now, 0) + over * q.interval)
 end
 
--- Notes what `save_put` writes: how many are `counted`, and the `fields` for the hash.
+-- Notes what is to be written: how many are `counted`, and the `fields` for the hash.
 local function place(q, job_id, record)
   q.next, q.waiting, q.counted = q.next + 1, q.waiting + 1, (q.counted or 0) + 1
   if q.waiting == 1 and #record <= SMALL then
@@ -24,15 +24,16 @@ local function place(q, job_id, record)
   end
 end
 
--- `known`: the record of the same job, where it is known that it is leased or waits.
--- k: ready jobs
-local function put(k, q, known, job_id, payload, interval, requeue_limit, max_length)
+-- `ready`, `jobs`: the schedule, and the queue's hash. `known`: the record of the same job, where it
+-- is known that it is leased or waits.
+local function put(
+  ready, jobs, q, known, job_id, payload, interval, requeue_limit, max_length)
   local length = q.waiting
-  known = known or find_waiting(q, k.jobs .. q.id, job_id)
+  known = known or find_waiting(q, jobs, job_id)
   if known then
     return payload_of(known) == payload and DUPLICATE or CONFLICT, length
   elseif max_length and length >= max_length then
-    return full(k.ready, q, length - max_length), length
+    return full(ready, q, length - max_length), length
   end
   if length + q.leased == 0 then
     begin_anew(q)
@@ -48,7 +49,7 @@ local function put(k, q, known, job_id, payload, interval, requeue_limit, max_le
   if length == 0 then
     q.turn = math.max(q.tat, now)
   elseif changed or length == q.late then
-    q.turn = math.max(q.tat, ready_since(k.ready, q))
+    q.turn = math.max(q.tat, ready_since(ready, q))
   end
   return QUEUED, length, record
 end

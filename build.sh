@@ -13,9 +13,13 @@ esac
 # Where .venv is activated: it may have to be made anew, and not by its own Python.
 PATH=${PATH//"$root/.venv/bin:"/}
 
-shopt -s nullglob globstar
-cython_sources=({sharq,server}/**/*.pyx)
-cython_files=("${cython_sources[@]}" {sharq,server}/**/*.px[di])
+shopt -s nullglob
+# To the bottom of both folders; `**` is not for macOS, which has bash 3.2. No name has a space.
+found() { find sharq server -name "$1" | LC_ALL=C sort; }
+# shellcheck disable=SC2207
+cython_sources=($(found '*.pyx')) cython_includes=($(found '*.pxi'))
+# shellcheck disable=SC2207
+cython_files=("${cython_sources[@]}" "${cython_includes[@]}" $(found '*.pxd'))
 
 # ---- verbs: the comment beside the name is its line of help ----
 
@@ -73,7 +77,7 @@ verb_lint() { # check format, style, types, the extension's stub and its warning
     done
     # cython-lint looks into files of that name alone. Cython itself reads an include where it stands.
     rm -f build/lint/*.pyx
-    for include in {sharq,server}/**/*.pxi; do
+    for include in "${cython_includes[@]}"; do
         cp "$include" "build/lint/$(module_of "${include%.pxi}").pyx"
     done
     check cython-lint sharq server build/lint/*.pyx
@@ -135,9 +139,10 @@ verb_smoke() { # build the wheel and try it in an empty environment without a co
 }
 
 verb_clean() { # remove everything that was made
-    rm -rf .venv .peers build dist sharq.egg-info {sharq,server}/**/*.so .coverage .coverage.* \
+    rm -rf .venv .peers build dist sharq.egg-info .coverage .coverage.* \
         .hypothesis .mypy_cache .pytest_cache .ruff_cache
-    find bench docs examples server sharq tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+    find bench docs examples server sharq tests \( -name __pycache__ -o -name '*.so' \) -prune \
+        -exec rm -rf {} + 2>/dev/null || true
 }
 
 # ---- the environment and the extension ----
@@ -265,9 +270,11 @@ with_atheris() {
 with_sanitizers() {
     [ "$(uname)" = Linux ] || fail "The sanitizers are for Linux here."
     say "Compiling the extensions with the sanitizers…"
-    mkdir -p build/asan
+    mkdir -p build/asan/sharq build/asan/server
+    # No module may be found there that is gone here. What did not change is not compiled again.
+    find build/asan/sharq build/asan/server -type f ! -name '*.so' -delete
     find sharq server setup.py pyproject.toml README.md LICENSE \
-        -name '*.so' -o -name __pycache__ -prune -o -type f -exec cp -u --parents -t build/asan {} +
+        -name '*.so' -o -name __pycache__ -prune -o -type f -exec cp -p --parents -t build/asan {} +
     (
         cd build/asan
         export CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g -O1"

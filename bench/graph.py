@@ -47,7 +47,11 @@ def lines_of(rows: Sequence[dict[str, Any]]) -> list[Line]:
         Line(
             store,
             share,
-            [(row["dispatches/s"], row[f"{share} ms"]) for row in rows if row["store"] == store],
+            [
+                (row["dispatches/s"], row[f"{share} ms"])
+                for row in rows
+                if row["store"] == store and row["dispatches/s"] is not None
+            ],
         )
         for store in dict.fromkeys(row["store"] for row in rows)
         for share in ("p99", "p50")

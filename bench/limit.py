@@ -33,7 +33,7 @@ _WAITING = 0.95
 """The share of the queues that still have a backlog at the end of a measurement that counts."""
 
 _SETTLES = 1.0
-SECONDS = 4.0
+SECONDS = 3.0
 _ROUNDS = 3
 _INTERVAL = 1_000
 _SPREAD = 0.1

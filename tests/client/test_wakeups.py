@@ -58,7 +58,7 @@ async def listening(store: PrivateStore, beat: float = 1.0) -> AsyncIterator[Wat
         yield watcher
     finally:
         await wakeups.aclose()
-        assert not wakeups.stands
+        assert not wakeups.subscribed
 
 
 def test_a_message_wakes_and_others_do_not(store: PrivateStore) -> None:

@@ -17,6 +17,7 @@ from tornado.netutil import bind_sockets
 
 from sharq import LeasedJob, Settings, SharQ, Worker
 from sharq._fastpath import Batch
+from sharq.blocking_engine import SyncEngine
 from sharq.operations.scripts import Scripts
 from sharq.results import ACTIVE
 from sharq.worker import frames
@@ -184,8 +185,8 @@ def test_a_defect_is_found(
 def test_replies_that_are_swapped_are_found(
     clean_store: PrivateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = SharQ._answers
-    monkeypatch.setattr(SharQ, "_answers", lambda self, calls: answers(self, calls)[::-1])
+    answers = SyncEngine._answers
+    monkeypatch.setattr(SyncEngine, "_answers", lambda self, calls: answers(self, calls)[::-1])
     assert "I12" in live_through(clean_store, tmp_path, audited_scripts()).violated
 
 

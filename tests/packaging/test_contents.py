@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import sysconfig
 import tarfile
 import zipfile
@@ -11,31 +10,16 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.packaging.setup_script import PACKAGES, ROOT, compiled, libc
+from tests.packaging.setup_script import compiled, libc
+from tests.packaging.sources import CYTHON, installed, sources
 
 pytestmark = pytest.mark.packaging
 
-CYTHON = {".pyx", ".pxd", ".pxi"}
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 EXTENSIONS = {module.replace(".", "/") + SUFFIX for module in compiled()}
 ABOUT = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE"}
 AROUND = {"LICENSE", "README.md", "MANIFEST.in", "PKG-INFO", "pyproject.toml", "setup.cfg"}
 EGG = {"PKG-INFO", "SOURCES.txt", "dependency_links.txt", "requires.txt"}
-
-
-def sources() -> set[str]:
-    """The files of both packages that belong to the project, by their paths in the checkout."""
-    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *PACKAGES.values()]
-    known = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return {name for name in known.splitlines() if (ROOT / name).exists()}
-
-
-def installed(source: str) -> str:
-    """Where a source's module lies in the wheel."""
-    for package, folder in PACKAGES.items():
-        if source.startswith(f"{folder}/"):
-            return package + source.removeprefix(folder)
-    raise AssertionError(source)
 
 
 def test_the_wheel_carries_what_runs_and_nothing_else(wheel: Path) -> None:

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
-from sharq import aio
 from sharq.errors import StoreError
 from sharq.settings.reading import Settings
+from sharq.store import connections
 from sharq.store.cluster import open_link
 from sharq_server import SharQServer
 from tests.server.conftest import ExpectLog
@@ -347,7 +347,7 @@ def ground(
 def settings(
     row: Row, ground: Ground, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
-    monkeypatch.setattr(aio, "open_link", partial(open_link, timeout=row.timeout))
+    monkeypatch.setattr(connections, "open_link", partial(open_link, timeout=row.timeout))
     port = ground.store.port if row.on_cluster else ground.proxy.port
     redis = {"conn_type": "tcp_sock", "port": port, "key_prefix": key_prefix, **row.user}
     return Settings.from_mapping(

@@ -906,7 +906,7 @@ async def test_a_long_poll_ends_with_its_time(rest: Rest, server: SharQServer) -
     began = asyncio.get_running_loop().time()
     assert (await rest.get("/dequeue/t/?wait=0.2")).error == (404, "nothing_ready")
     assert 0.19 < asyncio.get_running_loop().time() - began < 1
-    assert server.push.dispatcher._lines == {}
+    assert server.push.dispatcher._by_type == {}
 
 
 async def test_a_client_that_goes_away_from_a_long_poll_leases_nothing(
@@ -914,9 +914,9 @@ async def test_a_client_that_goes_away_from_a_long_poll_leases_nothing(
 ) -> None:
     async with raw.connect() as connection:
         await connection.send(b"GET /dequeue/t/?wait=20 HTTP/1.1\r\nHost: x\r\n\r\n")
-        while not server.push.dispatcher._lines:
+        while not server.push.dispatcher._by_type:
             await asyncio.sleep(0.005)
-    while server.push.dispatcher._lines:
+    while server.push.dispatcher._by_type:
         await asyncio.sleep(0.005)
     await rest.enqueue()
     assert (await rest.get("/status/t/q/j/")).body["state"] == "queued"
@@ -961,7 +961,7 @@ async def test_a_draining_server_answers_long_polls(
 ) -> None:
     async with await connect() as subscriber:
         waiting = asyncio.ensure_future(rest.get("/dequeue/t/?wait=10"))
-        while not server.push.dispatcher._lines:
+        while not server.push.dispatcher._by_type:
             await asyncio.sleep(0.005)
         await server.push.drain(0.1)
         answer = await waiting

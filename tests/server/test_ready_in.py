@@ -118,9 +118,9 @@ async def test_14_a_long_poll_that_finds_a_job_at_its_end_has_it(
     # As where a wake-up is lost on its way.
     monkeypatch.setattr(server.push.dispatcher, "wake", lambda *_: None)
     waiting = asyncio.ensure_future(rest.get("/dequeue/t/?wait=0.5"))
-    while not server.push.dispatcher._lines:
+    while not server.push.dispatcher._by_type:
         await asyncio.sleep(0.005)
-    while any(line.call for line in server.push.dispatcher._lines.values()):
+    while any(line.call for line in server.push.dispatcher._by_type.values()):
         await asyncio.sleep(0.005)
     await rest.enqueue()
     assert (await waiting).body["job_id"] == "j"

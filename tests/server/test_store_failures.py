@@ -197,7 +197,7 @@ class TestCredentials:
             assert answer.error == (503, "store_auth")
             assert (
                 answer.body["message"]
-                == "The store refused the server's user, or a right that it needs."
+                == "The store refused the server's user, or a right that it needs (WRONGPASS)."
             )
             assert answer.headers["Retry-After"] == "5"
 

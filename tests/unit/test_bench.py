@@ -184,6 +184,7 @@ RESULT: dict[str, Any] = {
                     ("no log", 998, 0.5, 2.0),
                     ("always", 250, 0.8, 1.5),
                     ("always", 998, 0.9, 5.0),
+                    ("always", None, None, None),
                 ],
             ).to_json()
         ],
@@ -329,6 +330,16 @@ def test_a_receipt_is_paired_with_the_readiness_before_it() -> None:
 def test_the_distance_of_the_clocks_is_taken_out() -> None:
     receipts = [("q1", 1), ("q1", READY * 1_000 - 200)]
     assert latency.match({"q1": [READY]}, receipts, 500.0).latencies == pytest.approx([0.3])
+
+
+def test_a_readiness_that_was_not_seen_makes_no_latency_shorter() -> None:
+    times = [READY + at * 1_000 for at in range(40)]
+    receipts = [("q1", 1)] + [("q1", 1_000 * time + 500) for time in times]
+    del times[7]
+    latencies = latency.match({"q1": times}, receipts, 0.0).latencies
+    assert latencies == pytest.approx([0.5] * 39 + [1000.5])
+    with pytest.raises(RuntimeError, match="Of 40 jobs 19 were seen"):
+        latency.match({"q1": times[20:]}, receipts, 0.0)
 
 
 def test_a_job_before_its_time_is_no_latency() -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.faults.history import Recorder
-from tests.faults.http_client import Answer, Http, Lost, NotSent, may_have_happened
+from tests.faults.http_client import Http, Lost, NotSent, may_have_happened
 from tests.faults.places import Places
 from tests.faults.recording import Recorded
+from tests.support.http import Answer
 
 PAUSE: Final = 0.2
 """Seconds before a client tries again after a failure."""

@@ -7,7 +7,8 @@ from typing import Any, Final, Self
 
 import msgspec
 
-_LARGEST_HEAD: Final = 1 << 20
+from tests.support.http import Answer, Connection
+
 _CONNECT_TIMEOUT: Final = 2.0
 
 
@@ -37,20 +38,9 @@ _one_job = msgspec.json.Decoder(Job)
 _jobs = msgspec.json.Decoder(_Jobs)
 
 
-class Answer(msgspec.Struct):
-    """The status and the body of an answer."""
-
-    status: int
-    data: bytes
-
-    @property
-    def body(self) -> Any:
-        """The body."""
-        return msgspec.json.decode(self.data)
-
-    def jobs(self, several: bool) -> list[Job]:
-        """The jobs of a dequeue that asked for `several` or for one."""
-        return _jobs.decode(self.data).jobs if several else [_one_job.decode(self.data)]
+def jobs_in(answer: Answer, several: bool) -> list[Job]:
+    """The jobs of a dequeue that asked for `several` or for one."""
+    return _jobs.decode(answer.data).jobs if several else [_one_job.decode(answer.data)]
 
 
 def may_have_happened(status: int, body: Any) -> bool:
@@ -63,63 +53,45 @@ class Http:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._connection: Connection | None = None
 
     async def call(
         self, method: str, path: str, body: Any = None, *, timeout: float = 4.0
     ) -> Answer:
         """One request. Raises `NotSent` or `Lost`; then the connection is a new one next time."""
-        reader, writer = await self._connected()
+        connection = await self._connected()
         content = b"" if body is None else msgspec.json.encode(body)
-        head = (
-            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
-            f"Content-Length: {len(content)}\r\n\r\n"
-        )
         try:
-            async with asyncio.timeout(timeout):
-                writer.write(head.encode() + content)
-                answer, keep = await _read_answer(reader)
+            answer = await connection.ask(method, path, content, timeout=timeout)
         except (OSError, EOFError, TimeoutError, ValueError, asyncio.LimitOverrunError) as error:
             self.close()
             raise Lost from error
         except BaseException:
             self.close()
             raise
-        if not keep:
+        if answer.headers.get("Connection") == "close":
             self.close()
         return answer
 
     def close(self) -> None:
         """Leave the connection."""
-        if self._writer is not None:
-            self._writer.transport.abort()
-        self._reader = self._writer = None
+        if self._connection is not None:
+            self._connection.abort()
+        self._connection = None
 
-    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._writer is not None and self._reader is not None:
-            if not self._writer.is_closing() and not self._reader.at_eof():
-                return self._reader, self._writer
-            self.close()
+    async def _connected(self) -> Connection:
+        if self._connection is not None and self._connection.usable:
+            return self._connection
+        self.close()
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
-                self._reader, self._writer = await asyncio.open_connection(
-                    "127.0.0.1", self.port, limit=_LARGEST_HEAD
-                )
+                self._connection = await Connection.open(self.port)
         except (OSError, TimeoutError) as error:
             raise NotSent from error
-        return self._reader, self._writer
+        return self._connection
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self.close()
-
-
-async def _read_answer(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-    status = int(head.split(" ", 2)[1])
-    length = head.partition("content-length:")[2].split("\r", 1)[0]
-    body = await reader.readexactly(int(length))
-    return Answer(status, body), "connection: close" not in head

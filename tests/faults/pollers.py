@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Final
 
 from tests.faults.callers import Caller, Run
-from tests.faults.http_client import Job, Lost, NotSent, may_have_happened
+from tests.faults.http_client import Job, Lost, NotSent, jobs_in, may_have_happened
 from tests.faults.tenants import PROBE
 
 _WEIGHTS: Final = {"bulk": 3, "paced": 4, "limited": 4, "bounded": 3, "reused": 3, PROBE: 1}
@@ -77,7 +77,7 @@ class Poller:
             operation.unknown()
             return None
         if answer.status == 200:
-            jobs = answer.jobs("count=" in path)
+            jobs = jobs_in(answer, "count=" in path)
             operation.ok(jobs=[delivered(job) for job in jobs])
             return jobs
         body = answer.body

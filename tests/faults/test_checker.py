@@ -103,7 +103,7 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "a leased job is put in once more": (
         "I2",
-        {"if not held then": "if true then", "known = known or find_": "known = find_"},
+        {"known = known or find_": "known = find_"},
     ),
     "the sweep takes leases that have not run out": (
         "I3",
@@ -150,11 +150,7 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "a queue's enqueues are not counted": (
         "I9",
-        {
-            "count_queue(bucket, spread, queue_id, 1)\n  audit(now, 'enqueue'": (
-                "audit(now, 'enqueue'"
-            )
-        },
+        {"count_queue(bucket, spread, queue_id, 1)\naudit()": "audit()"},
     ),
     "the dispatches of a type are counted twice": (
         "I9",
@@ -168,7 +164,10 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "a queue gets the interval of another one": (
         "I11",
-        {"if changed then": "k.was, q.interval = q.interval, k.was or q.interval if changed then"},
+        {
+            "local function put(": "local was\nlocal function put(",
+            "if changed then": "was, q.interval = q.interval, was or q.interval if changed then",
+        },
     ),
 }
 

@@ -85,25 +85,25 @@ class Crowd:
 
     async def _ask(self, peer: Peer) -> None:
         since = time.monotonic()
-        status, _ = await peer.ask("GET", "/")
+        answer = await peer.ask("GET", "/")
         self._ledger.asked.add(time.monotonic() - since)
-        if status != 200:
-            self._ledger.troubles[f"a request now and then was answered {status}"] += 1
+        if answer.status != 200:
+            self._ledger.troubles[f"a request now and then was answered {answer.status}"] += 1
 
     def _polling(self, queue_type: str) -> Talk:
         async def poll(peer: Peer) -> None:
             troubles = 0
             while True:
                 wait = random.uniform(*_WAITS)
-                status, body = await peer.ask("GET", f"/dequeue/{queue_type}/?wait={wait:.3f}")
-                if status == 200:
-                    await self._finish(peer, queue_type, json.loads(body))
-                if status in (200, 404):
+                answer = await peer.ask("GET", f"/dequeue/{queue_type}/?wait={wait:.3f}")
+                if answer.status == 200:
+                    await self._finish(peer, queue_type, answer.body)
+                if answer.status in (200, 404):
                     troubles = 0
                     continue
                 # As clients should: the more often it fails, the longer until the next attempt.
                 troubles = min(troubles + 1, _MOST_PATIENCE)
-                self._ledger.troubles[f"a long poll was answered {status}"] += 1
+                self._ledger.troubles[f"a long poll was answered {answer.status}"] += 1
                 await asyncio.sleep(_AFTER_TROUBLE * 2**troubles * random.random())
 
         return poll
@@ -112,8 +112,8 @@ class Crowd:
         job_id = job["job_id"]
         self._ledger.delivered(job_id)
         path = f"/finish/{queue_type}/{job['queue_id']}/{job_id}/"
-        status, _ = await peer.ask("POST", path, json.dumps({"lease": job["lease"]}).encode())
-        self._ledger.ended(job_id, "success" if status == 200 else status)
+        answer = await peer.ask("POST", path, json.dumps({"lease": job["lease"]}).encode())
+        self._ledger.ended(job_id, "success" if answer.status == 200 else answer.status)
 
     async def _listen(self, peer: Peer) -> None:
         finishing: dict[int, list[str]] = {}

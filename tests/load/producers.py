@@ -65,5 +65,5 @@ class Producers:
         body = json.dumps({"job_id": job_id, "interval": 0, "payload": {"number": number}})
         began = time.monotonic()
         self._ledger.sending(job_id)
-        status, _ = await peer.ask("POST", path, body.encode())
-        self._ledger.answered(job_id, began, status)
+        answer = await peer.ask("POST", path, body.encode())
+        self._ledger.answered(job_id, began, answer.status)

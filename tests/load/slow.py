@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from sharq.codec import websocket_frames as ws
-from tests.load.wire import HOST, UPGRADE, Place, length_of, status_of
+from tests.load.wire import UPGRADE, Place
+from tests.support.http import HOST, head_of
 from tests.support.sockets import PlainSocket, Socket, TLSSocket
 
 LARGE_TYPE = "large"
@@ -168,8 +169,9 @@ async def _read_slowly(connection: Socket) -> str:
     if not answer:
         return "closed"
     head, _, body = answer.partition(b"\r\n\r\n")
-    whole = length_of(head) == len(body)
-    return f"{status_of(answer)}, {'whole' if whole else 'cut'}"
+    status, headers = head_of(head)
+    whole = int(headers["Content-Length"]) == len(body)
+    return f"{status}, {'whole' if whole else 'cut'}"
 
 
 async def _subscribe_and_read_nothing(connection: Socket) -> str:
@@ -194,7 +196,7 @@ async def _half_a_frame(connection: Socket) -> str:
 async def _upgrade(connection: Socket) -> None:
     await _send(connection, UPGRADE)
     answer = await connection.recv(_SMALL_BUFFER)
-    if status_of(answer) != 101:
+    if head_of(answer)[0] != 101:
         raise ConnectionError
 
 
@@ -219,7 +221,7 @@ async def _drip(connection: socket.socket, data: bytes, every: float) -> str:
 async def _the_end(connection: Socket) -> str:
     """The status of the one answer, or how the connection ended without one."""
     answer = await connection.recv(_SMALL_BUFFER)
-    return str(status_of(answer)) if answer else "closed"
+    return str(head_of(answer)[0]) if answer else "closed"
 
 
 async def _reset(connection: Socket) -> str:

@@ -160,9 +160,9 @@ class Soak:
         peer = await Peer.connect(self._place)
         for at in range(0, len(jobs), 500):
             body = json.dumps({"jobs": jobs[at : at + 500]}).encode()
-            status, answer = await peer.ask("POST", "/enqueue/", body)
-            if status >= 300:
-                raise RuntimeError(f"the store could not be filled: {status} {answer!r}")
+            answer = await peer.ask("POST", "/enqueue/", body)
+            if answer.status >= 300:
+                raise RuntimeError(f"the store could not be filled: {answer}")
         peer.close()
 
     async def _open(self) -> None:

@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, Self
 
 from sharq.codec import websocket_frames as ws
-
-HOST = "127.0.0.1"
+from tests.support.http import Answer, Connection
 
 UPGRADE = (
     b"GET /ws/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -28,54 +27,42 @@ class Place(NamedTuple):
     context: ssl.SSLContext | None
 
 
-class Peer:
-    """One connection. Raises `OSError` or `EOFError` where the server has ended it, and
-    `TimeoutError` where nothing comes.
-    """
+class Peer(Connection):
+    """A connection that has patience, and can become a websocket.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    Raises `OSError` or `EOFError` where the server has ended it, and `TimeoutError` where nothing
+    comes.
+    """
 
     @classmethod
     async def connect(cls, place: Place) -> Self:
         async with asyncio.timeout(_PATIENCE):
-            return cls(
-                *await asyncio.open_connection(
-                    HOST, place.port, limit=_READ_AHEAD, ssl=place.context
-                )
-            )
+            return await cls.open(place.port, limit=_READ_AHEAD, tls=place.context)
 
-    def close(self) -> None:
-        self._writer.close()
-
-    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """One request: the status of its answer, and the body."""
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._writer.write(head.encode() + body)
-        async with asyncio.timeout(_PATIENCE):
-            lines = await self._reader.readuntil(b"\r\n\r\n")
-            return status_of(lines), await self._reader.readexactly(length_of(lines))
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", *, timeout: float | None = _PATIENCE
+    ) -> Answer:
+        return await super().ask(method, path, body, timeout=timeout)
 
     async def upgrade(self) -> None:
         """Make the connection a websocket."""
-        self._writer.write(UPGRADE)
+        self.write(UPGRADE)
         async with asyncio.timeout(_PATIENCE):
-            lines = await self._reader.readuntil(b"\r\n\r\n")
-        if status_of(lines) != 101:
-            raise ConnectionError(f"a websocket was refused with {status_of(lines)}")
+            answer = await self.answer(head=True)
+        if answer.status != 101:
+            raise ConnectionError(f"a websocket was refused with {answer.status}")
 
     def send(self, **frame: Any) -> None:
         """Send a text frame."""
         text = json.dumps(frame).encode()
-        self._writer.write(ws.frame(ws.TEXT, text, masked=True))
+        self.write(ws.frame(ws.TEXT, text, masked=True))
 
     async def frames(self) -> AsyncIterator[dict[str, Any]]:
         """The frames that come, until the server closes; pings are answered."""
         reader = ws.Reader(masked=False, max_bytes=1 << 24)
         while True:
             async with asyncio.timeout(_PATIENCE):
-                data = await self._reader.read(_READ_AHEAD)
+                data = await self.read(_READ_AHEAD)
             if not data:
                 raise EOFError
             reader.feed(data)
@@ -83,20 +70,6 @@ class Peer:
                 if message.opcode == ws.TEXT:
                     yield json.loads(message.data)
                 elif message.opcode == ws.PING:
-                    self._writer.write(ws.frame(ws.PONG, message.data, masked=True))
+                    self.write(ws.frame(ws.PONG, message.data, masked=True))
                 elif message.opcode == ws.CLOSE:
                     raise ConnectionError(f"closed with {ws.closing(message.data).code}")
-
-
-def status_of(answer: bytes) -> int:
-    """The status of an answer that begins so."""
-    return int(answer[9:12])
-
-
-def length_of(lines: bytes) -> int:
-    """The length of the body of an answer, by the lines of its head."""
-    for line in lines.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return int(value)
-    return 0

@@ -13,6 +13,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httputil import HTTPHeaders
 
 from sharq.settings.tokens import line_for
+from tests.support import http
+from tests.support.http import Connection
 
 
 def write_tokens(path: Path, tokens: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> None:
@@ -101,57 +103,6 @@ class Rest:
         return await self.post(f"/enqueue/{path}/", body)
 
 
-class RawAnswer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-    @property
-    def error(self) -> tuple[int, str]:
-        assert {"status", "message", "code"} <= self.body.keys(), self.body
-        return self.status, self.body["code"]
-
-
-class Connection:
-    """A connection to the server: bytes out, answers in."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    def write(self, data: bytes) -> None:
-        self._writer.write(data)
-
-    def write_eof(self) -> None:
-        """Send no more."""
-        self._writer.write_eof()
-
-    def close(self) -> None:
-        self._writer.close()
-
-    async def until(self, end: bytes) -> bytes:
-        """What comes up to `end`, and that."""
-        return await self._reader.readuntil(end)
-
-    async def answer(self, *, head: bool = False) -> RawAnswer:
-        """The next answer; `head` where it has no body."""
-        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {
-            name.title(): value.strip()
-            for name, _, value in (line.partition(":") for line in lines[1:] if line)
-        }
-        text = b"" if head else await self._reader.readexactly(int(headers["Content-Length"]))
-        return RawAnswer(int(lines[0].split()[1]), headers, json.loads(text) if text else None)
-
-    async def ended(self) -> bool:
-        """Wait until the server ends the connection; False where it sends something instead."""
-        return await self._reader.read(1) == b""
-
-
 class Raw:
     """Raw connections to the server."""
 
@@ -160,7 +111,7 @@ class Raw:
 
     async def open(self, limit: int = 2**20) -> Connection:
         """A connection that reads `limit` bytes ahead, roughly, and is the caller's to close."""
-        return Connection(*await asyncio.open_connection("127.0.0.1", self._port, limit=limit))
+        return await Connection.open(self._port, limit=limit)
 
     @asynccontextmanager
     async def connect(self, limit: int = 2**20) -> AsyncIterator[Connection]:
@@ -170,7 +121,7 @@ class Raw:
         finally:
             connection.close()
 
-    async def send(self, data: bytes) -> RawAnswer:
+    async def send(self, data: bytes) -> http.Answer:
         """Send bytes on a connection of their own: one answer, and the end."""
         async with self.connect() as connection:
             await connection.send(data)

@@ -16,7 +16,8 @@ from sharq_server.http.listener import Listener
 from sharq_server.security import descriptors
 from sharq_server.security.admission import Connections
 from tests.server.subscriber import Subscriber
-from tests.server.support import Connection, Raw
+from tests.server.support import Raw
+from tests.support.http import Connection
 
 pytestmark = pytest.mark.gen_test
 

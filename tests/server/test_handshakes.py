@@ -17,7 +17,8 @@ import pytest
 
 from sharq.codec import websocket_frames as ws
 from sharq_server import SharQServer
-from tests.server.support import Connection, Raw, Rest
+from tests.server.support import Raw, Rest
+from tests.support.http import Connection
 
 pytestmark = pytest.mark.gen_test(timeout=20)
 

@@ -13,7 +13,8 @@ from sharq import Batch
 from sharq_server import SharQServer
 from sharq_server.http.listener import Listener
 from sharq_server.http.requests import _Pace
-from tests.server.support import Connection, Raw, Rest
+from tests.server.support import Raw, Rest
+from tests.support.http import Connection
 
 pytestmark = pytest.mark.gen_test
 

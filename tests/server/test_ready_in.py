@@ -9,7 +9,8 @@ import pytest
 
 from sharq_server import SharQServer
 from tests.server.subscriber import Subscriber
-from tests.server.support import Answer, Raw, RawAnswer, Rest
+from tests.server.support import Answer, Raw, Rest
+from tests.support import http
 from tests.support.stores import PrivateStore
 
 pytestmark = pytest.mark.gen_test
@@ -26,7 +27,7 @@ async def limit(rest: Rest, path: str = "t/q", interval: int = INTERVAL) -> None
     assert (await rest.get(f"/dequeue/{path.partition('/')[0]}/")).status == 200
 
 
-async def ask(raw: Raw, path: str, method: str = "GET") -> RawAnswer:
+async def ask(raw: Raw, path: str, method: str = "GET") -> http.Answer:
     """Ask on a connection that stays, as the routes without a coroutine are asked."""
     async with raw.connect() as connection:
         length = "Content-Length: 0\r\n" if method == "POST" else ""
@@ -34,7 +35,7 @@ async def ask(raw: Raw, path: str, method: str = "GET") -> RawAnswer:
         return await connection.answer()
 
 
-def check(answer: Answer | RawAnswer, least: int, most: int) -> None:
+def check(answer: Answer | http.Answer, least: int, most: int) -> None:
     assert (answer.status, answer.body["code"]) == (404, "nothing_ready")
     assert least <= answer.body["ready_in"] <= most
     seconds = max(1, -(-answer.body["ready_in"] // 1000))

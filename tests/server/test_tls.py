@@ -23,7 +23,8 @@ from sharq_server.process.event_loop import loop_factory
 from sharq_server.security.certificates import Certificate
 from tests.server.command import Server, run
 from tests.server.conftest import ExpectLog
-from tests.server.support import Connection, Raw
+from tests.server.support import Raw
+from tests.support.http import Connection
 from tests.support.sockets import TLSSocket
 from tests.support.stores import wait_for
 

@@ -312,7 +312,7 @@ def test_a_killed_node_concerns_its_own_keys_alone_and_is_found_again(
         assert isinstance(lost, StoreUnavailable)
         started = time.monotonic()
         link.run(count(keys[0]))
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < 0.8
         with pytest.raises(StoreUnavailable):
             link.broadcast(PING)
     own_cluster.nodes[1].start()

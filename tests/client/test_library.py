@@ -54,8 +54,8 @@ from sharq.results import (
     Overview,
     QueueMetrics,
 )
+from tests.support.direct import CLOCKED_SCRIPTS
 from tests.support.faces import (
-    CLOCKED_SCRIPTS,
     FACES,
     Face,
     HandClock,

@@ -21,6 +21,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(folder), **more}
 
 
+@pytest.mark.timing
 def test_the_demo_holds_every_tenant_to_its_rate_and_puts_everything_away(tmp_path: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "--seconds", "3"],

@@ -112,14 +112,10 @@ class QueueSettings:
 class ServerSettings:
     """The section ``[sharq-server]``: how the server is reached and run."""
 
-    host: str = field(
-        default="127.0.0.1", metadata=_option(kinds.ADDRESS, "Address to listen on.")
-    )
+    host: str = field(default="127.0.0.1", metadata=_option(kinds.ADDRESS, "Address to listen on."))
     port: int = field(
         default=8080,
-        metadata=_option(
-            kinds.integer(0, 65_535), "Port to listen on. 0: any free port."
-        ),
+        metadata=_option(kinds.integer(0, 65_535), "Port to listen on. 0: any free port."),
     )
     workers: int = field(
         default=1, metadata=_option(kinds.integer(1, 256), "Number of server processes.")
@@ -224,9 +220,7 @@ class StoreSettings:
     )
     db: int = field(
         default=0,
-        metadata=_option(
-            kinds.integer(0, 2**31 - 1), "Database number. A cluster has 0 only."
-        ),
+        metadata=_option(kinds.integer(0, 2**31 - 1), "Database number. A cluster has 0 only."),
     )
     key_prefix: str = field(
         default="sharq_server",

@@ -11,6 +11,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.support.stores import wait_for
 
 COMMAND = [sys.executable, "-m", "sharq_server.demo"]

@@ -16,9 +16,7 @@ from sharq_server.security.refusal import Refusal
 
 ANY: Final = "*"
 
-FOREIGN_HOST: Final = Refusal(
-    "forbidden", "Host header not allowed. Add it to `allowed_hosts`."
-)
+FOREIGN_HOST: Final = Refusal("forbidden", "Host header not allowed. Add it to `allowed_hosts`.")
 FOREIGN_ORIGIN: Final = Refusal("forbidden", "Origin not allowed. Add it to `allowed_origins`.")
 FOREIGN_FORM: Final = Refusal(
     "unsupported_media_type", "A page of another origin cannot send forms here."

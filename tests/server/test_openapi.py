@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from sharq_server.api import bodies, openapi
 from sharq_server.api.replies import STATUS_OF_CODE
@@ -32,6 +31,9 @@ BODIES = {
 
 
 def test_the_document_is_valid() -> None:
+    # Here, as it takes long to import.
+    from openapi_spec_validator import OpenAPIV31SpecValidator
+
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 

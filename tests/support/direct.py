@@ -35,6 +35,9 @@ end
 """
 
 
+CLOCKED_SCRIPTS = Scripts({"clock": INJECTED_CLOCK})
+
+
 class DirectStore:
     """A connection to the store on `socket_path`: commands, and calls of operations."""
 
@@ -77,10 +80,9 @@ class ClockedQueue:
     def __init__(
         self, store: DirectStore, prefix: str = "sharq", settings: QueueSettings | None = None
     ) -> None:
-        scripts = Scripts({"clock": INJECTED_CLOCK})
-        store.load(scripts)
+        store.load(CLOCKED_SCRIPTS)
         self.store = store
-        self.operations = Operations(prefix, settings or QueueSettings(), scripts)
+        self.operations = Operations(prefix, settings or QueueSettings(), CLOCKED_SCRIPTS)
         self._set_clock(STARTED_AT)
 
     @property

@@ -35,23 +35,9 @@ verb_demo() { # show the queue at work, with a store and a server of its own
     exec "$root/.venv/bin/python" -P -m sharq_server.demo "$@"
 }
 
-verb_test() { # run the tests that need Python alone; arguments go to pytest, and nothing else does
+verb_test() { # run the tests; arguments go to pytest
     prepare dev
-    compile_once
-    [ $# -eq 0 ] || exec .venv/bin/python -m pytest "$@"
-    suite "not packaging and not needs" || exit
-}
-
-verb_test-all() { # run all tests, what needs a browser, a JDK, wrk, Redis too: --no-skips …
-    prepare dev
-    compile_once
-    suite "not packaging" "$@" || exit
-    if redis=$(command -v redis-server); then
-        say "== The scripts on Redis"
-        SHARQ_TEST_REDIS_SERVER=$redis exec .venv/bin/python -m pytest -n auto tests/lua "$@"
-    fi
-    say "Skipped: the scripts on Redis (redis-server is not installed)"
-    [[ " $* " != *" --no-skips "* ]]
+    exec .venv/bin/python -m pytest "$@"
 }
 
 verb_cover() { # run the tests and show the lines of Python that none reaches
@@ -158,24 +144,6 @@ verb_clean() { # remove everything that was made
     find bench docs examples server sharq tests \( -name __pycache__ -o -name '*.so' \) -prune \
         -exec rm -rf {} + 2>/dev/null || true
 }
-
-# ---- the tests ----
-
-# Runs the tests with the marks $1: side by side, and then, alone, those that judge time. More
-# arguments go to pytest. What fails in the one part does not hinder the other.
-suite() {
-    local marks=$1 status=0 alone=0
-    shift
-    .venv/bin/python -m pytest -n auto --dist worksteal -m "$marks and not timing" "$@" || status=$?
-    [ $status -le 1 ] || return $status # interrupted, or pytest cannot go on
-    say "== Those that judge time"
-    .venv/bin/python -m pytest -m "$marks and timing" "$@" || alone=$?
-    [ $alone -eq 0 ] || status=$alone
-    return $status
-}
-
-# Tests start hundreds of processes; what those import is compiled once, not by each of them.
-compile_once() { unset PYTHONDONTWRITEBYTECODE; }
 
 # ---- the environment and the extension ----
 
@@ -360,7 +328,7 @@ check() {
 
 verbs() {
     echo "Usage: ./build.sh VERB [arguments]"
-    sed -n 's/^verb_\([a-z-]*\)() { # /\1|/p' build.sh | while IFS='|' read -r name what; do
+    sed -n 's/^verb_\([a-z]*\)() { # /\1|/p' build.sh | while IFS='|' read -r name what; do
         printf '  %-9s %s\n' "$name" "$what"
     done
 }

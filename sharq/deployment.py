@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 from sharq.operations.operations import Operations
-from sharq.operations.scripts import Scripts, shipped
+from sharq.operations.scripts import Scripts
 from sharq.settings.reading import Settings
 
 ConfigSource = str | os.PathLike[str] | Settings | None
@@ -30,7 +30,7 @@ class Deployment(NamedTuple):
         else:
             path = None if source is None else os.fspath(source)
             settings = Settings.load(path, environ=os.environ)
-        return cls(source, settings, scripts or shipped())
+        return cls(source, settings, scripts or Scripts())
 
     def reread(self, source: ConfigSource = None) -> Deployment:
         """The same with settings that are read again, or from another source."""

@@ -13,7 +13,6 @@ with the next ``--@audit``, which may have nothing to say of its own.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -66,12 +65,6 @@ class Scripts:
     def __reduce__(self) -> tuple[type[Scripts], tuple[Mapping[str, str] | None, str]]:
         # The texts are read again where they arrive.
         return type(self), self._made_of
-
-
-@functools.cache
-def shipped() -> Scripts:
-    """The scripts as they are shipped, read once in a process."""
-    return Scripts()
 
 
 def expand(text: str, includes: Mapping[str, str]) -> str:

@@ -312,7 +312,7 @@ def test_a_killed_node_concerns_its_own_keys_alone_and_is_found_again(
         assert isinstance(lost, StoreUnavailable)
         started = time.monotonic()
         link.run(count(keys[0]))
-        assert time.monotonic() - started < 0.8
+        assert time.monotonic() - started < 0.2
         with pytest.raises(StoreUnavailable):
             link.broadcast(PING)
     own_cluster.nodes[1].start()
@@ -369,7 +369,6 @@ def test_a_node_that_left_the_map_loses_its_connections(
         slots: Any = command_of(leaving, "CLUSTER", "SLOTS")
         (theirs,) = [entry for entry in slots if entry[2][1] == leaving.port]
         give([target, leaving], range(theirs[0], theirs[1] + 1), target)
-        cluster.wait_until_ok()
         for link in links:
             link.run(count(key))
         wait_for("its connections are closed", lambda: connections(leaving) == before)

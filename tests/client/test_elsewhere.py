@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import importlib.util
 import multiprocessing
 import os
 import pickle
@@ -331,7 +332,7 @@ with SharQ(settings) as queue:
 """
 
 
-@pytest.mark.needs("gevent")
+@pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed")
 def test_both_faces_work_under_gevent(tmp_path: Path) -> None:
     assert python(_UNDER_GEVENT, tmp_path / "data") == "[]\nj1\n"
     wait_for("the store ends with its last user", lambda: not store_runs(tmp_path / "data"))

@@ -539,10 +539,7 @@ def test_a_store_whose_lock_was_removed_gets_no_second_one(folder: Path) -> None
     assert f"A store (process {store.pid}) uses the data folder {folder} without" in reason
 
 
-def test_the_store_of_another_folder_is_not_joined(
-    folder: Path, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sharq.embedded.store._FIND_TIMEOUT", 0.1)
+def test_the_store_of_another_folder_is_not_joined(folder: Path, place: Path) -> None:
     other = place / "other"
     with EmbeddedStore.join(other) as store:
         folder.mkdir()
@@ -557,12 +554,8 @@ def test_the_store_of_another_folder_is_not_joined(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 def test_a_socket_of_another_user_is_not_trusted(
-    folder: Path,
-    place: Path,
-    script: Callable[[str, Path], Script],
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path, place: Path, script: Callable[[str, Path], Script]
 ) -> None:
-    monkeypatch.setattr("sharq.embedded.store._FIND_TIMEOUT", 0.1)
     open_to_all = place / "open"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
@@ -664,7 +657,6 @@ def slow_folder(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.timing
 def test_a_store_that_goes_on_loading_is_waited_for_longer_than_the_timeout(
     slow_folder: Path,
 ) -> None:

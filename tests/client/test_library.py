@@ -54,8 +54,8 @@ from sharq.results import (
     Overview,
     QueueMetrics,
 )
-from tests.support.direct import CLOCKED_SCRIPTS
 from tests.support.faces import (
+    CLOCKED_SCRIPTS,
     FACES,
     Face,
     HandClock,
@@ -325,7 +325,7 @@ def test_a_tuple_comes_back_as_a_list(queue: Face) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"x", date(2014, 1, 1), {1}, {1: 2}, math.nan, math.inf, print, [{"a": b""}]],
+    [b"x", date(2014, 1, 1), {1}, {1: 2}, math.nan, math.inf, object(), [{"a": b""}]],
     ids=repr,
 )
 def test_what_json_cannot_hold_is_refused(queue: Face, payload: Any) -> None:

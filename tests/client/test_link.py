@@ -259,7 +259,6 @@ async def test_many_calls_whose_caller_goes_leave_nothing_behind(
 # ---- time limits ----
 
 
-@pytest.mark.timing
 @on_loop
 async def test_a_call_without_an_answer_in_time_has_an_unknown_outcome(proxy: Proxy) -> None:
     async with open_link(at_port(proxy), timeout=0.4) as link:
@@ -746,7 +745,6 @@ async def test_a_store_that_is_not_there_yet_is_waited_for(own_store: PrivateSto
         assert await task == b"PONG"
 
 
-@pytest.mark.timing
 @on_loop
 async def test_a_store_that_does_not_come_is_waited_for_a_short_time_only(
     own_store: PrivateStore,
@@ -901,7 +899,6 @@ async def test_a_user_of_the_store_is_let_in_with_his_own_rights(
         assert await link.run(ECHO.call("text")) == b"text"
 
 
-@pytest.mark.timing
 @pytest.mark.parametrize(
     ("username", "password"), [(None, None), (None, "wrong"), ("bob", "wrong"), ("eve", "secret")]
 )

@@ -263,7 +263,6 @@ async def test_more_is_taken_ahead_only_while_handlers_are_quick(scripted: Any) 
         assert worker.counts["lost"] == 0
 
 
-@pytest.mark.timing
 async def test_a_job_that_cannot_begin_soon_goes_back_and_no_more_is_taken(scripted: Any) -> None:
     begun: list[str] = []
 

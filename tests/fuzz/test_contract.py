@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.fuzz.contract import Api
 from tests.server.threaded import PLAIN, Servers
 from tests.support.stores import PrivateStore
 
@@ -19,9 +20,6 @@ def servers(store: PrivateStore) -> Iterator[Servers]:
 
 
 def test_answers_are_as_described(servers: Servers) -> None:
-    # Here, as schemathesis takes long to import.
-    from tests.fuzz.contract import Api
-
     api = Api(servers.ports[PLAIN])
 
     @settings(

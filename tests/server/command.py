@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -38,43 +37,6 @@ def run(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess
         text=True,
         timeout=20,
     )
-
-
-# Calls a command's main once for each list of arguments, and tells what each has said.
-_EACH = """
-import contextlib, importlib, io, json, sys
-main = importlib.import_module(sys.argv[1]).main
-for arguments in json.loads(sys.argv[2]):
-    said, complained = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
-        try:
-            code = main(arguments)
-        except SystemExit as end:
-            code = end.code
-    print(json.dumps([code, said.getvalue(), complained.getvalue()]))
-"""
-
-
-def run_each(
-    home: Path, module: str, cases: Sequence[Sequence[str]]
-) -> list[subprocess.CompletedProcess[str]]:
-    """Run the command of a module, which cannot start, with each of the arguments: in one process,
-    as most of the time of so short a run is the time to import the module.
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", _EACH, module, json.dumps(cases)],
-        check=True,
-        cwd=home,
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    return [
-        subprocess.CompletedProcess(arguments, *each)
-        for arguments, each in zip(cases, told, strict=True)
-    ]
 
 
 class Server:

@@ -186,25 +186,17 @@ def port(servers: Servers, way: str) -> Port:
 Keys = dict[bytes, bytes | None]
 
 
-def names(store: PrivateStore, prefix: str) -> list[bytes]:
-    """The keys that the store has under a prefix."""
-    return list(store.client.scan_iter(f"{{{prefix}[:}}]*", 1000))
-
-
 def keys(store: PrivateStore, prefix: str) -> Keys:
     """What the store has under a prefix: each key and its value."""
-    found = names(store, prefix)
-    with store.client.pipeline(transaction=False) as pipeline:
-        for key in found:
-            pipeline.dump(key)
-        return dict(zip(found, pipeline.execute(), strict=True))
+    client = store.client
+    return {key: client.dump(key) for key in client.scan_iter(f"{{{prefix}[:}}]*", 1000)}
 
 
 @pytest.fixture
 def unchanged(store: PrivateStore, servers: Servers, way: str, port: Port) -> Iterator[None]:
     """A store with a leased job, a waiting one and an interval; a test has to leave it so."""
     prefix = servers.prefixes[way]
-    if not names(store, prefix):
+    if not keys(store, prefix):
         with Client(port) as client:
             for body in (catalogue.job(), catalogue.job(job_id='"k"')):
                 assert client.ask("POST", "/enqueue/t/q/", body).status == 201
@@ -220,7 +212,7 @@ def unchanged(store: PrivateStore, servers: Servers, way: str, port: Port) -> It
 def renewed(store: PrivateStore, servers: Servers, way: str) -> Iterator[None]:
     """Tests that put something into the store leave nothing behind for the others."""
     yield
-    found = [key for key in names(store, servers.prefixes[way]) if b"own-" in key]
+    found = [key for key in keys(store, servers.prefixes[way]) if b"own-" in key]
     if found:
         store.client.delete(*found)
 

@@ -18,7 +18,7 @@ import pytest
 
 from sharq.settings.tokens import line_for
 from sharq_server import __version__
-from tests.server.command import Server, call, run, run_each
+from tests.server.command import Server, call, run
 from tests.support.stores import PrivateStore, free_port, wait_for
 
 JOB = {"job_id": "j", "interval": 0, "payload": 1}
@@ -54,27 +54,28 @@ def in_one_line(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-# Arguments, and what the complaint says.
-WRONG = (
-    (["--config", "absent.conf"], ["absent.conf"]),
-    (["--port", "x"], ["port", "'x'"]),
-    (["--port", "65536"], ["port", "65536"]),
-    (["--workers", "0"], ["workers", "'0'"]),
-    (["--host", "0.0.0.0"], ["0.0.0.0", "token_file", "--insecure"]),
-    (["--host", "::"], ["::", "--insecure"]),
-    (["--host", "no.such.host.invalid"], ["no.such.host.invalid"]),
-    (["--accesslog", "absent/access.log"], ["absent/access.log", "No such file"]),
-    (["--accesslog", "."], ["Is a directory"]),
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config", "absent.conf"], ["absent.conf"]),
+        (["--port", "x"], ["port", "'x'"]),
+        (["--port", "65536"], ["port", "65536"]),
+        (["--workers", "0"], ["workers", "'0'"]),
+        (["--host", "0.0.0.0"], ["0.0.0.0", "token_file", "--insecure"]),
+        (["--host", "::"], ["::", "--insecure"]),
+        (["--host", "no.such.host.invalid"], ["no.such.host.invalid"]),
+        (["--accesslog", "absent/access.log"], ["absent/access.log", "No such file"]),
+        (["--accesslog", "."], ["Is a directory"]),
+    ],
 )
-
-
-def test_a_wrong_configuration_is_said_in_one_line(tmp_path: Path) -> None:
-    each = run_each(tmp_path, "sharq_server.__main__", [arguments for arguments, _ in WRONG])
-    for done, (_, words) in zip(each, WRONG, strict=True):
-        line = in_one_line(done)
-        assert done.returncode == 2
-        for word in words:
-            assert word in line
+def test_a_wrong_configuration_is_said_in_one_line(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    done = run(tmp_path, *arguments)
+    line = in_one_line(done)
+    assert done.returncode == 2
+    for word in words:
+        assert word in line
 
 
 def test_each_problem_of_a_configuration_has_a_line(tmp_path: Path) -> None:

@@ -11,8 +11,6 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
-
 from tests.support.stores import wait_for
 
 COMMAND = [sys.executable, "-m", "sharq_server.demo"]
@@ -23,7 +21,6 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(folder), **more}
 
 
-@pytest.mark.timing
 def test_the_demo_holds_every_tenant_to_its_rate_and_puts_everything_away(tmp_path: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "--seconds", "3"],

@@ -115,7 +115,7 @@ class Browser:
         await asyncio.to_thread(self._process.wait, 20)
 
 
-@pytest.mark.needs("chromium", "chromium-browser")
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 async def test_a_browser_shows_the_queues(rest: Rest, http_port: int, tmp_path: Path) -> None:
     for at in range(3):
         for queue, interval in (("tenant-1", 0), ("tenant-2", 3_600_000)):
@@ -160,7 +160,7 @@ OBSERVE = """
 """
 
 
-@pytest.mark.needs("chromium", "chromium-browser")
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 async def test_a_thousand_queues_freeze_neither_the_browser_nor_the_server(
     rest: Rest, http_port: int, tmp_path: Path
 ) -> None:
@@ -191,7 +191,7 @@ class TestTokens:
         write_tokens(path, {"watch": (["metrics"], ["*"]), "producer": (["enqueue"], ["*"])})
         return {"sharq-server": {"token_file": str(path)}}
 
-    @pytest.mark.needs("chromium", "chromium-browser")
+    @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
     async def test_the_page_asks_for_a_token_until_it_has_one_that_does(
         self, rest: Rest, http_port: int, tmp_path: Path
     ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from sharq_server.api import bodies, openapi
 from sharq_server.api.replies import STATUS_OF_CODE
@@ -31,9 +32,6 @@ BODIES = {
 
 
 def test_the_document_is_valid() -> None:
-    # Here, as it takes long to import.
-    from openapi_spec_validator import OpenAPIV31SpecValidator
-
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 

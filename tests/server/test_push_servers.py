@@ -253,7 +253,6 @@ def beside(watchers: int, best: dict[int, Sample], sample: Sample) -> None:
     )
 
 
-@pytest.mark.timing
 def test_latency_and_rate_beside_ten_watchers_are_those_without(io_loop: IOLoop) -> None:
     best: dict[int, Sample] = {}
 

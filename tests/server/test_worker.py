@@ -17,7 +17,7 @@ import pytest
 
 from sharq import Discard, LeasedJob, Retry
 from sharq_server import SharQServer
-from tests.server.command import Server, environment, run_each
+from tests.server.command import Server, environment
 from tests.server.conftest import ExpectLog
 from tests.server.support import Rest, state_is, until
 from tests.support.stores import wait_for
@@ -341,31 +341,39 @@ async def test_what_runs_longer_than_the_grace_is_given_back(
 # ---- the command ----
 
 
-# Arguments, and what the complaint says.
-WRONG = (
-    (["nowhere:handle", "--type", "t"], "No module named 'nowhere'"),
-    (["broken:handle", "--type", "t"], "ZeroDivisionError"),
-    (["jobs:nothing", "--type", "t"], "The module jobs has no nothing."),
-    (["jobs:NAME", "--type", "t"], "jobs:NAME is no function."),
-    (["jobs", "--type", "t"], "does not name a function"),
-    (["jobs:handle", "--type", "a b"], "`types` has an invalid value."),
-    (["jobs:handle", "--type", "t=x"], "no whole number"),
-    (["jobs:handle", "--type", "t", "--url", "http://x/"], "`url` has to be one like"),
-    (["jobs:handle", "--type", "t", "--concurrency", "0"], "`concurrency` has to be"),
-    (["jobs:handle", "--type", "t", "--token-file", "none"], "cannot be read"),
-    (["jobs:handle", "--type", "t", "--tls-ca", "none"], "`tls_ca` none cannot be used"),
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere:handle", "--type", "t"], "No module named 'nowhere'"),
+        (["broken:handle", "--type", "t"], "ZeroDivisionError"),
+        (["jobs:nothing", "--type", "t"], "The module jobs has no nothing."),
+        (["jobs:NAME", "--type", "t"], "jobs:NAME is no function."),
+        (["jobs", "--type", "t"], "does not name a function"),
+        (["jobs:handle", "--type", "a b"], "`types` has an invalid value."),
+        (["jobs:handle", "--type", "t=x"], "no whole number"),
+        (["jobs:handle", "--type", "t", "--url", "http://x/"], "`url` has to be one like"),
+        (["jobs:handle", "--type", "t", "--concurrency", "0"], "`concurrency` has to be"),
+        (["jobs:handle", "--type", "t", "--token-file", "none"], "cannot be read"),
+        (["jobs:handle", "--type", "t", "--tls-ca", "none"], "`tls_ca` none cannot be used"),
+    ],
 )
-
-
-def test_what_cannot_be_started_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_started_is_told(
+    tmp_path: Path, arguments: list[str], complaint: str
+) -> None:
     (tmp_path / "jobs.py").write_text("NAME = 1\nasync def handle(job): pass\n")
     (tmp_path / "broken.py").write_text("1 / 0\n")
-    cases = [["worker", *arguments] for arguments, _ in WRONG]
-    each = run_each(tmp_path, "sharq.__main__", cases)
-    for done, (_, complaint) in zip(each, WRONG, strict=True):
-        assert done.returncode == 2
-        assert complaint in done.stderr
-        assert "Traceback" not in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "sharq", "worker", *arguments],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 BLOCKING = """

@@ -35,9 +35,6 @@ end
 """
 
 
-CLOCKED_SCRIPTS = Scripts({"clock": INJECTED_CLOCK})
-
-
 class DirectStore:
     """A connection to the store on `socket_path`: commands, and calls of operations."""
 
@@ -80,9 +77,10 @@ class ClockedQueue:
     def __init__(
         self, store: DirectStore, prefix: str = "sharq", settings: QueueSettings | None = None
     ) -> None:
-        store.load(CLOCKED_SCRIPTS)
+        scripts = Scripts({"clock": INJECTED_CLOCK})
+        store.load(scripts)
         self.store = store
-        self.operations = Operations(prefix, settings or QueueSettings(), CLOCKED_SCRIPTS)
+        self.operations = Operations(prefix, settings or QueueSettings(), scripts)
         self._set_clock(STARTED_AT)
 
     @property

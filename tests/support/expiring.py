@@ -39,8 +39,6 @@ function redis.call(name, key, ...)
 end
 """
 
-_SCRIPTS = Scripts({"clock": _CLOCK})
-
 _REAP = """
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])) do
   if string.find(key, ARGV[2], 1, true) then
@@ -77,8 +75,9 @@ class ExpiringQueue(Hands):
         *,
         linger: bool = False,
     ) -> None:
-        super().__init__(store, _SCRIPTS, settings)
-        self._codec = Codec(PREFIX, _SCRIPTS.digests)
+        scripts = Scripts({"clock": _CLOCK})
+        super().__init__(store, scripts, settings)
+        self._codec = Codec(PREFIX, scripts.digests)
         self._mortal = ":x:" if linger else ""
         self.move_to(STARTED_AT)
 

@@ -50,14 +50,11 @@ def free_port() -> int:
     """A loopback port that nobody uses, nor the one 10,000 above it (a cluster's bus).
 
     Both lie below the ports that the system gives to outgoing connections, so that none of those
-    takes the place of a store that is down for a moment. Nor do tests that run beside these, in
-    other processes: each has ports of its own.
+    takes the place of a store that is down for a moment.
     """
     chance = random.SystemRandom()
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
-        port = chance.randrange(10_000 + number, 22_000, processes)
+        port = chance.randrange(10_000, 22_000)
         try:
             for wanted in (port, port + 10_000):
                 with socket.socket() as probe:

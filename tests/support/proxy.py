@@ -36,7 +36,7 @@ class Proxy:
     def __init__(self, target: Address, tls: ssl.SSLContext | None = None) -> None:
         self._gate = Gate(target, tls)
         self._gate.requests = bytearray()
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()  # whatever loops the test has
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.accept()

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.processes import Stand, stand
 from bench.progress import Progress
-from bench.push_stand import connect
+from bench.push_stand import connect, disconnect
 from bench.report import Column, Table
 from bench.subject import Findings, Options, Subject
 
@@ -40,7 +40,7 @@ async def _wait(here: Stand) -> tuple[float, float]:
     await asyncio.sleep(_SECONDS)
     stats: Any = here.store.client.info("commandstats")
     for socket in sockets:
-        socket.close()
+        await disconnect(socket)
     counts = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
     return counts.get("evalsha", 0) / _SECONDS, counts.get("ping", 0) / _SECONDS
 

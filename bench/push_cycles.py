@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bench.processes import Stand
-from bench.push_stand import connect, is_done, worker
+from bench.push_stand import connect, disconnect, is_done, worker
 from bench.push_worker import PREFETCH
 from bench.sending import IN_FRAMES, Sending
 from bench.store import PAYLOAD
@@ -96,7 +96,7 @@ async def _cycles(
     while not is_done(here, queue_type):
         await asyncio.sleep(0.005)
     elapsed = loop.time() - began
-    socket.close()
+    await disconnect(socket)
     return jobs / elapsed
 
 

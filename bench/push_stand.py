@@ -33,6 +33,13 @@ async def connect(here: Stand) -> WebSocketClientConnection:
     return socket
 
 
+async def disconnect(socket: WebSocketClientConnection) -> None:
+    """Close a connection, and wait until it is closed: its event loop may end then."""
+    socket.close()
+    while await socket.read_message() is not None:
+        pass
+
+
 @contextmanager
 def worker(here: Stand, queue_type: str, *arguments: str) -> Iterator[dict[str, Any]]:
     """A worker process that waits for jobs: its `pid`, and what it tells at its end."""

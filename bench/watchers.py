@@ -15,6 +15,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from bench.processes import another, stand
 from bench.progress import Progress
+from bench.push_stand import disconnect
 from bench.report import Column, Table
 from bench.series import Series
 from bench.subject import Findings, Options, Subject
@@ -56,7 +57,7 @@ async def measure(ports: Sequence[int], watchers: int) -> Sample:
         rate = await _rate(worker, producer, queue_type)
     finally:
         for socket in (*sockets, worker, producer):
-            socket.close()
+            await disconnect(socket)
     return Sample(median(pushed) * 1000, median(polled) * 1000, rate)
 
 

@@ -29,6 +29,9 @@ _LAST_REQUESTS: Final = 1.0
 _LAST_TURNS: Final = 8
 """Turns of the loop in which what has reached the process is accepted, read and answered."""
 
+_LAST_MOMENT: Final = 0.05
+"""Seconds that a client which has just connected has to send its request, and be told."""
+
 
 class Server(Protocol):
     """What a process runs: a `SharQServer`."""
@@ -145,6 +148,8 @@ class Process:
         listener.stop()
         for _ in range(_LAST_TURNS):
             await asyncio.sleep(0)
+        if listener.connections:
+            await asyncio.sleep(_LAST_MOMENT)
 
     def _others_go_on(self) -> bool:
         """Whether this process is one of several and stops alone: new clients are theirs then."""

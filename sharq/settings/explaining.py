@@ -48,7 +48,7 @@ def no_such_option(section: str, name: str, *, variable: bool = False) -> str:
     if (section, name.lower()) in GONE:
         return f"this option is gone: {GONE[section, name.lower()]}"
     options = [option for option in OPTIONS if option.section == section]
-    names = [option.environment if variable else option.name for option in options]
+    names = [option.variable if variable else option.name for option in options]
     homes = [f"[{each}]" for each in SECTIONS if (each, name.lower()) in BY_NAME]
     if homes and f"[{section}]" not in homes:
         hint = f" (it belongs to {' or '.join(homes)})"

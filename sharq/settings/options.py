@@ -301,12 +301,23 @@ class Option:
     secret: bool
 
     @property
-    def environment(self) -> str:
+    def variable(self) -> str:
         """The environment variable that sets it."""
-        return environment_prefix(self.section) + self.name.upper()
+        return variable_prefix(self.section) + self.name.upper()
+
+    @property
+    def older_variable(self) -> str:
+        """The one that sets it as well; the same for ``[redis]``."""
+        return older_prefix(self.section) + self.name.upper()
 
 
-def environment_prefix(section: str) -> str:
+def variable_prefix(section: str) -> str:
+    """How the environment variables of a section's options begin."""
+    return {"sharq": "SHARQ_", "sharq-server": "SHARQ_SERVER_", "redis": "SHARQ_REDIS_"}[section]
+
+
+def older_prefix(section: str) -> str:
+    """How they began when each had the name of its section in it."""
     return f"SHARQ_{section.upper().replace('-', '_')}_"
 
 
@@ -337,5 +348,3 @@ OPTIONS: Final[tuple[Option, ...]] = tuple(_options())
 """Every option, section by section."""
 
 BY_NAME: Final = {(option.section, option.name): option for option in OPTIONS}
-BY_ENVIRONMENT: Final = {option.environment: option for option in OPTIONS}
-ENVIRONMENT_PREFIXES: Final = tuple(map(environment_prefix, SECTIONS))

@@ -14,12 +14,11 @@ from typing import Any, Final
 from sharq.errors import ConfigError
 from sharq.settings import kinds
 from sharq.settings.checking import DATA_DIR, contradictions
+from sharq.settings.environment import BY_VARIABLE, misspelt, set_for_a_service
 from sharq.settings.explaining import labelled, meant, no_such_option, slip, visible
 from sharq.settings.options import (
-    BY_ENVIRONMENT,
     BY_NAME,
     EMBEDDED,
-    ENVIRONMENT_PREFIXES,
     SECTIONS,
     TCP,
     UNIX,
@@ -30,7 +29,6 @@ from sharq.settings.options import (
     StoreSettings,
     as_written,
     default_data_dir,
-    environment_prefix,
 )
 
 CONFIG_VARIABLE: Final = "SHARQ_CONFIG"
@@ -105,21 +103,21 @@ class _Reader:
             self.take_section(section, parser.items(section), f"{origin}: ")
 
     def take_environment(self, environ: Mapping[str, str]) -> None:
-        for name in sorted(environ):
-            option = BY_ENVIRONMENT.get(name)
+        ours = {name: text for name, text in environ.items() if not set_for_a_service(name, text)}
+        for name in sorted(ours):
+            option = BY_VARIABLE.get(name)
             if option is not None:
-                label = f"environment: {name} ([{option.section}] {option.name})"
-                text = environ[name]
-                self._take(option, text if option.secret else text.strip(), label)
-            elif name.startswith(ENVIRONMENT_PREFIXES):
-                # [sharq-server] begins as [sharq] does: the longest prefix is the section meant.
-                prefix, section = max(
-                    (environment_prefix(each), each)
-                    for each in SECTIONS
-                    if name.startswith(environment_prefix(each))
-                )
-                reason = no_such_option(section, name.removeprefix(prefix), variable=True)
+                self._take_variable(option, name, ours)
+            elif (meant_for := misspelt(name)) is not None:
+                reason = no_such_option(*meant_for, variable=True)
                 self._problems.append(f"environment: {visible(name)}: {reason}")
+
+    def _take_variable(self, option: Option, name: str, environ: Mapping[str, str]) -> None:
+        label = f"environment: {name} ([{option.section}] {option.name})"
+        other = environ.get(option.older_variable, environ[name])
+        if name == option.variable and other != environ[name]:
+            self._problems.append(f"{label}: {option.older_variable} is set, too, to another value")
+        self._take(option, environ[name] if option.secret else environ[name].strip(), label)
 
     def take_section(
         self, section: str, values: Iterable[tuple[str, str]], origin: str = ""

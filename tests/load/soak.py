@@ -28,8 +28,8 @@ from tests.support.stores import PrivateStore
 
 _FILES = Path(__file__).parent.parent / "support" / "tls"
 _TLS = {
-    "SHARQ_SHARQ_SERVER_TLS_CERTIFICATE": str(_FILES / "server.pem"),
-    "SHARQ_SHARQ_SERVER_TLS_KEY": str(_FILES / "server.key"),
+    "SHARQ_SERVER_TLS_CERTIFICATE": str(_FILES / "server.pem"),
+    "SHARQ_SERVER_TLS_KEY": str(_FILES / "server.key"),
 }
 _LOOK_EVERY = 5.0
 _WARM_UP = 180.0
@@ -96,7 +96,7 @@ def standing(plan: Plan) -> Iterator[Stand]:
 def _no_limit_for_an_address(connections: int) -> dict[str, str]:
     """All of the load comes from one address."""
     return {
-        option.environment: str(connections)
+        option.variable: str(connections)
         for option in OPTIONS
         if option.name == "connections_per_address"
     }

@@ -185,7 +185,7 @@ def test_the_command_line_beats_the_environment_and_that_the_file(
         f"[sharq-server]\nport = 1\naccesslog = file.log\n"
         f"[redis]\nconn_type = unix_sock\nunix_socket_path = {store.socket_path}\n"
     )
-    environ = {"SHARQ_CONFIG": str(conf), "SHARQ_SHARQ_SERVER_ACCESSLOG": "environ.log"}
+    environ = {"SHARQ_CONFIG": str(conf), "SHARQ_SERVER_ACCESSLOG": "environ.log"}
     with Server(tmp_path, embedded=False, **environ) as server:
         assert f"The data is in the store at {store.socket_path}" in server.output
         assert server.call("GET", "/")[0] == 200
@@ -216,7 +216,7 @@ def test_a_server_with_tokens_may_listen_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     path.write_text(line_for("secret", "worker", ["dequeue"]) + "\n")
     path.chmod(0o600)
-    more = {"SHARQ_SHARQ_SERVER_TOKEN_FILE": str(path)}
+    more = {"SHARQ_SERVER_TOKEN_FILE": str(path)}
     with Server(tmp_path, "--host", "0.0.0.0", "--workers", "2", **more) as server:
         assert server.call("GET", "/dequeue/t/")[0] == 401
         with closing(server.connect()) as connection:
@@ -251,7 +251,7 @@ def test_tokens_that_cannot_be_used_stop_the_start(
     if content is not None:
         path.write_text(content)
         path.chmod(mode)
-    done = run(tmp_path, "--workers", "2", SHARQ_SHARQ_SERVER_TOKEN_FILE=str(path))
+    done = run(tmp_path, "--workers", "2", SHARQ_SERVER_TOKEN_FILE=str(path))
     assert done.returncode == 2
     assert word in in_one_line(done)
 
@@ -295,7 +295,7 @@ def test_a_killed_store_is_back_within_five_seconds(tmp_path: Path, workers: str
 
 
 def test_a_killed_store_is_started_again_without_being_asked_for(tmp_path: Path) -> None:
-    with Server(tmp_path, SHARQ_SHARQ_ENABLE_REQUEUE_SCRIPT="false") as server:
+    with Server(tmp_path, SHARQ_ENABLE_REQUEUE_SCRIPT="false") as server:
         assert server.call("GET", "/deepstatus/")[0] == 200
         killed = server.store_pid(tmp_path)
         os.kill(killed, signal.SIGKILL)
@@ -304,7 +304,7 @@ def test_a_killed_store_is_started_again_without_being_asked_for(tmp_path: Path)
 
 
 def test_a_store_that_is_just_being_started_again_ends_with_the_server(tmp_path: Path) -> None:
-    with Server(tmp_path, SHARQ_SHARQ_ENABLE_REQUEUE_SCRIPT="false") as server:
+    with Server(tmp_path, SHARQ_ENABLE_REQUEUE_SCRIPT="false") as server:
         assert server.call("GET", "/deepstatus/")[0] == 200
         killed = server.store_pid(tmp_path)
         os.kill(killed, signal.SIGKILL)

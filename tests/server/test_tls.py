@@ -354,8 +354,8 @@ def test_sighup_has_new_connections_see_another_certificate(
         return trust.wrap_socket(socket.create_connection(("127.0.0.1", server.port)))
 
     settings = {
-        "SHARQ_SHARQ_SERVER_TLS_CERTIFICATE": str(files[0]),
-        "SHARQ_SHARQ_SERVER_TLS_KEY": str(files[1]),
+        "SHARQ_SERVER_TLS_CERTIFICATE": str(files[0]),
+        "SHARQ_SERVER_TLS_KEY": str(files[1]),
     }
     with Server(tmp_path, **settings) as server, connected(server) as old:
         before = old.getpeercert(binary_form=True)
@@ -372,6 +372,6 @@ def test_sighup_has_new_connections_see_another_certificate(
 
 
 def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
-    done = run(tmp_path, SHARQ_SHARQ_SERVER_TLS_CERTIFICATE="absent.pem")
+    done = run(tmp_path, SHARQ_SERVER_TLS_CERTIFICATE="absent.pem")
     assert (done.returncode, done.stdout) == (2, "")
     assert "absent.pem cannot be read" in done.stderr

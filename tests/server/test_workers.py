@@ -87,8 +87,8 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
 
 def test_the_sweep_goes_on_when_its_worker_dies(tmp_path: Path) -> None:
     intervals = {
-        "SHARQ_SHARQ_JOB_EXPIRE_INTERVAL": "100",
-        "SHARQ_SHARQ_JOB_REQUEUE_INTERVAL": "50",
+        "SHARQ_JOB_EXPIRE_INTERVAL": "100",
+        "SHARQ_JOB_REQUEUE_INTERVAL": "50",
     }
     with Server(tmp_path, "--workers", "2", **intervals) as server:
         first, _ = two_workers(server)
@@ -103,7 +103,7 @@ def test_one_worker_sweeps(tmp_path: Path) -> None:
         environ = {
             "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
             "SHARQ_REDIS_CONN_TYPE": "unix_sock",
-            "SHARQ_SHARQ_JOB_REQUEUE_INTERVAL": "100",
+            "SHARQ_JOB_REQUEUE_INTERVAL": "100",
         }
 
         def calls() -> int:

@@ -18,7 +18,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sharq.errors import ConfigError
-from sharq.settings.options import OPTIONS, Option, QueueSettings, ServerSettings, StoreSettings
+from sharq.settings.options import (
+    BY_NAME,
+    OPTIONS,
+    Option,
+    QueueSettings,
+    ServerSettings,
+    StoreSettings,
+)
 from sharq.settings.reading import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -378,7 +385,7 @@ def test_a_file_gives_the_value(section: str, name: str, text: str, expected: An
 @pytest.mark.parametrize(("section", "name", "text", "expected"), GOOD)
 def test_the_environment_gives_the_value(section: str, name: str, text: str, expected: Any) -> None:
     key = (section, name)
-    variables = {option.environment: option for option in OPTIONS}
+    variables = {option.variable: option for option in OPTIONS}
     values = {**COMPANY.get(key, {}), key: text}
     environ = {v: values[key_of(o)] for v, o in variables.items() if key_of(o) in values}
     assert value(Settings.load(environ=environ), key) == expected
@@ -451,8 +458,8 @@ def test_a_message_names_file_section_option_value_and_what_is_allowed() -> None
 
 
 def test_a_message_names_variable_section_option_value_and_what_is_allowed() -> None:
-    assert message_of("", environ={"SHARQ_SHARQ_SERVER_PORT": "abc"}) == (
-        "environment: SHARQ_SHARQ_SERVER_PORT ([sharq-server] port) = 'abc': "
+    assert message_of("", environ={"SHARQ_SERVER_PORT": "abc"}) == (
+        "environment: SHARQ_SERVER_PORT ([sharq-server] port) = 'abc': "
         "expected a whole number from 0 to 65535"
     )
 
@@ -490,7 +497,7 @@ def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default
     texts = PRECEDENCE[key]
     company = COMPANY.get(key, {})
     file = ini({**company, key: texts[0]})
-    environ = {option.environment: texts[1]}
+    environ = {option.variable: texts[1]}
     overrides = {key: texts[2]}
     seen = [
         value(Settings.load(overrides=company), key),
@@ -575,18 +582,42 @@ def test_white_space_around_a_variable_is_not_part_of_it_but_of_a_password() -> 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=OPTION_IDS)
 def test_a_variable_is_named_after_section_and_option(option: Option) -> None:
-    section = {"sharq": "SHARQ", "sharq-server": "SHARQ_SERVER", "redis": "REDIS"}[option.section]
-    assert option.environment == f"SHARQ_{section}_{option.name.upper()}"
+    prefix = {"sharq": "", "sharq-server": "SERVER_", "redis": "REDIS_"}[option.section]
+    older = {"sharq": "SHARQ_", "sharq-server": "SHARQ_SERVER_", "redis": "REDIS_"}[option.section]
+    assert option.variable == f"SHARQ_{prefix}{option.name.upper()}"
+    assert option.older_variable == f"SHARQ_{older}{option.name.upper()}"
 
 
 def test_no_two_options_share_a_variable() -> None:
-    assert len({option.environment for option in OPTIONS}) == len(OPTIONS)
+    names = [{option.variable, option.older_variable} for option in OPTIONS]
+    assert len(set().union(*names)) == sum(map(len, names))
+    assert "SHARQ_CONFIG" not in set().union(*names)
 
 
-def test_a_variable_of_the_server_is_not_taken_for_one_of_the_queues() -> None:
-    settings = Settings.load(
-        environ={"SHARQ_SHARQ_SERVER_PORT": "1", "SHARQ_SHARQ_SERVER_HOST": "h"}
+@pytest.mark.parametrize("option", OPTIONS, ids=OPTION_IDS)
+def test_the_older_name_of_a_variable_does_the_same(option: Option) -> None:
+    key = key_of(option)
+    company = {BY_NAME[each].older_variable: text for each, text in COMPANY.get(key, {}).items()}
+    text = PRECEDENCE[key][1]
+    settings = Settings.load(environ={**company, option.older_variable: text})
+    assert value(settings, key) == value(load(ini({**COMPANY.get(key, {}), key: text})), key)
+    both = {**company, option.variable: text, option.older_variable: text}
+    assert Settings.load(environ=both) == settings
+
+
+def test_two_names_of_an_option_with_different_values_are_refused() -> None:
+    environ = {"SHARQ_SERVER_PORT": "1", "SHARQ_SHARQ_SERVER_PORT": "2"}
+    assert message_of("", environ=environ) == (
+        "environment: SHARQ_SERVER_PORT ([sharq-server] port): "
+        "SHARQ_SHARQ_SERVER_PORT is set, too, to another value"
     )
+    environ = {"SHARQ_SERVER_TOKENS": SECRET, "SHARQ_SHARQ_SERVER_TOKENS": f"{SECRET}2"}
+    assert SECRET not in message_of("", environ=environ)
+
+
+@pytest.mark.parametrize("prefix", ["SHARQ_SERVER_", "SHARQ_SHARQ_SERVER_"])
+def test_a_variable_of_the_server_is_not_taken_for_one_of_the_queues(prefix: str) -> None:
+    settings = Settings.load(environ={f"{prefix}PORT": "1", f"{prefix}HOST": "h"})
     assert settings.server == ServerSettings(host="h", port=1)
 
 
@@ -595,18 +626,22 @@ def test_a_variable_of_the_server_is_not_taken_for_one_of_the_queues() -> None:
     [
         ("SHARQ_REDIS_HOTS", "redis", " (did you mean SHARQ_REDIS_HOST?)"),
         ("SHARQ_REDIS_port", "redis", " (did you mean SHARQ_REDIS_PORT?)"),
-        ("SHARQ_REDIS_SERVICE_HOST", "redis", ""),
+        ("SHARQ_REDIS_SERVICE", "redis", ""),
         ("SHARQ_REDIS_WORKERS", "redis", " (it belongs to [sharq-server])"),
-        ("SHARQ_SHARQ_SERVER_PROT", "sharq-server", " (did you mean SHARQ_SHARQ_SERVER_PORT?)"),
+        ("SHARQ_SHARQ_SERVER_PROT", "sharq-server", " (did you mean SHARQ_SERVER_PORT?)"),
         ("SHARQ_SHARQ_PORT", "sharq", " (it belongs to [sharq-server] or [redis])"),
         ("SHARQ_SHARQ_SERVER_", "sharq-server", ""),
         ("SHARQ_REDIS_", "redis", ""),
+        ("SHARQ_SERVER_PROT", "sharq-server", " (did you mean SHARQ_SERVER_PORT?)"),
+        ("SHARQ_SERVER_TOKEN", "sharq-server", " (did you mean SHARQ_SERVER_TOKENS?)"),
+        ("SHARQ_SERVER_port", "sharq-server", " (did you mean SHARQ_SERVER_PORT?)"),
+        ("SHARQ_FINISHED_RETENSION", "sharq", " (did you mean SHARQ_FINISHED_RETENTION?)"),
     ],
 )
 def test_an_unknown_variable_is_named_without_its_value(
     variable: str, section: str, hint: str
 ) -> None:
-    names = ", ".join(option.environment for option in OPTIONS if option.section == section)
+    names = ", ".join(option.variable for option in OPTIONS if option.section == section)
     assert message_of("", environ={variable: SECRET}) == (
         f"environment: {variable}: no such option{hint}; the options of [{section}] are {names}"
     )
@@ -614,10 +649,30 @@ def test_an_unknown_variable_is_named_without_its_value(
 
 @pytest.mark.parametrize(
     "variable",
-    ["SHARQ_TEST_REDIS", "SHARQ_SERVER_PORT", "SHARQ_", "SHARQ", "REDIS_HOST", "sharq_redis_host"],
+    [
+        *("SHARQ_TEST_REDIS", "SHARQ_SERVER_URL", "SHARQ_TOKEN", "SHARQ_PORT", "SHARQ_", "SHARQ"),
+        *("REDIS_HOST", "SERVER_PORT", "sharq_redis_host"),
+    ],
 )
 def test_other_variables_are_left_alone(variable: str) -> None:
     assert Settings.load(environ={variable: "x"}) == Settings()
+
+
+@pytest.mark.parametrize("service", ["SHARQ", "SHARQ_SERVER", "SHARQ_REDIS", "SHARQ_REDIS_CACHE"])
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "sctp"])
+def test_what_kubernetes_sets_for_a_service_is_left_alone(service: str, protocol: str) -> None:
+    port = f"{service}_PORT_6379_{protocol.upper()}"
+    environ = {
+        f"{service}_SERVICE_HOST": "10.0.0.11",
+        f"{service}_SERVICE_PORT": "6379",
+        f"{service}_SERVICE_PORT_HTTP": "6379",
+        f"{service}_PORT": f"{protocol}://10.0.0.11:6379",
+        port: f"{protocol}://10.0.0.11:6379",
+        f"{port}_PROTO": protocol,
+        f"{port}_PORT": "6379",
+        f"{port}_ADDR": "10.0.0.11",
+    }
+    assert Settings.load(environ=environ) == Settings()
 
 
 # Files
@@ -806,8 +861,8 @@ def test_an_option_that_is_gone_is_told_so() -> None:
         text = f"[sharq-server]\nhttp = {value}\n"
         assert message_of(text) == f"sharq.conf: [sharq-server] http: {gone}"
     with pytest.raises(ConfigError) as caught:
-        Settings.load(environ={"SHARQ_SHARQ_SERVER_HTTP": "lane"})
-    assert str(caught.value) == f"environment: SHARQ_SHARQ_SERVER_HTTP: {gone}"
+        Settings.load(environ={"SHARQ_SERVER_HTTP": "lane"})
+    assert str(caught.value) == f"environment: SHARQ_SERVER_HTTP: {gone}"
 
 
 @pytest.mark.parametrize(
@@ -1050,7 +1105,7 @@ def test_a_path_becomes_absolute(key: Key, tmp_path: Path) -> None:
 
 
 def test_a_home_folder_of_the_given_environment_counts_first() -> None:
-    settings = Settings.load(environ={"HOME": "/home/other", "SHARQ_SHARQ_SERVER_ACCESSLOG": "~/l"})
+    settings = Settings.load(environ={"HOME": "/home/other", "SHARQ_SERVER_ACCESSLOG": "~/l"})
     assert settings.server.accesslog == "/home/other/l"
     assert settings.redis.data_dir == "/home/other/.local/share/sharq"
 
@@ -1207,7 +1262,7 @@ def test_the_reference_has_every_option_of_the_section(section: str) -> None:
     rows = [line for line in chapter.splitlines() if line.startswith("| `")]
     assert rows == [
         f"| `{option.name}` | {f'`{option.default}`' if option.default else 'nothing'} "
-        f"| {option.kind.expected} | {option.about} | `{option.environment}` |"
+        f"| {option.kind.expected} | {option.about} | `{option.variable}` |"
         for option in OPTIONS
         if option.section == section
     ]
@@ -1236,7 +1291,7 @@ def test_the_reference_shows_the_messages_as_they_are() -> None:
     mistakes, unreadable = blocks_of_the_reference("Messages")
     assert mistakes.rstrip() == message_of(
         "[redis]\nhots = redis.internal\nport = abc\nclusterd = yes\n[servers]\nport = 80\n",
-        environ={"SHARQ_REDIS_PASSWORD": "a\tb", "SHARQ_SHARQ_SERVER_WORKERS": "0"},
+        environ={"SHARQ_REDIS_PASSWORD": "a\tb", "SHARQ_SERVER_WORKERS": "0"},
     )
     assert unreadable.splitlines() == [
         message_of("[redis]\nport = 1\nport = 2\n"),

@@ -320,7 +320,7 @@ def _tick() -> int:
 def _server(folder: Path) -> Iterator[str]:
     """A server on a free port with an embedded store in `folder`; yields its URL."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SHARQ_")}
-    environ["SHARQ_SHARQ_JOB_EXPIRE_INTERVAL"] = str(_LEASE)
+    environ["SHARQ_JOB_EXPIRE_INTERVAL"] = str(_LEASE)
     log = folder / "server.log"
     command = [sys.executable, "-P", "-m", "sharq_server", "--port", "0"]
     with log.open("wb") as errors:

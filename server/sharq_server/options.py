@@ -53,7 +53,7 @@ def check_exposure(host: str, may_be_reached: bool) -> None:
         return
     raise ConfigError(
         f"The server asks for no credentials, and others can reach it at {host}. "
-        "Give it tokens (token_file), let it listen on 127.0.0.1, or say --insecure if that "
+        "Give it tokens (token_file), let it listen on 127.0.0.1, or use --insecure if that "
         "network is safe."
     )
 
@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sharq-server",
         description="A rate-limited job queue with a REST API.",
-        epilog="What is given here beats the environment (SHARQ_REDIS_HOST, …), and that beats "
-        "the file. With nothing at all the server listens on 127.0.0.1:8080 and keeps its data "
+        epilog="These options override the environment (SHARQ_REDIS_HOST, …), and that overrides "
+        "the file. By default the server listens on 127.0.0.1:8080 and keeps its data "
         f"in {os.path.join('~', '.local', 'share', 'sharq')}.",
         allow_abbrev=False,
     )
@@ -79,14 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         "-c", "--config", metavar="FILE", help="configuration file, like sharq.conf"
     )
     parser.add_argument("--host", help="address to listen on")
-    parser.add_argument("--port", help="port to listen on; 0 takes any free one")
+    parser.add_argument("--port", help="port to listen on; 0: any free port")
     parser.add_argument("--workers", metavar="N", help="number of server processes")
-    parser.add_argument("--accesslog", metavar="FILE", help="log of requests; - for the output")
+    parser.add_argument("--accesslog", metavar="FILE", help="access log; - is the standard output")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of the embedded store")
     parser.add_argument(
         "--insecure",
         action="store_true",
-        help="listen where others can reach the server, though it asks for no tokens",
+        help="allow an address that others can reach without tokens",
     )
     parser.add_argument("--version", action="version", version=f"SharQ Server {__version__}")
     return parser

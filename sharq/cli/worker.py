@@ -34,14 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--url", default="ws://127.0.0.1:8080/ws/", help="push channel of the server (%(default)s)"
     )
     parser.add_argument(
-        "--concurrency", type=int, default=16, metavar="N", help="handlers at once (%(default)s)"
+        "--concurrency", type=int, default=16, metavar="N", help="handlers at the same time (%(default)s)"
     )
     parser.add_argument(
         "--prefetch",
         type=int,
         default=0,
         metavar="N",
-        help="further jobs that may wait here for their turn, if they can begin soon (%(default)s)",
+        help="jobs that may wait in the worker while handlers are quick (%(default)s)",
     )
     parser.add_argument(
         "--timeout", type=float, metavar="S", help="seconds that a handler may take"
@@ -51,22 +51,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=30.0,
         metavar="S",
-        help="seconds for which a stop waits for running handlers (%(default)g)",
+        help="seconds that a stop waits for running handlers (%(default)g)",
     )
     parser.add_argument(
         "--token-file",
         metavar="FILE",
-        help="file with the bearer token, read at each connection; without it, SHARQ_TOKEN is "
-        "the token, if it is set",
+        help="file with the bearer token, read at each connection; default: the token in "
+        "SHARQ_TOKEN, if it is set",
     )
     parser.add_argument(
-        "--tls-ca", metavar="FILE", help="certificates that a wss:// server is checked by"
+        "--tls-ca", metavar="FILE", help="file with the CA certificates for a wss:// server"
     )
     parser.add_argument(
         "--log-format",
         choices=(worker_log.TEXT, worker_log.JSON),
         default=worker_log.TEXT,
-        help="form of the log (%(default)s)",
+        help="format of the log (%(default)s)",
     )
 
 

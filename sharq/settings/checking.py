@@ -72,4 +72,4 @@ def contradictions(
             yield ("redis", name), "needs tls = true"
     for section, owner in (("redis", store), ("sharq-server", server)):
         if owner.tls_key is not None and owner.tls_certificate is None:
-            yield (section, "tls_key"), "needs the tls_certificate that it is the key of"
+            yield (section, "tls_key"), "needs tls_certificate, the certificate of this key"

@@ -33,7 +33,7 @@ def labelled(label: str, option: Option, text: str) -> str:
 def slip(text: str) -> str:
     """A hint at two ways to write a value that INI files do not have."""
     if text.startswith("#") or " #" in text:
-        return "; behind a value, only ; begins a comment"
+        return "; after a value, only ; begins a comment"
     return "; quotes are part of a value" if kinds.is_quoted(text) else ""
 
 

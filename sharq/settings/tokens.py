@@ -134,7 +134,7 @@ def _grant(words: list[str]) -> Grant:
         raise ValueError("a name has 1 to 100 letters, digits, - and _")
     match = _DIGEST.fullmatch(digest)
     if match is None:
-        raise ValueError("expected sha256: and 64 hexadecimal digits behind the name")
+        raise ValueError("expected sha256: and 64 hexadecimal digits after the name")
     allowed = frozenset(operations.split(","))
     if allowed == {ALL}:
         allowed = UNLIMITED.operations

@@ -74,7 +74,7 @@ class BlockingWire:
         self._set_limit(deadline)
         data = self._socket.recv(_READ_SIZE)
         if not data:
-            raise ConnectionResetError("closed by the store")
+            raise ConnectionResetError("the store closed the connection")
         return data
 
     def _set_limit(self, deadline: float) -> None:

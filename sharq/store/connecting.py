@@ -122,7 +122,7 @@ def _shake_hands(opened: socket.socket, handshake: Handshake) -> None:
     while not handshake.over:
         data = opened.recv(_READ_SIZE)
         if not data:
-            raise ConnectionResetError("closed by the store")
+            raise ConnectionResetError("the store closed the connection")
         handshake.feed(data)
 
 
@@ -162,7 +162,7 @@ class _Shaking(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(exc or ConnectionResetError("closed by the store"))
+            self.done.set_exception(exc or ConnectionResetError("the store closed the connection"))
 
     def end(self) -> None:
         """Close the connection, unless it is the successor's."""

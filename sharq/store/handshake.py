@@ -42,9 +42,9 @@ class Handshake:
                 if isinstance(reply, ReplyError):
                     raise store_error(str(reply))
                 if reply != b"OK":
-                    raise UnexpectedReply(f"The store's greeting makes no sense: {reply!r:.200}")
+                    raise UnexpectedReply(f"Unexpected greeting of the store: {reply!r:.200}")
                 self._unanswered -= 1
         except ProtocolError as error:
             raise StoreUnavailable from error
         if self.over and self._reader.has_data():
-            raise UnexpectedReply("The store has answered what it was not asked.")
+            raise UnexpectedReply("The store sent a reply without a request.")

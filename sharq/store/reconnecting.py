@@ -143,7 +143,7 @@ class Reconnector:
                 late = TimeoutError(f"no connection within {self._connect_timeout:g} s")
                 delay = self._on_failed(_because(late), backoff)
             except Exception as error:
-                _log.exception("Connecting to the store at %s met a bug", self.where)
+                _log.exception("A bug while connecting to the store at %s", self.where)
                 delay = self._on_failed(UnexpectedReply(repr(error)), backoff)
             else:
                 since = self._loop.time()

@@ -160,7 +160,7 @@ class Wakeups:
         try:
             method(*arguments)
         except Exception:
-            _log.exception("A wake-up met a bug")
+            _log.exception("A bug in the handling of a wake-up")
 
     def _note_trouble(self, settings: StoreSettings, error: StoreError) -> None:
         state = type(error).__name__
@@ -223,7 +223,7 @@ class _Subscription(asyncio.Protocol):
             self._end(StoreUnavailable(f"The store's answer cannot be read: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(StoreUnavailable(f"The connection was lost: {exc or 'closed by the store'}"))
+        self._end(StoreUnavailable(f"The connection was lost: {exc or 'the store closed the connection'}"))
 
     def _on_reply(self, reply: Any) -> None:
         if isinstance(reply, hiredis.ReplyError):

@@ -105,7 +105,7 @@ class Wire(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc or ConnectionResetError("closed by the store"))
+        self._end(exc or ConnectionResetError("the store closed the connection"))
 
     def pause_writing(self) -> None:
         self._paused = True

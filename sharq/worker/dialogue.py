@@ -361,7 +361,7 @@ class Dialogue:
         now = time.monotonic()
         overdue = self.leases.overdue(now)
         if overdue:
-            note(logging.INFO, "given back, since no place was free in time", jobs=len(overdue))
+            note(logging.INFO, "given back: no place was free in time", jobs=len(overdue))
             # What runs the handlers may be held up itself: it has to say that it is not. And first
             # of all, or they come straight back.
             self._held_up = True

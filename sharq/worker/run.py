@@ -124,7 +124,7 @@ class Run:
             await asyncio.wait(tuple(self._running), timeout=_TO_CANCEL)
         self._report()
         if self._running:
-            note(logging.ERROR, "handlers take no notice of their end", count=len(self._running))
+            note(logging.ERROR, "handlers ignore their cancellation", count=len(self._running))
         await asyncio.to_thread(self._protocol.finish, 0.0 if hurry.is_set() else _LAST_WORDS)
         if self._threads is not None:
             self._threads.close()
@@ -264,7 +264,7 @@ class Run:
             self._fail(job, error)
             return
         if not job.requeues_remaining:
-            note(logging.WARNING, "retried in vain", **_names(job), **_outlook(job))
+            note(logging.WARNING, "retried, but no requeue is left", **_names(job), **_outlook(job))
         self._end(job, End(finish=False, delay=delay))
 
     def _fail(self, job: LeasedJob, error: BaseException) -> None:

@@ -67,7 +67,7 @@ class Worker:
             raise BadArgumentException(f"`concurrency` has to be 1 to {_MOST_JOBS}.")
         if not is_integer(prefetch, 0, _MOST_JOBS - concurrency):
             raise BadArgumentException(
-                f"`prefetch` has to be 0 or more, and {_MOST_JOBS} with `concurrency` at most."
+                f"`prefetch` has to be 0 or more; with `concurrency`, {_MOST_JOBS} at most."
             )
         if timeout is not None and not (_is_number(timeout) and timeout > 0):
             raise BadArgumentException("`timeout` has to be more than 0 seconds.")
@@ -146,7 +146,7 @@ class Worker:
         began = time.monotonic()
         with self._lock:
             if self._loop is not None:
-                raise RuntimeError("The worker works already.")
+                raise RuntimeError("The worker is already running.")
             run = Run(self._settings, self._handler, self._counts)
             self._end = asyncio.Event()
             run.start()
@@ -243,5 +243,5 @@ def _weights(types: str | Iterable[str] | Mapping[str, int]) -> dict[str, int]:
         if not is_integer(weight, 1, 1000):
             raise BadArgumentException(f"The weight of {queue_type} has to be 1 to 1000.")
     if not weights or len(weights) > 1000:
-        raise BadArgumentException("`types` has to be one queue type to 1000.")
+        raise BadArgumentException("`types` has to have 1 to 1000 queue types.")
     return weights

@@ -14,7 +14,7 @@ class NotSubscribed(SharqException):
 
 
 class Forbidden(SharqException):
-    """The token is not for this."""
+    """The token does not allow this."""
 
     code = "forbidden"
 

@@ -23,7 +23,7 @@ _HOST = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+;=:\[\]]*")
 _LENGTH = re.compile(r"[0-9]{1,19}")
 
 MALFORMED: Final = failure("bad_request", "The request is not valid HTTP.")
-NO_TLS: Final = failure("bad_request", "This port takes TLS only: https, not http.")
+NO_TLS: Final = failure("bad_request", "This port speaks TLS only: use https.")
 URI_TOO_LONG: Final = failure("uri_too_long", f"The URL is longer than {MAX_URL} bytes.")
 HEADERS_TOO_LARGE: Final = failure("headers_too_large", "The headers are too large.")
 TIMED_OUT: Final = failure("request_timeout", "The request did not arrive in time.")

@@ -42,7 +42,7 @@ _REPLICATED: Final = (
     " may be missing, so that accepted jobs are gone and finished ones come again."
     " min-replicas-to-write and min-replicas-max-lag bound how many."
 )
-_NOT_LOOKED: Final = "What the store at {} keeps could not be looked at ({command}: {reason})."
+_NOT_LOOKED: Final = "What the store at {} keeps could not be checked ({command}: {reason})."
 
 
 def findings(nodes: Iterable[Keeping]) -> list[tuple[int, str]]:
@@ -84,9 +84,9 @@ class DurabilityCheck:
                     nodes = await self._engine.look_at_store()
             except (StoreError, TimeoutError) as error:
                 # The link tells that the store is away.
-                _log.debug("The store cannot be looked at yet: %s", error)
+                _log.debug("The store cannot be checked yet: %s", error)
             except Exception:
-                _log.exception("To look at the store met a bug")
+                _log.exception("A bug while checking the store")
                 return
             if not nodes:
                 await asyncio.sleep(_TRY_AGAIN)

@@ -48,7 +48,7 @@ class Sweep:
             self._failing = True
         except Exception:
             if not self._failing:
-                _log.exception("Expired jobs are not taken back: the sweep met a bug")
+                _log.exception("Expired jobs are not taken back: a bug in the sweep")
             self._failing = True
         else:
             if self._failing:
@@ -111,7 +111,7 @@ class StoreKeeper:
         try:
             await asyncio.to_thread(self._store.leave)
         except EmbeddedStoreError as error:
-            _log.error("The embedded store was not left in good order: %s", error)
+            _log.error("The embedded store was not left properly: %s", error)
 
     async def _stops_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):

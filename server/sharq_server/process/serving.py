@@ -137,7 +137,7 @@ class Process:
         loop = asyncio.get_running_loop()
         while (left := requests()) and not self._stop_at_once.is_set():
             if loop.time() > deadline:
-                _log.warning("%d requests did not end in time", len(left))
+                _log.warning("%d requests were not finished in time", len(left))
                 return
             await asyncio.sleep(_LOOK_EVERY)
 

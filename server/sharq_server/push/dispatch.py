@@ -383,4 +383,4 @@ class Dispatcher:
             await self._engine.run(self._engine.flows.hand_on(offered, self._engine.server_id))
         except StoreError as error:
             # Other servers ask by themselves before long.
-            _log.debug("Other servers were not told of %d types: %s", len(offered), error)
+            _log.debug("Other servers were not woken for %d types: %s", len(offered), error)

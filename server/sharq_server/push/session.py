@@ -354,7 +354,7 @@ class Session:
     def on_beat(self) -> None:
         """A moment to look at what may have changed: whether the client's token is valid."""
         if not self._is_valid(self.grant):
-            self.close(ws.POLICY_VIOLATION, "the token is not valid any more")
+            self.close(ws.POLICY_VIOLATION, "the token is no longer valid")
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection from this side."""

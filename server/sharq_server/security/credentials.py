@@ -15,7 +15,7 @@ from sharq_server.security.refusal import Refusal
 _log = logging.getLogger(__name__)
 
 UNAUTHORIZED: Final = Refusal("unauthorized", "A valid bearer token is needed.")
-FORBIDDEN: Final = Refusal("forbidden", "The token is not for this.")
+FORBIDDEN: Final = Refusal("forbidden", "The token does not allow this.")
 
 _MOST_SEEN: Final = 1024
 _LARGEST_FILE: Final = 1024 * 1024

@@ -9,7 +9,7 @@ from sharq.settings import tokens
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what can be done with tokens."""
+    """Add the commands for tokens."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     new = commands.add_parser(
         "new",

@@ -16,11 +16,11 @@ from sharq.worker.worker import Worker
 
 
 class UsageError(Exception):
-    """What was asked for cannot be done; the message is all that its user needs to know."""
+    """The command cannot be carried out; the message says why."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what can be said of a worker."""
+    """Add the arguments of a worker."""
     parser.add_argument("handler", help="where the handler is: package.module:function")
     parser.add_argument(
         "--type",
@@ -34,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--url", default="ws://127.0.0.1:8080/ws/", help="push channel of the server (%(default)s)"
     )
     parser.add_argument(
-        "--concurrency", type=int, default=16, metavar="N", help="handlers at the same time (%(default)s)"
+        "--concurrency",
+        type=int,
+        default=16,
+        metavar="N",
+        help="handlers at the same time (%(default)s)",
     )
     parser.add_argument(
         "--prefetch",
@@ -71,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run the worker; the exit code is 2 where it cannot be started as it was asked for."""
+    """Run the worker; the exit code is 2 if it cannot be started with these arguments."""
     try:
         handler = find_handler(given.handler)
         worker = Worker(
@@ -91,14 +95,14 @@ def run(given: argparse.Namespace) -> int:
     worker_log.set_up(given.log_format)
     code = worker.run()
     if code:
-        # What takes no notice of its end would keep the interpreter from its own.
+        # A handler that ignores its cancellation would keep the interpreter from ending.
         sys.stdout.flush()
         os._exit(code)
     return code
 
 
 def find_handler(place: str) -> Callable[..., Any]:
-    """The function at `package.module:function`; the current folder is looked into first.
+    """The function at `package.module:function`; the current folder is searched first.
 
     Raises `UsageError`.
     """

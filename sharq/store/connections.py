@@ -35,7 +35,7 @@ class Connections:
         self.wakeups: Wakeups | None = None
         self._server_id = server_id
         self._home = OwnLoop()
-        # Held while the link and the store are replaced.
+        # Held during the replacement of the link and the store.
         self._changing = asyncio.Lock()
         self._life: AsyncGenerator[None] | None = None
         self._store: EmbeddedStore | None = None
@@ -84,9 +84,10 @@ class Connections:
             self.deployment = deployment
 
     async def revive(self, link: Link | ClusterLink, errors: list[StoreUnavailable]) -> bool:
-        """Start the embedded store again where it has died; whether there is a link after `link`.
+        """Start the embedded store again if it has died; returns whether there is a link after
+        `link`.
 
-        Where it cannot be started, that is the cause of the `errors`, which `link` has had.
+        If it cannot be started, that becomes the cause of the `errors` of `link`.
         """
         async with self._changing:
             if self.link is not link:
@@ -142,7 +143,7 @@ class Connections:
             await self._leave_for(None, None)
 
     async def _change(self, deployment: Deployment) -> None:
-        """Go over to a new hold on the embedded store, if any, and a new link."""
+        """Change to a new hold on the embedded store, if any, and a new link."""
         store = await join_store_from_loop(deployment.settings.redis)
         address = at_socket(deployment.settings.redis, store)
         operations = deployment.operations()

@@ -223,7 +223,9 @@ class _Subscription(asyncio.Protocol):
             self._end(StoreUnavailable(f"The store's answer cannot be read: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(StoreUnavailable(f"The connection was lost: {exc or 'the store closed the connection'}"))
+        self._end(
+            StoreUnavailable(f"The connection was lost: {exc or 'the store closed the connection'}")
+        )
 
     def _on_reply(self, reply: Any) -> None:
         if isinstance(reply, hiredis.ReplyError):

@@ -1,4 +1,4 @@
-"""What is said first on a connection to the store: who asks, and which database is meant. Pure."""
+"""The first commands on a connection to the store: the user and the database. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from sharq.store.script_loading import pack
 class Handshake:
     """The commands of one connection, `request`, and the replies to them.
 
-    `over` tells that all of them have been answered well; without a password and a database there
-    is nothing to say.
+    `over` tells that all of them have succeeded; without a password and a database there are none.
     """
 
     __slots__ = ("_reader", "_unanswered", "request")
@@ -35,7 +34,7 @@ class Handshake:
         return not self._unanswered
 
     def feed(self, data: bytes) -> None:
-        """Read what the store has answered. Raises the `StoreError` that a refusal stands for."""
+        """Read the store's replies. Raises the `StoreError` for a refusal."""
         try:
             self._reader.feed(data)
             while self._unanswered and (reply := self._reader.gets()) is not False:

@@ -103,7 +103,7 @@ class Socket(asyncio.Protocol):
     # As the transport's protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Other loops have transports that are no subclasses of it.
+        # Other loops have transports that are not subclasses of it.
         self._transport = cast(asyncio.Transport, transport)
         forking.connections.add(self)
 

@@ -43,7 +43,7 @@ class Certificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
         try:
-            # Nobody is there to be asked for the password of a key.
+            # Nobody can be asked for the password of a key.
             context.load_cert_chain(self._certificate, self._key, password="")
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or "it needs a password, or is no PEM"

@@ -239,8 +239,7 @@ class Job:
 
     @property
     def attempt(self) -> int:
-        """The number of this delivery, 1 for the first; deliveries given back uncounted do not
-        count."""
+        """The number of this delivery, from 1; those given back uncounted do not count."""
 
     @property
     def current_queue_length(self) -> int:
@@ -367,8 +366,8 @@ class JobReader:
 # The payloads of websocket frames
 
 def mask(key: bytes, data: bytes | bytearray | memoryview) -> bytes:
-    """`data` with each byte combined with one of the four of `key` in turn; applied twice, it is as
-    before.
+    """`data` with each byte combined with one of the four of `key` in turn; a second time restores
+    it.
 
     ValueError if the key does not have four bytes.
     """

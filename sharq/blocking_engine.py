@@ -171,8 +171,7 @@ class SyncEngine:
         return answers
 
     def _revive(self, link: SyncLink | SyncClusterLink, errors: list[StoreUnavailable]) -> bool:
-        """Start the embedded store again if it has died; returns whether there is a link after
-        `link`.
+        """Start a dead embedded store again; returns whether there is a link after `link`.
 
         If it cannot be started, that becomes the cause of the `errors` of `link`.
         """

@@ -122,8 +122,7 @@ class Engine:
     # What only servers do
 
     def watch(self, watcher: Watcher) -> None:
-        """Pass on what the store publishes for `server_id` to `watcher`; to be called before
-        `start`."""
+        """Pass messages for `server_id` to `watcher`; to be called before `start`."""
         self.connections.watcher = watcher
 
     async def sweep_when_due(self) -> float:
@@ -169,8 +168,7 @@ class Engine:
         self._sweeping = None
 
     def _begin(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:
-        """Begin a flow: its first call leaves now, if it can. The result, awaited, does the
-        rest."""
+        """Begin a flow: its first call leaves now, if it can; await the result for the rest."""
         try:
             request = flow.send(None)
         except Exception as error:

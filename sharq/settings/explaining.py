@@ -44,8 +44,7 @@ def meant(name: str, known: Mapping[str, str]) -> str:
 
 
 def no_such_option(section: str, name: str, *, variable: bool = False) -> str:
-    """The message for an option that `section` does not have; spelled as a variable if it was
-    one."""
+    """The message for an option that `section` lacks; spelled as a variable if it was one."""
     if (section, name.lower()) in GONE:
         return f"this option is gone: {GONE[section, name.lower()]}"
     options = [option for option in OPTIONS if option.section == section]

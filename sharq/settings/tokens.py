@@ -30,8 +30,7 @@ OPERATIONS: Final = (
     "metrics",
     "deletequeue",
 )
-"""The operations that a token may allow, by the first segment of the routes; subscribing needs
-dequeue."""
+"""The operations of tokens, by the first segment of the routes; subscribing needs dequeue."""
 
 ALL: Final = "*"
 

@@ -84,8 +84,7 @@ class Connections:
             self.deployment = deployment
 
     async def revive(self, link: Link | ClusterLink, errors: list[StoreUnavailable]) -> bool:
-        """Start the embedded store again if it has died; returns whether there is a link after
-        `link`.
+        """Start a dead embedded store again; returns whether there is a link after `link`.
 
         If it cannot be started, that becomes the cause of the `errors` of `link`.
         """

@@ -1,5 +1,4 @@
-"""Whether the store answers over another connection: this distinguishes a dead connection from a
-busy store."""
+"""Whether the store answers over another connection: is it busy, or the connection dead?"""
 
 from __future__ import annotations
 

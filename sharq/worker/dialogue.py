@@ -313,8 +313,7 @@ class Dialogue:
         self._on_change()
 
     def _on_refused(self, refused: Refused, message: str = "") -> None:
-        """Finishes or releases were refused; if finally, the leases run out, and the jobs run
-        again."""
+        """Ends of leases were refused; if finally, the leases run out and the jobs run again."""
         level = logging.ERROR if refused.for_good else logging.WARNING
         fields = {"op": refused.operation, "code": refused.code, "message": message}
         self._causes.note(level, "refused", **fields)

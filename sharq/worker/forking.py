@@ -55,8 +55,7 @@ class _Connections:
         self._all.add(connected)
 
     def give_up(self) -> None:
-        """Point the descriptors to /dev/null; their numbers stay in use, since objects have
-        them."""
+        """Point the descriptors to /dev/null; objects still have their numbers."""
         numbers = [each.descriptor for each in tuple(self._all)]
         if any(number >= 0 for number in numbers):
             nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -153,8 +153,7 @@ class ServerClock:
 
 
 def credits_of(weights: dict[str, int], capacity: int) -> dict[str, int]:
-    """The credit of each type: all of `capacity` for the highest weight, and a share of it for
-    others."""
+    """The credit of each type: `capacity` for the highest weight, a share of it for others."""
     heaviest = max(weights.values())
     return {
         queue_type: max(1, round(capacity * weight / heaviest))

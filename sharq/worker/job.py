@@ -14,8 +14,7 @@ _STEPS: Final = 16
 
 FIRST_RETRY: Final = 1.0
 LONGEST_RETRY: Final = 300.0
-"""The longest wait in seconds of a failed job after its first, and after any attempt; at least half
-of it."""
+"""Bound of a failed job's wait in seconds, after its first and any attempt; half at least."""
 
 
 LONGEST_DELAY: Final = 31_536_000.0

@@ -15,8 +15,7 @@ _EXTEND_AGAIN: Final = 1.0
 
 
 class Leases:
-    """A job waits from `add` to `claim`, and its lease is held until its end is answered or it is
-    lost.
+    """A job waits from `add` to `claim`; its lease is held until it is answered or lost.
 
     A handler that goes on after its lease is late: it occupies a place without the server's
     knowledge. `timeout` is how long a handler's lease is extended, None: without limit.
@@ -84,8 +83,7 @@ class Leases:
         self._waiting.pop(lease, None)
 
     def lose(self, lease: str, *, told: bool) -> LeasedJob | None:
-        """A lease has ended by itself; returns its job, if it was held. `told`: its handler has
-        ended."""
+        """A lease has ended by itself; its job, if it was held. `told`: its handler has ended."""
         job = self._jobs.pop(lease, None)
         if job is None:
             return None

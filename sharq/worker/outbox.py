@@ -106,8 +106,7 @@ class Outbox:
         self._repeated.discard(lease)
 
     def unanswered(self, frame_ids: Iterable[int]) -> None:
-        """No answer comes to these frames: their ends may have been carried out, and are sent
-        again."""
+        """No answer comes to these frames: their ends may be carried out, and are sent again."""
         for frame_id in frame_ids:
             for lease in self._sent.pop(frame_id, ()):
                 if lease in self._ends:

@@ -211,8 +211,7 @@ class Run:
         return False
 
     async def _work_through(self) -> None:
-        """Run the handler for the next job, and for those after it as long as no handler can
-        notice.
+        """Run the handler for the next job, and for more of them as long as none can notice.
 
         A task for each job would cost more than a handler that waits for nothing. If one has
         waited, has left something in its context or is cancelled, its task ends with it.

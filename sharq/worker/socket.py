@@ -81,8 +81,7 @@ class Socket(asyncio.Protocol):
         self._write(ws.frame(ws.TEXT, text, masked=True))
 
     def close(self, code: int = ws.NORMAL) -> None:
-        """Send a close frame; the server answers, and closes, or the connection is cut after a
-        moment."""
+        """Send a close frame; if the server does not close in a moment, cut the connection."""
         if not self._has_said_close:
             self._write(ws.close_frame(code, masked=True))
             self._has_said_close = True

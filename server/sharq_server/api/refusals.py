@@ -1,4 +1,4 @@
-"""What the server itself refuses; each has the stable `code` of its answers."""
+"""Refusals of the server itself; each has the stable `code` of its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON Schemas of what goes over the REST API, for its description. Pure."""
+"""JSON Schemas of the REST API's bodies and answers, for its description. Pure."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Application(Protocol):
         """The same for a request that is for none of the routes."""
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have a task of the application's own do the work."""
+        """Do the work in a task of the application."""
 
     async def begun(self) -> None:
-        """Wait for the beginning, where it is under way."""
+        """Wait for the start, if it is under way."""

@@ -366,8 +366,7 @@ class JobReader:
 # The payloads of websocket frames
 
 def mask(key: bytes, data: bytes | bytearray | memoryview) -> bytes:
-    """`data` with each byte combined with one of the four of `key` in turn; a second time restores
-    it.
+    """`data` with each byte combined with one of the four of `key` in turn; twice restores it.
 
     ValueError if the key does not have four bytes.
     """

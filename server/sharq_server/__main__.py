@@ -122,8 +122,7 @@ def _supervise(
 
 @contextmanager
 def _embedded_store(settings: Settings) -> Iterator[EmbeddedStore]:
-    """The right to serve the data folder, and a hold on its store, taken before the workers
-    start."""
+    """The right to serve the data folder, and a hold on its store, taken before workers."""
     lock = ServerLock.take(settings.redis.data_dir)
     try:
         folder, appendfsync = settings.redis.data_dir, settings.redis.appendfsync

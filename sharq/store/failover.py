@@ -24,8 +24,9 @@ def lost_calls(calls: Sequence[Call[Any]], answers: Sequence[object]) -> list[in
 
 
 def after_both(first: StoreError, answer: Any) -> Any:
-    """The result of a call with the error `first`, and then `answer` from the next store. The first
-    one may have carried it out.
+    """The result of a call with the error `first`, then `answer` from the next store.
+
+    The first one may have carried it out.
     """
     if not isinstance(answer, StoreError) or answer.outcome_unknown or not first.outcome_unknown:
         return answer

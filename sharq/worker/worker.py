@@ -187,8 +187,7 @@ class _Ending:
         self._unheeded = False
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """A signal has come; if the loop is blocked since the last one, end by the signal
-        itself."""
+        """A signal has come; if the loop is blocked since the last, end by the signal itself."""
         now = time.monotonic()
         if self._first is None:
             self._first = now

@@ -1,7 +1,7 @@
-"""Request bodies and query parameters, decoded and checked for their form. The library checks
-values; this module knows the fields of each route, mandatory ones, and invalid JSON.
+"""Request bodies and query parameters, decoded and checked for their form.
 
-A payload is cut out of its body as it is and never parsed.
+The library checks values; this module knows the fields of each route, mandatory ones, and invalid
+JSON. A payload is cut out of its body as it is and never parsed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line: what can be said there, and the settings that come of it."""
+"""The command line: its arguments, and the resulting settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sharq.settings.reading import Settings
 
 
 class Options(NamedTuple):
-    """The settings of a server; `insecure`: let those who can reach it do anything."""
+    """The settings of a server; `insecure`: all who can reach it may do anything."""
 
     settings: Settings
     insecure: bool
@@ -48,7 +48,7 @@ def read(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Options
 
 
 def check_exposure(host: str, may_be_reached: bool) -> None:
-    """Raise `ConfigError` for a host that others can reach, unless they may."""
+    """Raise `ConfigError` for a host that others can reach, unless that is allowed."""
     if may_be_reached or all(address.is_loopback for address in _addresses(host)):
         return
     raise ConfigError(

@@ -43,7 +43,8 @@ def decode(form: type[Form], text: bytes, noun: str, later: str = "") -> Form:
 def decode_carefully(form: type[Form], text: bytes, noun: str, later: str = "") -> Form:
     """The same for any text, field by field.
 
-    Errors name the field, and odd values elsewhere do no harm. The last field of a name counts. The caller checks the texts in a list one by one.
+    Errors name the field; odd values elsewhere do no harm. The last field of a name counts. The
+    caller checks the texts in a list one by one.
     """
     values = json_text.fields_of(text)
     if values is None:

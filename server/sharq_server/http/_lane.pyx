@@ -97,7 +97,7 @@ cdef bint has_two_spaces(const char* text, Py_ssize_t size) noexcept:
 
 
 cdef class Reader:
-    # What the connection tells
+    # Called by the connection
     cdef public bint busy
     cdef public int64_t body_limit
     cdef public set hosts
@@ -402,7 +402,7 @@ cdef class Reader:
         self._route = route
         return route
 
-    # For whoever reads from here
+    # For subclasses
 
     def admits(self, authorization, operation, queue_type):
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What the store keeps of what it has accepted: looked at when a server starts, told in the log."""
+"""How safely the store keeps its data: checked when a server starts, and logged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 _TRY_AGAIN: Final = 1.0
 _TIMEOUT: Final = 10.0
-"""Seconds that the store has to answer."""
+"""Seconds for the store's answer."""
 
 _UNLOGGED: Final = (
     "The store at {} keeps no log of its changes (appendonly no): when it ends, all that was"
@@ -46,7 +46,7 @@ _NOT_LOOKED: Final = "What the store at {} keeps could not be checked ({command}
 
 
 def findings(nodes: Iterable[Keeping]) -> list[tuple[int, str]]:
-    """Levels and lines for the log; nodes of which the same is to be told share one."""
+    """Levels and lines for the log; nodes with the same finding share a line."""
     names: dict[tuple[int, str], list[str]] = {}
     for node in nodes:
         for finding in _findings(node):
@@ -70,20 +70,20 @@ def _findings(node: Keeping) -> Iterable[tuple[int, str]]:
 
 
 class DurabilityCheck:
-    """Looks at the store of `engine` once, over connections of its own."""
+    """Checks the store of `engine` once, over separate connections."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def run(self) -> None:
-        """Look as soon as the store answers, and log what is to be known; raises nothing."""
+        """Check as soon as the store answers, and log the findings; raises nothing."""
         nodes: list[Keeping] = []
         while not nodes:
             try:
                 async with asyncio.timeout(_TIMEOUT):
                     nodes = await self._engine.look_at_store()
             except (StoreError, TimeoutError) as error:
-                # The link tells that the store is away.
+                # The link logs that the store is away.
                 _log.debug("The store cannot be checked yet: %s", error)
             except Exception:
                 _log.exception("A bug while checking the store")

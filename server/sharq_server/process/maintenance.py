@@ -1,4 +1,4 @@
-"""What goes on beside the requests: the sweep, and the life of the embedded store."""
+"""Work besides requests: the sweep, and watching the embedded store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LONGEST_PAUSE: Final = 5.0
 
 
 class Sweep:
-    """Takes the jobs whose leases have run out back to their queues.
+    """Returns jobs whose leases have run out to their queues.
 
-    Of several servers on a store one does it, every `interval` seconds. No error ends it: where
-    the store is away the sweep says so once and goes on trying, every `interval` seconds.
+    Of several servers on a store one does it, every `interval` seconds. No error ends it: if the
+    store is away, the sweep logs that once and keeps trying, every `interval` seconds.
     """
 
     def __init__(self, engine: Engine, interval: float) -> None:
@@ -38,7 +38,7 @@ class Sweep:
             await asyncio.sleep(pause)
 
     async def _sweep(self) -> float:
-        """Sweep what is due; the seconds until something is due again."""
+        """Sweep what is due; returns the seconds until the next sweep."""
         pause = self._interval
         try:
             pause = await self._engine.sweep_when_due()
@@ -60,8 +60,8 @@ class Sweep:
 class StoreKeeper:
     """Holds the embedded store, and starts it again when it has died.
 
-    `join` gives a hold on the running store, or on a new one; it blocks, until the event that it
-    is given is set.
+    `join` returns a hold on the running store, or on a new one; it blocks, but ends when its event
+    is set.
     """
 
     def __init__(self, join: Callable[[threading.Event], EmbeddedStore]) -> None:

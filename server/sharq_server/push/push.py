@@ -105,10 +105,10 @@ class Push:
         seconds: float,
         set_stop: Callable[[Callable[[], None] | None], None],
     ) -> Batch | None:
-        """Jobs of a type the moment they are ready; None where none was in time.
+        """Jobs of a type as soon as they are ready; None if none was in time.
 
-        `set_stop` is told what ends the wait early, and None when it is over. Raises `Stopping`,
-        also where the wait had to end.
+        `set_stop` gets a function that ends the wait early, and None when it is over. Raises
+        `Stopping`, also if the wait had to end.
         """
         if self.draining:
             raise Stopping
@@ -127,7 +127,7 @@ class Push:
         return None
 
     def bring_back(self, queue_type: str, batch: Batch) -> None:
-        """Give leased jobs to others, since they could not be answered."""
+        """Give leased jobs to others, since the answer could not be sent."""
         delivery = Delivery(batch, 0, len(batch), time.monotonic() + self.lease_seconds)
         self.dispatcher.place(queue_type, delivery)
 

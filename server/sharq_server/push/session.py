@@ -143,7 +143,7 @@ class Session:
     # Frames that come in
 
     def on_frame(self, text: bytes) -> asyncio.Future[None] | None:
-        """Take a frame; None, or what to wait for before more is read."""
+        """Take a frame; returns None, or a future to wait for before reading more."""
         if self.closed:
             return None
         slot = Slot(len(text))
@@ -252,7 +252,7 @@ class Session:
             self._unwritten.append((self._transport.position, *delivery))
 
     def on_written(self) -> None:
-        """The kernel has taken what was written."""
+        """The kernel has taken all written data."""
         self._forget_written()
         self._look_if_readable()
         self.refill()

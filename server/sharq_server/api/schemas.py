@@ -123,7 +123,7 @@ BODIES: Final[dict[str, Schema]] = {
     "Clear": _object({}, {"purge_all": {"enum": [*PURGE_ALL, None]}}),
 }
 
-# What goes out. Fields may be added.
+# Outgoing frames. Fields may be added.
 
 _LEASED: Final[Schema] = {
     "queue_id": NAME,

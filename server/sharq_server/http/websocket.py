@@ -29,7 +29,7 @@ class Session(Protocol):
 
     @property
     def unread(self) -> int:
-        """Bytes written that the kernel has not taken."""
+        """Written bytes that the kernel has not taken."""
 
     def on_frame(self, text: bytes) -> asyncio.Future[None] | None:
         """Take a frame; returns None, or a future to wait for before reading more."""

@@ -153,8 +153,7 @@ class Process:
             await asyncio.sleep(_LAST_MOMENT)
 
     def _others_go_on(self) -> bool:
-        """Whether this process is one of several and stops alone: the others then take new
-        clients."""
+        """Whether this process is one of several and stops alone: others take new clients."""
         if self._lifeline is not None and not self._all_stop:
             self._look_at_lifeline()
         return self._lifeline is not None and not self._all_stop

@@ -265,7 +265,7 @@ class AsyncSharQ:
         return await self._run(self._engine.flows.extend_many(leases, by))
 
     async def job_status(self, queue_type: str, queue_id: str, job_id: str) -> JobStatus:
-        """Where a job stands."""
+        """The state of a job."""
         return await self._run(self._engine.flows.job_status(queue_type, queue_id, job_id))
 
     async def set_interval(self, queue_type: str, queue_id: str, interval: int) -> bool:

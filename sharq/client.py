@@ -236,7 +236,7 @@ class SharQ:
         return self._run(self._engine.flows.extend_many(leases, by))
 
     def job_status(self, queue_type: str, queue_id: str, job_id: str) -> JobStatus:
-        """Where a job stands."""
+        """The state of a job."""
         return self._run(self._engine.flows.job_status(queue_type, queue_id, job_id))
 
     def set_interval(self, queue_type: str, queue_id: str, interval: int) -> bool:

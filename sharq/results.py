@@ -100,7 +100,7 @@ class Cleared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """Where a job stands.
+    """The state of a job.
 
     `state`: QUEUED, ACTIVE, FINISHED, DEAD or NOT_FOUND. For a queued one `position` is the number
     of jobs before it and `ready_in` the milliseconds until the schedule reaches it; both are an

@@ -320,7 +320,7 @@ class Flows:
             _unfailed((yield calls))
 
     def job_status(self, queue_type: Any, queue_id: Any, job_id: Any) -> Flow[JobStatus]:
-        """Where a job stands."""
+        """The state of a job."""
         job = _check_job(queue_type, queue_id, job_id)
         status: JobStatus = yield self.operations.status(*job)
         return status

@@ -172,7 +172,7 @@ class Operations:
         return Call(packed, self._keys.tag(queue_type), _extended, True)
 
     def status(self, queue_type: str, queue_id: str, job_id: str) -> Call[JobStatus]:
-        """Where a job stands."""
+        """The state of a job."""
         packed = self._codec.status(queue_type, queue_id, job_id, self._retention)
         return Call(packed, self._keys.tag(queue_type), _job_status, True)
 

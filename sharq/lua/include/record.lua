@@ -1,4 +1,4 @@
--- What is stored of a waiting job: `seq:left:attempt payload`. `seq` is its place in the order of
+-- The stored form of a waiting job: `seq:left:attempt payload`. `seq` is its place in the order of
 -- enqueues, `left` the requeues that remain (-1: for ever), `attempt` the deliveries that have ended and
 -- were counted.
 -- A job that is no larger than SMALL, and the only one that waits, is kept in the queue's state.

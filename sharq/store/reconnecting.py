@@ -123,7 +123,7 @@ class Reconnector:
             return False
         self._replaced_at = self._loop.time()
         if elapsed >= _REPLACE_LOG_INTERVAL:
-            _log.warning("The store at %s takes no writes; connecting anew", self.where)
+            _log.warning("The store at %s takes no writes; reconnecting", self.where)
         wire.finish()
         return True
 

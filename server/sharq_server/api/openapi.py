@@ -71,16 +71,16 @@ _OPERATIONS: Final = {
         "Give a job back", {200: "Released"}, _NOT_ENDED, "Release?"
     ),
     "POST /extend/<queue_type>/<queue_id>/<job_id>/": _Operation(
-        "Keep a job for longer", {200: "Extended"}, _NOT_ENDED, "Extend"
+        "Extend the lease of a job", {200: "Extended"}, _NOT_ENDED, "Extend"
     ),
     "GET /status/<queue_type>/<queue_id>/<job_id>/": _Operation(
-        "Tell where a job stands", {200: "JobStatus"}, ("not_found",)
+        "Tell the state of a job", {200: "JobStatus"}, ("not_found",)
     ),
     "POST /interval/<queue_type>/<queue_id>/": _Operation(
         "Set the rate of a queue", {200: "Done"}, ("not_found",), "Interval"
     ),
     "DELETE /interval/<queue_type>/<queue_id>/": _Operation(
-        "Give the rate of a queue back", {200: "Done"}, ("not_found",)
+        "Let enqueues set the rate of a queue again", {200: "Done"}, ("not_found",)
     ),
     "GET /metrics/": _Operation("Tell counts and types", {200: "Overview"}),
     "GET /metrics/<queue_type>/": _Operation("List the queues of a type", {200: "QueueIds"}),
@@ -103,8 +103,8 @@ _QUERIES: Final[dict[str, Schema]] = {
     "purge_all": {"enum": ["true", "false", "1", "0"]},
 }
 _ABOUT_QUERIES: Final = {
-    "count": "Take up to so many jobs; the answer is a list.",
-    "wait": "Wait up to so many seconds, with up to six decimals, for a job to become ready.",
+    "count": "Take up to this number of jobs; the answer is a list.",
+    "wait": "Wait up to this number of seconds for a job; up to six decimals.",
     "request_id": "A name for this request, which makes it safe to repeat.",
     "purge_all": "End the leases of the queue, too, and drop its interval of the API.",
 }
@@ -146,7 +146,7 @@ def document() -> Schema:
             "summary": "A rate-limited job queue",
             "description": (
                 "A trailing slash makes no difference. HEAD works where GET is free of effects, "
-                "which is everywhere but on dequeue. Fields may be added to answers."
+                "which is everywhere except on dequeue. Fields may be added to answers."
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -162,7 +162,7 @@ def document() -> Schema:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Needed where the server has tokens.",
+                    "description": "Needed if the server has tokens.",
                 }
             },
         },

@@ -18,29 +18,29 @@ _TIMEOUT: Final = 10.0
 """Seconds for the store's answer."""
 
 _UNLOGGED: Final = (
-    "The store at {} keeps no log of its changes (appendonly no): when it ends, all that was"
-    " accepted since its last snapshot is gone. Set appendonly yes and appendfsync always."
+    "The store at {} keeps no log of its changes (appendonly no): when it ends, all changes"
+    " since its last snapshot are lost. Set appendonly yes and appendfsync always."
 )
 _LATE: Final = {
     "everysec": (
         "The store at {} forces its log to the disk once a second (appendfsync everysec): when its"
-        " machine fails, what was accepted in the last two seconds may be gone. Set appendfsync"
+        " machine fails, the changes of the last two seconds may be lost. Set appendfsync"
         " always."
     ),
     "no": (
         "The store at {} leaves it to the system when its log is forced to the disk (appendfsync"
-        " no): when its machine fails, what was accepted in the last half minute may be gone. Set"
+        " no): when its machine fails, the changes of the last half minute may be lost. Set"
         " appendfsync always."
     ),
 }
 _EVICTING: Final = (
-    "The store at {} drops keys when its memory is full (maxmemory-policy {policy}), jobs and"
-    " limits among them. Set maxmemory-policy noeviction."
+    "The store at {} drops keys when its memory is full (maxmemory-policy {policy}), also jobs"
+    " and limits. Set maxmemory-policy noeviction."
 )
 _REPLICATED: Final = (
     "The store at {} has replicas, which follow with a delay: after a failover the last changes"
-    " may be missing, so that accepted jobs are gone and finished ones come again."
-    " min-replicas-to-write and min-replicas-max-lag bound how many."
+    " may be missing: accepted jobs may be lost, and finished ones come again."
+    " min-replicas-to-write and min-replicas-max-lag limit how many."
 )
 _NOT_LOOKED: Final = "What the store at {} keeps could not be checked ({command}: {reason})."
 

@@ -32,7 +32,7 @@ class Sweep:
         self._failing = False
 
     async def run(self) -> None:
-        """Sweep for ever."""
+        """Sweep, without end."""
         while True:
             pause = await self._sweep()
             await asyncio.sleep(pause)

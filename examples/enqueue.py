@@ -21,7 +21,7 @@ CREDENTIALS = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
 
 
 def enqueue(url: str, queue_type: str, queue_id: str, payload: Any) -> str:
-    """Put a job into a queue, which comes into being with its first job; its job_id.
+    """Put a job into a queue, which its first job creates; returns its job_id.
 
     With the same job_id and payload a request can be made again after a failure: as long as the
     job waits or is worked on, it is not taken twice.

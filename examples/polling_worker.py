@@ -27,10 +27,10 @@ def process(job: dict[str, Any]) -> None:
 
 
 def work(url: str, queue_type: str) -> None:
-    """Dequeue, process and finish jobs for ever."""
+    """Dequeue, process and finish jobs, without end."""
     while True:
         try:
-            # A job of the queue type, from whichever of its queues is ready.
+            # A job of the queue type, from any of its ready queues.
             status, answer, retry_after = call("GET", f"{url}/dequeue/{queue_type}/")
             if status == 200:
                 process(answer)

@@ -1,4 +1,4 @@
-"""SharQ: a rate-limited job queue whose queues come into being with their first job."""
+"""SharQ: a rate-limited job queue. Its queues are created by their first job."""
 
 from importlib.metadata import version
 

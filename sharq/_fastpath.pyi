@@ -1,9 +1,9 @@
 """The compiled hot path: keys, script calls, the replies that matter, names and JSON text.
 
-`Codec` packs one EVALSHA call as RESP2 bytes; what KEYS and ARGV hold is written at the head of
-the script of the same name in ``lua/``. It takes names as checked (see `sharq.identifiers`) and
-payloads as JSON text that was looked through (see `sharq.operations.payloads`). Numbers are signed
-integers of 64 bits; times are in milliseconds unless a name says otherwise.
+`Codec` packs one EVALSHA call as RESP2 bytes; the script of the same name in ``lua/`` documents
+KEYS and ARGV. It expects valid names (see `sharq.identifiers`) and payloads as checked JSON text
+(see `sharq.operations.payloads`). Numbers are signed integers of 64 bits; times are in milliseconds
+unless a name says otherwise.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ class Keyspace:
         """The `key_prefix`."""
 
     def tag(self, queue_type: str) -> bytes:
-        """The hash tag of a type, ``{prefix:queue_type}``: what decides its slot."""
+        """The hash tag of a type, ``{prefix:queue_type}``, which determines its slot."""
 
     def registry(self) -> bytes:
         """The key of the registry of types, ``{prefix}:types``."""
@@ -35,7 +35,7 @@ class Keyspace:
         """The pub/sub channel through which a server is woken, ``{prefix}:wake:server_id``."""
 
     def woken_type(self, message: bytes) -> str | None:
-        """The type that a message on such a channel is about; None for a foreign message."""
+        """The type that a message on such a channel is about; None for any other message."""
 
 @final
 class Codec:
@@ -53,12 +53,13 @@ class Codec:
         """The keys of the deployment."""
 
     def claim_sweep(self, hold: int) -> bytes:
-        """Pack the claim to be the one that sweeps for the next `hold` ms."""
+        """Pack the claim to sweep for the next `hold` ms."""
 
     def clear(self, queue_type: str, queue_id: str, interval_retention: int, purge: bool) -> bytes:
         """Pack the removal of a queue's waiting jobs, with `purge` of its leases too.
 
-        `interval_retention`: ms for which an interval of the API outlives the queue's jobs.
+        `interval_retention`: ms for which an interval of the API is kept after the queue's last
+        job.
         """
 
     def dequeue(
@@ -75,9 +76,8 @@ class Codec:
         """Pack the lease of up to `count` jobs for `lease_ms` each.
 
         The answer stays under `max_bytes`, or has one job. With `server_id` that server waits for
-        what it does not get; with `more` it has room beyond `count`. The answer can be had again
-        under its `request_id`, and by a server under the number `seq` of its last call; otherwise
-        it cannot.
+        the jobs that it does not get; with `more` it has room beyond `count`. The answer can be
+        repeated with its `request_id`, or by a server with the number `seq` of its last call.
         """
 
     def enqueue(
@@ -92,13 +92,13 @@ class Codec:
     ) -> bytes:
         """Pack a job for the tail of its queue.
 
-        `interval` in ms; a `requeue_limit` of -1 is for ever; None: the length has no bound.
+        `interval` in ms; a `requeue_limit` of -1: no limit; None: the length has no bound.
         """
 
     def enqueue_many(self, queue_type: str, jobs: Sequence[NewJob]) -> bytes:
-        """Pack jobs of one type, in order, each with what `enqueue` packs of it.
+        """Pack jobs of one type, in order, each as `enqueue` does.
 
-        The `queue_type` of the jobs themselves is not looked at.
+        The `queue_type` of the jobs themselves is ignored.
         """
 
     def extend(self, queue_type: str, leases: list[Lease], by: int, retention: int) -> bytes:
@@ -127,9 +127,9 @@ class Codec:
         """Pack the end of up to a hundred leased jobs of one type, as `finish` does."""
 
     def hand_on(self, queue_type: str, server_id: str, offered: int) -> bytes:
-        """Pack that a server does not wait for jobs of a type, and that another may be told.
+        """Pack that a server no longer waits for jobs of a type, and that another may be woken.
 
-        `offered`: how many it offers still.
+        `offered`: how many it still offers.
         """
 
     def interval(
@@ -137,16 +137,16 @@ class Codec:
     ) -> bytes:
         """Pack a queue's `interval` (ms) as set by the API.
 
-        `interval_retention`: ms for which it outlives the queue's jobs.
+        `interval_retention`: ms for which it is kept after the queue's last job.
         """
 
     def interval_reset(self, queue_type: str, queue_id: str, interval_retention: int) -> bytes:
-        """Pack the return of a queue's interval to its producers. `interval_retention` in ms."""
+        """Pack that enqueues set a queue's interval again. `interval_retention` in ms."""
 
     def list_queues(self, queue_type: str, waiting: bool, cursor: str, count: int) -> bytes:
         """Pack one page, of about `count`, of a type's queues that have waiting or leased jobs.
 
-        `cursor` is "0" at first, then what the last page gave.
+        `cursor` is "0" at first, then that of the last page.
         """
 
     def list_types(self, cursor: str, count: int) -> bytes:
@@ -157,7 +157,7 @@ class Codec:
     ) -> bytes:
         """Pack the question how many jobs, up to `wanted`, are ready and offered by no server.
 
-        `offered`: what this one offers already. All of it stands for `offer_ms`.
+        `offered`: how many this one offers already. All its offers are valid for `offer_ms`.
         """
 
     def ping(self) -> bytes:
@@ -198,11 +198,11 @@ class Codec:
     def rights(self, server_id: str) -> bytes:
         """Pack the question which of SharQ's commands the store's user may not run, for any node.
 
-        They are tried on keys that nobody has and on the channel of a server.
+        They are tried on unused keys and on the channel of a server.
         """
 
     def status(self, queue_type: str, queue_id: str, job_id: str, retention: int) -> bytes:
-        """Pack the question where a job stands. `retention`: as for `extend`, in ms."""
+        """Pack the question for the state of a job. `retention`: as for `extend`, in ms."""
 
     def type_metrics(self, queue_type: str) -> bytes:
         """Pack the question for the counts of a type, and whether it has jobs."""
@@ -235,11 +235,11 @@ class Job:
 
     @property
     def requeues_remaining(self) -> int:
-        """How often it may go back to its queue after this delivery; -1: for ever."""
+        """How often it may go back to its queue after this delivery; -1: no limit."""
 
     @property
     def attempt(self) -> int:
-        """The number of this delivery, 1 for the first; what was given back uncounted is none."""
+        """The number of this delivery, from 1; those given back uncounted do not count."""
 
     @property
     def current_queue_length(self) -> int:
@@ -258,9 +258,9 @@ class Batch:
     """The answer of a dequeue: leased jobs, in the order in which they were taken.
 
     `reply` is the script's: wait and rank, then queue_id, job_id, n, requeues_remaining, attempt,
-    length, payload and interval of each job. It is turned into objects or into JSON only when asked
-    for. Raises ValueError for a list that is not such a reply; its methods do so too where it is
-    one no more.
+    length, payload and interval of each job. It is turned into objects or JSON only on demand.
+    Raises ValueError for a list that is not such a reply; so do its methods if the list was
+    changed.
     """
 
     def __new__(cls, queue_type: str, reply: list[int | bytes]) -> Self: ...
@@ -277,7 +277,7 @@ class Batch:
     def wait_us(self) -> int | None:
         """Microseconds until the next queue of the type is ready; None: none is scheduled.
 
-        0 where the dequeue got all that it asked for: the next one may come at once.
+        0 if the dequeue got all that it asked for: the next one may follow at once.
         """
 
     @property
@@ -285,7 +285,7 @@ class Batch:
         """How many servers that wait for the next queue have waited longer than this one."""
 
     def part(self, start: int, stop: int) -> Batch:
-        """The jobs from `start` up to `stop` as a batch. IndexError where there are none such."""
+        """The jobs from `start` up to `stop` as a batch. IndexError if there are none."""
 
     def leases(self, start: int, stop: int) -> list[str]:
         """The lease tokens of the jobs from `start` up to `stop`; IndexError as above."""
@@ -296,7 +296,7 @@ class Batch:
         """
 
     def to_json(self, at: int = 0) -> bytes:
-        """The REST answer with one job. ValueError where there is none, IndexError beyond them."""
+        """The REST answer with one job. ValueError if there is none, IndexError beyond the end."""
 
     def to_json_list(self, start: int = 0, stop: int | None = None) -> bytes:
         """The REST answer with the jobs from `start` to `stop`, or with all, as an array."""
@@ -304,34 +304,33 @@ class Batch:
 def json_value(text: bytes, deepest: int) -> bytes | None:
     """The JSON value that a text is, without the white space around it.
 
-    None where it is none by RFC 8259 in UTF-8, nests deeper than `deepest` (up to 512, ValueError
-    above), or has a number that is not to be read: with a point or an exponent, one too large for a
-    double, else an integer of more than 4,000 digits. Half a surrogate pair may stand as an escape.
+    None if it is not JSON by RFC 8259 in UTF-8, is nested deeper than `deepest` (up to 512,
+    ValueError above), or has a number that cannot be read back: too large for a double, or an
+    integer of more than 4,000 digits. Half a surrogate pair may be an escape.
     """
 
 def json_fault(text: bytes, deepest: int) -> tuple[str, int] | None:
-    """Why `json_value` gives None for a text, and the place of the byte; None where it does not.
+    """Why `json_value` returns None for a text, and the place of the byte; None if it does not.
 
-    The reason is "empty", "cut off", "misplaced" (the byte), "no utf-8", "control" (a character
-    of a string that has to be an escape), "escape" (one that is none), "constant" (NaN or an
-    infinity), "too large" or "too long" (a number), "too deep" or "more" (behind the value).
+    The reason is "empty", "cut off", "misplaced" (the byte), "no utf-8", "control" (a character of
+    a string that has to be an escape), "escape" (an invalid one), "constant" (NaN or an infinity),
+    "too large" or "too long" (a number), "too deep" or "more" (after the value).
     """
 
 def json_parts(text: bytes, most: int) -> list[bytes] | None:
     """The elements of what looks like a JSON array; of an object, names and values in turn.
 
-    They are told apart by quotes, brackets and commas alone: what each of them is has to be looked
-    at. After `most` of them the rest is left out, whatever it is. None where the text is not put
-    together like that.
+    They are separated only by quotes, brackets and commas; the caller has to check each. After
+    `most` of them the rest is left out. None if the text has another structure.
     """
 
 def json_dump(value: Any, deepest: int) -> bytes:
     """A Python value as compact JSON text in UTF-8.
 
-    It is made of None, bool, int, float, str, dict, list and tuple, and what is derived from these.
-    Half a surrogate pair is written as an escape. Raises ValueError where it holds something else,
-    OverflowError with the word of `json_fault` ("too deep", "too long", "constant") for what that
-    would complain of, and RecursionError where the caller left no room to look through it.
+    It consists of None, bool, int, float, str, dict, list and tuple, and subclasses of these. Half
+    a surrogate pair is written as an escape. Raises ValueError if it has something else,
+    OverflowError with the word of `json_fault` ("too deep", "too long", "constant") for text that
+    this would refuse, and RecursionError if the stack has no room left.
     """
 
 def is_name(value: object) -> bool:
@@ -340,7 +339,7 @@ def is_name(value: object) -> bool:
 def lease_parts(value: object) -> tuple[str, str, str, str] | None:
     """The names and the number of a lease token, ``queue_type/queue_id/job_id/n``.
 
-    None for what is no such `str`; the number has 1 to 19 digits.
+    None if it is no such `str`; the number has 1 to 19 digits.
     """
 
 # What clients send, where it is plain
@@ -349,26 +348,25 @@ def lease_parts(value: object) -> tuple[str, str, str, str] | None:
 class JobReader:
     """Reads jobs of the plainest form from JSON text.
 
-    What is not plain has to be looked at by others: where a name has an escape or a field is
-    missing, there twice, unknown or not as it has to be, where the payload is larger than
-    `max_payload_bytes` or nests too deep, and where there may be a bound on the length of the
-    queue. `requeue_limit` is that of a job that has none.
+    All others need the full checks: if a name has an escape, if a field is missing, duplicate,
+    unknown or invalid, if the payload is larger than `max_payload_bytes` or nested too deep, or if
+    there may be a bound on the length of the queue. `requeue_limit` is for jobs without one.
     """
 
     def __new__(cls, max_payload_bytes: int, requeue_limit: int) -> Self: ...
     def one(self, text: bytes, queue_type: str, queue_id: str) -> NewJob | None:
-        """The job in a JSON object that does not name its queue; None for what is not plain.
+        """The job in a JSON object that does not name its queue; None if it is not plain.
 
-        What is no JSON or no UTF-8 is not plain either.
+        Text that is not JSON or not UTF-8 is not plain either.
         """
 
     def many(self, entries: Iterable[bytes | Raw]) -> list[NewJob | None]:
-        """The job in each object, which names its queue; None where it is not plain."""
+        """The job in each object, which names its queue; None if it is not plain."""
 
 # The payloads of websocket frames
 
 def mask(key: bytes, data: bytes | bytearray | memoryview) -> bytes:
-    """`data` with each byte combined with one of the four of `key` in turn; twice, it is as before.
+    """`data` with each byte combined with one of the four of `key` in turn; twice restores it.
 
-    ValueError where the key has not four bytes.
+    ValueError if the key does not have four bytes.
     """

@@ -1,4 +1,4 @@
-# The codec, a file a subject: each uses those above it. The documentation is in the stub,
+# The codec, one file for each subject: each uses those above it. The documentation is in the stub,
 # `_fastpath.pyi`.
 from cpython.ref cimport PyObject
 

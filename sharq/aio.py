@@ -29,14 +29,13 @@ from sharq.settings.reading import Settings
 class AsyncSharQ:
     """A rate-limited job queue on a store.
 
-    `config_path` is the path of a configuration file, ready `Settings`, or None for the
+    `config_path` is the path of a configuration file, a `Settings` object, or None for the
     environment and the defaults. `scripts` is for tests: scripts with an injected clock.
 
-    Use it as an asynchronous context manager, or call `start` before and `aclose` after. It
-    belongs to the event loop that it was started in. A copy, also one that was pickled, is a
-    client of its own with the same settings, not started yet. Every coroutine raises
-    `BadArgumentException` for an argument that cannot be used, before anything is sent, and a
-    `StoreError` where the store does not answer as it should.
+    Use it as an asynchronous context manager, or call `start` before and `aclose` after. It belongs
+    to the event loop that it was started in. A copy, also a pickled one, is a separate client with
+    the same settings, not started yet. Every coroutine raises `BadArgumentException` for an invalid
+    argument, before anything is sent, and a `StoreError` if the store fails.
     """
 
     def __init__(self, config_path: ConfigSource = None, *, scripts: Scripts | None = None) -> None:
@@ -44,7 +43,7 @@ class AsyncSharQ:
 
     @classmethod
     def over(cls, engine: Engine) -> Self:
-        """A face over an engine that is there already, such as a server's."""
+        """A face over an existing engine, such as a server's."""
         face = cls.__new__(cls)
         face._use(engine)
         return face
@@ -65,19 +64,19 @@ class AsyncSharQ:
         return self._engine.settings
 
     async def start(self) -> None:
-        """Join the embedded store where one is configured, and begin to connect.
+        """Join the embedded store if one is configured, and begin to connect.
 
-        A store that is not there yet does not fail the start: calls raise `StoreUnavailable`
-        until it is. Where the event loop of the last start has ended, and in a forked child, it
-        is started anew. Raises `EmbeddedStoreError` where the embedded one cannot be started, and
-        RuntimeError where it is in use in another event loop.
+        A store that is away does not fail the start: calls raise `StoreUnavailable` until it is
+        back. It can be started again when the event loop of the last start has ended, and in a
+        forked child. Raises `EmbeddedStoreError` if the embedded store cannot be started, and
+        RuntimeError if it is in use in another event loop.
         """
         await self._engine.start()
 
     async def aclose(self) -> None:
-        """Close the connections, when the answers that are due have come, and leave the store.
+        """Close the connections, after the outstanding answers, and leave the store.
 
-        The end of `asyncio.run`, or of another runner, does it as well.
+        The end of `asyncio.run`, or of another runner, does so as well.
         """
         await self._engine.aclose()
 
@@ -106,9 +105,9 @@ class AsyncSharQ:
     ) -> dict[str, Any]:
         """Put a job at the tail of its queue: ``{'status': 'queued'}``.
 
-        `interval` is the least number of ms between two dispatches of the queue. The same
-        `job_id` with the same payload, while the first is queued or active, is a success that
-        changes nothing; with another payload it raises `JobConflict`.
+        `interval` is the least number of ms between two dispatches of the queue. While the job is
+        queued or active, the same `job_id` with the same payload is a success that changes nothing;
+        with another payload it raises `JobConflict`.
         """
         return await self._run(
             self._engine.classic.enqueue(
@@ -119,21 +118,21 @@ class AsyncSharQ:
     async def dequeue(self, queue_type: str = "default") -> dict[str, Any]:
         """Lease the next job of a type.
 
-        A dict with status, queue_id, job_id, payload and requeues_remaining, or
-        ``{'status': 'failure'}`` where none is ready.
+        A dict with status, queue_id, job_id, payload and requeues_remaining, or ``{'status':
+        'failure'}`` if none is ready.
         """
         return await self._run(self._engine.classic.dequeue(queue_type))
 
     async def finish(
         self, job_id: str, queue_id: str, queue_type: str = "default"
     ) -> dict[str, Any]:
-        """End a leased job, whoever holds its lease; status is success or failure."""
+        """End a leased job, no matter who holds its lease; status is success or failure."""
         return await self._run(self._engine.classic.finish(job_id, queue_id, queue_type))
 
     async def interval(
         self, interval: int, queue_id: str, queue_type: str = "default"
     ) -> dict[str, Any]:
-        """Set a queue's interval (ms) for good; status is failure for an unknown queue."""
+        """Set a queue's interval (ms) until it is reset; status is failure for an unknown queue."""
         return await self._run(self._engine.classic.interval(interval, queue_id, queue_type))
 
     async def requeue(self) -> None:
@@ -164,16 +163,16 @@ class AsyncSharQ:
     def redis_client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
         """A redis-py client of the same store, with connections of its own.
 
-        It is the same one every time until this SharQ is closed, which closes it, too, or goes
-        over to another store.
+        It is the same one every time, until this SharQ is closed (then it is closed, too) or
+        changes to another store.
         """
         return self._engine.redis_client()
 
     async def reload_config(self, config_path: ConfigSource = None) -> None:
-        """Read the configuration again, or another one, and go on with it.
+        """Read the configuration again, or another one, and use it.
 
-        Raises, and changes nothing, where it is not valid (`ConfigError`) or asks for an embedded
-        store that cannot be started (`EmbeddedStoreError`).
+        Raises, and changes nothing, if it is not valid (`ConfigError`) or needs an embedded store
+        that cannot be started (`EmbeddedStoreError`).
         """
         await self._engine.reload_config(config_path)
 
@@ -193,9 +192,9 @@ class AsyncSharQ:
         requeue_limit: int | None = None,
         max_queued_length: int | None = None,
     ) -> NewJob:
-        """Check what a job is made of. `payload` is JSON text; the rest is as in `enqueue`.
+        """Check the parts of a job. `payload` is JSON text; the rest is as in `enqueue`.
 
-        With `max_queued_length` the job is only taken while fewer jobs wait in its queue.
+        With `max_queued_length` the job is accepted only while fewer jobs wait in its queue.
         """
         return self._engine.flows.new_job(
             payload, interval, job_id, queue_id, queue_type, requeue_limit, max_queued_length
@@ -214,14 +213,14 @@ class AsyncSharQ:
     ) -> Batch:
         """Lease up to `count` jobs (1 to 100), each from the queue that is ready longest.
 
-        The same `request_id` is answered with the same jobs for the length of their lease.
+        The same `request_id` returns the same jobs for the length of their lease.
         """
         return await self._run(self._engine.flows.take(queue_type, count, request_id))
 
     async def finish_job(
         self, queue_type: str, queue_id: str, job_id: str, lease: str | None = None
     ) -> Ended:
-        """End a leased job for good; with its lease token only where that lease still holds."""
+        """End a leased job for good; with its lease token only if that lease is still valid."""
         return await self._run(self._engine.flows.finish_job(queue_type, queue_id, job_id, lease))
 
     async def release_job(
@@ -235,7 +234,7 @@ class AsyncSharQ:
     ) -> Ended:
         """Give a leased job back to the head of its queue, after `delay` ms.
 
-        With `count_requeue` the delivery counts, and the job is dead where no requeue is left.
+        With `count_requeue` the delivery counts, and the job is dead if no requeue is left.
         """
         return await self._run(
             self._engine.flows.release_job(
@@ -262,11 +261,11 @@ class AsyncSharQ:
         return await self._run(self._engine.flows.release_many(leases, delay, count_requeue))
 
     async def extend_many(self, leases: Sequence[str], by: int) -> list[Extended | StoreError]:
-        """Extend leases by their tokens, as `extend_job` does each; with 0, see what is left."""
+        """Extend leases by their tokens, as `extend_job` does each; 0 only shows what is left."""
         return await self._run(self._engine.flows.extend_many(leases, by))
 
     async def job_status(self, queue_type: str, queue_id: str, job_id: str) -> JobStatus:
-        """Where a job stands."""
+        """The state of a job."""
         return await self._run(self._engine.flows.job_status(queue_type, queue_id, job_id))
 
     async def set_interval(self, queue_type: str, queue_id: str, interval: int) -> bool:
@@ -274,7 +273,7 @@ class AsyncSharQ:
         return await self._run(self._engine.flows.set_interval(queue_type, queue_id, interval))
 
     async def reset_interval(self, queue_type: str, queue_id: str) -> bool:
-        """Let the next enqueue set the interval again; False where none was set for good."""
+        """Let the next enqueue set the interval again; False if none was set by `set_interval`."""
         return await self._run(self._engine.flows.reset_interval(queue_type, queue_id))
 
     async def clear(self, queue_type: str, queue_id: str, purge_all: bool = False) -> Cleared:
@@ -302,5 +301,5 @@ class AsyncSharQ:
         return await self._run(self._engine.flows.sweep())
 
     async def ping(self) -> None:
-        """Run a script on every node of the store; raises where one does not answer."""
+        """Run a script on every node of the store; raises if one does not answer."""
         await self._engine.ping()

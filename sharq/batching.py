@@ -1,11 +1,11 @@
 """Operations of one turn of the event loop, sent together: many callers, few calls of the store.
 
-A server has many clients at a time. What they ask for within a turn leaves as one script call for
-each kind and type, which costs the store a fraction of a call each. Nobody waits for it: the turn
-would have ended before anything left. Each caller gets what it would have got alone.
+A server has many clients at a time. Their requests of one turn leave as one script call for each
+kind and type, which costs the store much less than a call each. This causes no delay: nothing would
+leave before the end of the turn anyway. Each caller gets what it would have got alone.
 
-While the store has little to do, a few are enough for a call, which leaves at once: so the store
-works on the first while the others come in.
+While the store has little to do, a few requests are enough for a call, which leaves at once: so the
+store works on the first while the others come in.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sharq.results import Ended, Enqueued, Lease, NewJob
 OnEnqueued = Callable[[Enqueued | Exception], None]
 OnEnded = Callable[[Ended | Exception], None]
 OnTaken = Callable[[Batch | Exception, int, int], None]
-"""Told of a batch and which part of it is meant, `start` to `stop`; the part may be empty."""
+"""Gets a batch and its part in it, `start` to `stop`; the part may be empty."""
 
 
 _ENOUGH: Final = 8
@@ -40,7 +40,7 @@ class _Want(NamedTuple):
 
 
 class _Group(Generic[Item, Done]):
-    """What is asked for of one type: things, and who is to be told of each."""
+    """The requests for one type, each with its callback."""
 
     __slots__ = ("dones", "items")
 
@@ -50,11 +50,11 @@ class _Group(Generic[Item, Done]):
 
 
 class Batcher:
-    """What is asked for in this turn.
+    """The requests of this turn.
 
-    `begin` carries a flow out, in the running event loop: its first call is sent before it returns,
-    the rest is for whoever awaits what it returns. Each `done` is called once, later, with the
-    outcome or with what went wrong; it must not raise.
+    `begin` carries a flow out, in the running event loop: it sends the first call before it
+    returns, and its result has to be awaited for the rest. Each `done` is called once, later, with
+    the outcome or the error; it must not raise.
     """
 
     def __init__(
@@ -167,8 +167,8 @@ class Batcher:
         try:
             outcomes = await begun
         except Exception as error:
-            # What is wrong with one queue is not the others' business. A script puts jobs in when
-            # it has read all that it needs; a finish reads nothing that is one queue's alone.
+            # An error in one queue must not affect the others. A script writes jobs after it has
+            # read all that it needs; a finish reads nothing that belongs to one queue only.
             repeatable = flow == self._flows.submit_alike
             if repeatable and len(items) > 1 and isinstance(error, UnexpectedReply):
                 for item, done in zip(items, dones, strict=True):
@@ -182,7 +182,7 @@ class Batcher:
             done(outcome)
 
     def _take(self, queue_type: str, wants: list[_Want]) -> None:
-        """Calls for all that is wanted of a type, as many jobs in each as a call may take."""
+        """Calls for all requests for a type, with as many jobs in each as a call may take."""
         first, total = 0, 0
         for at, want in enumerate(wants):
             if total + want.most > MAX_TAKE:

@@ -26,15 +26,15 @@ T = TypeVar("T")
 class SyncEngine:
     """Carries flows out over the store of one deployment; several threads may share one.
 
-    `flows` are those of its operations, `classic` the original's; both are others after a reload.
-    It connects with the first flow, and is closed when nobody holds it any more. Raises
+    `flows` are those of its operations, `classic` the original's; a reload replaces both. It
+    connects with the first flow, and is closed when it is garbage-collected. Raises
     `EmbeddedStoreError` where the embedded store is configured and cannot be started.
     """
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self._make_flows()
-        # Held while the link and the store are replaced.
+        # Held during the replacement of the link and the store.
         self._changing = ForkLock()
         self._link: SyncLink | SyncClusterLink | None = None
         self._store: EmbeddedStore | None = None
@@ -42,12 +42,12 @@ class SyncEngine:
         self._change(deployment)
 
     def __del__(self) -> None:
-        # One that could not be made has nothing to close.
+        # If the constructor failed, there is nothing to close.
         with suppress(Exception):
             self._leave_for(None, None)
 
     def open(self) -> None:
-        """Open it again where it is closed. Raises `EmbeddedStoreError`."""
+        """Open it again if it is closed. Raises `EmbeddedStoreError`."""
         with self._changing:
             if self._link is None:
                 self._change(self.deployment)
@@ -58,18 +58,18 @@ class SyncEngine:
             self._leave_for(None, None)
 
     def reload_config(self, source: ConfigSource = None) -> None:
-        """Go on with the settings read again, or with those of another source.
+        """Read the settings again, or those of another source, and use them.
 
         Raises `ConfigError` and `EmbeddedStoreError`, and changes nothing.
         """
         self._go_over(lambda former: former.reread(source))
 
     def reload_lua_scripts(self) -> None:
-        """Go on with the scripts read again."""
+        """Read the scripts again and use them."""
         self._go_over(Deployment.with_new_scripts)
 
     def redis_client(self) -> redis.Redis | redis.RedisCluster:
-        """A redis-py client of the same store, until this is closed or goes over to another."""
+        """A redis-py client of the same store, until this is closed or changes to another."""
         with self._changing:
             if self._client is None:
                 self._connected()
@@ -79,7 +79,7 @@ class SyncEngine:
             return self._client
 
     def run(self, flow: Flow[T]) -> T:
-        """Carry a flow out: what it returns, or raises."""
+        """Carry a flow out; returns or raises as it does."""
         try:
             request = flow.send(None)
             while True:
@@ -92,7 +92,7 @@ class SyncEngine:
             return result
 
     def ping(self) -> None:
-        """Run a script on every node of the store; raises where one does not answer."""
+        """Run a script on every node of the store; raises if one does not answer."""
         call = self.flows.operations.ping()
         link = self._connected()
         try:
@@ -120,7 +120,7 @@ class SyncEngine:
             self._make_flows()
 
     def _change(self, deployment: Deployment) -> None:
-        """Go over to a new hold on the embedded store, if any, and a new link."""
+        """Change to a new hold on the embedded store, if any, and a new link."""
         store = join_store(deployment.settings.redis)
         address = at_socket(deployment.settings.redis, store)
         self._leave_for(open_sync_link(address, deployment.scripts.by_digest), store)
@@ -162,7 +162,7 @@ class SyncEngine:
     def _after_a_loss(
         self, link: SyncLink | SyncClusterLink, calls: list[Call[Any]], answers: list[Any]
     ) -> list[Any]:
-        """The answers; of calls that an embedded store has died with, those of the next one."""
+        """The answers; if an embedded store died during the calls, those of the next one."""
         lost = lost_calls(calls, answers)
         if lost and self._revive(link, [answers[at] for at in lost]):
             again = self._connected().run_many([calls[at] for at in lost])
@@ -171,9 +171,9 @@ class SyncEngine:
         return answers
 
     def _revive(self, link: SyncLink | SyncClusterLink, errors: list[StoreUnavailable]) -> bool:
-        """Start the embedded store again where it has died; whether there is a link after `link`.
+        """Start a dead embedded store again; returns whether there is a link after `link`.
 
-        Where it cannot be started, that is the cause of the `errors`, which `link` has had.
+        If it cannot be started, that becomes the cause of the `errors` of `link`.
         """
         with self._changing:
             if self._link is not link:

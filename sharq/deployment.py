@@ -1,4 +1,4 @@
-"""What a client knows before it connects: its settings, where they are from, and its scripts."""
+"""What a client knows before it connects: its settings, their source, and its scripts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Deployment(NamedTuple):
         return Deployment(self.source, self.settings, Scripts())
 
     def takes_other_connections(self, former: Deployment) -> bool:
-        """Whether the connections of `former` do not do for this one."""
+        """Whether the connections of `former` cannot be used for this one."""
         return self.settings.redis != former.settings.redis or self.scripts is not former.scripts
 
     def operations(self) -> Operations:

@@ -28,18 +28,18 @@ from sharq.store.wakeups import Watcher
 T = TypeVar("T")
 
 _PATIENCE: Final = 3.0
-"""Seconds for each connection that is opened for a question."""
+"""Seconds for each connection that is opened for a query."""
 
 
 class Engine:
     """Carries flows out over the store of one deployment.
 
     `flows` are those of its operations, `classic` the original's; `run` carries one out. Many
-    callers at a time share calls of the store through `gathering`. All of them are others after
-    a reload, and after a start in another event loop.
+    callers at a time share calls of the store through `gathering`. A reload, or a start in another
+    event loop, replaces all of them.
 
-    It belongs to the event loop that it was started in. Without `reclaims` no dequeue takes back
-    what has run out: a server does so by `sweep_when_due`.
+    It belongs to the event loop in which it was started. Without `reclaims` a dequeue does not take
+    back expired leases: a server does so by `sweep_when_due`.
     """
 
     def __init__(self, deployment: Deployment, *, reclaims: bool = True) -> None:
@@ -75,12 +75,12 @@ class Engine:
         await self.connections.open()
 
     async def aclose(self) -> None:
-        """Close the connections, when the answers that are due have come, and leave the store."""
+        """Close the connections, after the outstanding answers, and leave the store."""
         self._settle()
         await self.connections.close()
 
     async def reload_config(self, source: ConfigSource = None) -> None:
-        """Go on with the settings read again, or with those of another source.
+        """Read the settings again, or those of another source, and use them.
 
         Raises `ConfigError` and `EmbeddedStoreError`, and changes nothing.
         """
@@ -88,16 +88,16 @@ class Engine:
         self._make_flows()
 
     async def reload_lua_scripts(self) -> None:
-        """Go on with the scripts read again."""
+        """Read the scripts again and use them."""
         await self.connections.go_over(Deployment.with_new_scripts)
         self._make_flows()
 
     def redis_client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
-        """A redis-py client of the same store, until this is closed or goes over to another."""
+        """A redis-py client of the same store, until this is closed or changes to another."""
         return self.connections.redis_client()
 
     async def run(self, flow: Flow[T]) -> T:
-        """Carry a flow out: what it returns, or raises."""
+        """Carry a flow out; returns or raises as it does."""
         try:
             request = flow.send(None)
         except StopIteration as stop:
@@ -107,7 +107,7 @@ class Engine:
         return await self._go_on(flow, request, None)
 
     async def ping(self) -> None:
-        """Run a script on every node of the store; raises where one does not answer."""
+        """Run a script on every node of the store; raises if one does not answer."""
         call = self.flows.operations.ping()
         connections = self.connections
         connections.check_loop()
@@ -119,17 +119,17 @@ class Engine:
                 raise
             await connections.connected().broadcast(call)
 
-    # What servers do beside
+    # What only servers do
 
     def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` what the store publishes for `server_id`; to be called before `start`."""
+        """Pass messages for `server_id` to `watcher`; to be called before `start`."""
         self.connections.watcher = watcher
 
     async def sweep_when_due(self) -> float:
-        """Take back what has run out where that is due; the seconds until it is due again.
+        """Take back expired leases if that is due; returns the seconds until it is due again.
 
-        Of all servers one at a time sweeps: see `sharq.operations.sweeping`. To be called again
-        after that time, by one task.
+        One server at a time sweeps: see `sharq.operations.sweeping`. To be called again after that
+        time, by one task.
         """
         if self._sweeping is None:
             settings = self.settings.sharq
@@ -145,7 +145,7 @@ class Engine:
     async def look_at_store(self) -> list[Keeping]:
         """How each node of the store keeps its data; of a cluster the primaries.
 
-        Raises `StoreError` where one does not answer.
+        Raises `StoreError` if one does not answer.
         """
         return [await look_at(node, _PATIENCE) for node in self.connections.nodes()]
 
@@ -168,7 +168,7 @@ class Engine:
         self._sweeping = None
 
     def _begin(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:
-        """Begin a flow: its first call leaves now, if it can. What is returned does the rest."""
+        """Begin a flow: its first call leaves now, if it can; await the result for the rest."""
         try:
             request = flow.send(None)
         except Exception as error:
@@ -210,7 +210,7 @@ class Engine:
     async def _after_a_loss(
         self, link: Link | ClusterLink, calls: list[Call[Any]], answers: list[Any]
     ) -> list[Any]:
-        """The answers; of calls that an embedded store has died with, those of the next one."""
+        """The answers; if an embedded store died during the calls, those of the next one."""
         lost = lost_calls(calls, answers)
         if lost and await self.connections.revive(link, [answers[at] for at in lost]):
             again = await self.connections.connected().run_many([calls[at] for at in lost])

@@ -94,7 +94,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreOutcomeUnknown(StoreUnavailable):
-    """The store's answer did not come; the operation may have been carried out."""
+    """The store did not answer; the operation may have been carried out."""
 
     outcome_unknown = True
 
@@ -120,7 +120,7 @@ class StoreDenied(StoreError):
 
 
 class UnexpectedReply(StoreError):
-    """The store answered in a way that it should not."""
+    """The store sent an unexpected answer."""
 
     code = "internal"
 

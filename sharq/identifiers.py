@@ -21,17 +21,17 @@ _lease_parts: Final = _fastpath.lease_parts
 
 
 def invalid(field: str) -> BadArgumentException:
-    """The original's message for a field with a value that cannot be used."""
+    """The original's message for a field with an invalid value."""
     return BadArgumentException(f"`{field}` has an invalid value.")
 
 
 def is_integer(value: Any, low: int, high: int) -> bool:
-    """Tell whether `value` is an `int`, no `bool`, with low ≤ value ≤ high."""
+    """Tell whether `value` is an `int` (not a `bool`) with low ≤ value ≤ high."""
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def check_identifier(field: str, value: Any) -> str:
-    """Return `value` as a plain `str` where it is a valid name.
+    """Return `value` as a plain `str` if it is a valid name.
 
     Raises `BadArgumentException` otherwise.
     """
@@ -43,7 +43,7 @@ def check_identifier(field: str, value: Any) -> str:
 
 
 def check_integer(field: str, value: Any, low: int, high: int) -> int:
-    """Return `value` where it is an integer between the bounds; raise otherwise."""
+    """Return `value` if it is an integer between the bounds; raise otherwise."""
     if type(value) is int and low <= value <= high:
         return value
     if not is_integer(value, low, high):
@@ -52,12 +52,12 @@ def check_integer(field: str, value: Any, low: int, high: int) -> int:
 
 
 def check_interval(field: str, value: Any) -> int:
-    """Return `value` where it is a valid time span in milliseconds, 0 to 365 days."""
+    """Return `value` if it is a valid time span in milliseconds, 0 to 365 days."""
     return check_integer(field, value, 0, MAX_INTERVAL)
 
 
 def check_requeue_limit(value: Any) -> int:
-    """Return `value` where it is a valid requeue limit: -1 (for ever) or a count."""
+    """Return `value` if it is a valid requeue limit: -1 (none) or a count."""
     return check_integer("requeue_limit", value, -1, MAX_COUNT)
 
 

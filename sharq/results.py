@@ -1,7 +1,7 @@
-"""What the operations take and return: plain values, no behaviour.
+"""Arguments and results of the operations: plain values, no behaviour.
 
-An expected result is a value with an `outcome` word; a broken promise is an exception of
-`sharq.errors`. The words are those of ``lua/include/status.lua``.
+An expected result is a value with an `outcome` word; a failure is an exception of `sharq.errors`.
+The words are those of ``lua/include/status.lua``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ INVALID: Final = "invalid_argument"
 class NewJob(NamedTuple):
     """A job on its way in; every field has been checked.
 
-    `payload` is strict JSON text. `interval` is in milliseconds. `requeue_limit` is -1 for
-    ever. `max_queued_length` is None where the queue's length is not bounded.
+    `payload` is strict JSON text. `interval` is in milliseconds. `requeue_limit` is -1 for no
+    limit. `max_queued_length` is None if the queue's length is not bounded.
     """
 
     queue_type: str
@@ -52,8 +52,8 @@ class Lease(NamedTuple):
 class Enqueued(NamedTuple):
     """`outcome`: QUEUED, DUPLICATE, CONFLICT or FULL. `length`: waiting jobs before this one.
 
-    `room_in`, with FULL: milliseconds until the queue's rate has made room at the earliest; None
-    where the queue has no rate, or no job that could go.
+    `room_in`, with FULL: the earliest time, in milliseconds, at which the queue's rate can have
+    made room; None if the queue has no rate, or no job that could go.
     """
 
     outcome: str
@@ -62,17 +62,17 @@ class Enqueued(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a finish or a release went.
+    """The result of a finish or a release.
 
     `outcome`: SUCCESS (finished, or queued again), DEAD (released with no requeue left),
-    NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED; of many also INVALID, for what is no lease token.
+    NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED; of many also INVALID, for an invalid lease token.
     """
 
     outcome: str
 
 
 class Extended(NamedTuple):
-    """`outcome`: SUCCESS, or as in `Ended`. `lease_ms`: what is left of the lease."""
+    """`outcome`: SUCCESS, or as in `Ended`. `lease_ms`: the rest of the lease."""
 
     outcome: str
     lease_ms: int
@@ -81,9 +81,9 @@ class Extended(NamedTuple):
 class Offer(NamedTuple):
     """How many jobs a server may offer to its subscribers.
 
-    `wait_us`: microseconds until there may be more, None where none is scheduled, 0 where the
-    server got all that it wanted and does not wait. `rank`: how many servers wait for the same
-    and have waited longer.
+    `wait_us`: microseconds until there may be more, None if none is scheduled, 0 if the server got
+    all that it wanted and does not wait. `rank`: how many servers wait for the same and have waited
+    longer.
     """
 
     granted: int
@@ -100,12 +100,12 @@ class Cleared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """Where a job stands.
+    """The state of a job.
 
-    `state`: QUEUED, ACTIVE, FINISHED, DEAD or NOT_FOUND. For a queued one `position` is the
-    number of jobs before it and `ready_in` the milliseconds until the schedule reaches it; both
-    are an estimate where `estimated` is set (a job whose release was delayed). For an active
-    one `lease_expires_in` is the rest of its lease in milliseconds.
+    `state`: QUEUED, ACTIVE, FINISHED, DEAD or NOT_FOUND. For a queued one `position` is the number
+    of jobs before it and `ready_in` the milliseconds until the schedule reaches it; both are an
+    estimate if `estimated` is set (a job whose release was delayed). For an active one
+    `lease_expires_in` is the rest of its lease in milliseconds.
     """
 
     state: str
@@ -143,11 +143,11 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """How a node of the store keeps its data, as far as it says so.
+    """How a node of the store keeps its data, as far as it tells.
 
-    `logs` tells whether it has a log of its changes (`appendonly`), `appendfsync` when that is
-    forced to the disk, `eviction` what goes when the memory is full (`maxmemory-policy`),
-    `replicas` how many nodes follow it. `refused` is a command that it refused, and its words.
+    `logs`: whether it has a log of its changes (`appendonly`); `appendfsync`: when that is forced
+    to the disk; `eviction`: what it drops when the memory is full (`maxmemory-policy`); `replicas`:
+    how many nodes follow it. `refused` is a command that it refused, and its message.
     """
 
     where: str
@@ -162,8 +162,8 @@ class Keeping:
 class Swept:
     """One call of the sweep: jobs taken back, whether more are due, and what is left.
 
-    `next_expiry_us` is the time until the next lease of the type runs out, None where there
-    is none. `idle` tells that the type has no jobs, `vacant` that it has no counters either.
+    `next_expiry_us` is the time until the next lease of the type runs out, None if there is none.
+    `idle` tells that the type has no jobs, `vacant` that it has no counters either.
     """
 
     returned: int

@@ -5,5 +5,5 @@ from sharq_server.service import SharQServer, setup_server
 
 __all__ = ["SharQServer", "__version__", "setup_server"]
 
-# Named by the path that users import them from.
+# Named by the users' import path.
 SharQServer.__module__ = setup_server.__module__ = __name__

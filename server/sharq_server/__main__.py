@@ -1,4 +1,4 @@
-"""The command `sharq-server`: from settings to sockets, the store, processes and back."""
+"""The command `sharq-server`: from settings to sockets, the store and processes."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class _Failure(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the server; the exit code is 2 for a wrong configuration, 1 for any other failure."""
+    """Run the server; the exit code is 2 for an invalid configuration, 1 for any other failure."""
     signal.signal(signal.SIGTERM, _interrupt)
-    # Until the loop takes the signal there is no log to be opened again.
+    # Until the loop handles the signal there is no log to reopen.
     signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     try:
         return _run(arguments)
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     settings, insecure = options.read(arguments, os.environ)
     _set_up_logging()
-    # What is wrong with them is told before anything starts.
+    # Their errors are reported before anything starts.
     credentials = Credentials(settings.server.token_file, settings.server.tokens)
     if settings.server.tls_certificate is not None:
         Certificate(settings.server.tls_certificate, settings.server.tls_key)
@@ -102,8 +102,8 @@ def _supervise(
             served = _serve(settings, sockets, access_log, upkeep=upkeep, lifeline=lifeline)
             return event_loop.run(served)
         finally:
-            # The worker's share in the parent's hold: where the parent was killed, the last
-            # worker is the last user.
+            # The worker's share in the parent's hold: if the parent is killed, the last worker is
+            # the last user.
             if store is not None:
                 try:
                     store.leave()
@@ -122,7 +122,7 @@ def _supervise(
 
 @contextmanager
 def _embedded_store(settings: Settings) -> Iterator[EmbeddedStore]:
-    """The right to serve the data folder, and a hold on its store before there are workers."""
+    """The right to serve the data folder, and a hold on its store, taken before workers."""
     lock = ServerLock.take(settings.redis.data_dir)
     try:
         folder, appendfsync = settings.redis.data_dir, settings.redis.appendfsync
@@ -162,7 +162,7 @@ def _open_access_log(settings: Settings) -> AccessLog | None:
 
 
 def _greet(settings: Settings, sockets: Sequence[socket.socket]) -> None:
-    """Say where the server is, where the data is, and what to try."""
+    """Print the server's address, the place of the data, and commands to try."""
     scheme = "http" if settings.server.tls_certificate is None else "https"
     url = f"{scheme}://{_place(settings.server.host, sockets[0].getsockname()[1])}"
     job = '{"job_id": "job-1", "interval": 1000, "payload": {"message": "Hello"}}'

@@ -81,16 +81,16 @@ ROUTES: Final = (
 )
 
 _BESIDES_PAYLOAD: Final = 64 * 1024
-"""Bytes that the body of a request may have besides its payload."""
+"""Bytes that a request's body may have besides its payload."""
 
 
 class SharQApplication(Application):
-    """The REST API. Handlers that are added to it are reached by all other paths.
+    """The REST API. Added handlers get all other paths.
 
     `under_way` has the requests that are not answered yet. With `draining` set, each answer ends
-    its connection. `begin` is called in the event loop before the first request is served; from
-    its end on, the application is `serving`. `origins` and `credentials` decide about requests by
-    their heads. Raises `ConfigError` for tokens and for a certificate that cannot be used.
+    its connection. `begin` is called in the event loop before the first request is served; when it
+    has ended, the application is `serving`. `origins` and `credentials` decide about requests by
+    their heads. Raises `ConfigError` for invalid tokens or an invalid certificate.
     """
 
     def __init__(
@@ -164,9 +164,9 @@ class SharQApplication(Application):
         certificate: Certificate | None = None,
         **others: Any,
     ) -> Listener:
-        """What serves this application on sockets, by TLS where there is a certificate.
+        """The listener that serves this application on sockets, with TLS if there is a certificate.
 
-        By itself that is the one of the settings. Raises TypeError for an option of Tornado's.
+        By default that is the one of the settings. Raises TypeError for an option of Tornado's.
         """
         if others:
             raise TypeError(
@@ -196,12 +196,12 @@ class SharQApplication(Application):
         return super().start_request(server_conn, request_conn)
 
     def wait_for(self, beginning: asyncio.Task[None]) -> None:
-        """Note the task that is the beginning; requests wait for its end."""
+        """Note the task that starts the application; requests wait for its end."""
         self._beginning = beginning
         beginning.add_done_callback(self._on_begun)
 
     async def begun(self) -> None:
-        """Wait for the beginning, where it is under way."""
+        """Wait for the start, if it is under way."""
         if self._beginning is not None:
             await asyncio.wait({self._beginning})
 
@@ -217,7 +217,7 @@ class SharQApplication(Application):
         return settings.max_payload_bytes + _BESIDES_PAYLOAD
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have a task of the application's own do the work."""
+        """Do the work in a task of the application."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -237,7 +237,7 @@ class SharQApplication(Application):
 
 
 class _UnknownRoute(RequestHandler):
-    """Where no handler was added for a path: whatever the method is, there is nothing."""
+    """For a path without a handler: 404 for any method."""
 
     def prepare(self) -> None:
         self.send_error()
@@ -251,4 +251,4 @@ class _UnknownRoute(RequestHandler):
         self.finish(reply.body)
 
     def log_exception(self, *error: Any) -> None:
-        """What Tornado finds wrong with such a request is of no interest."""
+        """Tornado's own errors for such a request do not matter."""

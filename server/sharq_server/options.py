@@ -1,4 +1,4 @@
-"""The command line: what can be said there, and the settings that come of it."""
+"""The command line: its arguments, and the resulting settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sharq.settings.reading import Settings
 
 
 class Options(NamedTuple):
-    """The settings of a server; `insecure`: let those who can reach it do anything."""
+    """The settings of a server; `insecure`: all who can reach it may do anything."""
 
     settings: Settings
     insecure: bool
@@ -48,12 +48,12 @@ def read(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Options
 
 
 def check_exposure(host: str, may_be_reached: bool) -> None:
-    """Raise `ConfigError` for a host that others can reach, unless they may."""
+    """Raise `ConfigError` for a host that others can reach, unless that is allowed."""
     if may_be_reached or all(address.is_loopback for address in _addresses(host)):
         return
     raise ConfigError(
         f"The server asks for no credentials, and others can reach it at {host}. "
-        "Give it tokens (token_file), let it listen on 127.0.0.1, or say --insecure if that "
+        "Give it tokens (token_file), let it listen on 127.0.0.1, or use --insecure if that "
         "network is safe."
     )
 
@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sharq-server",
         description="A rate-limited job queue with a REST API.",
-        epilog="What is given here beats the environment (SHARQ_REDIS_HOST, …), and that beats "
-        "the file. With nothing at all the server listens on 127.0.0.1:8080 and keeps its data "
+        epilog="These options override the environment (SHARQ_REDIS_HOST, …), and that overrides "
+        "the file. By default the server listens on 127.0.0.1:8080 and keeps its data "
         f"in {os.path.join('~', '.local', 'share', 'sharq')}.",
         allow_abbrev=False,
     )
@@ -79,14 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         "-c", "--config", metavar="FILE", help="configuration file, like sharq.conf"
     )
     parser.add_argument("--host", help="address to listen on")
-    parser.add_argument("--port", help="port to listen on; 0 takes any free one")
+    parser.add_argument("--port", help="port to listen on; 0: any free port")
     parser.add_argument("--workers", metavar="N", help="number of server processes")
-    parser.add_argument("--accesslog", metavar="FILE", help="log of requests; - for the output")
+    parser.add_argument("--accesslog", metavar="FILE", help="access log; - is the standard output")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of the embedded store")
     parser.add_argument(
         "--insecure",
         action="store_true",
-        help="listen where others can reach the server, though it asks for no tokens",
+        help="allow an address that others can reach without tokens",
     )
     parser.add_argument("--version", action="version", version=f"SharQ Server {__version__}")
     return parser

@@ -21,16 +21,16 @@ from sharq_server.push.push import Push
 _log = logging.getLogger(__name__)
 
 _LOOK_AT_TOKENS: Final = 1.0
-"""Seconds between two looks at whether the token file has changed."""
+"""Seconds between two checks whether the token file has changed."""
 
 
 class SharQServer:
     """The REST API over a store.
 
     `app` is the Tornado application, `sq` the library, for programs that embed the server, and
-    `config` the settings; `engine` is what both are built on. The upkeep and the connection to the
-    store begin with `start`, or by themselves with `app.listen` and with the first request.
-    `config` may be the path of a configuration file, ready settings, or None for the environment
+    `config` the settings; `engine` is the base of both. The maintenance and the connection to the
+    store begin with `start`, or automatically with `app.listen` and with the first request.
+    `config` may be the path of a configuration file, a settings object, or None for the environment
     and the defaults.
     """
 
@@ -55,7 +55,7 @@ class SharQServer:
     def begin(self) -> None:
         """Start in the background, in the running event loop; a failure is logged.
 
-        Does nothing where `start` or `begin` has been called before.
+        Does nothing if `start` or `begin` was called before.
         """
         if not self._begun:
             starting = self._start_task(upkeep=True)
@@ -65,14 +65,14 @@ class SharQServer:
     async def start(self, *, upkeep: bool = True) -> None:
         """Join the embedded store where one is configured, and begin to connect to the store.
 
-        With `upkeep` this server sweeps, as far as its settings want it, keeps the embedded store
-        alive, and logs what the store does not keep; of several on one store, one should. Where a
-        start is under way this waits for it. Raises `EmbeddedStoreError`.
+        With `upkeep` this server sweeps, if its settings say so, keeps the embedded store alive,
+        and logs warnings about the store's durability; of several on one store, one should. If a
+        start is under way, this waits for it. Raises `EmbeddedStoreError`.
         """
         await asyncio.shield(self._starting or self._start_task(upkeep=upkeep))
 
     async def stop(self) -> None:
-        """End the upkeep, close the connection to the store and leave the embedded one."""
+        """End the maintenance, close the connection to the store and leave the embedded one."""
         for task in (self._starting, self._sweeping, self._watching, self._checking):
             if task is not None:
                 task.cancel()
@@ -125,10 +125,10 @@ def _on_begun(starting: asyncio.Task[None]) -> None:
 
 
 def setup_server(config_path: str | os.PathLike[str] | Settings | None = None) -> SharQServer:
-    """A server for an event loop of the caller's, with its requeue loop.
+    """A server for the caller's event loop, with its requeue loop.
 
-    ``setup_server("sharq.conf").app.listen(8080)`` serves as soon as the loop runs; where one
-    runs already, the requeue loop begins at once. `SharQServer.stop` ends what was begun.
+    ``setup_server("sharq.conf").app.listen(8080)`` serves as soon as the loop runs; if it runs
+    already, the requeue loop begins at once. `SharQServer.stop` ends all this.
 
     Raises `ConfigError`.
     """

@@ -9,27 +9,27 @@ from sharq.settings import tokens
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what can be done with tokens."""
+    """Add the commands for tokens."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     new = commands.add_parser(
         "new",
         help="make a token",
-        description="Makes a token. Its line for the server's token file goes to the output; the "
-        "secret, which only its holder is to have, is shown once, on the error output.",
+        description="Makes a token. Its line for the server's token file goes to the standard "
+        "output. The secret, for its holder only, is shown once, on the standard error.",
     )
-    new.add_argument("name", help="whose it is, for people")
+    new.add_argument("name", help="name of the token, such as that of the program")
     new.add_argument(
         "--operations",
         default=tokens.ALL,
         metavar="LIST",
-        help=f"what may be done with it: {', '.join(tokens.OPERATIONS)}, with commas between; "
-        "all of them if left out",
+        help=f"operations that it allows, separated by commas: {', '.join(tokens.OPERATIONS)}; "
+        "default: all",
     )
     new.add_argument(
         "--types",
         default=tokens.ALL,
         metavar="LIST",
-        help="queue types that it is for, with commas between; all if left out",
+        help="queue types that it is for, separated by commas; default: all",
     )
     new.set_defaults(run=_new)
 

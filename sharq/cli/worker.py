@@ -16,11 +16,11 @@ from sharq.worker.worker import Worker
 
 
 class UsageError(Exception):
-    """What was asked for cannot be done; the message is all that its user needs to know."""
+    """The command cannot be carried out; the message says why."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what can be said of a worker."""
+    """Add the arguments of a worker."""
     parser.add_argument("handler", help="where the handler is: package.module:function")
     parser.add_argument(
         "--type",
@@ -34,14 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--url", default="ws://127.0.0.1:8080/ws/", help="push channel of the server (%(default)s)"
     )
     parser.add_argument(
-        "--concurrency", type=int, default=16, metavar="N", help="handlers at once (%(default)s)"
+        "--concurrency",
+        type=int,
+        default=16,
+        metavar="N",
+        help="handlers at the same time (%(default)s)",
     )
     parser.add_argument(
         "--prefetch",
         type=int,
         default=0,
         metavar="N",
-        help="further jobs that may wait here for their turn, if they can begin soon (%(default)s)",
+        help="jobs that may wait in the worker while handlers are quick (%(default)s)",
     )
     parser.add_argument(
         "--timeout", type=float, metavar="S", help="seconds that a handler may take"
@@ -51,27 +55,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=30.0,
         metavar="S",
-        help="seconds for which a stop waits for running handlers (%(default)g)",
+        help="seconds that a stop waits for running handlers (%(default)g)",
     )
     parser.add_argument(
         "--token-file",
         metavar="FILE",
-        help="file with the bearer token, read at each connection; without it, SHARQ_TOKEN is "
-        "the token, if it is set",
+        help="file with the bearer token, read at each connection; default: the token in "
+        "SHARQ_TOKEN, if it is set",
     )
     parser.add_argument(
-        "--tls-ca", metavar="FILE", help="certificates that a wss:// server is checked by"
+        "--tls-ca", metavar="FILE", help="file with the CA certificates for a wss:// server"
     )
     parser.add_argument(
         "--log-format",
         choices=(worker_log.TEXT, worker_log.JSON),
         default=worker_log.TEXT,
-        help="form of the log (%(default)s)",
+        help="format of the log (%(default)s)",
     )
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run the worker; the exit code is 2 where it cannot be started as it was asked for."""
+    """Run the worker; the exit code is 2 if it cannot be started with these arguments."""
     try:
         handler = find_handler(given.handler)
         worker = Worker(
@@ -91,14 +95,14 @@ def run(given: argparse.Namespace) -> int:
     worker_log.set_up(given.log_format)
     code = worker.run()
     if code:
-        # What takes no notice of its end would keep the interpreter from its own.
+        # A handler that ignores its cancellation would keep the interpreter from ending.
         sys.stdout.flush()
         os._exit(code)
     return code
 
 
 def find_handler(place: str) -> Callable[..., Any]:
-    """The function at `package.module:function`; the current folder is looked into first.
+    """The function at `package.module:function`; the current folder is searched first.
 
     Raises `UsageError`.
     """

@@ -1,5 +1,5 @@
-# Script calls, each as one RESP2 command: `EVALSHA`, the digest, the keys, the arguments. What they
-# are is written at the head of the script of the same name.
+# Script calls, each as one RESP2 command: `EVALSHA`, the digest, the keys, the arguments. The
+# script of the same name documents them.
 cimport cython
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.long cimport PyLong_Check
@@ -7,8 +7,8 @@ from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int64_t
 
 
-# Of an `int` alone: another number's conversion runs code of its own, and that must not meet a call
-# half packed.
+# Only of an `int`: the conversion of another number runs foreign code, which must not see a
+# half-packed call.
 cdef inline int64_t integer_of(object value) except? -1:
     if not PyLong_Check(value):
         raise TypeError(f"expected int, got {type(value).__name__}")
@@ -22,7 +22,7 @@ cdef inline int check_fields(object row, Py_ssize_t count) except -1:
     return 0
 
 
-# What every call of a script begins with, behind the number of its words.
+# The beginning of every script call, after the number of its words.
 cdef bytes call_head(bytes digest):
     cdef Writer out = Writer()
     out.blob(b"EVALSHA")
@@ -130,7 +130,7 @@ cdef class Codec:
 
     def dequeue(self, str queue_type, int64_t count, int64_t lease_ms, int64_t max_bytes,
                 str request_id=None, str server_id=None, int64_t seq=0, bint more=False):
-        # A server's call that is for no request of a client leaves a mark of its own.
+        # A server's call without a client's request leaves a mark of its own.
         cdef str mark = server_id if request_id is None else request_id
         cdef Writer out = self._begin_for("dequeue", queue_type, 6 if mark is None else 7, 12)
         self._type_keys()
@@ -169,7 +169,7 @@ cdef class Codec:
         return out.take()
 
     def enqueue_many(self, str queue_type, jobs):
-        # A sequence may run code of its own, and that must not meet a call half packed.
+        # A sequence may run foreign code, which must not see a half-packed call.
         cdef list rows = list(jobs)
         cdef Writer out = self._begin_for("enqueue_many", queue_type, 4, 3 + 6 * len(rows))
         self._enqueue_keys("")

@@ -1,6 +1,6 @@
-# JSON text, judged where it lies and taken apart. Each of these functions takes the first byte
-# behind the text, and reads none from there on: the text may be a part of something larger, or the
-# end of what may be read at all.
+# JSON text, checked in place and split. Each of these functions takes the end of the text, and
+# reads no byte from there on: the text may be a part of something larger, or end at the end of
+# readable memory.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport int64_t
@@ -10,7 +10,7 @@ cdef enum:
     LARGEST_EXPONENT = 308
     MOST_INTEGER_DIGITS = 4000
 
-# What may be wrong with a text, by the words that `json_fault` tells it in.
+# The possible errors of a text, by the words of `json_fault`.
 cdef enum Fault:
     NO_FAULT = 0
     EMPTY = 1
@@ -29,8 +29,8 @@ cdef tuple FAULTS = (
     "too large", "too long", "too deep", "more",
 )
 
-# What was wrong with the last text that was not taken, and where. Between a function here that
-# says so and whoever asks, no code of others runs.
+# The error of the last refused text, and its place. No foreign code runs between the function that
+# sets it and the reader.
 cdef Fault fault = NO_FAULT
 cdef const char* fault_at = NULL
 
@@ -42,7 +42,7 @@ cdef const char* wrong(Fault kind, const char* at) noexcept:
     return NULL
 
 
-# The byte there is not one that may follow, where there is one.
+# The byte there, if any, is not expected.
 cdef const char* misplaced(const char* at, const char* end) noexcept:
     return wrong(MISPLACED if at < end else CUT_OFF, at)
 
@@ -124,7 +124,7 @@ cdef const char* after_fraction(const char* begin, const char* at, const char* e
 
 cdef int64_t MOST_EXPONENT = 100000000000000000
 
-# What is rounded to infinity begins halfway behind the largest double.
+# Numbers from halfway above the largest double are rounded to infinity.
 cdef bytes INFINITE = str(2**1024 - 2**970).encode()
 
 
@@ -171,7 +171,7 @@ for _letter in HEX_LETTERS:
     IN_HEX[_letter] = True
 
 
-# Behind the escape that follows a backslash, or NULL. Half a surrogate pair is one like others.
+# Behind the escape that follows a backslash, or NULL. Half a surrogate pair is like any other.
 cdef const char* after_escape(const char* at, const char* end) noexcept:
     cdef int place
     if at < end and IS_ESCAPE[<unsigned char>at[0]]:
@@ -218,7 +218,7 @@ cdef const char* after_wide(const char* begin, const char* end) noexcept:
     return <const char*>at
 
 
-# What a string has as it is.
+# The characters that a string may have unescaped.
 cdef char[256] PLAIN
 for _code in range(256):
     PLAIN[_code] = 32 <= _code < 128 and _code != 34 and _code != 92
@@ -259,7 +259,7 @@ cdef inline const char* after_name(const char* at, const char* end) noexcept:
     return at + 1 if is_at(at, end, b":") else misplaced(at, end)
 
 
-# Where a word should be and is not: the first byte that differs.
+# The first byte that differs from an expected word.
 cdef const char* no_word(const char* at, const char* end, const char* word) noexcept:
     while is_at(at, end, word[0]):
         at += 1
@@ -267,7 +267,7 @@ cdef const char* no_word(const char* at, const char* end, const char* word) noex
     return misplaced(at, end)
 
 
-# Behind the value that begins here, or NULL where it is no value or nests deeper than `deepest`.
+# Behind the value that begins here, or NULL if it is no value or nested deeper than `deepest`.
 cdef const char* after_value(const char* at, const char* end, Py_ssize_t deepest) noexcept:
     cdef char[DEEPEST] closing
     cdef Py_ssize_t depth = 0
@@ -326,7 +326,7 @@ cdef const char* after_value(const char* at, const char* end, Py_ssize_t deepest
         at = after_space(at, end)
 
 
-# The value that is all of a text but for white space, up to `stop`; NULL where there is none.
+# The value that is the whole text without white space, up to `stop`; NULL if there is none.
 cdef const char* only_value(const char* begin, const char* end, Py_ssize_t deepest,
                             const char** stop) except? NULL:
     cdef const char* start = after_space(begin, end)
@@ -362,8 +362,8 @@ def json_fault(bytes text not None, Py_ssize_t deepest):
     return FAULTS[<int>fault], fault_at - begin
 
 
-# Where what seems to be a value ends: by quotes and brackets alone, or by the next comma or space.
-# NULL where nothing is there, or it does not end.
+# The end of an apparent value: by quotes and brackets only, or by the next comma or space. NULL if
+# nothing is there, or it does not end.
 cdef const char* after_part(const char* at, const char* end) noexcept:
     cdef const char* begin = at
     cdef Py_ssize_t depth = 0

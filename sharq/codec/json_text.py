@@ -1,7 +1,7 @@
-"""JSON text as it occurs: judged, taken apart, read as Python's values, and what is wrong with it.
+"""JSON text: checked, split, read as Python values, and its errors explained.
 
-msgspec reads what is usual. Half a surrogate pair it refuses, and so does it a whole text for one
-odd value inside; such text is taken apart here.
+msgspec reads usual text. It refuses half a surrogate pair, and a whole text for one odd value in
+it; such text is split here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_DEPTH = 500
 """How deep arrays and objects of a payload may nest."""
 
 MAX_FIELDS = 1000
-"""Fields of an object that is taken apart, at most."""
+"""Fields of an object that is split, at most."""
 
 _MAX_TEXT_DEPTH: Final = 512
 
@@ -27,7 +27,7 @@ _DIGITS_AT_ONCE: Final = 600
 
 _decoder: Final = msgspec.json.Decoder()
 
-# What `json_fault` says, in a sentence about the text.
+# The results of `json_fault`, as sentences about the text.
 _REFUSED: Final = {
     "too large": "{noun} has a number that is too large.",
     "too long": "{noun} has an integer of more than 4,000 digits.",
@@ -36,12 +36,12 @@ _REFUSED: Final = {
 _NOT_JSON: Final = {
     "empty": "it is empty",
     "cut off": "it ends too early",
-    "misplaced": "byte {at} cannot stand where it does",
+    "misplaced": "byte {at} is not expected there",
     "no utf-8": "byte {at} is not UTF-8",
     "control": "a string has a control character, byte {at}",
     "escape": "a string has an unknown escape, at byte {at}",
     "constant": "it has NaN or an infinity",
-    "more": "it goes on behind its end, at byte {at}",
+    "more": "there is more after its end, at byte {at}",
 }
 FAULTS: Final = frozenset((*_REFUSED, *_NOT_JSON))
 """The reasons that `json_fault` gives."""
@@ -50,7 +50,7 @@ FAULTS: Final = frozenset((*_REFUSED, *_NOT_JSON))
 def read(text: bytes) -> Any:
     """Return JSON text as a Python value; integers may have any length.
 
-    Raises ValueError for what is no JSON.
+    Raises ValueError if it is not JSON.
     """
     try:
         return _decoder.decode(text)
@@ -65,10 +65,10 @@ def is_json(text: bytes, deepest: int = _MAX_TEXT_DEPTH) -> bool:
 
 
 def fields_of(text: bytes) -> dict[str, bytes] | None:
-    """The fields of a JSON object as text, the last of each name; None for what is no object.
+    """The fields of a JSON object as text, the last of each name; None if it is no object.
 
-    Their values are told apart only; what they are has to be looked at. One that a later field of
-    the same name replaces has to be JSON too. Raises `BadArgumentException` for over `MAX_FIELDS`.
+    Their values are only separated, not checked. One that a later field of the same name replaces
+    has to be JSON, too. Raises `BadArgumentException` for over `MAX_FIELDS`.
     """
     fields: dict[str, bytes] = {}
     parts = _parts_of(text, b"{", 2 * MAX_FIELDS + 1)
@@ -98,7 +98,7 @@ def field_of(text: bytes, name: str) -> bytes | None:
 
 
 def items_of(text: bytes, most: int) -> list[bytes] | None:
-    """The elements of a JSON array as text, told apart only; None for what is no array.
+    """The elements of a JSON array as text, only separated, not checked; None if it is no array.
 
     After `most` of them the rest is left out.
     """
@@ -110,7 +110,7 @@ def _parts_of(text: bytes, bracket: bytes, most: int) -> list[bytes] | None:
 
 
 def refusal(noun: str, text: bytes, deepest: int = _MAX_TEXT_DEPTH) -> BadArgumentException | None:
-    """What is wrong with a text that `noun` names; None where it is strict JSON."""
+    """The error in a text that `noun` names; None if it is strict JSON."""
     found = json_fault(text, deepest)
     if found is None:
         return None

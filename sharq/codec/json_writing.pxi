@@ -1,5 +1,5 @@
-# Python values, written as JSON text. Code of others may run meanwhile: a derived class has methods
-# of its own.
+# Python values, written as JSON text. Foreign code may run meanwhile: a derived class has its own
+# methods.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_Check
@@ -14,7 +14,7 @@ cdef const char* HEX = "0123456789abcdef"
 
 
 cdef int write_string(Writer out, object value) except -1:
-    """A string as JSON text; what has to be escaped is, and nothing else."""
+    """A string as JSON text, with only the necessary escapes."""
     cdef bytes encoded = None
     cdef Py_ssize_t size = 0
     cdef const char* text
@@ -24,7 +24,7 @@ cdef int write_string(Writer out, object value) except -1:
     if PyUnicode_IS_ASCII(value):
         text = PyUnicode_AsUTF8AndSize(value, &size)
     else:
-        # Not the other way: it would leave a copy in the string for as long as that lives.
+        # Not the other way: it would leave a copy in the string for its lifetime.
         try:
             encoded = PyUnicode_AsUTF8String(value)
         except UnicodeEncodeError:
@@ -72,7 +72,7 @@ cdef int write_string(Writer out, object value) except -1:
 
 
 # An integer of 4,000 digits has no more bits than that. It is written in pieces, since Python's own
-# limit of digits at once may be set lower, though not below 640.
+# limit of digits may be set lower, though not below 640.
 cdef enum:
     MOST_INTEGER_BITS = 13288
     PIECE = 600

@@ -1,5 +1,5 @@
-# The keyspace: every name in it is spelled here, once. A key is a hash tag, one of these suffixes,
-# and with some of them a name; docs/keyspace.md tells what is kept under each.
+# The keyspace: every name in it is written only here. A key is a hash tag, one of these suffixes,
+# and with some of them a name; docs/keyspace.md documents each.
 cimport cython
 
 # Behind the tag of a type.
@@ -39,7 +39,7 @@ cdef class Keyspace:
     cdef bytes _registry
     cdef bytes _wake
     cdef dict _tags
-    # What was asked for last.
+    # The last result.
     cdef str _type
     cdef bytes _tag
 

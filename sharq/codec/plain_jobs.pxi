@@ -1,4 +1,4 @@
-# Jobs as clients send them, where they are plain; what is not is left to those who see everything.
+# Plain jobs, as clients send them; all others need the full checks.
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -31,7 +31,7 @@ cdef const char* after_integer(const char* at, const char* end, int64_t* value) 
         return NULL
     if negative:
         value[0] = -value[0]
-    # What goes on as a number is caught by whoever looks for the comma.
+    # A longer number is caught by the check for the comma.
     return at
 
 

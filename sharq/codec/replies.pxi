@@ -1,5 +1,5 @@
-# Replies of the store: outcomes of enqueues, and leased jobs, as objects or as JSON for a client.
-# A reply is kept as it came, and may have been changed when it is looked at again.
+# Replies of the store: outcomes of enqueues, and leased jobs, as objects or as JSON for a client. A
+# reply is kept as it came, and may have been changed before it is read again.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
@@ -20,7 +20,7 @@ cdef inline Py_ssize_t place_of(Py_ssize_t job) noexcept:
     return HEAD + job * FIELDS
 
 
-# Where answers are put together: between its first and its last word no code of others runs.
+# The buffer of answers: no foreign code runs between its first and its last word.
 cdef Writer ANSWER = Writer()
 
 
@@ -32,7 +32,7 @@ cdef inline bint is_number(list reply, Py_ssize_t at) noexcept:
     return is_int(PyList_GET_ITEM(reply, at))
 
 
-# A list may have been changed since it was looked at.
+# A list may have been changed since it was checked.
 cdef int changed() except -1:
     raise ValueError("the reply has changed")
 
@@ -49,7 +49,7 @@ cdef inline int64_t number(list reply, Py_ssize_t at) except? -1:
     return <object>PyList_GET_ITEM(reply, at)
 
 
-# The words that most replies have, as text.
+# The words of most replies, as text.
 cdef dict WORDS = {word.encode(): word for word in ("queued", "duplicate", "conflict", "full")}
 
 
@@ -91,7 +91,7 @@ cdef class Job:
     def __repr__(self):
         return f"<Job {self.lease} attempt={self.attempt}>"
 
-    # For processes that hand jobs to each other: a job is the one in a batch.
+    # For processes that pass jobs to each other: a job is the one in a batch.
     def __reduce__(self):
         number = self.lease.rpartition("/")[2]
         reply = [
@@ -116,7 +116,7 @@ cdef class Batch:
         cdef Py_ssize_t count = (size - HEAD) // FIELDS
         cdef Py_ssize_t job, at
         cdef bint fits = size == place_of(count) and is_number(reply, 0) and is_number(reply, 1)
-        # Whatever reads the values later takes their types for granted.
+        # The code that reads the values later relies on their types.
         for job in range(count):
             at = place_of(job)
             fits = fits and (
@@ -281,6 +281,6 @@ cdef extern from "Python.h":
         const char* tp_name
 
 
-# They are named by the path that users import them from.
+# They are named by the users' import path.
 (<_Type*>Job).tp_name = b"sharq.Job"
 (<_Type*>Batch).tp_name = b"sharq.Batch"

@@ -1,7 +1,7 @@
 """Websocket frames, RFC 6455: bytes into messages, and messages into bytes. Pure.
 
-Both ends of the push channel read a connection through a `Reader`: whatever came in at once is
-taken apart in one go. No extension is spoken.
+Both ends of the push channel read a connection through a `Reader`: bytes that arrive together are
+split in one go. No extension is supported.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class WebSocketError(Exception):
-    """The other end has broken the protocol; `code` is what to close the connection with."""
+    """The other end has broken the protocol; `code` is the close code for the connection."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -61,17 +61,17 @@ class Message(NamedTuple):
 
 
 class Closing(NamedTuple):
-    """What a close frame says; `NO_CODE` where it has no code."""
+    """The content of a close frame; `NO_CODE` if it has no code."""
 
     code: int
     reason: str
 
 
 class Reader:
-    """Takes the bytes of a connection apart.
+    """Splits the bytes of a connection into messages.
 
-    A server's reader (`masked`) wants frames that are masked, a client's such that are not. A
-    message may have `max_bytes`.
+    A server's reader (`masked`) expects masked frames, a client's unmasked ones. A message may have
+    `max_bytes`.
     """
 
     def __init__(self, *, masked: bool, max_bytes: int) -> None:
@@ -83,7 +83,7 @@ class Reader:
         self._fragments = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Take what has come in."""
+        """Take received bytes."""
         if self._at:
             del self._buffer[: self._at]
             self._at = 0
@@ -205,7 +205,7 @@ def frame(opcode: int, data: bytes, *, masked: bool = False) -> bytes:
 
 
 def close_frame(code: int, reason: str = "", *, masked: bool = False) -> bytes:
-    """A close frame; what does not fit of the reason is left away."""
+    """A close frame; a reason that is too long is cut off."""
     told = reason.encode()[: _MOST_IN_CONTROL - 2].decode(errors="ignore").encode()
     data = b"" if code == NO_CODE else code.to_bytes(2, "big") + told
     return frame(CLOSE, data, masked=masked)

@@ -65,7 +65,7 @@ cdef class Writer:
     def __dealloc__(self):
         PyMem_Free(self.data)
 
-    # The place to write to, with room for so many bytes.
+    # The place to write to, with room for `size` bytes.
     cdef inline char* room(self, Py_ssize_t size) except NULL:
         if size > self.capacity - self.used:
             self.grow(size)
@@ -119,7 +119,7 @@ cdef class Writer:
         cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
         return self.bulk(data, size)
 
-    # A word in three parts, without putting them together first.
+    # A word in three parts, without joining them first.
     cdef int compound(self, bytes first, bytes second, str third) except -1:
         cdef Py_ssize_t third_size = 0
         cdef const char* third_text = PyUnicode_AsUTF8AndSize(third, &third_size)

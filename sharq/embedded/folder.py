@@ -1,4 +1,4 @@
-"""The data folder of an embedded store: whose it is, and the locks on its files.
+"""The data folder of an embedded store: its owner, and the locks on its files.
 
 What each lock means is told in `sharq.embedded.store`. They are those of `flock(2)`: of an open
 file description, shared with forked children, and gone with the last process that has it open.
@@ -27,7 +27,7 @@ _LOOK_EVERY: Final = 0.002
 
 
 def open_folder(data_dir: str | Path) -> Path:
-    """Make the folder where it is missing, check that it is ours, and close it to others."""
+    """Make the folder if it is missing, check that it is ours, and close it to others."""
     folder = Path(os.path.realpath(data_dir))
     with explained(folder):
         if folder.exists() and not folder.is_dir():
@@ -40,7 +40,7 @@ def open_folder(data_dir: str | Path) -> Path:
                 " Set data_dir to a folder of your own, or to one that does not exist yet."
             )
         strangers = set(os.listdir(folder)) - {"lost+found"}
-        # Looked for after the listing: one who is just settling in makes start.lock first.
+        # Checked after the listing: a new user makes start.lock first.
         if strangers and not (folder / START_LOCK).exists():
             raise EmbeddedStoreError(
                 f"The data folder {folder} holds other data ({min(strangers)})."
@@ -61,8 +61,8 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 class _Unshared:
-    """Descriptors that a child forked by another thread would keep for as long as it lives, and
-    with them the locks; and of these, what each thread is about to hand to a child of its own.
+    """Descriptors that a child forked by another thread would keep for its lifetime, and with them
+    the locks; and of these, those that each thread is about to pass to its own child.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,8 @@ class _Unshared:
             os.close(descriptor)
         self.descriptors.clear()
         self.handed_on.clear()
-        # Not released: who forks in C, as uWSGI does, may not have told before.
+        # Not released: a program that forks in C, as uWSGI does, may not have called the hook
+        # before.
         self.guard = threading.RLock()
 
 
@@ -98,8 +99,8 @@ os.register_at_fork(
 def handed_on(descriptor: int) -> Iterator[None]:
     """Let a child that this thread starts have `descriptor`, one of `opened_unshared`.
 
-    Needed where `subprocess` forks in Python, as under gevent's monkey patching or with a
-    `preexec_fn`: what is to happen in a forked child then happens before the program is run.
+    Needed if `subprocess` forks in Python, as under gevent's monkey patching or with a
+    `preexec_fn`: the hooks for a forked child then run before the program does.
     """
     thread = threading.get_ident()
     _unshared.handed_on[thread] = descriptor
@@ -133,9 +134,9 @@ def lock(descriptor: int, kind: int) -> bool:
 
 @contextmanager
 def alone(folder: Path, timeout: float, given_up: threading.Event | None = None) -> Iterator[None]:
-    """Hold start.lock, which is waited for `timeout` seconds, or until `given_up` is set."""
+    """Hold start.lock; waits for it up to `timeout` seconds, or until `given_up` is set."""
     if not folder.is_dir():
-        # The folder has been removed: only those who are leaving it come here, and nobody joins.
+        # The folder has been removed: only leaving users come here, and nobody joins.
         yield
         return
     deadline = time.monotonic() + timeout
@@ -155,15 +156,15 @@ def alone(folder: Path, timeout: float, given_up: threading.Event | None = None)
 
 @contextmanager
 def reopened(descriptor: int, path: Path) -> Iterator[int]:
-    """Open the file of `descriptor` once more, for locks that no forked child shares."""
+    """Open the file of `descriptor` again, for locks that no forked child shares."""
     reopened = -1
-    # By the descriptor where that opens anew (on Linux): the path may be another file by now.
+    # By the descriptor if that opens the file anew (on Linux): the path may be another file by now.
     for way in (f"/proc/self/fd/{descriptor}", path):
         if reopened < 0:
             with suppress(FileNotFoundError):
                 reopened = os.open(way, os.O_RDWR)
     if reopened < 0:
-        # The file has been removed, and its locks with it as far as newcomers are concerned.
+        # The file has been removed; for new users its locks are gone, too.
         reopened = os.dup(descriptor)
     try:
         yield reopened

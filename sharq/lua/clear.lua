@@ -1,6 +1,6 @@
 -- Removes the waiting and the delayed jobs of a queue; with `purge` its leases end too and an
--- interval of the API is dropped. The rate state stays. However long the queue is, the store
--- frees it in the background; a purge looks at the leases of the type, until it has found all.
+-- interval of the API is dropped. The rate state stays. The store frees a queue of any length in
+-- the background; a purge searches the leases of the type until it has found all.
 -- KEYS: void ready leases held queue jobs returned delayed
 -- ARGV: interval_retention queue_id purge
 -- Returns: waiting jobs removed, leases ended
@@ -18,7 +18,7 @@ redis.call('ZREM', KEYS[2], queue_id)
 redis.call('UNLINK', KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 q.first, q.head, q.cleared, q.back, q.late, q.waiting = '', q.next, q.next, 0, 0, 0
 
--- Ends the leases of the queue among `members`: how many there are.
+-- Ends the leases of the queue among `members`; returns their number.
 local function end_leases(members)
   local own, beginning = {}, queue_id .. '/'
   for _, member in ipairs(members) do

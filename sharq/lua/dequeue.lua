@@ -1,5 +1,5 @@
--- Leases up to `count` jobs, each from the queue that has been ready longest. A server that has a
--- `channel` waits from now on for what it did not get; `seq` is the number of its call, and with
+-- Leases up to `count` jobs, each from the queue that has been ready longest. A server with a
+-- `channel` then waits for the jobs that it did not get; `seq` is the number of its call, and with
 -- `more` (1) it has room beyond `count`.
 -- KEYS: void ready leases held serial waiting request?
 -- ARGV: queues jobs returned delayed counters count lease_ms max_bytes request_id channel seq more
@@ -11,7 +11,7 @@ local ready, held, waiting, request = KEYS[2], KEYS[4], KEYS[6], KEYS[7]
 local wanted, lease_ms, request_id = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
 local channel, seq = ARGV[10], ARGV[11]
 local mark = request and redis.call('GET', request)
--- A server's last mark is of another call, as a rule.
+-- A server's last mark is usually of another call.
 if mark and string.sub(mark, 1, #seq + 1) == seq .. '|' then
   --@include leased_record replay
   return replay(mark, held, ARGV[1])

@@ -1,5 +1,5 @@
--- Puts up to a hundred jobs of one type, in order, each as `enqueue` would. All is read before the
--- first write, so that they get in together or, in a full store, not at all.
+-- Puts up to a hundred jobs of one type, in order, each as `enqueue` would. Everything is read
+-- before the first write, so they get in together or, in a full store, not at all.
 -- KEYS: void ready held waiting
 -- ARGV: queues jobs counters {queue_id job_id payload interval requeue_limit max_length}
 -- Returns: {status, length before it}

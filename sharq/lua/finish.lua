@@ -15,7 +15,7 @@ if n ~= '' and n ~= own then
 end
 redis.call('HDEL', KEYS[3], member)
 redis.call('ZREM', KEYS[2], member)
--- What `save_queue` does, without taking the state apart where only one number changes.
+-- As `save_queue`, without splitting the state if only one number changes.
 local text = redis.call('GET', key)
 local before, tat, head, next, leased, behind =
   string.match(text, '^(%d+:(%d+):(%d+):(%d+):)(%d+)(.*)$')

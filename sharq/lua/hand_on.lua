@@ -1,5 +1,5 @@
--- A server has no use for jobs of the type, beyond those it has `offered`: another one that waits is
--- told what is next.
+-- A server needs no more jobs of the type, except those it has `offered`: another waiting one is
+-- woken.
 -- KEYS: void ready waiting
 -- ARGV: channel offered
 -- Returns: 1 where another one was told, else 0

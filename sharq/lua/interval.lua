@@ -1,4 +1,4 @@
--- Sets a queue's interval by the API: from now on an enqueue does not change it.
+-- Sets a queue's interval by the API: enqueues no longer change it.
 -- KEYS: void ready waiting queue delayed
 -- ARGV: interval_retention queue_id interval
 -- Returns: status (success, not_found)

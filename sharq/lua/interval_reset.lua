@@ -1,4 +1,4 @@
--- Gives the interval of a queue back to its producers: the next enqueue sets it.
+-- Lets the next enqueue set the interval of a queue again.
 -- KEYS: void queue
 -- ARGV: interval_retention
 -- Returns: status (success, not_found)

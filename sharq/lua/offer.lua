@@ -1,12 +1,12 @@
--- Finds out how many jobs are ready that no server has offered to its subscribers: none where one has
--- room for them itself. A server that finds fewer than it wants waits from now on.
+-- Finds out how many jobs are ready that no server has offered to its subscribers: none while a
+-- server has room for them itself. A server that finds fewer than it wants then waits.
 -- KEYS: void ready waiting
 -- ARGV: queues channel wanted offered offer_ms
 -- Returns: jobs to be offered, wait (µs until there may be more; 0: there are `wanted` or more, and
 --   it does not wait, -1: none is scheduled for it), rank among the servers that wait for them
 --@include clock queue queues waiting line_up wake
--- A server asks when its offers end, and so lets others have what is left. Should it have died, they
--- have it so many ms later: sooner they could not be told from those who have fetched.
+-- A server asks when its offers end, so others can get the remaining jobs. If it has died, they get
+-- them this many ms later: earlier, an offer could not be distinguished from a fetch.
 local LATE = 500
 local ready, waiting = KEYS[2], KEYS[3]
 local till = now + tonumber(ARGV[5]) + LATE
@@ -28,7 +28,7 @@ if room then
   return {0, -1, 0}
 end
 
--- A queue with a limit has one job ready, one without has all that wait.
+-- A queue with a limit has one ready job, one without has all waiting ones.
 local count, enough = -by_others - offered, wanted + 1
 local first = redis.call('ZRANGE', ready, 0, wanted + offered + by_others, 'WITHSCORES')
 local ids = {}

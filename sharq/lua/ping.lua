@@ -1,4 +1,4 @@
--- Shows that the store runs scripts, and tells its clock.
+-- Shows that the store runs scripts, and returns its clock.
 -- KEYS:
 -- ARGV:
 -- Returns: the store's time in ms

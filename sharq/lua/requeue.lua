@@ -6,7 +6,7 @@
 --@include status clock record leased_record delayed spend queue save schedule bucket count mark give_back damage waiting wake
 local ready, leases, held, batch = KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[9])
 local queued, discarded = 0, 0
--- After how many ms the lease of a job is looked at again that cannot be given back.
+-- After how many ms a lease is checked again whose job cannot be given back.
 local LOOK_AGAIN = 60000
 local earliest
 local expired = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, batch)

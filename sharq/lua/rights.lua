@@ -1,5 +1,5 @@
 -- Finds out which of the commands that SharQ runs the store's user may not run. Redis before 7 can
--- only be asked by running them: as they are here, in this order, they leave all as it was.
+-- only be asked by running them: in this form and order they change nothing.
 -- KEYS:
 -- ARGV: probe own_probe channel
 -- Returns: {command (empty: none of them), what it may not be run on (keys, own keys, channels, or

@@ -1,11 +1,11 @@
--- Where a job stands.
+-- The state of a job.
 -- KEYS: void ready leases held queue jobs returned delayed
 -- ARGV: marks retention queue_id job_id
 -- Returns: state; queued: jobs before it, ms until its turn, estimated (1 or 0);
 --   active: ms until its lease ends
 --@include status clock record delayed queue find bucket mark read_mark
 local returned, delayed = KEYS[7], KEYS[8]
--- Delayed jobs that are due, but not moved yet, are looked at one by one, up to this many.
+-- Delayed jobs that are due, but not moved yet, are checked one by one, up to this many.
 local EXACT_TO = 1000
 local queue_id, job_id = ARGV[3], ARGV[4]
 local member = queue_id .. '/' .. job_id

@@ -1,6 +1,6 @@
 """The original's operations as flows: its arguments, its messages, its dictionaries.
 
-Users of the original compare the results whole, so that no key may be added to them.
+Users of the original compare the results whole, so no key may be added to them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Classic:
         settings = self._flows.settings
         if requeue_limit is None:
             requeue_limit = settings.default_job_requeue_limit
-        # In the original's order, since that decides what is complained of.
+        # In the original's order, since that decides which error is raised.
         interval = check_interval("interval", interval)
         job_id = check_identifier("job_id", job_id)
         queue_id = check_identifier("queue_id", queue_id)
@@ -53,7 +53,7 @@ class Classic:
         return {"status": "queued"}
 
     def dequeue(self, queue_type: Any) -> Flow[dict[str, Any]]:
-        """The job, or ``{'status': 'failure'}`` where none is ready."""
+        """The job, or ``{'status': 'failure'}`` if none is ready."""
         batch = yield from self._flows.take(queue_type, 1, None)
         if not batch:
             return {"status": "failure"}
@@ -67,12 +67,12 @@ class Classic:
         }
 
     def finish(self, job_id: Any, queue_id: Any, queue_type: Any) -> Flow[dict[str, Any]]:
-        """Success, or failure where the job is not active."""
+        """Success, or failure if the job is not active."""
         ended = yield from self._flows.finish_job(queue_type, queue_id, job_id, None)
         return _status(ended.outcome == results.SUCCESS)
 
     def interval(self, interval: Any, queue_id: Any, queue_type: Any) -> Flow[dict[str, Any]]:
-        """Success, or failure where there is no such queue."""
+        """Success, or failure if there is no such queue."""
         known = yield from self._flows.set_interval(queue_type, queue_id, interval)
         return _status(known)
 
@@ -104,7 +104,7 @@ class Classic:
         }
 
     def clear_queue(self, queue_type: Any, queue_id: Any, purge_all: Any) -> Flow[dict[str, Any]]:
-        """Success where a job was removed; the statuses are capitalised, as in the original."""
+        """Success if a job was removed; the statuses are capitalised, as in the original."""
         cleared = yield from self._flows.clear(queue_type, queue_id, bool(purge_all))
         if cleared.waiting + cleared.leased == 0:
             return {"status": "Failure", "message": NOTHING_CLEARED}

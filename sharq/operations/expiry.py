@@ -1,8 +1,8 @@
-"""When a dequeue of the library looks for ended leases first. Pure.
+"""When a dequeue of the library first looks for ended leases. Pure.
 
-Who dequeues without a server takes back by itself what has run out, of the type that it asks for:
-nobody else would need that job. The look leaves in one write with the dequeue. It tells when the
-next lease of the type ends, and until then there is nothing to look for.
+A client that dequeues without a server takes back the expired leases of the type that it asks for:
+nobody else would need those jobs. The check leaves in one write with the dequeue. Its answer tells
+when the next lease of the type ends; until then no check is needed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _MOST_TYPES: Final = 100_000
 
 
 class Expiry:
-    """The looks of one client; `clock` is monotonic, times are in seconds.
+    """The checks of one client; `clock` is monotonic, times are in seconds.
 
-    Between two looks at a type lies `interval`, unless there was more than one takes, and no more
-    than `lease`: others may have leased jobs for as long, and have been lost since.
+    Between two checks of a type at least `interval` passes, unless there was more than one check
+    takes, and at most `lease`: others may have leased jobs for as long, and may have died since.
     """
 
     def __init__(self, interval: float, lease: float, clock: Callable[[], float]) -> None:
@@ -35,18 +35,18 @@ class Expiry:
         self._failing = False
 
     def due(self, queue_type: str) -> bool:
-        """Whether to look at a type now; if so, `note` is to be told what came of it."""
+        """Whether to check a type now; if so, call `note` with the result."""
         now = self._clock()
         if now < self._due_at.get(queue_type, now):
             return False
         if len(self._due_at) >= _MOST_TYPES:
             self._due_at.clear()
-        # Another thread need not look at the same time.
+        # Another thread need not check at the same time.
         self._due_at[queue_type] = now + self._interval
         return True
 
     def note(self, queue_type: str, swept: Swept | StoreError) -> None:
-        """Remember when the next look is due."""
+        """Remember when the next check is due."""
         if isinstance(swept, StoreError):
             if not self._failing:
                 _log.warning("Expired jobs of %s are not taken back: %s", queue_type, swept)

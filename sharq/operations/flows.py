@@ -1,9 +1,9 @@
 """What a caller asks for: arguments checked, then one or more calls of the store.
 
 A flow is a generator: it yields a `Call` and is sent its result, or yields a list of calls and is
-sent a list with a result or a `StoreError` for each. It does no I/O, so that the synchronous and
-the asynchronous engine drive the same ones. What each method means, takes and raises is told where
-users see it, in `sharq.aio`; of those that only servers use, here.
+sent a list with a result or a `StoreError` for each. It does no I/O, so the synchronous and the
+asynchronous engine run the same flows. `sharq.aio` documents each method for users; methods that
+only servers use are documented here.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ MAX_TAKE = 100
 class Flows:
     """The flows of one deployment. `clock` is monotonic, in seconds.
 
-    With `reclaims` a dequeue takes back first what has run out, as far as `settings` want sweeps:
-    for those that have no sweep of their own. `plain_job` and `plain_jobs` read jobs as most
-    clients send them, see `JobReader`.
+    With `reclaims` a dequeue first takes back expired leases, if `settings` want sweeps: for
+    clients without a sweep of their own. `plain_job` and `plain_jobs` read jobs as most clients
+    send them, see `JobReader`.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Flows:
             requeue_limit = self.settings.default_job_requeue_limit
         if max_queued_length is not None:
             check_integer("max_queued_length", max_queued_length, 0, MAX_COUNT)
-        # In the original's order, since that decides what is complained of.
+        # In the original's order, since that decides which error is raised.
         interval = check_interval("interval", interval)
         job_id = check_identifier("job_id", job_id)
         queue_id = check_identifier("queue_id", queue_id)
@@ -108,7 +108,7 @@ class Flows:
         )
 
     def submit(self, job: NewJob) -> Flow[Enqueued]:
-        """Enqueue one job, its type registered before."""
+        """Enqueue one job, after its type was registered."""
         (outcome,) = yield from self.submit_alike(job.queue_type, (job,))
         return outcome
 
@@ -173,7 +173,7 @@ class Flows:
             raise batch
         reclaiming.note(queue_type, swept)
         if not batch and isinstance(swept, Swept) and swept.vacant:
-            # In a list, since that it failed is not the caller's business.
+            # In a list, since its failure must not reach the caller.
             yield [self.operations.unregister(queue_type)]
         taken: Batch = batch
         return taken
@@ -218,7 +218,7 @@ class Flows:
         return (yield from self._with_leases(leases, self.operations.finish_many, _NOT_ENDED))
 
     def finish_alike(self, queue_type: str, leases: Sequence[Lease]) -> Flow[list[Ended]]:
-        """End up to `BULK_SIZE` leased jobs of one type; an empty `n` means whichever lease."""
+        """End up to `BULK_SIZE` leased jobs of one type; an empty `n` means any lease."""
         if len(leases) == 1:
             ended: Ended = yield self.operations.finish(*leases[0])
             return [ended]
@@ -284,12 +284,12 @@ class Flows:
         request_id: str | None,
         more: bool,
     ) -> Flow[Batch]:
-        """Lease up to `count` jobs; the server waits from now on for what it did not get.
+        """Lease up to `count` jobs; the server then waits for those that it did not get.
 
-        It is not waiting where the answer's `wait_us` is 0; with `more` it has room beyond
-        `count`, and no other server offers jobs until it has asked again. The call may be
-        repeated with the same `seq`, as long as there was none with a later one, and under the
-        `request_id` of a client: it is answered with the same jobs.
+        It is not waiting if the answer's `wait_us` is 0. With `more` it has room beyond `count`,
+        and no other server offers jobs until it has asked again. The call may be repeated with the
+        same `seq`, unless there was one with a later `seq`, and with the `request_id` of a client:
+        it returns the same jobs.
         """
         batch: Batch = yield self.operations.dispatch(
             queue_type, count, server_id, seq, request_id, more
@@ -301,9 +301,9 @@ class Flows:
     ) -> Flow[Offer]:
         """How many jobs are ready, up to `wanted`, that no server has offered to subscribers.
 
-        None are where a server has room for jobs itself. `offered` is what this server offers
-        already. Its offers stand for `offer_ms`; for what it lacks it waits from now on. With 0
-        `wanted` the answer's `wait_us` is 0 where anything is ready.
+        There are none while a server has room for jobs itself. `offered` is how many this server
+        offers already. Its offers are valid for `offer_ms`; it then waits for those that it did not
+        get. With 0 `wanted` the answer's `wait_us` is 0 if anything is ready.
         """
         answer: Offer = yield self.operations.offer(
             queue_type, server_id, wanted, offered, offer_ms
@@ -311,29 +311,29 @@ class Flows:
         return answer
 
     def hand_on(self, offered: Mapping[str, int], server_id: str) -> Flow[None]:
-        """Wait for jobs of these types no longer, and let other servers know what is next.
+        """Stop waiting for jobs of these types, and let other servers know what is next.
 
-        The numbers are those of the jobs that this server offers to its subscribers still.
+        The numbers count the jobs that this server still offers to its subscribers.
         """
         if offered:
             calls = [self.operations.hand_on(name, server_id, n) for name, n in offered.items()]
             _unfailed((yield calls))
 
     def job_status(self, queue_type: Any, queue_id: Any, job_id: Any) -> Flow[JobStatus]:
-        """Where a job stands."""
+        """The state of a job."""
         job = _check_job(queue_type, queue_id, job_id)
         status: JobStatus = yield self.operations.status(*job)
         return status
 
     def set_interval(self, queue_type: Any, queue_id: Any, interval: Any) -> Flow[bool]:
-        """Set a queue's interval for good."""
+        """Set a queue's interval; enqueues no longer change it."""
         check_interval("interval", interval)
         queue = _check_queue(queue_type, queue_id)
         known: bool = yield self.operations.set_interval(*queue, interval)
         return known
 
     def reset_interval(self, queue_type: Any, queue_id: Any) -> Flow[bool]:
-        """Give a queue's interval back to its producers."""
+        """Let enqueues set a queue's interval again."""
         queue = _check_queue(queue_type, queue_id)
         known: bool = yield self.operations.reset_interval(*queue)
         return known
@@ -395,10 +395,10 @@ class Flows:
         return list(names)
 
     def sweep(self) -> Flow[int]:
-        """Take back the jobs of all types whose leases have run out; how many there were.
+        """Take back the jobs of all types whose leases have run out; returns their number.
 
-        Types that were found vacant leave the registry. Where a node fails, the other types are
-        still swept before its error is raised.
+        Vacant types are removed from the registry. If a node fails, the other types are still swept
+        before its error is raised.
         """
         total = 0
         failure: StoreError | None = None
@@ -415,7 +415,7 @@ class Flows:
         return total
 
     def _register(self, queue_types: Sequence[str]) -> Flow[dict[str, StoreError]]:
-        """Register the types for which it is time; the failures that stand in the way."""
+        """Register the types that are due; returns the failures that prevent an enqueue."""
         due = [queue_type for queue_type in queue_types if self._registrations.due(queue_type)]
         if not due:
             return {}
@@ -433,7 +433,7 @@ _NOT_ENDED = Ended(INVALID)
 _NOT_EXTENDED = Extended(INVALID, 0)
 
 
-# Names are checked in the original's order, since that decides which one is complained of.
+# Names are checked in the original's order, since that decides which error is raised.
 
 
 def _check_queue(queue_type: Any, queue_id: Any) -> tuple[str, str]:
@@ -447,7 +447,7 @@ def _check_job(queue_type: Any, queue_id: Any, job_id: Any) -> tuple[str, str, s
 
 
 def check_leased(queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Lease:
-    """The lease that is meant; its `n` is empty, for whichever holds, where no token is given.
+    """The lease that is meant; its `n` is empty (any lease) if no token is given.
 
     Raises `BadArgumentException`.
     """

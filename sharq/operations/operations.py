@@ -1,4 +1,4 @@
-"""Each operation once: its packed call and how to read the reply. Bytes and values, no I/O."""
+"""Each operation: its packed call and how to read the reply. Bytes and values, no I/O."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Operations:
         request_id: str | None,
         more: bool,
     ) -> Call[Batch]:
-        """Lease up to `count` jobs for a server, which waits from now on for what it lacks.
+        """Lease up to `count` jobs for a server, which then waits for those that it did not get.
 
         With `more` it has room beyond them, and asks again.
         """
@@ -121,12 +121,12 @@ class Operations:
     def offer(
         self, queue_type: str, server_id: str, wanted: int, offered: int, offer_ms: int
     ) -> Call[Offer]:
-        """How many jobs a server may offer; it waits from now on for what it lacks."""
+        """How many jobs a server may offer; it then waits for those that it did not get."""
         packed = self._codec.offer(queue_type, server_id, wanted, offered, offer_ms)
         return Call(packed, self._keys.tag(queue_type), _offer, True)
 
     def hand_on(self, queue_type: str, server_id: str, offered: int) -> Call[bool]:
-        """Wait no longer, but for `offered` jobs, and let another server know what is next."""
+        """Stop waiting, except for `offered` jobs, and let another server know what is next."""
         packed = self._codec.hand_on(queue_type, server_id, offered)
         return Call(packed, self._keys.tag(queue_type), bool, True)
 
@@ -135,7 +135,7 @@ class Operations:
         return self._keys.channel(server_id)
 
     def woken_type(self, message: bytes) -> str | None:
-        """The type that a message on such a channel is about; None for a foreign message."""
+        """The type that a message on such a channel is about; None for any other message."""
         queue_type = self._keys.woken_type(message)
         return queue_type if is_identifier(queue_type) else None
 
@@ -147,11 +147,11 @@ class Operations:
         return Call(packed, self._keys.tag(queue_type), _ended_many)
 
     def claim_sweep(self, hold: int) -> Call[bool]:
-        """Claim to be the one that sweeps for the next `hold` ms; False where another one is."""
+        """Claim the sweep for the next `hold` ms; False if another server has it."""
         return Call(self._codec.claim_sweep(hold), self._keys.registry(), bool)
 
     def finish(self, queue_type: str, queue_id: str, job_id: str, n: str) -> Call[Ended]:
-        """End a leased job for good; an empty `n` means whichever lease holds it."""
+        """End a leased job for good; an empty `n` means any lease."""
         packed = self._codec.finish(
             queue_type, queue_id, job_id, n, self._retention, self._interval_retention
         )
@@ -172,17 +172,17 @@ class Operations:
         return Call(packed, self._keys.tag(queue_type), _extended, True)
 
     def status(self, queue_type: str, queue_id: str, job_id: str) -> Call[JobStatus]:
-        """Where a job stands."""
+        """The state of a job."""
         packed = self._codec.status(queue_type, queue_id, job_id, self._retention)
         return Call(packed, self._keys.tag(queue_type), _job_status, True)
 
     def set_interval(self, queue_type: str, queue_id: str, interval: int) -> Call[bool]:
-        """Set a queue's interval for good; False where there is no such queue."""
+        """Set a queue's interval; enqueues no longer change it. False if there is no such queue."""
         packed = self._codec.interval(queue_type, queue_id, interval, self._interval_retention)
         return Call(packed, self._keys.tag(queue_type), _succeeded, True)
 
     def reset_interval(self, queue_type: str, queue_id: str) -> Call[bool]:
-        """Give the interval back to the producers; False where the API has set none."""
+        """Let enqueues set the interval again; False if the API has set none."""
         packed = self._codec.interval_reset(queue_type, queue_id, self._interval_retention)
         return Call(packed, self._keys.tag(queue_type), _succeeded)
 
@@ -233,7 +233,7 @@ class Operations:
         return Call(packed, self._keys.registry(), bool, True)
 
     def rights(self, server_id: str, user: str | None) -> Call[list[str]]:
-        """What the store's `user` is not allowed and SharQ needs: a line for each right."""
+        """The rights that SharQ needs and the store's `user` lacks: a line for each."""
         packed = self._codec.rights(server_id)
         rights = Rights(self._keys.prefix)
         return Call(packed, b"", lambda reply: rights.complaints(user, reply), True)

@@ -1,7 +1,7 @@
 """Payloads: strict JSON text on the way in, Python values on the way out of the library.
 
-The stored text is spliced into answers as it is, so that nothing but strict JSON (RFC 8259, in
-UTF-8) that can be read back may come in, by whichever way.
+The stored text is put into answers as it is. So only strict JSON (RFC 8259, in UTF-8) that can be
+read back is accepted, on every path.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from sharq.identifiers import invalid
 def check_payload(text: bytes, max_bytes: int) -> bytes:
     """Return the JSON text without surrounding white space, or raise.
 
-    Raises `PayloadTooLarge` over `max_bytes`, `NotJson` for what is not strict JSON, and
-    `BadArgumentException` for what nests too deep or has a number that cannot be read back.
+    Raises `PayloadTooLarge` over `max_bytes`, `NotJson` for text that is not strict JSON, and
+    `BadArgumentException` for text that is nested too deep or has a number that cannot be read
+    back.
     """
     if type(text) is not bytes:
         if not isinstance(text, bytes):
@@ -34,7 +35,7 @@ def check_payload(text: bytes, max_bytes: int) -> bytes:
 
 
 def encode_payload(value: Any, max_bytes: int) -> bytes:
-    """Return a Python value as JSON text; raise for one that JSON cannot hold as it is."""
+    """Return a Python value as JSON text; raise if JSON cannot hold it."""
     try:
         encoded = json_dump(value, MAX_DEPTH)
     except OverflowError as error:
@@ -53,7 +54,7 @@ def encode_payload(value: Any, max_bytes: int) -> bytes:
 def decode_payload(text: bytes, lease: str) -> Any:
     """Return the payload of a leased job as a Python value; numbers may have any length and size.
 
-    Raises `UnreadablePayload` for text that no check has let in, or where no room is left on the
+    Raises `UnreadablePayload` for text that no check would accept, or if no room is left on the
     stack.
     """
     try:

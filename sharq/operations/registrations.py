@@ -28,7 +28,7 @@ _NEVER: Final = _Registration(float("-inf"), float("-inf"))
 
 
 class Registrations:
-    """Those of one process; `clock` is monotonic, in seconds."""
+    """The registrations of one process; `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -39,7 +39,7 @@ class Registrations:
         return self._known.get(queue_type, _NEVER).due_at <= self._clock()
 
     def note(self, queue_type: str, asked_at: float, answer: object) -> StoreError | None:
-        """Remember what came of a registration; the failure, where it stands in the way."""
+        """Remember the result of a registration; returns the failure if it prevents an enqueue."""
         if not isinstance(answer, StoreError):
             self._remember(queue_type, _Registration(asked_at, asked_at + REGISTER_AGAIN))
             return None

@@ -1,6 +1,6 @@
-"""What the store's user has to be allowed, and how it is told that something is missing. Pure.
+"""The rights that the store's user needs, and the messages for missing ones. Pure.
 
-Which commands SharQ runs is listed in ``lua/rights.lua``, which tries them.
+``lua/rights.lua`` lists the commands that SharQ runs, and tries them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from sharq._fastpath import Keyspace
 
-# What a command is run on, as the script calls it.
+# The object of a command, by its name in the script.
 NOTHING, KEYS, OWN_KEYS, CHANNELS = "", "keys", "own keys", "channels"
 
 _SPECIAL = re.compile(r"[*?\[\]\\]")

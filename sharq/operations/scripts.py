@@ -1,14 +1,14 @@
 """The Lua scripts: read from ``lua/``, includes expanded, each known by its digest.
 
 A script names what it needs from ``lua/include/`` in a line ``--@include a b c``; the includes take
-its place in that order. A line of its own, in a block, is for what a call seldom needs: to make the
-functions of an include takes time, even where none is called. Comments are left out of what the
-store gets.
+its place in that order. A line of its own, in a block, is for functions that a call seldom needs:
+making the functions of an include takes time, even if none is called. The store gets the scripts
+without comments.
 
-A line ``--@audit 'finish', member, 'n', n`` says what has happened to a job or a queue; it goes on
-in lines that begin with ``--@ ``. It is a comment like any other, unless tests give an `audit`:
-then it is a call. ``--@note`` is the same where the script has not written anything yet; it is told
-with the next ``--@audit``, which may have nothing to say of its own.
+A line ``--@audit 'finish', member, 'n', n`` says what has happened to a job or a queue; it
+continues in lines that begin with ``--@ ``. It is a normal comment, unless tests give an `audit`:
+then it is a call. ``--@note`` is the same before the first write of the script; it is recorded with
+the next ``--@audit``, which may be empty itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONTINUED = re.compile(r"\n *--@ ")
 
 
 class ScriptError(Exception):
-    """The scripts do not fit together: an include is missing, or is not where it may be."""
+    """The scripts do not fit together: an include is missing, or at a wrong place."""
 
 
 class Scripts:
@@ -63,7 +63,7 @@ class Scripts:
         }
 
     def __reduce__(self) -> tuple[type[Scripts], tuple[Mapping[str, str] | None, str]]:
-        # The texts are read again where they arrive.
+        # The receiver reads the texts again.
         return type(self), self._made_of
 
 
@@ -71,7 +71,7 @@ def expand(text: str, includes: Mapping[str, str]) -> str:
     """Put the includes in the places of the ``--@include`` lines and leave the comments out.
 
     Raises `ScriptError` for an include that does not exist or is named twice, and for such a line
-    in an include: what a script is made of is told in the script.
+    in an include: a script itself has to name all its includes.
     """
     named: set[str] = set()
 

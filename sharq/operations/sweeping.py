@@ -1,9 +1,9 @@
 """Which types a server sweeps, and when: so that idle ones cost nothing. Pure.
 
-A round is claimed in the store, so that of many servers one makes it. In a round a type is looked
-at where it may have jobs. One that was found without any is left alone until it is registered
-again, or until a job that came meanwhile could have expired. Between the rounds a type is looked
-at when its next lease is known to run out.
+A round is claimed in the store, so only one of many servers makes it. A round checks the types that
+may have jobs. A type without jobs is skipped until it is registered again, or until a job that came
+meanwhile could have expired. Between the rounds a type is checked when its next known lease runs
+out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SPREAD: Final = 0.01
 
 
 class _Idle(NamedTuple):
-    """When a type was found without jobs, and when it had been registered; by the same clock."""
+    """When a type was found without jobs, and when it was registered; by the same clock."""
 
     found_at: float
     registered_at: float
@@ -34,11 +34,11 @@ def sweep_types(
     ages: Mapping[str, int],
     note: Callable[[str, int, Swept], None] | None = None,
 ) -> Flow[int]:
-    """Take back what has run out of the types in `ages`, however much; how many leases it was.
+    """Take back all expired leases of the types in `ages`; returns their number.
 
-    `ages` has the ms since the registration of each type; those that are vacant leave the
-    registry. `note` is told the last answer for each. Where a node fails, the other types are
-    still swept before its `StoreError` is raised.
+    `ages` has the ms since the registration of each type; vacant types are removed from the
+    registry. `note` gets the last answer for each. If a node fails, the other types are still swept
+    before its `StoreError` is raised.
     """
     total = 0
     failure: StoreError | None = None
@@ -92,18 +92,18 @@ class Sweeping:
 
     @property
     def due_at(self) -> float:
-        """When there is something to do next."""
+        """When the next sweep is due."""
         first = self._expiries[0][0] if self._expiries else self._round_at
         return min(first, self._round_at)
 
     def sweep(self) -> Flow[int]:
-        """Do what is due; how many leases had run out. Raises the last `StoreError`."""
+        """Do what is due; returns the number of expired leases. Raises the last `StoreError`."""
         now = self._clock()
         if now < self._round_at:
             due: list[str] = []
             while self._expiries and self._expiries[0][0] <= now:
                 due.append(heapq.heappop(self._expiries)[1])
-            # One look without effect is enough for a type and an interval.
+            # One check without effect is enough for a type and an interval.
             self._looked_at.update(due)
             return (yield from self._look_at(dict.fromkeys(due, 0)))
         self._round_at = max(self._round_at + self._interval, now)

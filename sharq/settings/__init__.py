@@ -1,4 +1,4 @@
-"""The options, in one table; where they are read from, how they are checked, and token files.
+"""The options, in one table; their sources and checks; token files.
 
 Imports: errors, identifiers. Imported by: all wings above; the server.
 """

@@ -1,4 +1,4 @@
-"""Options that are right one by one and wrong together."""
+"""Options that are valid alone, but do not fit together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def contradictions(
     given: Container[Key],
     inferred: bool,
 ) -> Iterator[tuple[Key, str]]:
-    """The options to blame, and why.
+    """The options that do not fit, and why.
 
     `given` has the options that a source sets, `inferred` tells that `conn_type` is not one.
     """
@@ -72,4 +72,4 @@ def contradictions(
             yield ("redis", name), "needs tls = true"
     for section, owner in (("redis", store), ("sharq-server", server)):
         if owner.tls_key is not None and owner.tls_certificate is None:
-            yield (section, "tls_key"), "needs the tls_certificate that it is the key of"
+            yield (section, "tls_key"), "needs tls_certificate, the certificate of this key"

@@ -1,4 +1,4 @@
-"""What is said of options that are wrong: in one line, with a hint, and without secrets. Pure."""
+"""Messages about wrong options: in one line, with a hint, and without secrets. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def visible(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """The value `text` for a message, without what may be credentials in it."""
+    """The value `text` for a message, without possible credentials."""
     text = text.splitlines()[0] if text else ""
     if "://" in text:
         text = f"{text.partition('://')[0]}://..."
@@ -31,9 +31,9 @@ def labelled(label: str, option: Option, text: str) -> str:
 
 
 def slip(text: str) -> str:
-    """A hint at two ways to write a value that INI files do not have."""
+    """A hint for two notations that INI files do not have."""
     if text.startswith("#") or " #" in text:
-        return "; behind a value, only ; begins a comment"
+        return "; after a value, only ; begins a comment"
     return "; quotes are part of a value" if kinds.is_quoted(text) else ""
 
 
@@ -44,7 +44,7 @@ def meant(name: str, known: Mapping[str, str]) -> str:
 
 
 def no_such_option(section: str, name: str, *, variable: bool = False) -> str:
-    """What to say of an option that `section` has not; spelled as a variable if it was one."""
+    """The message for an option that `section` lacks; spelled as a variable if it was one."""
     if (section, name.lower()) in GONE:
         return f"this option is gone: {GONE[section, name.lower()]}"
     options = [option for option in OPTIONS if option.section == section]

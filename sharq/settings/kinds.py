@@ -24,15 +24,15 @@ _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 
 
 class Refused(Exception):
-    """A value cannot be used; without a message, because it is not what is expected."""
+    """A value is not valid; without a message, because it is not what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """The values that an option takes.
 
-    `expected` completes the words "expected ...". `read` turns text, and the environment for
-    what `~` means, into the value or refuses it.
+    `expected` completes the words "expected ...". `read` turns text, and the environment for what
+    `~` means, into the value, or refuses it.
     """
 
     expected: str
@@ -175,5 +175,5 @@ PASSWORD = Kind("text without control characters", _read_password)
 
 
 def is_quoted(text: str) -> bool:
-    """Tell whether `text` stands in quotes, which INI files do not know."""
+    """Tell whether `text` is in quotes, which INI files do not have."""
     return _QUOTED.fullmatch(text) is not None

@@ -27,7 +27,7 @@ Key = tuple[str, str]
 GONE: Final[Mapping[Key, str]] = {
     ("sharq-server", "http"): "the server reads HTTP in one way only",
 }
-"""Options that there were, and what is said to those who still set them."""
+"""Former options, and the message for each if it is still set."""
 
 
 def default_data_dir(environ: Mapping[str, str] = os.environ) -> str:

@@ -88,7 +88,7 @@ class Settings:
 
 
 class _Reader:
-    """Takes what the sources give, the weakest first, and gathers what is wrong with it."""
+    """Takes the values of the sources, the weakest first, and collects the errors."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = {**os.environ, **environ}
@@ -135,7 +135,7 @@ class _Reader:
             if option is not None:
                 self._take(option, text, label)
             else:
-                # The value stays out: it may be a secret behind a misspelt name.
+                # Without the value: it may be a secret with a misspelt name.
                 self._problems.append(f"{label}: {no_such_option(section, name)}")
 
     def _take(self, option: Option, text: str, label: str) -> None:
@@ -197,19 +197,19 @@ def _read_text(path: str, origin: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-    # Raised here and not above, so that no exception with the file's content hangs on to it.
+    # Raised here and not above, so that it does not keep an exception with the file's content.
     raise ConfigError(f"{origin}: line {line}: not UTF-8")
 
 
 class _Parser(configparser.RawConfigParser):
-    # The original pattern overlooks what follows the closing bracket.
+    # The original pattern ignores text after the closing bracket.
     SECTCRE = re.compile(r"\[(?P<header>[^]]+)\]$")
 
 
 def _parse(text: str, origin: str) -> configparser.RawConfigParser:
     """The sections of an INI file.
 
-    Only ``;`` behind white space begins a comment within a line, as in the original. No message
+    Only ``;`` after white space begins a comment within a line, as in the original. No message
     quotes a line, since it may hold a secret.
     """
     parser = _Parser(

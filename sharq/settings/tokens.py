@@ -2,8 +2,8 @@
 
 A token file has a line for each token, of four words: a name for people, ``sha256:`` and the digest
 of the secret in hexadecimal, the operations, the queue types. The last two are words with commas
-between them, or ``*`` for all. Empty lines and those that begin with ``#`` say nothing. The secret
-itself is nowhere but with its holder.
+between them, or ``*`` for all. Empty lines and those that begin with ``#`` are ignored. Only the
+holder has the secret itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OPERATIONS: Final = (
     "metrics",
     "deletequeue",
 )
-"""What can be allowed, by the first segment of the routes; to subscribe is to dequeue."""
+"""The operations of tokens, by the first segment of the routes; subscribing needs dequeue."""
 
 ALL: Final = "*"
 
@@ -42,7 +42,7 @@ _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE | r
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the holder of a token may do. `queue_types` is None where that are all."""
+    """The rights of a token. `queue_types` is None for all types."""
 
     name: str
     digest: bytes = field(repr=False)
@@ -54,16 +54,16 @@ class Grant:
         return operation in self.operations
 
     def reaches(self, queue_type: str | None) -> bool:
-        """Whether jobs of the type are within reach; None stands for those of all types."""
+        """Whether jobs of the type are allowed; None stands for all types."""
         return self.queue_types is None or queue_type in self.queue_types
 
 
 UNLIMITED: Final = Grant("", b"", frozenset((*OPERATIONS, ALL)), None)
-"""What everybody may do where no tokens are asked for."""
+"""The rights of everybody if no tokens are required."""
 
 
 class Tokens:
-    """The tokens that are valid, several for one name if need be."""
+    """The valid tokens; one name may have several."""
 
     def __init__(self, grants: Iterable[Grant] = ()) -> None:
         self._grants = tuple(grants)
@@ -81,7 +81,7 @@ class Tokens:
 
 
 def parse(lines: Iterable[str], origin: str) -> list[Grant]:
-    """The grants that lines of a token file tell of.
+    """The grants in the lines of a token file.
 
     Raises `ConfigError`, which names `origin` and the line, and shows nothing of a digest.
     """
@@ -106,20 +106,20 @@ def digest_of(secret: str) -> bytes:
 
 
 def secret_in(authorization: str) -> str | None:
-    """The secret in the value of an Authorization header, None where there is none."""
+    """The secret in the value of an Authorization header, None if there is none."""
     match = _BEARER.fullmatch(authorization)
     return None if match is None else match[1]
 
 
 def new_secret() -> str:
-    """A secret that nobody guesses."""
+    """A secret that cannot be guessed."""
     return _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
 
 
 def line_for(
     secret: str, name: str, operations: Iterable[str] = (ALL,), queue_types: Iterable[str] = (ALL,)
 ) -> str:
-    """The line of a token file for a secret. Raises ValueError for what cannot be there."""
+    """The line of a token file for a secret. Raises ValueError for invalid words."""
     digest = digest_of(secret).hex()
     line = f"{name} sha256:{digest} {','.join(operations)} {','.join(queue_types)}"
     _grant(line.split(" "))
@@ -134,7 +134,7 @@ def _grant(words: list[str]) -> Grant:
         raise ValueError("a name has 1 to 100 letters, digits, - and _")
     match = _DIGEST.fullmatch(digest)
     if match is None:
-        raise ValueError("expected sha256: and 64 hexadecimal digits behind the name")
+        raise ValueError("expected sha256: and 64 hexadecimal digits after the name")
     allowed = frozenset(operations.split(","))
     if allowed == {ALL}:
         allowed = UNLIMITED.operations

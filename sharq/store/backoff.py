@@ -41,5 +41,5 @@ class Backoff:
         return self._most * (1 + self._uniform()) / 2
 
     def reset(self) -> None:
-        """Begin anew: the next attempt is made at once."""
+        """Start again: the next attempt is made at once."""
         self._bound = 0.0

@@ -16,15 +16,15 @@ R = TypeVar("R", bound=Request[Any])
 
 _READ_SIZE: Final = 64 * 1024
 
-# A socket's time limit is set anew only where it is off by more than this, seconds.
+# A socket's time limit is set again only if it is off by more than this, seconds.
 _SLACK: Final = 0.1
 
 
 class BlockingWire:
     """A connection for one caller at a time; `process` is the id of the one that opened it.
 
-    `pending` holds what was sent and not answered. A connection whose exchange did not come to
-    its end is to be closed: the answers that are due would meet the next requests.
+    `pending` has the requests without an answer. A connection whose exchange was not completed has
+    to be closed: outstanding answers would meet the next requests.
     """
 
     __slots__ = ("_limit", "_poll", "_replies", "_socket", "pending", "process")
@@ -63,7 +63,7 @@ class BlockingWire:
         return reply
 
     def quiet(self) -> bool:
-        """Tell whether the connection is as it was left: open, with nothing to be read."""
+        """Tell whether the connection is unchanged: open, with nothing to be read."""
         return not (self._replies.has_data() or self._poll.poll(0))
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class BlockingWire:
         self._set_limit(deadline)
         data = self._socket.recv(_READ_SIZE)
         if not data:
-            raise ConnectionResetError("closed by the store")
+            raise ConnectionResetError("the store closed the connection")
         return data
 
     def _set_limit(self, deadline: float) -> None:

@@ -1,9 +1,9 @@
 """The blocking links: to one server of the store, and to a cluster.
 
-A call takes an idle connection, or opens one, and gives it back when all its answers have come;
-so there are as many as there are callers at the same time. A call and its outcome are as in
-`sharq.store.link`, with one difference: there is nobody who connects in the background, and so a
-call that finds no store fails at once.
+A call takes an idle connection, or opens one, and returns it when all its answers have come. So
+there are as many connections as concurrent callers. A call and its outcome are as in
+`sharq.store.link`, with one difference: nothing connects in the background, so a call that finds no
+store fails at once.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _MOST_IDLE: Final = 64
 # How long one node may take to tell the map before the next one is asked, seconds.
 _ASK_TIMEOUT: Final = 1.0
 
-# How often the map may be asked for because a node cannot be reached, seconds.
+# How often the map may be requested because a node cannot be reached, seconds.
 _LOST_INTERVAL: Final = 1.0
 
 
 def open_sync_link(
     settings: StoreSettings, scripts: Mapping[str, str], *, timeout: float = 5.0
 ) -> SyncLink | SyncClusterLink:
-    """Return the link that `settings` ask for; it connects with the first call."""
+    """Return the link for `settings`; it connects with the first call."""
     kind = SyncClusterLink if settings.clustered else SyncLink
     return kind(settings, scripts, timeout=timeout)
 
 
 class _Request(Request[T]):
-    """A request with its result; a script to be loaded on the way has none that counts."""
+    """A request with its result; the load of a script on the way has none that matters."""
 
     __slots__ = ("result",)
 
@@ -58,10 +58,10 @@ class _Request(Request[T]):
 class SyncLink:
     """Connections to one server, for any number of threads; each process opens its own.
 
-    `scripts` maps the SHA-1 of each script to its text. A call may take `timeout` seconds, and
-    an attempt to connect `connect_timeout` of them. With `replace` a server that takes no
-    writes, since it is a replica now, is left for whatever its address leads to by then, and
-    the call is sent once again. `connected` tells how the last use of a connection went.
+    `scripts` maps the SHA-1 of each script to its text. A call may take `timeout` seconds, and an
+    attempt to connect `connect_timeout` of them. With `replace`, if a server takes no writes
+    because it is a replica now, the link reconnects to its address and sends the call once more.
+    `connected` tells whether the last use of a connection succeeded.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class SyncLink:
     def run(self, call: Call[T]) -> T:
         """Send `call` and return its result.
 
-        Raises StoreError: StoreOutcomeUnknown where the call may have been carried out, another
-        one where it was not.
+        Raises StoreError: StoreOutcomeUnknown if the call may have been carried out, another one if
+        it was not.
         """
         request = _Request(call)
         deadline = time.monotonic() + self._timeout
@@ -102,7 +102,7 @@ class SyncLink:
     def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
         """Send `calls` together and return a result or an error for each, in order.
 
-        They reach the store in order, too, except for one that has to be sent again.
+        They reach the store in order, too, except those that have to be sent again.
         """
         requests = [_Request(call) for call in calls]
         deadline = time.monotonic() + self._timeout
@@ -121,7 +121,7 @@ class SyncLink:
         self._drop_idle()
 
     def _ask(self, request: _Request[Any], deadline: float) -> list[_Request[Any]]:
-        """Send one request where a connection is at hand; otherwise as `_attempt`."""
+        """Send one request if a connection is idle; otherwise as `_attempt`."""
         wire = None if self._closed else self._reuse()
         if wire is None:
             return [request]
@@ -146,7 +146,7 @@ class SyncLink:
         return []
 
     def _attempt(self, due: list[_Request[Any]], deadline: float) -> list[_Request[Any]]:
-        """Send `due` and note the results; returns what is to be sent again."""
+        """Send `due` and note the results; returns the requests to send again."""
         again: list[_Request[Any]] = []
         loads: dict[str, _Request[Any]] = {}
         try:
@@ -177,7 +177,7 @@ class SyncLink:
     def _lose(
         self, wire: BlockingWire, unanswered: Iterable[_Request[Any]], error: Exception
     ) -> list[_Request[Any]]:
-        """Give up a connection that failed; returns what of `unanswered` is to be sent again."""
+        """Give up a connection that failed; returns the requests of `unanswered` to send again."""
         wire.close()
         self.connected = False
         trouble = StoreUnavailable()
@@ -191,7 +191,7 @@ class SyncLink:
         return again
 
     def _leave(self, wire: BlockingWire, again: list[_Request[Any]]) -> None:
-        """Give a connection back, unless `again` is to be sent somewhere else."""
+        """Return a connection, unless `again` has to be sent somewhere else."""
         if any(request.redirected for request in again):
             wire.close()
             self._drop_idle()
@@ -220,9 +220,9 @@ class SyncLink:
         return self._reuse() or self._open(deadline)
 
     def _reuse(self) -> BlockingWire | None:
-        """Take a connection that is idle and as it was left, if there is one."""
+        """Take a connection that is idle and unchanged, if there is one."""
         if self._process != os.getpid():
-            # A connection may be used by one process only; the one that opened it goes on.
+            # A connection may be used only by the process that opened it.
             self._drop_idle()
             self._process = os.getpid()
         while self._idle:
@@ -236,7 +236,7 @@ class SyncLink:
         return None
 
     def _open(self, deadline: float) -> BlockingWire:
-        """Open a connection and load the scripts: only a store that took them is of use."""
+        """Open a connection and load the scripts: only a store with the scripts is useful."""
         remaining = deadline - time.monotonic()
         wire: BlockingWire | None = None
         try:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 # How long one node may take to tell the map before the next one is asked, seconds.
 _ASK_TIMEOUT: Final = 1.0
 
-# How often the map may be asked for because a node cannot be reached, seconds.
+# How often the map may be requested because a node cannot be reached, seconds.
 _LOST_INTERVAL: Final = 1.0
 
 
@@ -32,7 +32,7 @@ def open_link(
     timeout: float = 5.0,
     rights: Call[list[str]] | None = None,
 ) -> Link | ClusterLink:
-    """Return the link that `settings` ask for, not started yet. `timeout` is in seconds."""
+    """Return the link for `settings`, not started yet. `timeout` is in seconds."""
     kind = ClusterLink if settings.clustered else Link
     return kind(settings, scripts, timeout=timeout, rights=rights)
 
@@ -68,7 +68,7 @@ class ClusterLink:
 
     @property
     def connected(self) -> bool:
-        """Whether the map is known and no node that is in use is away."""
+        """Whether the map is known and all nodes in use are connected."""
         return self._topology.version > 0 and all(link.connected for link in self._links.values())
 
     @property
@@ -77,7 +77,7 @@ class ClusterLink:
         return tuple(self._topology.primaries)
 
     async def start(self) -> None:
-        """Begin to connect. Does not wait, and does not fail because the store is away."""
+        """Begin to connect. Does not wait, and does not fail if the store is away."""
         if self._beginning is None:
             self._beginning = asyncio.create_task(self._learn_first_map())
 
@@ -107,7 +107,7 @@ class ClusterLink:
             self._beginning.cancel()
         for node in list(self._links):
             self._retire(node)
-        # Without links a refresh ends at once, and tells those who wait for it.
+        # Without links a refresh ends at once, and wakes those who wait for it.
         tasks = {task for task in (self._beginning, self._refreshing) if task is not None}
         tasks |= self._leaving
         if tasks:

@@ -25,8 +25,8 @@ async def connect(settings: StoreSettings, protocol: asyncio.Protocol, timeout: 
     """Connect `protocol` to the store within `timeout` seconds; by then the handshake is over.
 
     Raises StoreUnavailable, StoreDenied, or UnexpectedReply (a database that does not exist, say),
-    with the underlying error as its cause. Whoever gets an exception closes what `protocol` may
-    have been connected to at the last moment.
+    with the underlying error as its cause. After an exception the caller closes the connection that
+    `protocol` may have got at the last moment.
     """
     shaking = _Shaking(Handshake(settings), protocol)
     try:
@@ -89,7 +89,7 @@ def _open_blocking(settings: StoreSettings, timeout: float) -> socket.socket:
     opened = socket.create_connection((settings.host, settings.port), timeout)
     try:
         _keep_alive(opened)
-        # Event loops do so by themselves.
+        # Event loops do this by themselves.
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return tls.wrap_socket(opened, server_hostname=settings.host) if tls else opened
     except BaseException:
@@ -107,11 +107,11 @@ def _keep_alive(opened: socket.socket) -> None:
 
 
 def _tls(settings: StoreSettings) -> ssl.SSLContext:
-    """TLS with the certificates that the files hold now."""
+    """TLS with the present certificates of the files."""
     context = ssl.create_default_context(cafile=settings.tls_ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.tls_certificate is not None:
-        # Nobody is there to be asked for the password of a key.
+        # Nobody can be asked for the password of a key.
         context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
     return context
 
@@ -122,14 +122,14 @@ def _shake_hands(opened: socket.socket, handshake: Handshake) -> None:
     while not handshake.over:
         data = opened.recv(_READ_SIZE)
         if not data:
-            raise ConnectionResetError("closed by the store")
+            raise ConnectionResetError("the store closed the connection")
         handshake.feed(data)
 
 
 class _Shaking(asyncio.Protocol):
     """A connection until its handshake is over; then it is the successor's.
 
-    `done` has an exception where it comes to no good end.
+    `done` has an exception if the handshake fails.
     """
 
     def __init__(self, handshake: Handshake, successor: asyncio.Protocol) -> None:
@@ -139,7 +139,7 @@ class _Shaking(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Other loops have transports that are no subclasses of it.
+        # Other loops have transports that are not subclasses of it.
         self._transport = cast(asyncio.Transport, transport)
         if self.done.done():
             self._transport.abort()
@@ -162,7 +162,7 @@ class _Shaking(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(exc or ConnectionResetError("closed by the store"))
+            self.done.set_exception(exc or ConnectionResetError("the store closed the connection"))
 
     def end(self) -> None:
         """Close the connection, unless it is the successor's."""

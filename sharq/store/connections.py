@@ -1,4 +1,4 @@
-"""All that a client has open towards its store, in one event loop at a time."""
+"""All connections of a client to its store, in one event loop at a time."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sharq.store.wakeups import Wakeups, Watcher
 
 
 class Connections:
-    """The link to the store of a deployment, and what goes with it.
+    """The link to the store of a deployment, and what belongs to it.
 
-    That is the hold on an embedded store, a redis-py client, and wake-ups where there is a
-    `watcher`, which is told what the store publishes for `server_id`. They belong to the event loop
-    that they were opened in, and are closed with it. While they are closed, `link` is None.
+    That is the hold on an embedded store, a redis-py client, and wake-ups if there is a `watcher`,
+    which gets what the store publishes for `server_id`. They belong to the event loop in which they
+    were opened, and are closed with it. While they are closed, `link` is None.
     """
 
     def __init__(self, deployment: Deployment, server_id: str) -> None:
@@ -35,16 +35,16 @@ class Connections:
         self.wakeups: Wakeups | None = None
         self._server_id = server_id
         self._home = OwnLoop()
-        # Held while the link and the store are replaced.
+        # Held during the replacement of the link and the store.
         self._changing = asyncio.Lock()
         self._life: AsyncGenerator[None] | None = None
         self._store: EmbeddedStore | None = None
         self._client: redis.asyncio.Redis | redis.asyncio.RedisCluster | None = None
 
     def settle(self) -> bool:
-        """Settle in the running event loop; whether there was another one before.
+        """Bind to the running event loop; returns whether there was another one before.
 
-        Raises RuntimeError where they are in use in that one.
+        Raises RuntimeError if they are in use in that one.
         """
         in_use = self.link is not None or self._changing.locked()
         moved = self._home.settle(in_use, (self.link, self._client, self.wakeups, self._life))
@@ -54,9 +54,9 @@ class Connections:
         return moved
 
     async def open(self) -> None:
-        """Join the embedded store where one is configured, and begin to connect.
+        """Join the embedded store if one is configured, and begin to connect.
 
-        Does nothing where that was done. Raises `EmbeddedStoreError`.
+        Does nothing the second time. Raises `EmbeddedStoreError`.
         """
         async with self._changing:
             if self.link is None:
@@ -65,7 +65,7 @@ class Connections:
                 await anext(self._life)
 
     async def close(self) -> None:
-        """Close all when the answers that are due have come, and leave the embedded store."""
+        """Close all after the outstanding answers, and leave the embedded store."""
         async with self._changing:
             life, self._life = self._life, None
             if life is not None:
@@ -73,9 +73,9 @@ class Connections:
             await self._leave_for(None, None)
 
     async def go_over(self, to: Callable[[Deployment], Deployment]) -> None:
-        """Go over to what `to` makes of the deployment, over new connections where it takes any.
+        """Change to the deployment that `to` returns, over new connections if they are needed.
 
-        Raises `EmbeddedStoreError`, and what `to` raises, and changes nothing.
+        If it raises, `EmbeddedStoreError` or an error of `to`, nothing is changed.
         """
         async with self._changing:
             deployment = to(self.deployment)
@@ -84,9 +84,9 @@ class Connections:
             self.deployment = deployment
 
     async def revive(self, link: Link | ClusterLink, errors: list[StoreUnavailable]) -> bool:
-        """Start the embedded store again where it has died; whether there is a link after `link`.
+        """Start a dead embedded store again; returns whether there is a link after `link`.
 
-        Where it cannot be started, that is the cause of the `errors`, which `link` has had.
+        If it cannot be started, that becomes the cause of the `errors` of `link`.
         """
         async with self._changing:
             if self.link is not link:
@@ -102,14 +102,14 @@ class Connections:
         return True
 
     def connected(self) -> Link | ClusterLink:
-        """The link. Raises `StoreUnavailable` where they are closed."""
+        """The link. Raises `StoreUnavailable` if they are closed."""
         link = self.link
         if link is None:
             raise StoreUnavailable("AsyncSharQ has not been started, or is closed.")
         return link
 
     def check_loop(self) -> None:
-        """Raise `StoreUnavailable` where they belong to another event loop."""
+        """Raise `StoreUnavailable` if they belong to another event loop."""
         if self.link is not None and not self._home.is_running():
             raise StoreUnavailable("AsyncSharQ has not been started in this event loop.")
 
@@ -123,7 +123,7 @@ class Connections:
         return self._client
 
     def nodes(self) -> list[StoreSettings]:
-        """Where each node of the store is; of a cluster the primaries that are known."""
+        """The address of each node of the store; of a cluster, the known primaries."""
         link = self.connected()
         settings = at_socket(self.deployment.settings.redis, self._store)
         if isinstance(link, ClusterLink):
@@ -131,9 +131,9 @@ class Connections:
         return [settings]
 
     async def _live(self) -> AsyncGenerator[None]:
-        """Close what is open when the event loop ends, or when nobody holds this any more.
+        """Close what is open when the event loop ends, or when this is garbage-collected.
 
-        An event loop that ends closes the asynchronous generators that were begun in it, after
+        An event loop that ends closes the asynchronous generators that were started in it, after
         its tasks; and it closes those that the collector finds.
         """
         try:
@@ -142,7 +142,7 @@ class Connections:
             await self._leave_for(None, None)
 
     async def _change(self, deployment: Deployment) -> None:
-        """Go over to a new hold on the embedded store, if any, and a new link."""
+        """Change to a new hold on the embedded store, if any, and a new link."""
         store = await join_store_from_loop(deployment.settings.redis)
         address = at_socket(deployment.settings.redis, store)
         operations = deployment.operations()

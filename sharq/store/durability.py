@@ -1,4 +1,4 @@
-"""What a node of the store says of how it keeps its data."""
+"""What a node of the store reports about how it keeps its data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _APPENDFSYNC: Final = Call(pack(b"CONFIG", b"GET", b"appendfsync"), b"", lambda 
 
 
 async def look_at(settings: StoreSettings, timeout: float) -> Keeping:
-    """Ask one node. `timeout` is as in `ask`; raises `StoreError` where it does not answer."""
+    """Ask one node. `timeout` is as in `ask`; raises `StoreError` if it does not answer."""
     info, appendfsync = await ask(settings, [_INFO, _APPENDFSYNC], timeout)
     where = address(settings)
     if isinstance(info, ReplyError):

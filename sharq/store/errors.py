@@ -1,7 +1,7 @@
 """What the store's error replies mean. Pure.
 
-The store tells its errors by a first word (``OOM …``, ``MOVED …``). An error that a command met
-inside a script comes wrapped, and each generation of the store wraps differently:
+The store names its errors by a first word (``OOM …``, ``MOVED …``). An error of a command inside a
+script comes wrapped, in a different form in each generation of the store:
 
 - Redis 6.2: ``ERR Error running script (call to f_<sha1>): @user_script:1: @user_script: 1: -OOM``
 - Redis 7:   ``OOM … script: <sha1>, on @user_script:1.``
@@ -26,7 +26,7 @@ from sharq.errors import (
 
 
 class ScriptMissing(StoreUnavailable):
-    """The store does not know the script."""
+    """The store does not have the script."""
 
 
 class DeniedMidway(StoreDenied, StoreOutcomeUnknown):
@@ -34,7 +34,7 @@ class DeniedMidway(StoreDenied, StoreOutcomeUnknown):
 
 
 class BugMidway(UnexpectedReply):
-    """A script met a bug, and may have changed something before."""
+    """A script has a bug, and may have changed something before."""
 
     outcome_unknown = True
 
@@ -42,7 +42,7 @@ class BugMidway(UnexpectedReply):
 class Misdirected(StoreUnavailable):
     """This node of the store does not take writes to this key.
 
-    `node` is the host and port that the store named instead, or None where it named none.
+    `node` is the host and port that the store named instead, or None if it named none.
     """
 
     def __init__(self, message: str | None = None, node: tuple[str, int] | None = None) -> None:
@@ -66,8 +66,8 @@ _BY_WORD: Final[dict[str, type[StoreError]]] = {
     "DENIED": StoreDenied,
 }
 
-# A script that touched a key which is no longer here may have written others before. All that the
-# store refuses because of its own state it refuses before a script's first write, or not at all.
+# A script that used a key which is no longer here may have written others before. If the store
+# refuses something because of its own state, it does so before a script's first write.
 _BY_PHRASE: Final[tuple[tuple[str, type[StoreError]], ...]] = (
     ("max number of clients", StoreUnavailable),
     ("while the cluster is down", StoreUnavailable),
@@ -87,7 +87,7 @@ _IN_SCRIPT = re.compile(r" script: (?:[0-9a-f]{40}, )?on @user_script:\d+\.$")
 
 
 def store_error(message: str) -> StoreError:
-    """Return the error that an error reply stands for; `message` is the reply without its ``-``.
+    """Return the error for an error reply; `message` is the reply without its ``-``.
 
     The cause of a `StoreDenied` is the reply, which may name the user: for logs.
     """
@@ -116,7 +116,7 @@ def store_error(message: str) -> StoreError:
 
 
 def _with_hint(kind: type[StoreError], hint: str) -> StoreError:
-    """The class's own message with the store's word for it, which names no address and no key."""
+    """The class's own message with the store's error word, which names no address and no key."""
     return kind(f"{str(kind()).removesuffix('.')} ({hint}).")
 
 

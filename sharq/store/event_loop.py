@@ -1,4 +1,4 @@
-"""Which event loop the connections of an object belong to, and when they are to be forgotten."""
+"""Which event loop the connections of an object belong to, and when they have to be dropped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from typing import Final
 
 _inherited: Final[list[object]] = []
-"""What a forked child has of its parent's event loops: to free it would meddle with them."""
+"""Objects that a forked child has of its parent's event loops: freeing them would disturb those."""
 
 
 class OwnLoop:
-    """The event loop of an object; none until it has settled."""
+    """The event loop of an object; none until it is bound to one."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -22,11 +22,10 @@ class OwnLoop:
         return asyncio.get_running_loop() is self._loop
 
     def settle(self, in_use: bool, belongings: object) -> bool:
-        """Settle in the running event loop; whether there was another one before.
+        """Bind to the running event loop; returns whether there was another one before.
 
-        Then the `belongings`, which are the former one's, are to be forgotten: it has ended, or
-        is the parent's of this forked child. Raises RuntimeError where it may still run and they
-        are in use.
+        Then the `belongings` of the former loop are dropped: it has ended, or is that of this
+        forked child's parent. Raises RuntimeError if it may still run and they are in use.
         """
         loop, process = asyncio.get_running_loop(), os.getpid()
         former, forked = self._loop, process != self._process

@@ -1,4 +1,4 @@
-"""What becomes of calls whose store has gone, where another one takes its place. Pure."""
+"""What happens to calls whose store has gone and is replaced by another one. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from sharq.operations.call import Call
 def lost_calls(calls: Sequence[Call[Any]], answers: Sequence[object]) -> list[int]:
     """Which of `calls` may be sent to another store, by their answers.
 
-    There may be none any more where they went, and they were not carried out, or do no harm a
-    second time.
+    The first store may have died; the calls were not carried out, or are safe to repeat.
     """
     return [
         at
@@ -25,8 +24,9 @@ def lost_calls(calls: Sequence[Call[Any]], answers: Sequence[object]) -> list[in
 
 
 def after_both(first: StoreError, answer: Any) -> Any:
-    """What a call comes to that had the error `first`, and `answer` from the store after that one:
-    it may have been carried out by the first one.
+    """The result of a call with the error `first`, then `answer` from the next store.
+
+    The first one may have carried it out.
     """
     if not isinstance(answer, StoreError) or answer.outcome_unknown or not first.outcome_unknown:
         return answer

@@ -1,4 +1,4 @@
-"""A lock that a forked child finds free, whichever thread of its parent held it."""
+"""A lock that is free in a forked child, whichever thread of its parent held it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import threading
 class ForkLock:
     """A context manager like `threading.Lock`, for the threads of one process.
 
-    It goes by the process id, since not all that forks a Python process tells the interpreter.
+    It compares the process id, since not everything that forks a Python process tells the
+    interpreter.
     """
 
     __slots__ = ("_locks",)

@@ -1,4 +1,4 @@
-"""What is said first on a connection to the store: who asks, and which database is meant. Pure."""
+"""The first commands on a connection to the store: the user and the database. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from sharq.store.script_loading import pack
 class Handshake:
     """The commands of one connection, `request`, and the replies to them.
 
-    `over` tells that all of them have been answered well; without a password and a database there
-    is nothing to say.
+    `over` tells that all of them have succeeded; without a password and a database there are none.
     """
 
     __slots__ = ("_reader", "_unanswered", "request")
@@ -35,16 +34,16 @@ class Handshake:
         return not self._unanswered
 
     def feed(self, data: bytes) -> None:
-        """Read what the store has answered. Raises the `StoreError` that a refusal stands for."""
+        """Read the store's replies. Raises the `StoreError` for a refusal."""
         try:
             self._reader.feed(data)
             while self._unanswered and (reply := self._reader.gets()) is not False:
                 if isinstance(reply, ReplyError):
                     raise store_error(str(reply))
                 if reply != b"OK":
-                    raise UnexpectedReply(f"The store's greeting makes no sense: {reply!r:.200}")
+                    raise UnexpectedReply(f"Unexpected greeting of the store: {reply!r:.200}")
                 self._unanswered -= 1
         except ProtocolError as error:
             raise StoreUnavailable from error
         if self.over and self._reader.has_data():
-            raise UnexpectedReply("The store has answered what it was not asked.")
+            raise UnexpectedReply("The store sent a reply without a request.")

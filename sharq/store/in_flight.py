@@ -7,16 +7,16 @@ from typing import Final
 _FIRST: Final = 1024
 _LEAST: Final = 16
 
-# Ticks that the store may need for what is on its way.
+# Ticks that the store may need for the calls in flight.
 _TICKS_OF_WORK: Final = 4
 
 
 class Window:
-    """A bound that follows what the store does.
+    """A bound that follows the store's speed.
 
-    What was sent is carried out, though its caller may have given up by then; a store that is given
-    more than it can do would work for such callers alone. `size` is the most calls that are worth
-    sending, at most `most`. It is told the time in ticks.
+    A call that was sent is carried out, even if its caller has given up; an overloaded store would
+    work only for such callers. `size` is the largest useful number of calls in flight, at most
+    `most`. Time is in ticks.
     """
 
     __slots__ = ("_done", "_most", "_sent", "size")
@@ -26,17 +26,17 @@ class Window:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, on a new connection."""
+        """Start again, on a new connection."""
         self.size = min(_FIRST, self._most)
         self._sent = 0
         self._done = 0
 
     def on_sent(self, count: int) -> None:
-        """Note that so many calls were sent."""
+        """Note the number of calls that were sent."""
         self._sent += count
 
     def on_tick(self, under_way: int) -> None:
-        """A tick has passed, and so many calls are without an answer."""
+        """A tick has passed; this number of calls has no answer yet."""
         done = self._sent - under_way
         answered, self._done = done - self._done, done
         if under_way > _TICKS_OF_WORK * answered:

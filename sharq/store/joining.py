@@ -1,4 +1,4 @@
-"""The store that settings mean: the embedded one is joined first, and has an address then."""
+"""The store of the settings: the embedded one is joined first, and then has an address."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from sharq.settings.options import EMBEDDED, UNIX, StoreSettings
 def join_store(
     settings: StoreSettings, given_up: threading.Event | None = None
 ) -> EmbeddedStore | None:
-    """Join the embedded store where it is configured; start it where nobody has."""
+    """Join the embedded store if it is configured; start it if it does not run."""
     return EmbeddedStore.of(settings, given_up) if settings.conn_type == EMBEDDED else None
 
 
 async def join_store_from_loop(settings: StoreSettings) -> EmbeddedStore | None:
-    """`join_store` in a thread; to cancel it leaves no hold."""
+    """`join_store` in a thread; cancelling it leaves no hold."""
     given_up = threading.Event()
     joining = asyncio.create_task(asyncio.to_thread(join_store, settings, given_up))
     try:
         return await asyncio.shield(joining)
     except asyncio.CancelledError:
         given_up.set()
-        # The thread may have joined the store just now, for nobody.
+        # The thread may have joined the store just now, with nobody to use it.
         joining.add_done_callback(_leave_unused)
         raise
 
@@ -39,14 +39,14 @@ def _leave_unused(joining: asyncio.Task[EmbeddedStore | None]) -> None:
 
 
 def at_socket(settings: StoreSettings, store: EmbeddedStore | None) -> StoreSettings:
-    """The settings with the address of the embedded store, where there is one."""
+    """The settings with the address of the embedded store, if there is one."""
     if store is None:
         return settings
     return replace(settings, conn_type=UNIX, unix_socket_path=str(store.socket_path))
 
 
 def redis_arguments(settings: StoreSettings) -> dict[str, Any]:
-    """What redis-py's clients take to reach the same store."""
+    """The arguments with which redis-py's clients reach the same store."""
     arguments: dict[str, Any] = {
         "username": settings.username,
         "password": settings.password,

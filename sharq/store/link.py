@@ -1,13 +1,13 @@
 """The asyncio link to one server of the store: one connection, shared by all callers.
 
-What is called in one turn of the loop leaves in one write, and the replies are handed out in
-order. A call holds its place in the queue of replies until its reply has come, even when its
-caller has given up: so every reply meets its own request.
+Calls of one turn of the loop leave in one write, and replies are assigned in order. A call keeps
+its place in the queue of replies until its reply has come, even if its caller has given up: so
+every reply meets its own request.
 
-The link connects by itself and for ever. A call that comes while there is no connection waits
-for one, but no longer than `patience` after the connection went; then calls fail at once until
-there is one again. What was sent and not answered when a connection ends has an unknown outcome;
-only a call that is `repeatable` is sent again, once, on the next connection.
+The link connects by itself and never stops trying. A call without a connection waits for one, but
+no longer than `patience` after the connection was lost; then calls fail at once until there is one
+again. A call without an answer when a connection ends has an unknown outcome; only a `repeatable`
+call is sent again, once, on the next connection.
 """
 
 from __future__ import annotations
@@ -41,31 +41,30 @@ _log = logging.getLogger("sharq.link")
 # Deadlines are kept in ticks: a clock or a timer per call would cost as much as the call.
 _TICKS: Final = 20
 
-# Ticks of silence after which another connection is tried, and from one trial to the next.
+# Ticks of silence before another connection is tried, and between two such trials.
 _DOUBT: Final = 6
 _DOUBT_AGAIN: Final = 4
 
-# Ticks after which a call that a slow store has kept waiting is refused, not sent.
+# Ticks after which a call that waits for a slow store is refused, not sent.
 _TOO_LATE: Final = _TICKS // 2
 
-# Bytes handed to the transport at a time. What is still here when the connection goes is known
-# not to have been sent.
+# Bytes passed to the transport at a time. Bytes that are still here when the connection ends were
+# certainly not sent.
 _SLICE: Final = 256 * 1024
 
 
 class Link:
-    """One multiplexed connection; belongs to the event loop it is started in.
+    """One multiplexed connection; belongs to the event loop in which it is started.
 
     `scripts` maps the SHA-1 of each script to its text. Times are in seconds: a call is given up
     `timeout` after it was made (and up to a twentieth later), and an attempt to connect may take
-    `connect_timeout`. A connection that owes an answer and that nothing is heard from is closed
-    after `timeout`; after a third of it, where the store answers over another one. At most
-    `max_calls` calls may be outstanding, and about `max_bytes` bytes wait to be sent. With
-    `replace` a server that takes no writes, since it is a replica now, is left for whatever its
-    address leads to by then, and the call is sent once again. A store that does not keep up is sent
-    what it does in a fifth of `timeout`, and what waits for longer than half of it is refused.
-    With `rights` each new connection begins with the question what the store's user is not
-    allowed, and the answer is logged.
+    `connect_timeout`. A silent connection with outstanding answers is closed after `timeout`; after
+    a third of it, if the store answers over another one. At most `max_calls` calls may be
+    outstanding, and about `max_bytes` bytes wait to be sent. With `replace` a server that takes no
+    writes, since it is a replica now, is left for whatever its address leads to by then, and the
+    call is sent once again. A slow store is sent only as much as it does in a fifth of `timeout`,
+    and calls that wait for longer than half of it are refused. With `rights` each new connection
+    first checks the rights of the store's user, and missing ones are logged.
     """
 
     def __init__(
@@ -112,23 +111,23 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection that takes calls."""
+        """Whether there is a connection for calls."""
         return self._wire is not None
 
     async def start(self) -> None:
-        """Begin to connect. Does not wait, and does not fail because the store is away."""
+        """Begin to connect. Does not wait, and does not fail if the store is away."""
         self._begin()
 
     async def run(self, call: Call[T]) -> T:
         """Send `call` and return its result.
 
-        Raises StoreError: StoreOutcomeUnknown where the call may have been carried out, another
-        one where it was not.
+        Raises StoreError: StoreOutcomeUnknown if the call may have been carried out, another one if
+        it was not.
         """
         return await self._submit(call)
 
     def send(self, call: Call[T]) -> asyncio.Future[T]:
-        """Send `call`, and whatever waits to be sent, now: what `run` returns and raises."""
+        """Send `call`, and all waiting calls, now; returns and raises as `run`."""
         future = self._submit_or_fail(call)
         self._flush()
         return future
@@ -136,7 +135,7 @@ class Link:
     async def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
         """Send `calls` together and return a result or an error for each, in order.
 
-        They reach the store in order, too, except for one that has to be sent again.
+        They reach the store in order, too, except those that have to be sent again.
         """
         futures = [self._submit_or_fail(call) for call in calls]
         results: list[T | StoreError] = []
@@ -157,7 +156,7 @@ class Link:
         return [await self._submit(call)]
 
     async def aclose(self) -> None:
-        """Take no more calls, wait for the answers that are due (at most `timeout`), and close."""
+        """Take no more calls, wait for outstanding answers (at most `timeout`), and close."""
         self._closed = True
         self._flush()
         try:
@@ -215,7 +214,7 @@ class Link:
         self._flush_due = False
         wire = self._wire
         waiting = self._waiting
-        # Sent now, they would most likely be answered when nobody waits for them any more.
+        # If sent now, they would most likely be answered when nobody waits any more.
         late = self._tick - _TOO_LATE if self._held_back else -1
         while waiting and wire is not None and wire.writable:
             room = self._window.size - len(self._in_flight)
@@ -278,7 +277,7 @@ class Link:
             entry.future.set_exception(entry.refusal(error, leads_on=not self._replace))
 
     def _load(self, digest: str) -> None:
-        """Have a script loaded, before the calls that want it are sent again."""
+        """Load a script, before the calls that need it are sent again."""
         if digest not in self._loading:
             self._loading.add(digest)
             future = self._loop.create_future()
@@ -293,7 +292,7 @@ class Link:
         self._ticker = None
         self._window.on_tick(len(self._in_flight))
         self._watch_connection()
-        # A call may have come at the very end of its tick.
+        # A call may have been made at the very end of its tick.
         oldest = self._tick - _TICKS
         late = TimeoutError(f"no answer within {self._timeout:g} s")
         for queue in (self._in_flight, self._waiting):
@@ -325,7 +324,7 @@ class Link:
     async def _doubt(self, wire: Wire) -> None:
         """Give up a connection that is silent while the store answers over another one.
 
-        A store that answers nobody is busy, and is left in peace.
+        If it does not answer there either, it is busy, and the connection is kept.
         """
         since = self._last_heard
         try:
@@ -335,11 +334,11 @@ class Link:
         finally:
             self._doubting = None
         silent = not wire.heard and self._last_heard == since
-        # While much is on its way to the store, it has nothing to answer yet.
+        # While many bytes are still on their way to the store, it cannot answer yet.
         if alive and silent and wire is self._wire and wire.flushed:
             wire.abort(TimeoutError("no answer, while the store answers others"))
 
-    # The connection's coming and going
+    # Start and end of the connection
 
     def on_connected(self, wire: Wire) -> None:
         self._wire = wire

@@ -1,4 +1,4 @@
-"""Whether the store answers somebody else: what tells a dead connection from a busy store."""
+"""Whether the store answers over another connection: is it busy, or the connection dead?"""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sharq.settings.options import StoreSettings
 from sharq.store.query import ask
 from sharq.store.script_loading import pack
 
-# A script, and not a ping: a store that holds writes up for a failover holds scripts up with them.
+# A script, not a ping: a store that pauses writes for a failover pauses scripts, too.
 _QUESTION: Final = Call(pack(b"EVAL", b"return 1", b"0"), b"", lambda reply: reply)
 
 
 async def answers_others(settings: StoreSettings, timeout: float) -> bool:
     """Tell whether the store runs a script, sent over a new connection, within `timeout` seconds.
 
-    A refusal is none: it may be busy with a script, or load its data.
+    A refusal is no answer: the store may be busy with a script, or loading its data.
     """
     try:
         async with asyncio.timeout(timeout):

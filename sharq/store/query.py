@@ -1,4 +1,4 @@
-"""Questions to one node of the store, over a connection that is opened for them alone."""
+"""Queries to one node of the store, over a connection of their own."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sharq.store.wire import Entry, Wire
 async def ask(settings: StoreSettings, questions: Sequence[Call[Any]], timeout: float) -> list[Any]:
     """The store's replies as they are, a refusal as hiredis' `ReplyError`.
 
-    `timeout` in seconds is for connecting; the answers are waited for until the caller gives up.
-    Raises `StoreError` where the connection cannot be made or is lost.
+    `timeout` in seconds is for connecting; it waits for the answers until the caller gives up.
+    Raises `StoreError` if the connection cannot be made or is lost.
     """
     loop = asyncio.get_running_loop()
     entries: list[Entry[Any]] = [Entry(each, loop.create_future()) for each in questions]

@@ -19,7 +19,7 @@ _log = logging.getLogger("sharq.link")
 
 _PING: Final = Call(b"*1\r\n$4\r\nPING\r\n", b"", lambda reply: reply)
 
-# A connection that lives shorter than this does not count as the end of an outage, seconds.
+# A connection that lasts shorter than this is not the end of an outage, seconds.
 _STABLE: Final = 1.0
 
 # How often a connection may be replaced because its server takes no writes, seconds.
@@ -28,7 +28,7 @@ _REPLACE_LOG_INTERVAL: Final = 60.0
 
 
 class Owner(Protocol):
-    """Who uses the connections."""
+    """The user of the connections."""
 
     def on_connected(self, wire: Wire) -> None:
         """`wire` takes calls from now on."""
@@ -40,19 +40,19 @@ class Owner(Protocol):
         """The connection takes calls again."""
 
     def on_lost(self, unanswered: list[Entry[Any]], trouble: StoreError) -> None:
-        """The connection is gone, and these calls will not be answered."""
+        """The connection is lost, and these calls will not be answered."""
 
     def on_connect_timeout(self, trouble: StoreError) -> None:
-        """Whoever waits for a connection has waited long enough."""
+        """Calls that wait for a connection have waited long enough."""
 
 
 class Reconnector:
-    """Opens one connection after the other, for ever, for its `owner`.
+    """Opens one connection after the other, without end, for its `owner`.
 
-    `wire` is the connection in use, or None. `trouble` tells why there is none. `hopeful` is
-    true in the first `patience` seconds without a connection, where to wait for one makes sense;
-    a store that refuses the credentials ends it at once. `rights` asks, on each new connection,
-    what the store's user is not allowed; it is logged.
+    `wire` is the connection in use, or None. `trouble` tells why there is none. `hopeful` is true
+    in the first `patience` seconds without a connection, while waiting for one makes sense; it ends
+    at once if the store refuses the credentials. `rights` checks, on each new connection, the
+    rights of the store's user; missing ones are logged.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Reconnector:
         return self._hope is not None
 
     def begin(self) -> None:
-        """Begin to connect, unless that has begun."""
+        """Begin to connect, unless it has begun already."""
         if self._task is None and not self._stopping:
             self._loop = asyncio.get_running_loop()
             self._start_hoping()
@@ -111,9 +111,9 @@ class Reconnector:
         await asyncio.sleep(0)
 
     def replace(self) -> bool:
-        """Leave the server, which takes no writes, for whatever its address leads to by now.
+        """Leave the server, which takes no writes, and reconnect to its address.
 
-        Tells whether that is under way: it is not begun again a moment after the last time.
+        Tells whether that is under way: it does not begin again shortly after the last time.
         """
         wire = self.wire
         if wire is None or wire.finishing:
@@ -123,7 +123,7 @@ class Reconnector:
             return False
         self._replaced_at = self._loop.time()
         if elapsed >= _REPLACE_LOG_INTERVAL:
-            _log.warning("The store at %s takes no writes; connecting anew", self.where)
+            _log.warning("The store at %s takes no writes; reconnecting", self.where)
         wire.finish()
         return True
 
@@ -143,12 +143,12 @@ class Reconnector:
                 late = TimeoutError(f"no connection within {self._connect_timeout:g} s")
                 delay = self._on_failed(_because(late), backoff)
             except Exception as error:
-                _log.exception("Connecting to the store at %s met a bug", self.where)
+                _log.exception("A bug while connecting to the store at %s", self.where)
                 delay = self._on_failed(UnexpectedReply(repr(error)), backoff)
             else:
                 since = self._loop.time()
                 self._on_connected(wire)
-                # To cancel this task must not cancel what others wait for.
+                # Cancelling this task must not cancel what others wait for.
                 await asyncio.wait({wire.lost})
                 if self._loop.time() - since >= _STABLE:
                     backoff.reset()
@@ -156,7 +156,7 @@ class Reconnector:
             await asyncio.sleep(delay)
 
     async def _connect(self) -> Wire:
-        """Open a connection and load the scripts: only a store that took them is of use."""
+        """Open a connection and load the scripts: only a store with the scripts is useful."""
         calls: list[Call[Any]] = [self._scripts.load(d) for d in self._scripts.digests]
         loads = [Entry(call, self._loop.create_future()) for call in calls or [_PING]]
         first = list(loads)
@@ -179,7 +179,7 @@ class Reconnector:
         return wire
 
     async def _look_at_rights(self, asked: asyncio.Future[list[str]]) -> None:
-        """Log what the store's user is not allowed, unless that was said before."""
+        """Log the rights that the store's user lacks, unless that was logged before."""
         try:
             lacks = await asked
         except StoreError as error:
@@ -248,7 +248,7 @@ class Reconnector:
 
 
 def forget(future: asyncio.Future[Any]) -> None:
-    """Let nobody complain that the outcome of `future` was never looked at."""
+    """Prevent the warning that the exception of `future` was never retrieved."""
     if not future.cancel() and not future.cancelled():
         future.exception()
 
@@ -270,7 +270,7 @@ def _because(reason: Exception) -> StoreUnavailable:
 
 
 def _reason(error: BaseException) -> str:
-    """The text of what lies at the bottom of `error`."""
+    """The text of the root cause of `error`."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error) or type(error).__name__

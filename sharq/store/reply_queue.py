@@ -1,7 +1,7 @@
 """The requests in flight on one connection and the replies that answer them. Pure.
 
-The store answers in order: the n-th reply belongs to the n-th request. A request stays in its
-place until its reply has come, whatever became of the one who asked.
+The store answers in order: the n-th reply belongs to the n-th request. A request keeps its place
+until its reply has come, even if its caller has given up.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from hiredis import HiredisError, Reader
 R = TypeVar("R")
 
 NOTHING: Final = object()
-"""What stands for a reply that has not come whole."""
+"""Stands for a reply that is not complete yet."""
 
 
 class ReplyProtocolError(Exception):
-    """The connection carried something that is no reply to a request."""
+    """The connection received something that is no reply to a request."""
 
 
 class ReplyQueue(Generic[R]):
@@ -38,8 +38,8 @@ class ReplyQueue(Generic[R]):
     def feed(self, data: bytes) -> Iterator[tuple[R, Any]]:
         """Yield each request that `data` completes the reply of, with its reply.
 
-        A reply is bytes, int, list, None or a `hiredis.ReplyError`. Raises ReplyProtocolError;
-        nothing that comes later on the connection can be trusted then.
+        A reply is bytes, int, list, None or a `hiredis.ReplyError`. Raises ReplyProtocolError; then
+        nothing later on the connection can be trusted.
         """
         pending = self.pending
         next_reply = self._reader.gets
@@ -53,7 +53,7 @@ class ReplyQueue(Generic[R]):
             raise _unreadable(error) from error
 
     def next_reply(self, data: bytes) -> Any:
-        """Return the first reply that `data` completes, or NOTHING, whoever it is for.
+        """Return the first reply that `data` completes, or NOTHING, for any request.
 
         Raises ReplyProtocolError.
         """
@@ -64,7 +64,7 @@ class ReplyQueue(Generic[R]):
             raise _unreadable(error) from error
 
     def has_data(self) -> bool:
-        """Tell whether something came in that was no part of a reply so far."""
+        """Tell whether something came in that is not part of a complete reply."""
         return self._reader.has_data()
 
 

@@ -1,4 +1,4 @@
-"""One call on its way to the store: what befell it, and what follows from a reply. Pure."""
+"""One call on its way to the store: its history, and what follows from a reply. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Request(Generic[T]):
         self.loads = 0
 
     def read(self, reply: Any) -> T | StoreError:
-        """Return the call's result, or the error that the reply stands for."""
+        """Return the call's result, or the error of the reply."""
         if isinstance(reply, ReplyError):
             return store_error(str(reply))
         try:
@@ -53,10 +53,10 @@ class Request(Generic[T]):
             return bug
 
     def again(self, error: StoreError) -> Again | None:
-        """Tell whether the call, refused with `error`, is to be sent again, and note it.
+        """Tell whether the call, refused with `error`, should be sent again, and note it.
 
-        A missing script is loaded as often as a few flushes in a row may ask for; another node
-        is looked for once.
+        A missing script is loaded a few times, in case of several flushes in a row; another node is
+        looked up once.
         """
         if isinstance(error, ScriptMissing) and self.loads < _MOST_LOADS:
             self.loads += 1
@@ -71,7 +71,7 @@ class Request(Generic[T]):
     def repeat(self) -> bool:
         """Tell whether the call may be sent again after its answer was lost, and note it.
 
-        Once at most, and only where a second execution does no harm.
+        Once at most, and only if it is safe to repeat.
         """
         if self.repeated or not self.call.repeatable:
             return False
@@ -79,10 +79,10 @@ class Request(Generic[T]):
         return True
 
     def refusal(self, error: StoreError, *, leads_on: bool) -> StoreError:
-        """Return the error of a call that was refused with `error`, for good.
+        """Return the error of a call that was refused with `error`, finally.
 
-        What is refused when it was sent again may have been carried out the first time. With
-        `leads_on` the caller sends a `Misdirected` call to another node.
+        A call that is refused after it was sent again may have been carried out the first time.
+        With `leads_on` the caller sends a `Misdirected` call to another node.
         """
         if not self.repeated or error.outcome_unknown:
             return error

@@ -1,7 +1,7 @@
-"""How calls find their nodes in a cluster. Pure: steps to be taken, for both kinds of links.
+"""How calls find their nodes in a cluster. Pure: steps for both kinds of links.
 
-Each function is a generator. It yields what is to be done and gets back what came of it, so that
-a link adds nothing but the way to do it.
+Each function is a generator. It yields a step and gets back its result; a link only carries the
+steps out.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from sharq.store.errors import Misdirected
 from sharq.store.slots import Node, Topology, parse_slots
 
 Reachable = Callable[[Node], bool]
-"""Tells whether a node is connected, as far as is known."""
+"""Tells whether a node is connected, as far as known."""
 
 
 class Refresh(NamedTuple):
-    """Learn the map anew, unless it is newer than `version` by now.
+    """Get the map again, unless it is newer than `version` by now.
 
-    `named` is the node that a redirection pointed to. A refresh that is not `pressing` may be
-    left out when there was one a moment ago. Gets back None, or the error where no node could
-    tell the map.
+    `named` is the node that a redirection named. A refresh that is not `pressing` may be skipped
+    shortly after another one. Gets back None, or the error if no node could give the map.
     """
 
     version: int
@@ -43,8 +42,8 @@ Steps = Generator[Refresh | Send, Any, list[Any]]
 def route(topology: Topology, calls: Sequence[Call[Any]], reachable: Reachable) -> Steps:
     """Send each call to the node of its key; gives a result or an error for each, in order.
 
-    A call that was not carried out, because the node does not serve its key or could not be
-    reached and the key has moved since, is sent once more.
+    A call is sent once more if it was not carried out because the node does not serve its key, or
+    could not be reached and the key has moved since.
     """
     results: list[Any] = [None] * len(calls)
     due = list(range(len(calls)))
@@ -82,12 +81,12 @@ def spread(topology: Topology, call: Call[Any], reachable: Reachable) -> Steps:
 def learn(
     topology: Topology, named: Node | None, reachable: Reachable
 ) -> Generator[Node, Any, None]:
-    """Learn the map: yields nodes to ask with CLUSTER_SLOTS until one of them knows it.
+    """Get the map: yields nodes to ask with CLUSTER_SLOTS until one of them knows it.
 
-    Gets back the reply or a StoreError; raises the last one where no node knows the map.
+    Gets back the reply or a StoreError; raises the last one if no node knows the map.
     """
     known = [*topology.primaries, topology.seed]
-    # The node that a redirection named knows best; one that is away costs time.
+    # The node that a redirection named knows best; asking a node that is away costs time.
     known.sort(key=lambda node: not reachable(node))
     trouble: StoreError = StoreUnavailable()
     for node in dict.fromkeys([named, *known] if named is not None else known):
@@ -113,9 +112,9 @@ def _send(
     results: list[Any],
     reachable: Reachable,
 ) -> Generator[Refresh | Send, Any, list[tuple[int, Node]]]:
-    """Send the calls at `due` and put their results in place.
+    """Send the calls at `due` and store their results.
 
-    Returns those that failed with their nodes, after the map was learned anew where that helps.
+    Returns those that failed with their nodes, after a refresh of the map if that helps.
     """
     trouble: StoreError | None = None
     if any(_choose(topology, calls[at], reachable) is None for at in due):
@@ -144,7 +143,7 @@ def _send(
 
 
 def _choose(topology: Topology, call: Call[Any], reachable: Reachable) -> Node | None:
-    """The node of the call's key; a call without a key is for whoever is there."""
+    """The node of the call's key; a call without a key may go to any node."""
     if call.key:
         return topology.node(call.key)
     primaries = topology.primaries
@@ -154,9 +153,9 @@ def _choose(topology: Topology, call: Call[Any], reachable: Reachable) -> Node |
 def _needed(
     version: int, results: Sequence[tuple[Node, Any]], reachable: Reachable
 ) -> Refresh | None:
-    """Return the refresh that the errors among `results` ask for, if they do.
+    """Return the refresh that the errors among `results` need, if any.
 
-    A call with an unknown outcome gains nothing by it and is not held up.
+    A call with an unknown outcome does not need one and is not delayed.
     """
     lost = False
     misdirected = False

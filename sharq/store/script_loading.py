@@ -29,7 +29,7 @@ class ScriptLoading:
     def missing(self, call: Call[object]) -> str:
         """Return the digest of the script that `call`, a packed EVALSHA, runs.
 
-        Raises UnexpectedReply where it is none of the known scripts.
+        Raises UnexpectedReply if it is not a known script.
         """
         # *<n> $7 EVALSHA $40 <digest> …, each in a line of its own
         lines = call.packed.split(b"\r\n", 5)

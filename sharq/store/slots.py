@@ -34,9 +34,9 @@ CLUSTER_SLOTS: Final[Call[list[Any]]] = Call(pack(b"CLUSTER", b"SLOTS"), b"", la
 def parse_slots(reply: Any, asked: Node) -> list[Range]:
     """Read the answer of CLUSTER SLOTS, given by the node `asked`. Raises UnexpectedReply.
 
-    A node is ``[host, port, id, metadata]``. Where the host is not told, it is the one that was
-    asked; where the cluster prefers hostnames and this node has none, it writes ``?`` and the
-    address among the metadata.
+    A node is ``[host, port, id, metadata]``. Without a host, it is the one that was asked. If the
+    cluster prefers hostnames and this node has none, the host is ``?`` and the metadata have the
+    address.
 
     Source: the documentation of the command CLUSTER SLOTS.
     """
@@ -58,7 +58,7 @@ def _node(entry: Any, asked: Node) -> Node:
 
 
 class Topology:
-    """The map of a cluster as far as it is known: empty at first.
+    """The known map of a cluster: empty at first.
 
     `version` grows with each map. `primaries` are the nodes that serve slots, in the order of
     the slots. `seed` is the node of the settings.
@@ -80,5 +80,5 @@ class Topology:
         self.version += 1
 
     def node(self, key: bytes) -> Node | None:
-        """Return the primary that serves `key`, None where there is none or no map yet."""
+        """Return the primary that serves `key`, None if there is none or no map yet."""
         return self._by_slot[key_slot(key)] if self._by_slot else None

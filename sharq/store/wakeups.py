@@ -1,7 +1,7 @@
-"""Wake-ups: a connection of its own on which the store tells what has become ready.
+"""Wake-ups: a separate connection on which the store publishes what has become ready.
 
-It is kept for ever. What was published while it was away is lost, so that whoever watches is told
-each time it is subscribed again.
+It is always kept open. Messages published while it was away are lost, so the watcher is told each
+time it is subscribed again.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _BEATS_OF_SILENCE: Final = 3
 
 
 class Watcher(Protocol):
-    """Who is told what the store publishes for this server."""
+    """Gets what the store publishes for this server."""
 
     def on_wake(self, queue_type: str) -> None:
-        """Something of a type is ready, or will be sooner than was known."""
+        """Something of a type is ready, or will be sooner than known."""
 
     def on_listening(self) -> None:
-        """Wake-ups arrive from now on; those of the time before may have been lost."""
+        """Wake-ups arrive from now on; earlier ones may have been lost."""
 
     def on_deaf(self) -> None:
-        """Wake-ups do not arrive any more: the store may be away."""
+        """Wake-ups no longer arrive: the store may be away."""
 
 
 class Wakeups:
-    """Listens on `channel` and tells `watcher`; belongs to the event loop it is started in.
+    """Listens on `channel` and calls `watcher`; belongs to the event loop in which it is started.
 
-    `read` finds the queue type in a message, or gives None for a foreign one. `others` names the
-    nodes of a cluster, any of which will do. The connection is pinged every `beat` seconds, and
-    given up when nothing was heard for three of them. `subscribed` tells whether messages arrive.
+    `read` finds the queue type in a message, or returns None for a foreign one. `others` names the
+    nodes of a cluster, any of which can be used. The connection is pinged every `beat` seconds, and
+    closed when nothing came for three of them. `subscribed` tells whether messages arrive.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Wakeups:
                 await asyncio.sleep(self._backoff.slow() if lasting else self._backoff.next())
 
     def _next_node(self) -> StoreSettings:
-        """The store's address; on a cluster the known nodes in turn, the configured one first."""
+        """The store's address; in a cluster the known nodes in turn, the configured one first."""
         settings = self._settings
         nodes = [Node(settings.host, settings.port)]
         if settings.clustered:
@@ -133,7 +133,7 @@ class Wakeups:
         try:
             await connect(settings, subscription, self._connect_timeout)
         except StoreError as error:
-            # The link tells that, too.
+            # The link logs that, too.
             _log.debug("No wake-ups from %s: %s", address(settings), error)
             raise _NoConnection from error
 
@@ -160,7 +160,7 @@ class Wakeups:
         try:
             method(*arguments)
         except Exception:
-            _log.exception("A wake-up met a bug")
+            _log.exception("A bug in the handling of a wake-up")
 
     def _note_trouble(self, settings: StoreSettings, error: StoreError) -> None:
         state = type(error).__name__
@@ -178,8 +178,7 @@ class _NoConnection(Exception):
 class _Subscription(asyncio.Protocol):
     """One connection that listens; `subscribed` when the store has confirmed it.
 
-    `lost` is done, with a `StoreError`, when it is over. `heard` is set whenever something came
-    in.
+    `lost` is done, with a `StoreError`, when it is over. `heard` is set whenever something arrives.
     """
 
     def __init__(self, channel: bytes, on_message: Callable[[bytes], None]) -> None:
@@ -193,7 +192,7 @@ class _Subscription(asyncio.Protocol):
         self._connected = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Other loops have transports that are no subclasses of it.
+        # Other loops have transports that are not subclasses of it.
         self._transport = cast(asyncio.Transport, transport)
         self._connected = True
         self._transport.write(pack(b"SUBSCRIBE", self._channel))
@@ -223,12 +222,14 @@ class _Subscription(asyncio.Protocol):
             self._end(StoreUnavailable(f"The store's answer cannot be read: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(StoreUnavailable(f"The connection was lost: {exc or 'closed by the store'}"))
+        self._end(
+            StoreUnavailable(f"The connection was lost: {exc or 'the store closed the connection'}")
+        )
 
     def _on_reply(self, reply: Any) -> None:
         if isinstance(reply, hiredis.ReplyError):
             error = store_error(str(reply))
-            # One that cannot write to its disk refuses even pings, and publishes all the same.
+            # A store that cannot write to its disk refuses even pings, but still publishes.
             if not isinstance(error, StoreFull):
                 self._transport.abort()
                 self._end(error)

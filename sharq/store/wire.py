@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Entry(Request[T]):
-    """A request with the one who waits for it, and the tick of the link's clock it came in."""
+    """A request with its waiting caller, and the tick of the link's clock in which it came."""
 
     __slots__ = ("future", "tick")
 
@@ -27,12 +27,12 @@ class Entry(Request[T]):
 class Wire(asyncio.Protocol):
     """Carries requests until it is lost; a lost one never comes back.
 
-    When it is connected it sends the `first` ones; what comes in before is read as an answer to
-    them: a store that has too many clients says so before it was asked anything.
-    `on_reply(entry, reply)` is called for each reply, `on_lost(wire, reason, unanswered)` once at
-    the end, and `on_writable()` when the transport takes data again. `lost` is done after the
-    end. `finishing` tells that no more requests are taken. `heard` is set whenever something
-    came in; whoever watches the connection clears it.
+    When it is connected it sends the `first` ones. Bytes that arrive before are read as an answer
+    to them: a store with too many clients says so before any request. `on_reply(entry, reply)` is
+    called for each reply, `on_lost(wire, reason, unanswered)` once at the end, and `on_writable()`
+    when the transport takes data again. `lost` is done after the end. `finishing` tells that no
+    more requests are taken. `heard` is set whenever something arrives; the code that watches the
+    connection clears it.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Wire(asyncio.Protocol):
         self._connected = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Other loops have transports that are no subclasses of it.
+        # Other loops have transports that are not subclasses of it.
         self._transport = cast(asyncio.Transport, transport)
         self._connected = True
         if self.lost.done():
@@ -65,12 +65,12 @@ class Wire(asyncio.Protocol):
 
     @property
     def writable(self) -> bool:
-        """Whether the connection takes requests now."""
+        """Whether the connection accepts requests now."""
         return not (self._paused or self.finishing or self._transport.is_closing())
 
     @property
     def flushed(self) -> bool:
-        """Whether all that was sent has been handed to the system."""
+        """Whether the system has taken all that was sent."""
         return self._transport.get_write_buffer_size() == 0
 
     def send(self, entries: Sequence[Entry[Any]]) -> None:
@@ -85,7 +85,7 @@ class Wire(asyncio.Protocol):
             self._transport.close()
 
     def abort(self, reason: Exception) -> None:
-        """Close at once; what is unanswered is lost because of `reason`."""
+        """Close at once; unanswered requests are lost because of `reason`."""
         if self._connected:
             self._transport.abort()
         self._end(reason)
@@ -105,7 +105,7 @@ class Wire(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc or ConnectionResetError("closed by the store"))
+        self._end(exc or ConnectionResetError("the store closed the connection"))
 
     def pause_writing(self) -> None:
         self._paused = True

@@ -1,4 +1,4 @@
-"""One connection of a worker to a server, from the welcome on, and what is under way on it."""
+"""One connection of a worker to a server, from the welcome on, and its unanswered frames."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sharq.worker.frames import ServerClock, Welcome, encode
 from sharq.worker.socket import Socket
 
 CONNECT_TIMEOUT: Final = 10.0
-"""Seconds until a connection has to be there, its welcome included."""
+"""Seconds for making a connection, including the welcome."""
 
 
 class Settings:
-    """What a worker was asked for; times are in seconds."""
+    """The arguments of a worker; times are in seconds."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Settings:
 
 
 class Connection:
-    """What was sent on a websocket and is not answered, and what is known of its server.
+    """The unanswered frames of a websocket, and what is known of its server.
 
     Frames are named by their ids, which no two of a worker share.
     """
@@ -55,15 +55,15 @@ class Connection:
         self.draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the server has said that it is about to stop."""
         self.credit: int | None = None
-        """The credit of the connection that was asked for last; None where no jobs are wanted."""
+        """The credit of the connection that was requested last; None if no jobs are wanted."""
         self.ends: set[int] = set()
         """Frames that end leases."""
         self.extensions: dict[int, Sequence[str]] = {}
         """The leases of frames that extend them, or carry them over from another connection."""
         self.wishes: dict[int, dict[str, Any]] = {}
-        """Frames that say what is wanted: subscriptions and credit."""
+        """Frames about subscriptions and credit."""
         self.refused: deque[dict[str, Any]] = deque()
-        """Wishes that were refused, and are to be said again."""
+        """Such frames that were refused, and have to be sent again."""
         self._operations = welcome.operations
         self._pings: dict[int, float] = {}
 
@@ -95,11 +95,11 @@ class Connection:
         self._operations = [each for each in known if each != operation]
 
     def send(self, frame: bytes) -> None:
-        """Send a frame; a connection that has ended is noticed where it is read."""
+        """Send a frame; the reader notices when a connection has ended."""
         self.socket.send(frame)
 
     def wish(self, frame_id: int, frame: dict[str, Any]) -> None:
-        """Say what is wanted."""
+        """Send a frame about subscriptions or credit."""
         self.wishes[frame_id] = frame
         if leases := frame.get("leases"):
             self.extensions[frame_id] = leases
@@ -111,7 +111,7 @@ class Connection:
             self.draining.set_result(None)
 
     def ping(self, frame_id: int) -> None:
-        """Ask for a sign of life, and for the server's time."""
+        """Ping, and ask for the server's time."""
         self.pinged_at = self._pings[frame_id] = time.monotonic()
         self.send(encode({"op": "ping", "id": frame_id}))
 
@@ -123,10 +123,10 @@ class Connection:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing was heard for two heartbeats."""
+        """Whether nothing has come for two heartbeats."""
         return time.monotonic() - self.heard_at > 2 * self.heartbeat
 
     @property
     def settled(self) -> bool:
-        """Whether all is answered that was sent, but for pings."""
+        """Whether all frames are answered, except pings."""
         return not (self.ends or self.extensions or self.wishes)

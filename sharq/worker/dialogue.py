@@ -1,7 +1,7 @@
-"""What a worker says on its connections, and what it makes of what it is told.
+"""The frames that a worker sends on its connections, and its reactions to the server's.
 
-It belongs to one event loop. What is refused is asked for again in one place, `_try_again`, one
-frame every half second, whatever it is and however much of it there is.
+It belongs to one event loop. Refused frames are retried in one place, `_try_again`: one frame every
+half second, whatever kind and however many they are.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ _AGAIN_AFTER: Final = 0.5
 
 
 class Employer(Interface):
-    """Who runs the handlers. All is called in the thread of the protocol."""
+    """Runs the handlers. All methods are called in the thread of the protocol."""
 
     def on_jobs(self, jobs: list[LeasedJob]) -> None:
-        """New jobs; each is to be claimed before it is begun or given back."""
+        """New jobs; each has to be claimed before it is started or given back."""
 
     def on_overdue(self) -> None:
         """Jobs have waited for too long and are given back; no more come until `allow`."""
 
     def on_answered(self, answered: Iterable[Answered]) -> None:
-        """What has come of the ends of leases."""
+        """The results of finishes and releases."""
 
     def on_lost(self, job: LeasedJob) -> None:
-        """The lease of a job has ended before it was told of."""
+        """The lease of a job has ended before its finish or release."""
 
 
 class Dialogue:
-    """The state of what is said: leases, ends that are to be told, credit.
+    """The state of the protocol: leases, unanswered finishes and releases, credit.
 
-    `on_change` is called when something was answered, or needs no answer any more.
+    `on_change` is called when something was answered, or no longer needs an answer.
     """
 
     def __init__(
@@ -75,17 +75,17 @@ class Dialogue:
 
     @property
     def owes(self) -> bool:
-        """Whether something is still to be told or answered, before the end."""
-        # Jobs may come until no credit is agreed on.
+        """Whether something still has to be sent or answered, before the end."""
+        # Jobs may come until the server has confirmed that there is no credit.
         wishes = self.connection is not None and bool(self.connection.wishes)
         return bool(self._outbox) or wishes or self.leases.wait
 
     # What the worker wants
 
     def take_over(self, connection: Connection) -> None:
-        """Go on with a connection: the leases come along, then what is to be told of them.
+        """Continue on a connection: first the leases, then their unanswered finishes and releases.
 
-        Jobs come when all leases are counted, those in the last frame, too.
+        Jobs come when the server has counted all leases, also those in the last frame.
         """
         self.connection = connection
         self._outbox.open()
@@ -99,7 +99,7 @@ class Dialogue:
         self._flush()
 
     def on_closed(self, connection: Connection) -> None:
-        """A connection has ended: what was on its way may not have come."""
+        """A connection has ended: frames that were on their way may be lost."""
         if connection is self.connection:
             self.connection = None
         self._outbox.unanswered(connection.ends)
@@ -107,7 +107,7 @@ class Dialogue:
         self._on_change()
 
     def allow(self, jobs: int) -> None:
-        """Have up to so many jobs at once."""
+        """Set the number of jobs to hold at once."""
         self._allowed = jobs
         self._held_up = False
         self._set_credit()
@@ -118,7 +118,7 @@ class Dialogue:
         self._set_credit()
 
     def end(self) -> None:
-        """Say no more."""
+        """Send nothing more."""
         if self._retry is not None:
             self._retry.cancel()
         if self._outbox:
@@ -130,7 +130,7 @@ class Dialogue:
             self._send_extension(self.connection, [job.lease], max(1, round(seconds * 1000)))
 
     def on_reports(self, reports: Iterable[tuple[str, End | None]]) -> None:
-        """Jobs are through; None where nothing is to be told of the lease."""
+        """Jobs have ended; None if nothing has to be sent about the lease."""
         for lease, end in reports:
             if not self.leases.ended(lease):
                 continue
@@ -142,7 +142,7 @@ class Dialogue:
         self._set_credit()
 
     def _is_enough(self, connection: Connection) -> bool:
-        """Whether the token is enough to work with; what it is not for is told, by name."""
+        """Whether the token's rights are enough to work; missing ones are logged by name."""
         missing = [each for each in frames.OPERATIONS if not connection.may(each)]
         enough = not {"dequeue", "finish"} & {*missing}
         if missing:
@@ -163,7 +163,7 @@ class Dialogue:
             self._wish(connection, **wish)
 
     def _set_credit(self) -> None:
-        """Ask for as many jobs as there is room for, where that is not what was asked for last."""
+        """Ask for as many jobs as there is room for, if this differs from the last request."""
         connection = self.connection
         if connection is None or connection.credit is None:
             return
@@ -184,10 +184,10 @@ class Dialogue:
             connection.ends.add(frame_id)
             connection.send(frame)
 
-    # What the server tells
+    # Frames of the server
 
     def on_text(self, connection: Connection, text: bytes) -> None:
-        """A frame has come."""
+        """Take a frame."""
         connection.heard_at = time.monotonic()
         event = frames.decode(text)
         if isinstance(event, frames.Jobs):
@@ -251,7 +251,7 @@ class Dialogue:
         self._on_change()
 
     def _go_on(self, connection: Connection) -> None:
-        """The server carries out what it has refused: all of it is asked for again."""
+        """The server carries out what it had refused: everything is retried."""
         self._causes.over()
         self._probe = None
         self._outbox.open()
@@ -313,7 +313,7 @@ class Dialogue:
         self._on_change()
 
     def _on_refused(self, refused: Refused, message: str = "") -> None:
-        """Ends were not carried out; for good: the leases run out, and the jobs run again."""
+        """Ends of leases were refused; if finally, the leases run out and the jobs run again."""
         level = logging.ERROR if refused.for_good else logging.WARNING
         fields = {"op": refused.operation, "code": refused.code, "message": message}
         self._causes.note(level, "refused", **fields)
@@ -331,7 +331,7 @@ class Dialogue:
             self._retry = loop.call_later(_AGAIN_AFTER, self._try_again)
 
     def _try_again(self) -> None:
-        """Say one thing again that was refused; when it is carried out, the rest follows."""
+        """Send one refused frame again; when it is carried out, the rest follows."""
         self._retry = None
         connection = self.connection
         if connection is None:
@@ -344,7 +344,7 @@ class Dialogue:
         self._look_for_refused(connection)
 
     def _wish_again(self, connection: Connection, wish: dict[str, Any]) -> None:
-        """Say once more what was refused, should it still be wanted."""
+        """Send refused subscriptions and credit again, if they are still wanted."""
         if wish["op"] == "credit":
             if wish["credit"] != connection.credit:
                 return
@@ -357,13 +357,13 @@ class Dialogue:
     # What is due
 
     def tick(self) -> None:
-        """Give back what waits for too long, and extend what handlers work on."""
+        """Give back jobs that have waited too long, and extend those of running handlers."""
         now = time.monotonic()
         overdue = self.leases.overdue(now)
         if overdue:
-            note(logging.INFO, "given back, since no place was free in time", jobs=len(overdue))
-            # What runs the handlers may be held up itself: it has to say that it is not. And first
-            # of all, or they come straight back.
+            note(logging.INFO, "given back: no place was free in time", jobs=len(overdue))
+            # The event loop of the handlers may be blocked: it has to confirm that it is not. This
+            # comes first, or the jobs come straight back.
             self._held_up = True
             self._set_credit()
             self._give_back(overdue)

@@ -1,4 +1,4 @@
-"""What becomes of a worker in a process that one of its handlers forks."""
+"""What happens to a worker in a process that one of its handlers forks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _generation = 0
 
 
 def generation() -> int:
-    """A number that is another one in a process that was forked since."""
+    """A number that differs in a process that was forked since."""
     return _generation
 
 
 def leave(error: BaseException | None) -> None:
-    """End a forked process whose handler has come to its end there: the worker is its parent's.
+    """End a forked process whose handler has ended in it: the worker belongs to its parent.
 
-    Its exit code is what Python would have given to a program that ended with `error`.
+    The exit code is that of a Python program that ended with `error`.
     """
     code = 0
     if isinstance(error, SystemExit):
@@ -37,15 +37,15 @@ def leave(error: BaseException | None) -> None:
 
 
 class Connected(Protocol):
-    """Who has a connection."""
+    """Has a connection."""
 
     @property
     def descriptor(self) -> int:
-        """The number of its socket, -1 where it is closed."""
+        """The number of its socket, -1 if it is closed."""
 
 
 class _Connections:
-    """Connections that a forked process is not to keep open."""
+    """Connections that a forked process must not keep open."""
 
     def __init__(self) -> None:
         # Not the transports: those of other loops take no weak references.
@@ -55,7 +55,7 @@ class _Connections:
         self._all.add(connected)
 
     def give_up(self) -> None:
-        """Have the descriptors lead nowhere; their numbers stay taken, since objects have them."""
+        """Point the descriptors to /dev/null; objects still have their numbers."""
         numbers = [each.descriptor for each in tuple(self._all)]
         if any(number >= 0 for number in numbers):
             nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -67,8 +67,8 @@ class _Connections:
 
 
 connections: Final = _Connections()
-"""The connections of all workers of this process: a server sees that one has ended when no process
-has it open any more."""
+"""The connections of all workers of this process: a server sees the end of one only when no process
+has it open."""
 
 
 def _in_child() -> None:

@@ -14,7 +14,7 @@ MOST_LEASES: Final = 1000
 """Leases that one frame names, at most."""
 
 OPERATIONS: Final = ("dequeue", "finish", "release", "extend")
-"""What a worker does, by the operations that a token is for; to subscribe is to dequeue."""
+"""The operations that a worker's token should allow; subscribing needs dequeue."""
 
 UNKNOWN: Final = "unknown"
 """The `outcome` of an error after which a frame may have been carried out."""
@@ -37,7 +37,7 @@ class JobFields(msgspec.Struct):
     lease: str
     lease_ms: int
     interval: int = 0
-    """In ms; 0 also where the server is one that does not tell it."""
+    """In ms; 0 also if the server does not send it."""
 
 
 class Jobs(msgspec.Struct, tag_field="event", tag="jobs"):
@@ -85,7 +85,7 @@ _decoder: Final = msgspec.json.Decoder(Event)
 
 
 def decode(text: str | bytes) -> Event | None:
-    """The event that a frame tells, or None for one that this version does not know."""
+    """The event of a frame, or None if this version does not know it."""
     try:
         event: Event = _decoder.decode(text)
     except msgspec.DecodeError:
@@ -94,7 +94,7 @@ def decode(text: str | bytes) -> Event | None:
 
 
 def _with_odd_payloads(text: str | bytes) -> Event | None:
-    """The jobs of a frame with payloads that msgspec does not even pass over."""
+    """The jobs of a frame with payloads that msgspec cannot even skip."""
     data = text.encode() if isinstance(text, str) else text
     fields = json_text.fields_of(data) or {}
     jobs = json_text.items_of(fields.pop("jobs", b""), len(data))
@@ -116,15 +116,15 @@ def _job_of(fields: dict[str, bytes]) -> dict[str, Any]:
 
 
 def chunks(leases: Sequence[str]) -> list[Sequence[str]]:
-    """The leases in as many parts as they need frames."""
+    """The leases in parts, one for each frame."""
     return [leases[at : at + MOST_LEASES] for at in range(0, len(leases), MOST_LEASES)]
 
 
 class ServerClock:
     """The server's clock by this process' monotonic one, from the times in its frames.
 
-    A time that came one way is late by as much as the way took; of those that came back, the one
-    with the shortest way there and back is the best (as in RFC 5905, section 8). In seconds.
+    A time that came one way is late by the time of its transmission; of those in answers, the one
+    with the shortest round trip is the best (as in RFC 5905, section 8). In seconds.
     """
 
     def __init__(self) -> None:
@@ -132,14 +132,14 @@ class ServerClock:
         self._round_trip = float("inf")
 
     def one_way(self, server_ms: int, now: float) -> None:
-        """Note a time that the server has sent, where nothing better is known."""
+        """Note a time that the server has sent, if nothing better is known."""
         if self._offset is None:
             self._offset = server_ms / 1000 - now
 
     def there_and_back(self, server_ms: int, sent: float, now: float) -> None:
         """Note the server's time in the answer to what was `sent`."""
         round_trip = now - sent
-        # The best one ages, since clocks drift.
+        # The best one becomes outdated, since clocks drift.
         self._round_trip *= 1.1
         if round_trip <= self._round_trip:
             self._round_trip = round_trip
@@ -153,7 +153,7 @@ class ServerClock:
 
 
 def credits_of(weights: dict[str, int], capacity: int) -> dict[str, int]:
-    """The credit of each type: all of `capacity` for the heaviest, and a share of it for others."""
+    """The credit of each type: `capacity` for the highest weight, a share of it for others."""
     heaviest = max(weights.values())
     return {
         queue_type: max(1, round(capacity * weight / heaviest))

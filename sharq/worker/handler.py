@@ -1,4 +1,4 @@
-"""What may be a handler, and what it means that one has run to its end."""
+"""What may be a handler, and when it has run to its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Handler = Callable[[LeasedJob], Any]
 
 
 def check_handler(handler: Any) -> None:
-    """Raise `BadArgumentException` for what could not run as a handler."""
+    """Raise `BadArgumentException` for anything that could not run as a handler."""
     if not callable(handler):
         raise BadArgumentException(f"The handler {handler!r} is no function.")
     if _is(handler, inspect.isgeneratorfunction) or _is(handler, inspect.isasyncgenfunction):
@@ -30,12 +30,12 @@ def check_handler(handler: Any) -> None:
             f"The handler cannot be called with a job alone: {error}."
         ) from None
     except ValueError:
-        # Some that are written in C do not tell what they take.
+        # Some that are written in C have no signature.
         return
 
 
 def is_async(handler: Handler) -> bool:
-    """Whether a call of the handler gives a coroutine for sure, so that it needs no thread."""
+    """Whether a call of the handler certainly returns a coroutine, so that it needs no thread."""
     return _is(handler, inspect.iscoroutinefunction)
 
 
@@ -46,10 +46,11 @@ def _is(handler: Any, kind: Callable[[Any], bool]) -> bool:
 
 
 async def run_out(result: Any) -> None:
-    """Wait for what a handler has returned, where the work is in that.
+    """Wait for a handler's result, if that does the work.
 
     A plain function may return a coroutine or a future: one that wraps an ``async def``, say.
-    Raises TypeError for what shows that the work was not done and that cannot be waited for.
+    Raises TypeError for a result that shows that the work was not done and that cannot be waited
+    for.
     """
     while True:
         if isinstance(result, concurrent.futures.Future):

@@ -14,7 +14,7 @@ _STEPS: Final = 16
 
 FIRST_RETRY: Final = 1.0
 LONGEST_RETRY: Final = 300.0
-"""Seconds that a failed job waits at most after its first, and after any attempt; half at least."""
+"""Bound of a failed job's wait in seconds, after its first and any attempt; half at least."""
 
 
 LONGEST_DELAY: Final = 31_536_000.0
@@ -22,7 +22,7 @@ LONGEST_DELAY: Final = 31_536_000.0
 
 
 class Retry(Exception):
-    """Raise it in a handler to have the job again after `delay` seconds, 0 to 31,536,000.
+    """Raise it in a handler to get the job again after `delay` seconds, 0 to 31,536,000.
 
     Raises ValueError for any other delay.
     """
@@ -35,11 +35,11 @@ class Retry(Exception):
 
 
 class Discard(Exception):
-    """Raise it in a handler to have done with a job that cannot succeed; it is logged."""
+    """Raise it in a handler to finish a job that cannot succeed; it is logged."""
 
 
 def _seconds(name: str, value: float) -> float:
-    # NaN is in no range; what is no number cannot be compared.
+    # NaN is in no range; a value that is no number cannot be compared.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} has to be a number of seconds, not {value!r}")
     if not 0 <= value <= LONGEST_DELAY:
@@ -48,15 +48,15 @@ def _seconds(name: str, value: float) -> float:
 
 
 def release_delay(wish: Retry) -> int:
-    """The delay that is asked for, in ms. Raises ValueError where that is none any more."""
+    """The requested delay, in ms. Raises ValueError if it was changed to an invalid one."""
     return round(_seconds("delay", wish.delay) * 1000)
 
 
 class LeasedJob:
-    """A job in a worker's hands.
+    """A job that a worker holds.
 
     `attempt` counts its deliveries, from 1. `requeues_remaining` tells how often it may come back
-    (-1: for ever). `lease` is the token of this delivery. `interval` is that of its queue, in ms.
+    (-1: no limit). `lease` is the token of this delivery. `interval` is that of its queue, in ms.
     """
 
     __slots__ = (
@@ -107,16 +107,16 @@ class LeasedJob:
 
     @property
     def payload(self) -> Any:
-        """The payload, as Python's values for JSON. Raises `UnreadablePayload` for what is none."""
+        """The payload, as a Python value. Raises `UnreadablePayload` if it is not JSON."""
         if self._payload is _UNREAD:
             self._payload = decode_payload(bytes(self._raw), self.lease)
         return self._payload
 
     def extend(self, seconds: float) -> None:
-        """Ask for the lease to last `seconds` from now at least; does not wait for the answer.
+        """Ask that the lease lasts at least `seconds` from now; does not wait for the answer.
 
-        A running handler's lease is extended anyway, until its time-out. Raises ValueError for
-        what is not 0 to 31,536,000 seconds.
+        A running handler's lease is extended anyway, until its time-out. Raises ValueError if it is
+        not 0 to 31,536,000 seconds.
         """
         self._extend(self, _seconds("seconds", seconds))
 
@@ -125,9 +125,9 @@ class LeasedJob:
 
 
 def retry_delay(attempt: int, uniform: Callable[[], float] = random.random) -> float:
-    """Seconds before a job that failed comes back: doubling with each attempt, with jitter.
+    """Seconds before a failed job comes back: doubling with each attempt, with jitter.
 
-    There are few different ones, so that releases share frames.
+    There are only a few different values, so that releases share frames.
     """
     bound = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(max(attempt, 1) - 1, 60))
     return bound * (_STEPS + round(uniform() * _STEPS)) / (2 * _STEPS)

@@ -15,10 +15,10 @@ _EXTEND_AGAIN: Final = 1.0
 
 
 class Leases:
-    """A job waits from `add` to `claim`, and its lease is held until it is told of or lost.
+    """A job waits from `add` to `claim`; its lease is held until it is answered or lost.
 
-    A handler that goes on after its lease is late: it takes up a place that the server knows
-    nothing of. `timeout` is for how long a handler's lease is extended, None without end.
+    A handler that goes on after its lease is late: it occupies a place without the server's
+    knowledge. `timeout` is how long a handler's lease is extended, None: without limit.
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -37,7 +37,7 @@ class Leases:
 
     @property
     def wait(self) -> bool:
-        """Whether there is a job whose handler has not begun."""
+        """Whether there is a job whose handler has not started."""
         return bool(self._waiting)
 
     def get(self, lease: str) -> LeasedJob | None:
@@ -56,14 +56,14 @@ class Leases:
         self._waiting.update(named)
 
     def claim(self, job: LeasedJob) -> bool:
-        """Have a job wait no longer, to begin it or to give it back; False where it did not.
+        """Claim a waiting job, to start it or to give it back; False if it does not wait.
 
-        May be called from any thread: of two that claim a job one has it.
+        May be called from any thread: if two claim a job, one gets it.
         """
         return self._waiting.pop(job.lease, None) is not None
 
     def overdue(self, now: float) -> list[LeasedJob]:
-        """Claim the jobs that have waited for too long, for somebody else to begin them."""
+        """Claim the jobs that have waited too long; another worker can start them."""
         if not self._waiting:
             return []
         return [
@@ -78,7 +78,7 @@ class Leases:
         return lease in self._jobs
 
     def drop(self, lease: str) -> None:
-        """What had to be told of a lease has been told."""
+        """The end of a lease has been answered."""
         self._jobs.pop(lease, None)
         self._waiting.pop(lease, None)
 
@@ -94,9 +94,9 @@ class Leases:
         return job
 
     def to_extend(self, now: float, told: Container[str]) -> dict[int, list[str]]:
-        """The leases of running handlers of which half is over, by the ms to extend them by.
+        """The leases of running handlers of which half is over, by the ms of their extension.
 
-        Those that are `told` of have nobody who needs them.
+        Nobody needs those whose end is in `told`.
         """
         due: dict[int, list[str]] = {}
         for job in self._jobs.values():

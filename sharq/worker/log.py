@@ -36,7 +36,7 @@ def note(level: int, event: str, fault: BaseException | None = None, /, **fields
 
 
 def _text(value: Any) -> str:
-    """A value in one line, whatever it is."""
+    """Any value in one line."""
     try:
         text = str(value)
     except Exception:
@@ -45,7 +45,7 @@ def _text(value: Any) -> str:
 
 
 class Causes:
-    """Logs what goes wrong once for each cause, and after each minute of it how often it has come.
+    """Logs an error once for each cause, and then each minute how often it came.
 
     `clock` is monotonic, in seconds.
     """
@@ -55,7 +55,7 @@ class Causes:
         self._seen: dict[tuple[Any, ...], tuple[float, int]] = {}
 
     def note(self, level: int, event: str, **fields: Any) -> None:
-        """Log an event, if it has not been lately; alike are those with the same fields."""
+        """Log an event, unless it was logged lately; events with the same fields are the same."""
         cause = (event, *fields.values())
         now = self._clock()
         since, times = self._seen.get(cause, (-_REMINDER, 0))
@@ -69,7 +69,7 @@ class Causes:
         self._seen[cause] = (since, times)
 
     def over(self) -> None:
-        """All is well again: what comes next is told at once."""
+        """All is well again: the next event is logged at once."""
         self._seen.clear()
 
 

@@ -1,7 +1,6 @@
-"""What a worker still has to tell the server of its leases, until that has been answered. Pure.
+"""The finishes and releases that a worker still has to send, until they are answered. Pure.
 
-Here alone it is decided what an answer means: whether an end is over, is told again, or is given
-up.
+Only this module decides what an answer means: whether one is done, sent again, or given up.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from sharq.worker.frames import chunks, encode
 OVER: Final = frozenset(
     {"success", "already_finished", "not_active", "stale_lease", "invalid_argument"}
 )
-"""Results after which there is nothing more to tell of a lease."""
+"""Results after which nothing more has to be sent about a lease."""
 
 FOR_GOOD: Final = frozenset({"forbidden", "invalid_argument", "not_json", "payload_too_large"})
-"""Codes of what the server refuses for as long as the connection lasts."""
+"""Codes of refusals that last as long as the connection."""
 
 
 class End(NamedTuple):
-    """How a lease is to end: with a finish, or with a release after `delay` ms."""
+    """How a lease has to end: with a finish, or with a release with `delay` ms."""
 
     finish: bool
     delay: int = 0
@@ -33,11 +32,11 @@ class End(NamedTuple):
 
 
 GIVE_BACK: Final = End(finish=False, count_requeue=False)
-"""The end of a job that was not begun."""
+"""The end of a job that was not started."""
 
 
 class Answered(NamedTuple):
-    """A lease whose end has been answered; `lost` where it had ended before."""
+    """A lease whose end has been answered; `lost` if it had ended before."""
 
     lease: str
     end: End
@@ -47,7 +46,7 @@ class Answered(NamedTuple):
 class Refused(NamedTuple):
     """Ends that the server has not carried out, by its `code`.
 
-    `for_good`: they are given up, and their leases run out. Otherwise they are told again.
+    `for_good`: they are given up, and their leases run out. Otherwise they are sent again.
     """
 
     operation: str
@@ -57,9 +56,9 @@ class Refused(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a frame's answer has come to.
+    """The result of a frame's answer.
 
-    `well`: it was a probe, and what was refused may be told again.
+    `well`: it was a probe that succeeded, and refused ends may be sent again.
     """
 
     over: list[Answered]
@@ -68,10 +67,10 @@ class Outcome(NamedTuple):
 
 
 class Outbox:
-    """Ends of leases: each is sent once, and again where its answer cannot come any more.
+    """Ends of leases: each is sent once, and again if its answer can no longer come.
 
-    What the server has refused for now waits for `probe`, which sends one frame of it at a time.
-    While a whole frame has been refused last, nothing else is sent.
+    Ends that the server has refused for now wait for `probe`, which sends one frame of them at a
+    time. As long as the last whole frame was refused, nothing else is sent.
     """
 
     def __init__(self) -> None:
@@ -91,23 +90,23 @@ class Outbox:
 
     @property
     def waits(self) -> bool:
-        """Whether there is something for `probe` to send."""
+        """Whether `probe` has something to send."""
         return bool(self._refused) or (self._closed and bool(self._unsent))
 
     def add(self, lease: str, end: End) -> None:
-        """Have a lease ended."""
+        """Add the end of a lease."""
         self._ends[lease] = end
         self._unsent[lease] = None
 
     def drop(self, lease: str) -> None:
-        """The lease is no more: there is nothing to tell of it."""
+        """The lease has ended: nothing has to be sent about it."""
         self._ends.pop(lease, None)
         self._unsent.pop(lease, None)
         self._refused.pop(lease, None)
         self._repeated.discard(lease)
 
     def unanswered(self, frame_ids: Iterable[int]) -> None:
-        """No answer comes to these frames: what they told may have been done, and is told again."""
+        """No answer comes to these frames: their ends may be carried out, and are sent again."""
         for frame_id in frame_ids:
             for lease in self._sent.pop(frame_id, ()):
                 if lease in self._ends:
@@ -115,24 +114,24 @@ class Outbox:
                     self._repeated.add(lease)
 
     def close(self) -> None:
-        """The server carries nothing out: send nothing but what `probe` does."""
+        """The server carries nothing out: send only probes."""
         self._closed = True
 
     def open(self) -> None:
-        """The server carries ends out again, or another one is asked: all may be sent."""
+        """The server carries ends out again, or there is another server: all may be sent."""
         self._closed = False
         self._unsent.update(self._refused)
         self._refused.clear()
 
     def frames(self, next_id: Iterator[int]) -> list[tuple[int, bytes]]:
-        """The frames that tell what is not sent yet, each with its id: one for all finishes."""
+        """The frames for unsent ends, each with its id: one for all finishes."""
         if not self._unsent or self._closed:
             return []
         unsent, self._unsent = self._unsent, {}
         return [self._frame(next_id, end, part) for end, part in self._alike(unsent)]
 
     def probe(self, next_id: Iterator[int]) -> list[tuple[int, bytes]]:
-        """One frame of what was refused, to see whether it is carried out by now."""
+        """One frame of refused ends, to see whether it is carried out now."""
         for end, part in self._alike(self._refused or self._unsent):
             for lease in part:
                 self._refused.pop(lease, None)
@@ -163,10 +162,10 @@ class Outbox:
         return frame_id in self._sent
 
     def answer(self, frame_id: int, results: list[Any]) -> Outcome:
-        """Take the results of a frame."""
+        """Process the results of a frame."""
         leases = self._sent.get(frame_id, [])
         if len(leases) != len(results):
-            # What it says is not known.
+            # Its content is not known.
             unknown = self.refuse(frame_id, "incomplete_answer", done=True)
             return Outcome([], [unknown] if unknown else [], False)
         del self._sent[frame_id]
@@ -192,7 +191,7 @@ class Outbox:
         return Outcome(over, more, probed and not more)
 
     def refuse(self, frame_id: int, code: str, *, done: bool) -> Refused | None:
-        """A whole frame was refused; `done`: it may have been carried out all the same."""
+        """A whole frame was refused; `done`: it may still have been carried out."""
         leases = [lease for lease in self._sent.pop(frame_id, ()) if lease in self._ends]
         if not leases:
             return None
@@ -217,5 +216,5 @@ class Outbox:
             return False
         if end.finish:
             return result != "already_finished"
-        # A second release finds nothing where the first one, unanswered, was carried out.
+        # A second release finds nothing if the first, unanswered one was carried out.
         return lease not in self._repeated

@@ -1,8 +1,8 @@
-"""When a worker's handlers begin: in the order of the jobs, and each queue's at its rate.
+"""When a worker's handlers start: in the order of the jobs, and each queue's at its rate.
 
-The limit of a queue is kept by the store when jobs are dispatched. Jobs that then wait in the
-worker (for a place, or since a frame was late) would begin together; here they are spaced again.
-Pure: times are in seconds, by any clock that does not go back.
+The store enforces the limit of a queue at dispatch. Jobs that then wait in the worker (for a place,
+or because a frame was late) would start together; here they are spaced again. Pure: times are in
+seconds, by any clock that does not go back.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Final
 from sharq.worker.job import LeasedJob
 
 TICK: Final = 0.001
-"""Two starts may be this much closer than the interval, as two dispatches by the store's clock:
-a timer that is late by less does not cost a queue its rate."""
+"""Two starts may be this much closer than the interval, like two dispatches by the store's clock: a
+timer that is late by less does not lower a queue's rate."""
 
 LONGEST_TURN: Final = 0.1
-"""Seconds that a job may wait behind others of its queue, where that is more than an interval."""
+"""Seconds that a job may wait behind others of its queue, if that is more than an interval."""
 
 _FEW: Final = 1024
 
@@ -29,8 +29,8 @@ _Queue = tuple[str, str]
 class Starts:
     """The jobs that wait for their start.
 
-    `begin` is asked before a job starts, and may refuse one that has gone meanwhile. `give_back`
-    gets jobs whose turn is too far away to wait for it.
+    `begin` is called before a job starts, and may refuse one that is gone meanwhile. `give_back`
+    gets jobs whose turn is too far away.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Starts:
         self._most_kept = _FEW
 
     def add(self, jobs: list[LeasedJob]) -> None:
-        """Have jobs wait for their start, behind those that wait already."""
+        """Add jobs that wait for their start, behind those that wait already."""
         self._ready.extend(jobs)
 
     def clear(self) -> list[LeasedJob]:
-        """All that wait, and wait no longer."""
+        """Remove and return all waiting jobs."""
         waiting = [*self._ready, *(job for jobs in self._spaced.values() for job in jobs)]
         self._ready.clear()
         self._spaced.clear()
@@ -59,16 +59,16 @@ class Starts:
         return waiting
 
     def may_start(self, now: float) -> bool:
-        """Whether `next` has something to look at."""
+        """Whether `next` may have a job."""
         return bool(self._ready) or (bool(self._turns) and self._turns[0][0] <= now)
 
     @property
     def turn(self) -> float | None:
-        """When the next of the spaced queues has its turn."""
+        """When the turn of the next spaced queue comes."""
         return self._turns[0][0] if self._turns else None
 
     def next(self, now: float) -> LeasedJob | None:
-        """The job that begins now, or None."""
+        """The job that starts now, or None."""
         while self._turns and self._turns[0][0] <= now:
             job = self._next_spaced(heapq.heappop(self._turns)[1], now)
             if job is not None:
@@ -83,7 +83,7 @@ class Starts:
         return None
 
     def _is_due(self, job: LeasedJob, now: float) -> bool:
-        """Whether the queue of a job may start it; else the job waits for its turn."""
+        """Whether the queue of a job may start it; otherwise the job waits for its turn."""
         queue = _queue_of(job)
         behind = self._spaced.get(queue)
         turn = self._turn_of(job, now)

@@ -1,18 +1,18 @@
-"""How many jobs a worker takes ahead of those that it works on. Pure."""
+"""How many jobs a worker prefetches. Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SOON: Final = 1.0
-"""Seconds within which a job that waits has to be able to begin."""
+"""Seconds within which a waiting job has to start."""
 
 
 class Window:
-    """Up to `most` jobs ahead: as many as can be expected to begin soon.
+    """Up to `most` jobs: as many as can be expected to start soon.
 
-    It opens by one with each handler that is quick, and closes by half with each that is slow. A
-    job that could not begin in time closes it.
+    It opens by one with each quick handler, and halves with each slow one. A job that could not
+    start in time closes it.
     """
 
     def __init__(self, most: int) -> None:
@@ -20,12 +20,12 @@ class Window:
         self.size = 0
 
     def ended(self, seconds: float) -> None:
-        """A handler has ended, after so many seconds."""
+        """A handler has ended, after `seconds`."""
         if seconds <= SOON:
             self.size = min(self._most, self.size + 1)
         else:
             self.size //= 2
 
     def close(self) -> None:
-        """What was taken ahead had to be given back."""
+        """A prefetched job had to be given back."""
         self.size = 0

@@ -1,8 +1,8 @@
 """A worker's side of push: a connection that is kept up, in a thread of its own.
 
-No handler holds up a heartbeat or an extension there. Jobs leave the thread for the handlers a
-frame at a time, and what became of them comes back a loop turn at a time; what is said on the
-connection is in `worker_dialogue`.
+So no handler delays a heartbeat or an extension. Jobs go from this thread to the handlers a frame
+at a time, and their results come back a loop turn at a time. `dialogue` has the frames on the
+connection.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _GOODBYE: Final = 1.0
 
 
 class Protocol:
-    """The thread, and what others hand over to it, for an `Employer`."""
+    """The thread, and what others pass to it, for an `Employer`."""
 
     def __init__(self, settings: Settings, employer: Employer) -> None:
         self._settings = settings
@@ -55,16 +55,16 @@ class Protocol:
         self._started.wait()
 
     def claim(self, job: LeasedJob) -> bool:
-        """Have a job, to begin it or to give it back; False where it is not here any more."""
+        """Claim a job, to start it or to give it back; False if it is no longer here."""
         return self._dialogue.leases.claim(job)
 
     def report(self, ends: Iterable[tuple[str, End | None]]) -> None:
-        """Jobs are through; None where nothing is to be told of the lease."""
+        """Jobs have ended; None if nothing has to be sent about the lease."""
         self._reports.extend(ends)
         self._wake()
 
     def allow(self, jobs: int) -> None:
-        """Have up to so many jobs here at once."""
+        """Set the number of jobs to hold at once."""
         self._allowed = jobs
         self._wake()
 
@@ -79,7 +79,7 @@ class Protocol:
             self._loop.call_soon_threadsafe(self._dialogue.stop)
 
     def finish(self, patience: float = _LAST_WORDS) -> None:
-        """Wait until every end is answered, for `patience` seconds at most, and disconnect."""
+        """Wait until every end is answered, at most `patience` seconds, and disconnect."""
         assert self._thread is not None
         self._patience = patience
         with suppress(RuntimeError):
@@ -89,7 +89,7 @@ class Protocol:
     def _wake(self) -> None:
         if not self._woken:
             self._woken = True
-            # The loop has ended where the worker has.
+            # The loop has ended if the worker has.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._take_reports)
 
@@ -131,7 +131,7 @@ class Protocol:
             connection.socket.abort()
 
     async def _keep_connected(self) -> None:
-        """Have a connection; where the server stops, the next one before it is gone."""
+        """Keep a connection; when the server stops, open the next one before it is gone."""
         backoff = Backoff(_FIRST_DELAY, _LONGEST_DELAY)
         url = self._settings.url
         while True:
@@ -165,12 +165,12 @@ class Protocol:
         self._dialogue.on_closed(connection)
 
     def _on_change(self) -> None:
-        """Something was answered, or needs no answer any more."""
+        """Something was answered, or no longer needs an answer."""
         self._changed.set()
         self._leave_if_settled()
 
     def _leave_if_settled(self) -> None:
-        """Close connections that another has taken over from, when nothing is under way there."""
+        """Close replaced connections when nothing is under way on them."""
         current = self._dialogue.connection
         if len(self._connections) < 2 or current is None or current.wishes or current.extensions:
             return
@@ -179,7 +179,7 @@ class Protocol:
                 each.socket.close()
 
     async def _tick(self) -> None:
-        """Look after leases, ping, and leave a connection that is silent."""
+        """Check leases, ping, and leave a silent connection."""
         while True:
             await asyncio.sleep(_TICK)
             self._dialogue.tick()

@@ -1,4 +1,4 @@
-"""One run of a worker: handlers for the jobs that come, from the first connection to the end."""
+"""One run of a worker: it runs handlers for jobs, from the first connection to the end."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _TO_CANCEL: Final = 1.0
 
 
 class _LeftBehind(Exception):
-    """A thread goes on, and cannot be stopped: its lease runs out, if it does not end before."""
+    """A thread continues and cannot be stopped: its lease runs out, if it does not end before."""
 
 
 class Counts:
-    """What became of a worker's jobs. It is written to from two threads."""
+    """The results of a worker's jobs. Two threads write to it."""
 
     def __init__(self) -> None:
         self._counts = {"done": 0, "retried": 0, "discarded": 0, "lost": 0}
@@ -45,7 +45,7 @@ class Counts:
             return dict(self._counts)
 
     def discard(self, lease: str) -> None:
-        """A finish of this lease is to count as discarded."""
+        """A finish of this lease counts as discarded."""
         with self._lock:
             self._discarded.add(lease)
 
@@ -56,7 +56,7 @@ class Counts:
             self._discarded.discard(lease)
 
     def answered(self, answers: Iterable[Answered]) -> None:
-        """Count what the server has carried out."""
+        """Count the ends that the server has carried out."""
         with self._lock:
             for lease, end, lost in answers:
                 if lost:
@@ -74,7 +74,7 @@ class Counts:
 class Run:
     """Runs `handler` for jobs, in the running event loop, until it is stopped.
 
-    It belongs to that loop, but for `stop_jobs` and what the protocol's thread calls.
+    It belongs to that loop, except `stop_jobs` and the methods that the protocol's thread calls.
     """
 
     def __init__(self, settings: Settings, handler: Handler, counts: Counts) -> None:
@@ -101,14 +101,14 @@ class Run:
         self._protocol.start()
 
     def stop_jobs(self) -> None:
-        """Take and begin no more jobs. From any thread, or a signal's handler."""
+        """Take and start no more jobs. From any thread, or a signal's handler."""
         self._stopped = True
         self._protocol.stop_jobs()
 
     async def wind_up(self, grace: float, hurry: asyncio.Event) -> None:
-        """Give back what was not started, wait for what runs, and have it all answered.
+        """Give back jobs that were not started, wait for running ones, and for all answers.
 
-        It does not wait any longer when `hurry` is set.
+        It stops waiting when `hurry` is set.
         """
         self.stop_jobs()
         self._winding_up = True
@@ -124,7 +124,7 @@ class Run:
             await asyncio.wait(tuple(self._running), timeout=_TO_CANCEL)
         self._report()
         if self._running:
-            note(logging.ERROR, "handlers take no notice of their end", count=len(self._running))
+            note(logging.ERROR, "handlers ignore their cancellation", count=len(self._running))
         await asyncio.to_thread(self._protocol.finish, 0.0 if hurry.is_set() else _LAST_WORDS)
         if self._threads is not None:
             self._threads.close()
@@ -166,7 +166,7 @@ class Run:
         self._start_some()
 
     def _decline(self, job: LeasedJob) -> None:
-        """Give back a job that has not begun, for somebody else or a later time."""
+        """Give back a job that has not started, for another worker or a later time."""
         if self._protocol.claim(job):
             self._end(job, GIVE_BACK)
 
@@ -175,14 +175,14 @@ class Run:
         self._allow(anew=True)
 
     def _allow(self, *, anew: bool = False) -> None:
-        """Have as many jobs come as there are places for, and a few more if they can begin soon."""
+        """Ask for as many jobs as there are places, and a few more if they can start soon."""
         allowed = self._places + self._window.size
         if anew or allowed != self._allowed:
             self._allowed = allowed
             self._protocol.allow(allowed)
 
     def _start_some(self) -> None:
-        """Start a task where there is a job for it; the next one, if need be, after its turn."""
+        """Start a task if there is a job for it; the next one, if needed, after its turn."""
         self._turn += 1
         if self._stopped or len(self._running) >= self._places:
             return
@@ -198,7 +198,7 @@ class Run:
             self._timer = self._loop.call_later(turn - now, self._start_some)
 
     def _begin(self, job: LeasedJob, now: float) -> bool:
-        """Claim a job for its handler; False where it has gone or its lease is over."""
+        """Claim a job for its handler; False if it is gone or its lease is over."""
         if not self._protocol.claim(job):
             return False
         if now < job.until:
@@ -211,10 +211,10 @@ class Run:
         return False
 
     async def _work_through(self) -> None:
-        """Run the handler for the next job, and for those after it as long as none would notice.
+        """Run the handler for the next job, and for more of them as long as none can notice.
 
-        A task for each job would cost more than a handler that has nothing to wait for. Where one
-        has waited, has left something in its context or is to be cancelled, its task ends with it.
+        A task for each job would cost more than a handler that waits for nothing. If one has
+        waited, has left something in its context or is cancelled, its task ends with it.
         """
         clean = contextvars.copy_context()
         task = asyncio.current_task()
@@ -230,7 +230,7 @@ class Run:
         self._start_some()
 
     async def _work(self, job: LeasedJob) -> None:
-        """Run the handler for a job, and report how its lease is to end."""
+        """Run the handler for a job, and report how its lease has to end."""
         try:
             if self._threads is None:
                 await self._handle(job)
@@ -264,7 +264,7 @@ class Run:
             self._fail(job, error)
             return
         if not job.requeues_remaining:
-            note(logging.WARNING, "retried in vain", **_names(job), **_outlook(job))
+            note(logging.WARNING, "retried, but no requeue is left", **_names(job), **_outlook(job))
         self._end(job, End(finish=False, delay=delay))
 
     def _fail(self, job: LeasedJob, error: BaseException) -> None:
@@ -274,7 +274,7 @@ class Run:
         self._end(job, End(finish=False, delay=round(delay * 1000)))
 
     async def _handle(self, job: LeasedJob) -> None:
-        """Run an async handler; a process that it has forked ends where the handler does."""
+        """Run an async handler; a process that it forks ends with the handler."""
         try:
             await self._await(job)
         except BaseException as error:
@@ -315,7 +315,7 @@ class Run:
                 await run_out(result)
 
     def _on_no_thread(self, job: LeasedJob, error: NoThread) -> None:
-        """No thread for a handler: fewer places, for a moment, and the job goes back."""
+        """No thread for a handler: fewer places for a moment, and the job goes back."""
         note(logging.ERROR, "no thread for a handler", **_names(job), reason=error)
         self._end(job, GIVE_BACK)
         if self._places == self._settings.concurrency:
@@ -329,7 +329,7 @@ class Run:
         self._start_some()
 
     def _end(self, job: LeasedJob, end: End) -> None:
-        # Those of one loop turn leave together: another thread is a long way.
+        # Those of one loop turn leave together: passing them to another thread is expensive.
         if not self._ended:
             self._loop.call_soon(self._report)
         self._ended.append((job.lease, None if job.lease_lost else end))
@@ -346,7 +346,7 @@ class Run:
 def _call(handler: Handler, job: LeasedJob) -> Any:
     """Run a plain handler; a StopIteration could not leave its thread.
 
-    A process that it has forked ends where the handler does.
+    A process that it forks ends with the handler.
     """
     generation = forking.generation()
     try:
@@ -363,7 +363,7 @@ def _call(handler: Handler, job: LeasedJob) -> Any:
 
 
 def _outlook(job: LeasedJob, delay: float = 0.0) -> dict[str, Any]:
-    """What becomes of a job that is released, for the log."""
+    """What will happen to a released job, for the log."""
     if not job.requeues_remaining:
         return {"requeues_remaining": 0, "dead": True}
     return {"again_in": round(delay, 1)} if delay else {}

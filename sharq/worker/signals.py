@@ -1,4 +1,4 @@
-"""Signals that end a worker, and what becomes of them in processes that a handler forks."""
+"""Signals that end a worker, also in processes that a handler forks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _installed: set[Signals] = set()
 class Signals:
     """Calls `on_signal` for SIGTERM, SIGINT and SIGHUP while the context lasts, in the main thread.
 
-    What is ignored stays so, but for SIGTERM: `nohup` has SIGHUP ignored, a shell SIGINT for what
-    it starts in the background. A process that is forked meanwhile has the former handlers.
+    Ignored signals stay ignored, except SIGTERM: `nohup` ignores SIGHUP, a shell ignores SIGINT for
+    background jobs. A process that is forked meanwhile has the previous handlers.
     """
 
     def __init__(self, on_signal: Callable[[int, FrameType | None], None]) -> None:
-        # Not the event loop's own way: that waits for a handler that blocks the loop.
+        # Not by the event loop: that would wait for a handler that blocks the loop.
         self._on_signal = on_signal
         self._former: dict[int, Any] = {}
 
@@ -41,15 +41,15 @@ class Signals:
         self.restore()
 
     def restore(self) -> None:
-        """Put the former handlers back."""
+        """Restore the previous handlers."""
         for number, action in self._former.items():
-            # None: it was not Python that had set it.
+            # None: it was not set by Python.
             signal.signal(number, signal.SIG_DFL if action is None else action)
         self._former.clear()
 
 
 def _before_fork() -> None:
-    # What comes for the child before it has its handlers would be lost.
+    # A signal to the child before it has its handlers would be lost.
     if _installed:
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
 

@@ -1,4 +1,4 @@
-"""A worker's websocket: the handshake, frames out, and what comes in handed over as it comes."""
+"""A worker's websocket: the handshake, frames out, and frames in as they come."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SWITCHING: Final = b"HTTP/1.1 101"
 class Socket(asyncio.Protocol):
     """One connection, as a client.
 
-    `closed` is done when it has ended, with the code that the server has closed it with, if any.
+    `closed` is done when it has ended, with the server's close code, if any.
     """
 
     def __init__(self) -> None:
@@ -45,8 +45,8 @@ class Socket(asyncio.Protocol):
     ) -> Socket:
         """Open a websocket at `url`; `headers` are sent besides those of the handshake.
 
-        With wss, `tls` tells whose certificates are trusted; None is the system's choice. Raises
-        OSError where that fails, ConnectionError where the server does not agree.
+        With wss, `tls` tells whose certificates are trusted; None: those of the system. Raises
+        OSError if that fails, ConnectionError if the server refuses.
         """
         parts = urlsplit(url)
         secure = parts.scheme == "wss"
@@ -66,11 +66,11 @@ class Socket(asyncio.Protocol):
         return socket
 
     async def first_text(self) -> bytes:
-        """The first text message. Raises ConnectionError where none comes."""
+        """The first text message. Raises ConnectionError if none comes."""
         return await self._unless_closed(self._first)
 
     def listen(self, on_text: Callable[[bytes], None]) -> None:
-        """Hand each text message after the first one to `on_text`."""
+        """Pass each text message after the first one to `on_text`."""
         self._on_text = on_text
         early, self._early = self._early, []
         for text in early:
@@ -81,14 +81,14 @@ class Socket(asyncio.Protocol):
         self._write(ws.frame(ws.TEXT, text, masked=True))
 
     def close(self, code: int = ws.NORMAL) -> None:
-        """Say that nothing more comes; the server answers, and closes, or is left in a moment."""
+        """Send a close frame; if the server does not close in a moment, cut the connection."""
         if not self._has_said_close:
             self._write(ws.close_frame(code, masked=True))
             self._has_said_close = True
             asyncio.get_running_loop().call_later(_GOODBYE, self.abort)
 
     def abort(self) -> None:
-        """Close at once, without a word."""
+        """Close at once, without a close frame."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -103,7 +103,7 @@ class Socket(asyncio.Protocol):
     # As the transport's protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Other loops have transports that are no subclasses of it.
+        # Other loops have transports that are not subclasses of it.
         self._transport = cast(asyncio.Transport, transport)
         forking.connections.add(self)
 

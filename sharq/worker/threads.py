@@ -1,4 +1,4 @@
-"""Threads for plain handlers. None of them keeps the process from ending."""
+"""Threads for plain handlers. They do not keep the process from ending."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 
 class NoThread(Exception):
-    """The system starts no further thread."""
+    """The system cannot start another thread."""
 
 
 class Threads:
     """Up to `most` threads, each started when all others are busy.
 
-    The executor of the standard library waits for its threads when the process ends, also for one
-    whose handler never returns.
+    The executor of the standard library waits for its threads when the process ends, even if a
+    handler never returns.
     """
 
     def __init__(self, most: int) -> None:
@@ -31,7 +31,7 @@ class Threads:
     def run(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
         """Call `function` in a thread; the future is done, in the running loop, when it ends.
 
-        Raises `NoThread` where it was not begun and none can be started for it.
+        Raises `NoThread` if no thread can be started for it.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -57,7 +57,7 @@ class Threads:
         return future
 
     def close(self) -> None:
-        """Let the threads end when they have nothing to do, and begin nothing that waits."""
+        """Let idle threads end, and start no waiting work."""
         with self._change:
             self._closed = True
             self._work.clear()

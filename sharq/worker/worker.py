@@ -28,25 +28,25 @@ _SAME_WISH: Final = 0.5
 class Worker:
     """Takes jobs of `types` from the server at `url` and runs the handler for each.
 
-    `types` is a queue type, several of them, or a mapping of types to weights: a type has as much
-    of the worker's capacity as its weight is of the heaviest one's, at most. Up to `concurrency`
-    handlers run at once. Nothing is leased that cannot begin at once, unless `prefetch` says how
-    many more jobs may wait here for their turn; it takes as many as can be expected to begin within
-    a second. Handlers for the jobs of one queue begin no closer together than its interval.
+    `types` is a queue type, several of them, or a mapping of types to weights: a type has at most a
+    share of the worker's capacity, its weight relative to the highest one. Up to `concurrency`
+    handlers run at once. No job is leased that cannot start at once, unless `prefetch` says how
+    many more jobs may wait in the worker; it takes as many as can be expected to start within a
+    second. Handlers for the jobs of one queue never start closer together than its interval.
 
-    A handler may take `timeout` seconds (None: as long as it wants); until then its lease is
-    extended. On SIGTERM, SIGINT or SIGHUP the worker takes no more jobs and waits `grace` seconds
-    for those that run. `token` is sent as a bearer token; a function is asked for it at each
-    connection. `tls_ca` is a file with the certificates that a server at ``wss://`` is checked by
-    (None: the system's).
+    A handler may take `timeout` seconds (None: no limit); until then its lease is extended. On
+    SIGTERM, SIGINT or SIGHUP the worker takes no more jobs and waits `grace` seconds for running
+    ones. `token` is sent as a bearer token; a function is called for it at each connection.
+    `tls_ca` is a file with the certificates to check a ``wss://`` server (None: those of the
+    system).
 
-    A handler that has run to its end has finished its job. One that raises gives it back, to be
+    A handler that runs to its end finishes its job. If it raises, the job is released, to be
     delivered again after a delay that grows with each attempt; `Retry` chooses the delay, and
     `Discard` finishes the job. An `async` handler runs in the loop of `serve`, a plain one in a
-    thread, which cannot be stopped: there a time-out only ends the extension of its lease. What a
-    plain one returns is waited for, where it can be.
+    thread, which cannot be stopped: there a time-out only ends the extension of its lease. If a
+    plain one returns an awaitable, the worker waits for it.
 
-    Raises `BadArgumentException` for arguments that cannot be used.
+    Raises `BadArgumentException` for invalid arguments.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Worker:
             raise BadArgumentException(f"`concurrency` has to be 1 to {_MOST_JOBS}.")
         if not is_integer(prefetch, 0, _MOST_JOBS - concurrency):
             raise BadArgumentException(
-                f"`prefetch` has to be 0 or more, and {_MOST_JOBS} with `concurrency` at most."
+                f"`prefetch` has to be 0 or more; with `concurrency`, {_MOST_JOBS} at most."
             )
         if timeout is not None and not (_is_number(timeout) and timeout > 0):
             raise BadArgumentException("`timeout` has to be more than 0 seconds.")
@@ -86,9 +86,10 @@ class Worker:
         self._stopped = False
 
     def handler(self, function: Handler) -> Handler:
-        """Make `function` the handler; to be used as a decorator.
+        """Make `function` the handler; use it as a decorator.
 
-        Raises `BadArgumentException` for one that would not run: a generator function, say.
+        Raises `BadArgumentException` for a function that would not run, such as a generator
+        function.
         """
         check_handler(function)
         self._handler = function
@@ -97,8 +98,8 @@ class Worker:
     def run(self) -> int:
         """Work until SIGTERM, SIGINT or SIGHUP.
 
-        The exit code is 1 where a second signal, a moment later, ended it, or where handlers took
-        no notice of their end.
+        The exit code is 1 if a second signal, a moment later, ended it, or if handlers ignored
+        their cancellation.
         """
         # Not asyncio.run: that waits for tasks that catch their cancellation and go on.
         loop = asyncio.new_event_loop()
@@ -114,14 +115,14 @@ class Worker:
     async def serve(self) -> None:
         """Work until `stop`, in the running event loop.
 
-        Raises `BadArgumentException` without a handler, RuntimeError where it works already.
+        Raises `BadArgumentException` without a handler, RuntimeError if it is already running.
         """
         await self._serve(asyncio.Event())
 
     def stop(self) -> None:
-        """Take no more jobs, let those that run come to their end, and return from `serve`.
+        """Take no more jobs, let running ones end, and return from `serve`.
 
-        It may be called from any thread; before `serve` it has that return at once.
+        It may be called from any thread; if called before `serve`, that returns at once.
         """
         with self._lock:
             if self._loop is not None:
@@ -136,7 +137,7 @@ class Worker:
         return self._counts.read()
 
     def _stop_jobs(self) -> None:
-        """Begin no more jobs, whatever the loop is about: a signal's handler may say so."""
+        """Start no more jobs, whatever the loop is doing: a signal's handler may call this."""
         if self._working is not None:
             self._working.stop_jobs()
 
@@ -146,7 +147,7 @@ class Worker:
         began = time.monotonic()
         with self._lock:
             if self._loop is not None:
-                raise RuntimeError("The worker works already.")
+                raise RuntimeError("The worker is already running.")
             run = Run(self._settings, self._handler, self._counts)
             self._end = asyncio.Event()
             run.start()
@@ -173,8 +174,8 @@ class Worker:
 class _Ending:
     """Ends a worker at a signal: in good order, and at a second one at once.
 
-    What comes within a moment of the first is the same wish: a shell and a supervisor, or a process
-    group, may both have passed it on.
+    A signal within a moment of the first is the same request: a shell and a supervisor, or a
+    process group, may both have passed it on.
     """
 
     def __init__(self, stop: Callable[[], None], stop_jobs: Callable[[], None]) -> None:
@@ -186,7 +187,7 @@ class _Ending:
         self._unheeded = False
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """A signal has come; where the loop is blocked since the last, end in the system's way."""
+        """A signal has come; if the loop is blocked since the last, end by the signal itself."""
         now = time.monotonic()
         if self._first is None:
             self._first = now
@@ -208,7 +209,7 @@ class _Ending:
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> bool:
-    """Cancel what is left in a loop and wait for it, for a moment; whether something goes on."""
+    """Cancel what is left in a loop and wait a moment for it; returns whether something goes on."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
@@ -243,5 +244,5 @@ def _weights(types: str | Iterable[str] | Mapping[str, int]) -> dict[str, int]:
         if not is_integer(weight, 1, 1000):
             raise BadArgumentException(f"The weight of {queue_type} has to be 1 to 1000.")
     if not weights or len(weights) > 1000:
-        raise BadArgumentException("`types` has to be one queue type to 1000.")
+        raise BadArgumentException("`types` has to have 1 to 1000 queue types.")
     return weights

@@ -83,7 +83,7 @@ def test_a_bug_in_the_watcher_does_not_end_it(
             await watcher.until(lambda: watcher.woken == ["bug", "a"])
 
     asyncio.run(run())
-    assert "A wake-up met a bug" in caplog.text
+    assert "A bug in the handling of a wake-up" in caplog.text
 
 
 def test_a_connection_that_is_cut_is_opened_again(store: PrivateStore) -> None:

@@ -232,7 +232,7 @@ def test_a_server_with_tokens_may_listen_everywhere(tmp_path: Path) -> None:
                 answer.read()
                 return answer.status == 401
 
-            wait_for("the token is not valid any more", is_refused, 5)
+            wait_for("the token is no longer valid", is_refused, 5)
         assert "secret" not in server.log + server.output
 
 
@@ -386,7 +386,7 @@ def test_a_request_that_does_not_end_does_not_hold_up_the_end_for_ever(tmp_path:
         since = time.monotonic()
         assert server.stop() == 0
         assert 4 < time.monotonic() - since < 9
-        assert "1 requests did not end in time" in server.log
+        assert "1 requests were not finished in time" in server.log
         connection.close()
 
 

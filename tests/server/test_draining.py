@@ -167,7 +167,7 @@ def test_new_connections_are_told_and_leases_still_end(tmp_path: Path, way: Way)
                 assert (told.status, told.connection) == (200, "close"), told
             assert held.end() == 201
             assert server.wait() == 0
-        assert "did not end in time" not in server.log
+        assert "were not finished in time" not in server.log
 
 
 def test_what_is_wrong_with_a_request_is_told_all_the_same(tmp_path: Path, way: Way) -> None:

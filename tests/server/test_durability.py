@@ -23,7 +23,7 @@ from tests.support.stores import PrivateCluster, PrivateStore, wait_for
 WARNING, INFO = logging.WARNING, logging.INFO
 KEPT: dict[str, Any] = {"appendonly": True, "appendfsync": "always"}
 UNLOGGED = "keeps no log of its changes (appendonly no)"
-NOT_LOOKED = "could not be looked at"
+NOT_LOOKED = "could not be checked"
 
 
 def settings_for(store: PrivateStore, **redis: Any) -> Settings:
@@ -166,7 +166,7 @@ def test_a_store_that_is_away_is_looked_at_when_it_is_back(
             asking = asyncio.create_task(told(settings_for(store), caplog))
             await eventually(
                 "it has tried",
-                lambda: any("cannot be looked at" in r.message for r in caplog.records),
+                lambda: any("cannot be checked" in r.message for r in caplog.records),
             )
             await asyncio.to_thread(store.start)
             return await asking

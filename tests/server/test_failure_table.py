@@ -260,7 +260,7 @@ TABLE = {
     "CLUSTERDOWN": away(cluster_down, on_cluster=True),
     "time-out": away(silent, unknown=True, timeout=0.5, log="Lost the store"),
     "reset": away(resetting, unknown=True, log="Lost the store"),
-    "READONLY": away(replica, log="takes no writes; connecting anew"),
+    "READONLY": away(replica, log="takes no writes; reconnecting"),
     "MOVED": all_goes_on(moved, on_cluster=True),
     "ASK": away(moving, on_cluster=True, with_jobs=False),
     "TRYAGAIN": away(moving, on_cluster=True),
@@ -508,7 +508,7 @@ class TestAStoreThatAnswersAndGivesNothing:
         monkeypatch: pytest.MonkeyPatch,
         expect_log: ExpectLog,
     ) -> None:
-        expect_log("takes no writes; connecting anew")
+        expect_log("takes no writes; reconnecting")
         pings = 0
         ping = server.engine.ping
 

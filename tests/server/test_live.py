@@ -207,7 +207,7 @@ class TestTokens:
             for secret, told in (
                 ("other", "the token is not known"),
                 ("producer", "the token is not for metrics"),
-                ("grüße aus Łódź", "that is no token"),
+                ("grüße aus Łódź", "this is not a token"),
             ):
                 await browser.submit(secret)
                 assert "Show" in await browser.see(told)

@@ -129,7 +129,7 @@ async def test_the_log_says_when_no_requeue_is_left(
     working: Any, rest: Rest, expect_log: ExpectLog
 ) -> None:
     expect_log("failed .* job=fails attempt=1 requeues_remaining=0 dead=True")
-    expect_log("retried in vain .* job=retries requeues_remaining=0 dead=True")
+    expect_log("retried, but no requeue is left .* job=retries requeues_remaining=0 dead=True")
 
     async def handle(job: LeasedJob) -> None:
         raise Retry(5) if job.job_id == "retries" else ValueError

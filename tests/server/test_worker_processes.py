@@ -267,7 +267,7 @@ async def test_a_worker_works_again_after_a_stop_and_once_at_a_time(
         serving = asyncio.ensure_future(worker.serve())
         await rest.enqueue("t/q", f"j{at}")
         await until(lambda: len(done) == at + 1)  # noqa: B023
-        with pytest.raises(RuntimeError, match="works already"):
+        with pytest.raises(RuntimeError, match="already running"):
             await worker.serve()
         worker.stop()
         worker.stop()

@@ -889,8 +889,8 @@ def test_an_unknown_option_is_named_without_its_value(section: str, name: str, h
 @pytest.mark.parametrize(
     ("line", "slip"),
     [
-        ("port = 7000 # the port", "behind a value, only ; begins a comment"),
-        ("port = # the port", "behind a value, only ; begins a comment"),
+        ("port = 7000 # the port", "after a value, only ; begins a comment"),
+        ("port = # the port", "after a value, only ; begins a comment"),
         ('port = "7000"', "quotes are part of a value"),
         ("key_prefix = 'sms'", "quotes are part of a value"),
         ("port = 7000\n  db = 1", "an indented line belongs to the value above it"),
@@ -959,7 +959,7 @@ TCP = "[redis]\nconn_type = tcp_sock\n"
 CONTRADICTIONS: list[tuple[str, str]] = [
     (
         "[sharq-server]\ntls_key = /k",
-        "[sharq-server] tls_key = '/k': needs the tls_certificate that it is the key of",
+        "[sharq-server] tls_key = '/k': needs tls_certificate, the certificate of this key",
     ),
     (
         "[sharq]\nmax_payload_bytes = 20000000",
@@ -1024,7 +1024,7 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     (f"{TCP}tls_certificate = /c\ntls_key = /k", "[redis] tls_key = '/k': needs tls = true"),
     (
         f"{TCP}tls = on\ntls_key = /k",
-        "[redis] tls_key = '/k': needs the tls_certificate that it is the key of",
+        "[redis] tls_key = '/k': needs tls_certificate, the certificate of this key",
     ),
 ]
 

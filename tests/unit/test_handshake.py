@@ -55,8 +55,8 @@ def test_it_is_over_with_the_last_answer() -> None:
         (b"-ERR max number of clients reached\r\n", StoreUnavailable, "clients"),
         (b"HTTP/1.1 400 Bad Request\r\n", StoreUnavailable, "store"),
         (b"+QUEUED\r\n", UnexpectedReply, "QUEUED"),
-        (b"+OK\r\n+OK\r\n+", UnexpectedReply, "not asked"),
-        (b"+OK\r\n+OK\r\n+OK\r\n", UnexpectedReply, "not asked"),
+        (b"+OK\r\n+OK\r\n+", UnexpectedReply, "without a request"),
+        (b"+OK\r\n+OK\r\n+OK\r\n", UnexpectedReply, "without a request"),
     ],
 )
 def test_a_refusal_is_the_error_that_it_stands_for(

@@ -126,7 +126,7 @@ def test_what_is_no_strict_json_is_refused(text: bytes) -> None:
     [
         (b"", "`payload` is not valid JSON: it is empty."),
         (b'{"a":[1', "`payload` is not valid JSON: it ends too early."),
-        (b"[1,]", "`payload` is not valid JSON: byte 3 cannot stand where it does."),
+        (b"[1,]", "`payload` is not valid JSON: byte 3 is not expected there."),
         (b'"\xff"', "`payload` is not valid JSON: byte 1 is not UTF-8."),
         (b'"a\tb"', "`payload` is not valid JSON: a string has a control character, byte 2."),
         (
@@ -135,7 +135,7 @@ def test_what_is_no_strict_json_is_refused(text: bytes) -> None:
         ),
         (b"[NaN]", "`payload` is not valid JSON: it has NaN or an infinity."),
         (b"-Infinity", "`payload` is not valid JSON: it has NaN or an infinity."),
-        (b"1 2", "`payload` is not valid JSON: it goes on behind its end, at byte 2."),
+        (b"1 2", "`payload` is not valid JSON: there is more after its end, at byte 2."),
         (b'{"a":1e400}', "`payload` has a number that is too large."),
         (b"-1E+309", "`payload` has a number that is too large."),
         (b"1" + b"0" * 309 + b".5", "`payload` has a number that is too large."),

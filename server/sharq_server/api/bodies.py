@@ -1,7 +1,7 @@
-"""What comes in: request bodies and query parameters, decoded and checked for their form.
+"""Request bodies and query parameters, decoded and checked for their form.
 
-What a value may be is the library's to say; here are the fields that a route knows, those it
-insists on, and JSON that is none. A payload is cut out of its body as it is and never parsed.
+The library checks values; this module knows the fields of each route, mandatory ones, and invalid
+JSON. A payload is cut out of its body as it is and never parsed.
 """
 
 from __future__ import annotations
@@ -88,15 +88,15 @@ def decode(form: type[Form], body: bytes) -> Form:
 
 
 def decode_optional(form: type[Form], body: bytes) -> Form:
-    """The same, where no body at all means one without fields."""
+    """The same, but no body means one without fields."""
     return decode(form, body) if body else form()
 
 
 def lease_to_finish(body: bytes) -> Any:
     """The lease in the body of a finish, or None.
 
-    The original does not look at this body, so that its clients send what they like: where it is no
-    object, it is overlooked. Not where it speaks of a lease: its client relies on that.
+    The original does not read this body, so its clients send anything. A body that is no object is
+    ignored, unless it mentions a lease: then its client relies on that.
     """
     try:
         return decode_optional(Finish, body).lease
@@ -107,9 +107,9 @@ def lease_to_finish(body: bytes) -> Any:
 
 
 def purge_all(body: bytes, query: str) -> bool:
-    """Whether a body or a query string asks for a purge, in any way in which flags are sent.
+    """Whether a body or a query string asks for a purge, in any usual form of a flag.
 
-    Raises `BadArgumentException` for another value, and where one of them contradicts another.
+    Raises `BadArgumentException` for another value, and if they contradict each other.
     """
     named = [value for name, value in parse_qsl(query, True) if name == "purge_all"]
     in_body = decode_optional(Clear, body).purge_all
@@ -133,7 +133,7 @@ def decode_entry(entry: Raw) -> Job:
 
 
 def _decode(form: type[Form], text: bytes, noun: str) -> Form:
-    # msgspec passes over text that stays text without a look at its bytes.
+    # msgspec does not check the bytes of text that stays text.
     if json_decoding.is_utf8(text):
         return json_decoding.decode(form, text, noun)
     return json_decoding.decode_carefully(form, text, noun)
@@ -150,8 +150,8 @@ def payload_of(job: Job) -> bytes:
 def bound_of(job: Job, payload: bytes) -> Any:
     """The bound on a queue's length that came with a job, or None.
 
-    The field of the body wins. Inside a payload that is an object, what is no length is just a
-    part of the payload, and a payload whose bytes do not have the word is not looked into.
+    The field of the body takes precedence. Inside a payload that is an object, a value that is no
+    length is just a part of the payload. A payload without the word in its bytes is not searched.
     """
     if job.max_queued_length is not None or _BOUND not in payload:
         return job.max_queued_length
@@ -161,7 +161,7 @@ def bound_of(job: Job, payload: bytes) -> Any:
 
 
 def entries_of(jobs: list[Raw]) -> list[Raw]:
-    """Return the jobs of one request; raise where they are none or too many."""
+    """Return the jobs of one request; raise if there are none or too many."""
     if not jobs:
         raise BadArgumentException("`jobs` is a mandatory parameter, with one job or more")
     if len(jobs) > MAX_JOBS:
@@ -170,7 +170,7 @@ def entries_of(jobs: list[Raw]) -> list[Raw]:
 
 
 def flag(field: str, value: Any, default: bool) -> bool:
-    """Return a boolean field; `default` where it is absent or null."""
+    """Return a boolean field; `default` if it is absent or null."""
     if value is None:
         return default
     if not isinstance(value, bool):
@@ -188,7 +188,7 @@ class Wanted:
 
 
 def dequeue_parameters(query: str) -> Wanted:
-    """What a dequeue's query string asks for. Raises `BadArgumentException`."""
+    """The parameters in a dequeue's query string. Raises `BadArgumentException`."""
     count: int | None = None
     request_id: str | None = None
     wait = 0.0
@@ -196,7 +196,7 @@ def dequeue_parameters(query: str) -> Wanted:
         seen = set()
         for name, value in parse_qsl(query, keep_blank_values=True):
             if name not in _PARAMETERS:
-                # As in the original: it may be there to keep caches off.
+                # As in the original: it may be there to avoid caches.
                 continue
             if name in seen:
                 raise BadArgumentException(f"`{name}` is given twice.")

@@ -1,4 +1,4 @@
-"""What a client is told of an error, and what the log is told of a bug."""
+"""What a client learns of an error, and what the log gets of a bug."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class _Bug(SharqException):
 
 
 def told(error: Exception, what: str) -> tuple[SharqException, dict[str, str]]:
-    """The error that a client is told of, and further fields of its answer.
+    """The error that a client gets, and further fields of its answer.
 
-    A bug is logged with its traceback under an id, and the client learns the id alone. `what` is
-    a few words for the log: what went wrong.
+    A bug is logged with its traceback under an id, and the client gets only the id. `what` is a few
+    words for the log.
     """
     if isinstance(error, SharqException) and not replies.is_internal(error):
         return error, replies.more_about(error)
     if isinstance(error, EmbeddedStoreError):
-        # It names folders and processes, which are not a client's business.
+        # It names folders and processes, which a client should not see.
         _log.error("The embedded store does not start: %s", error)
         return StoreUnavailable(), {}
     request_id = secrets.token_hex(8)
@@ -35,5 +35,5 @@ def told(error: Exception, what: str) -> tuple[SharqException, dict[str, str]]:
 
 
 def reply_to(error: Exception, request: str) -> Reply:
-    """The answer for what went wrong with `request`, a few words for the log."""
+    """The answer for an error; `request`, a few words, is for the log."""
     return replies.of_error(*told(error, request))

@@ -1,7 +1,7 @@
 """Parse, one operation, reply: what each route does.
 
-A handler takes the library and a `Request` whose names are valid, and returns a `Reply`; it
-raises what the library raises. It knows neither Tornado nor a connection.
+A handler takes the library and a `Request` whose names are valid, and returns a `Reply`; it raises
+the library's exceptions. It knows neither Tornado nor a connection.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from sharq_server.security.credentials import FORBIDDEN
 
 _OUT_OF_REACH: Final = replies.refused(FORBIDDEN)
 _AT_A_TIME: Final = 100
-"""Jobs of a bulk that are looked at before other requests get their turn."""
+"""Jobs of a bulk that are checked before other requests get their turn."""
 
 
 class RequestDelegate(Protocol):
-    """What a handler may ask of the connection that its request came on."""
+    """What a handler may use of its request's connection."""
 
     @property
     def gone(self) -> bool:
-        """Whether the client has gone, or may have: nothing is leased to it any more."""
+        """Whether the client is gone, or may be: nothing more is leased to it."""
 
     async def wait_for(
         self, queue_type: str, count: int, request_id: str | None, seconds: float
     ) -> Batch | None:
-        """Jobs of a type the moment they are ready; None where none was, or the client has gone.
+        """Jobs of a type as soon as they are ready; None if none was, or the client is gone.
 
         Raises `Stopping`.
         """
 
     def bring_back(self, queue_type: str, batch: Batch) -> None:
-        """Give leased jobs to others, since the client has gone."""
+        """Give leased jobs to others, since the client is gone."""
 
 
 class Request(NamedTuple):
-    """`names`: the names in the path, in order. `query`: the query string as it came. `grant`:
-    what the client may do, beyond what the route asks for.
+    """`names`: the names in the path, in order. `query`: the query string as it came. `grant`: all
+    rights of the client, more than the route needs.
     """
 
     names: tuple[str, ...]
@@ -83,7 +83,7 @@ async def enqueue(engine: Engine, request: Request) -> Reply:
 
 
 def job_of(engine: Engine, queue_type: str, queue_id: str, text: bytes) -> NewJob:
-    """The job that the body of a request describes."""
+    """The job in the body of a request."""
     body = bodies.decode(bodies.Job, text)
     if body.queue_type is not UNSET and body.queue_type != queue_type:
         raise invalid("queue_type")
@@ -102,8 +102,8 @@ async def enqueue_entries(
 ) -> list[Reply]:
     """Enqueue the jobs of a bulk: for each, in order, what the single route would answer.
 
-    A job of a type that `grant` does not reach is refused. Raises the store's failure where not
-    one job came to it.
+    A job of a type that `grant` does not allow is refused. Raises the store's failure if no job
+    reached it.
     """
     jobs: list[NewJob | Reply] = []
     for at in range(0, len(entries), _AT_A_TIME):
@@ -134,20 +134,20 @@ async def dequeue(engine: Engine, request: Request) -> Reply:
     queue_type = request.names[0] if request.names else "default"
     count = wanted.count or 1
     batch = await engine.run(engine.flows.take(queue_type, count, wanted.request_id))
-    # Nothing and no wait: all jobs of the request_id have ended.
+    # No job and no wait: all jobs of the request_id have ended.
     over = wanted.request_id is not None and batch.wait_us == 0
     if not batch and wanted.wait and not over:
         waited = await request.exchange.wait_for(queue_type, count, wanted.request_id, wanted.wait)
         if waited is not None:
             batch = waited
         elif not request.exchange.gone:
-            # What the schedule was before the wait is of no use to anybody.
+            # The schedule before the wait is out of date.
             batch = await engine.run(engine.flows.take(queue_type, count, wanted.request_id))
     if not batch:
         return replies.nothing_ready(batch.wait_us)
     body = batch.to_json() if wanted.count is None else batch.to_json_list()
     if wanted.request_id is not None:
-        # The client can ask again, and is answered the same.
+        # The client can ask again, and gets the same answer.
         return Reply(200, body)
     return Reply(200, body, unsent=lambda: request.exchange.bring_back(queue_type, batch))
 
@@ -248,7 +248,7 @@ def _entry(engine: Engine, entry: Raw) -> NewJob | Reply:
 
 
 def _within(grant: Grant, job: NewJob | Reply) -> NewJob | Reply:
-    """The job, or what refuses it where its type is out of reach."""
+    """The job, or its refusal if its type is not allowed."""
     if isinstance(job, NewJob) and not grant.reaches(job.queue_type):
         return _OUT_OF_REACH
     return job

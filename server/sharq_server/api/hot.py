@@ -1,7 +1,7 @@
-"""The routes that most requests are for, without a coroutine: from a request to its `Reply`.
+"""The most frequent routes, without a coroutine: from a request to its `Reply`.
 
-They answer as those of the same name in `handlers` do, from the same parts. What clients ask for
-in one turn of the loop goes to the store together.
+They answer like those of the same name in `handlers`, with the same parts. Requests of one turn of
+the loop go to the store together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FINISH: Final = "POST /finish/"
 
 
 def enqueue(engine: Engine, queue_type: str, queue_id: str, body: bytes, respond: Respond) -> None:
-    """Put the job of a body into a queue."""
+    """Put the job in a body into a queue."""
     job = engine.flows.plain_job(body, queue_type, queue_id)
     if job is None:
         try:
@@ -46,7 +46,7 @@ def enqueue(engine: Engine, queue_type: str, queue_id: str, body: bytes, respond
 def dequeue(
     engine: Engine, queue_type: str, count: int | None, bring_back: BringBack, respond: Respond
 ) -> None:
-    """Lease jobs of a type: one, or where `count` is given up to so many, as a list."""
+    """Lease jobs of a type: one, or, with `count`, a list of up to that many."""
 
     def done(batch: Batch | Exception, start: int, stop: int) -> None:
         if not isinstance(batch, Batch):

@@ -1,4 +1,4 @@
-"""JSON text read into msgspec forms, and what is said of text that does not fit. Pure."""
+"""JSON text read into msgspec forms, and the errors for text that does not fit. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Form = TypeVar("Form", bound=msgspec.Struct)
 
 _decoders: Final[dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]] = {}
 PAYLOAD: Final = "payload"
-"""The field whose value is judged by itself, wherever it is sent."""
+"""The field whose value is checked separately, wherever it is sent."""
 
 MAX_ITEMS: Final = 1000
-"""Texts in a list, at most: of more, one more is told of."""
+"""Texts in a list, at most; of a longer list one more is returned."""
 
 _object_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
 
@@ -26,8 +26,8 @@ _object_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
 def decode(form: type[Form], text: bytes, noun: str, later: str = "") -> Form:
     """The text as a `form`, whose fields all have defaults; `noun` is what an error calls it.
 
-    It is known to be UTF-8. A field of the name `later`, which the form does not know, is not
-    looked at. Raises `NotJson`, and `BadArgumentException` that names the field.
+    It is known to be UTF-8. A field named `later`, which the form does not have, is not checked.
+    Raises `NotJson`, and `BadArgumentException` that names the field.
     """
     decoder = _decoders.get(form)
     if decoder is None:
@@ -41,9 +41,10 @@ def decode(form: type[Form], text: bytes, noun: str, later: str = "") -> Form:
 
 
 def decode_carefully(form: type[Form], text: bytes, noun: str, later: str = "") -> Form:
-    """The same of any text, field by field: what is wrong is named, and nothing odd is in the way.
+    """The same for any text, field by field.
 
-    The last field of a name counts. What a list of texts has is left to who takes them one by one.
+    Errors name the field; odd values elsewhere do no harm. The last field of a name counts. The
+    caller checks the texts in a list one by one.
     """
     values = json_text.fields_of(text)
     if values is None:
@@ -70,7 +71,7 @@ def decode_carefully(form: type[Form], text: bytes, noun: str, later: str = "") 
 
 
 def _check(name: str, value: bytes, text: bytes, noun: str) -> None:
-    """Raise where the value of a field is no JSON that can be read; `text` is all of it."""
+    """Raise if the value of a field is not readable JSON; `text` is the whole body."""
     refused = json_text.refusal(f"`{name}`", value, json_text.MAX_DEPTH)
     if refused is None:
         return
@@ -91,7 +92,7 @@ def is_utf8(text: bytes) -> bool:
 
 
 def field_of(text: bytes, name: str) -> bytes | None:
-    """The text of a field of a JSON object, the last one of the name; None where there is none."""
+    """The text of the last field of this name in a JSON object; None if there is none."""
     try:
         return bytes(_object_decoder.decode(text)[name])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -101,7 +102,7 @@ def field_of(text: bytes, name: str) -> bytes | None:
 
 
 def mandatory(field: str, value: Any) -> Any:
-    """Return `value`; raise where the body did not have it."""
+    """Return `value`; raise if the body does not have it."""
     if value is UNSET:
         raise BadArgumentException(f"`{field}` is a mandatory parameter")
     return value

@@ -1,7 +1,7 @@
 """The description of the REST API, an OpenAPI 3.1 document.
 
-What each route takes and answers is told here; which routes there are is the route table's to
-say, and a test holds the two together. Statuses and codes of errors are those of `replies`.
+This module describes what each route takes and answers. The route table says which routes there
+are, and a test compares the two. Statuses and codes of errors are those of `replies`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from sharq_server.api.schemas import Schema
 
 PATH: Final = "/openapi.json"
 
-# Errors of some operations alone; all others can meet any request.
+# Errors of some operations only; all others can occur with any request.
 _OF_SOME: Final = frozenset({401, 404, 409, 426, 429})
 
 _NOT_ENDED: Final = ("not_active", "stale_lease", "already_finished")
 
 
 class _Operation(NamedTuple):
-    """`answers`: schemas by status. `failures`: codes beside those that any request can meet.
+    """`answers`: schemas by status. `failures`: codes besides those of any request.
 
     `queries`: parameters. `body` is a schema's name, a body that is optional has a "?". One that is
-    `open` needs no token, even where the others do.
+    `open` needs no token, even if the others do.
     """
 
     summary: str
@@ -71,16 +71,16 @@ _OPERATIONS: Final = {
         "Give a job back", {200: "Released"}, _NOT_ENDED, "Release?"
     ),
     "POST /extend/<queue_type>/<queue_id>/<job_id>/": _Operation(
-        "Keep a job for longer", {200: "Extended"}, _NOT_ENDED, "Extend"
+        "Extend the lease of a job", {200: "Extended"}, _NOT_ENDED, "Extend"
     ),
     "GET /status/<queue_type>/<queue_id>/<job_id>/": _Operation(
-        "Tell where a job stands", {200: "JobStatus"}, ("not_found",)
+        "Tell the state of a job", {200: "JobStatus"}, ("not_found",)
     ),
     "POST /interval/<queue_type>/<queue_id>/": _Operation(
         "Set the rate of a queue", {200: "Done"}, ("not_found",), "Interval"
     ),
     "DELETE /interval/<queue_type>/<queue_id>/": _Operation(
-        "Give the rate of a queue back", {200: "Done"}, ("not_found",)
+        "Let enqueues set the rate of a queue again", {200: "Done"}, ("not_found",)
     ),
     "GET /metrics/": _Operation("Tell counts and types", {200: "Overview"}),
     "GET /metrics/<queue_type>/": _Operation("List the queues of a type", {200: "QueueIds"}),
@@ -103,16 +103,16 @@ _QUERIES: Final[dict[str, Schema]] = {
     "purge_all": {"enum": ["true", "false", "1", "0"]},
 }
 _ABOUT_QUERIES: Final = {
-    "count": "Take up to so many jobs; the answer is a list.",
-    "wait": "Wait up to so many seconds, with up to six decimals, for a job to become ready.",
+    "count": "Take up to this number of jobs; the answer is a list.",
+    "wait": "Wait up to this number of seconds for a job; up to six decimals.",
     "request_id": "A name for this request, which makes it safe to repeat.",
     "purge_all": "End the leases of the queue, too, and drop its interval of the API.",
 }
 
-# A server may ask for no token at all: then no credentials are right, too.
+# A server may need no token: then a request without credentials is valid, too.
 _LOCKED: Final[list[Schema]] = [{"token": []}, {}]
 
-# The header that errors of a status have, or of a code; a queue may have no rate that tells when.
+# The header of errors by status or code; a queue may have no rate that tells when.
 _HEADERS: Final[dict[int | str, tuple[str, Schema]]] = {
     401: ("WWW-Authenticate", api_schemas.TEXT),
     405: ("Allow", api_schemas.TEXT),
@@ -130,7 +130,7 @@ def reply() -> Reply:
 
 
 def document() -> Schema:
-    """The description as a value; `paths` are written as in the route table, but for braces."""
+    """The description as a value; `paths` are written as in the route table, but with braces."""
     paths: dict[str, Any] = {}
     for route, operation in _OPERATIONS.items():
         method, _, template = route.partition(" ")
@@ -146,7 +146,7 @@ def document() -> Schema:
             "summary": "A rate-limited job queue",
             "description": (
                 "A trailing slash makes no difference. HEAD works where GET is free of effects, "
-                "which is everywhere but on dequeue. Fields may be added to answers."
+                "which is everywhere except on dequeue. Fields may be added to answers."
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -162,7 +162,7 @@ def document() -> Schema:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Needed where the server has tokens.",
+                    "description": "Needed if the server has tokens.",
                 }
             },
         },
@@ -206,7 +206,7 @@ def _operation(method: str, template: str, operation: _Operation) -> Schema:
             }
             for name in operation.queries
         ]
-    # A body of a GET means nothing, though it may be there.
+    # A body of a GET is allowed but ignored.
     if operation.body and method != "GET":
         name = operation.body.removesuffix("?")
         described["requestBody"] = {

@@ -1,4 +1,4 @@
-"""What the server itself refuses; each has the stable `code` of its answers."""
+"""Refusals of the server itself; each has the stable `code` of its answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class NotSubscribed(SharqException):
 
 
 class Forbidden(SharqException):
-    """The token is not for this."""
+    """The token does not allow this."""
 
     code = "forbidden"
 

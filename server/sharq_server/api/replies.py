@@ -20,8 +20,8 @@ _json = msgspec.json.Encoder().encode
 class Reply(NamedTuple):
     """An answer: status, JSON text, and the two headers that depend on the case.
 
-    `retry_after` is in seconds. `allow` names the methods of a route. `unsent` is called where
-    the client has gone before the answer could be sent.
+    `retry_after` is in seconds. `allow` names the methods of a route. `unsent` is called if the
+    client is gone before the answer could be sent.
     """
 
     status: int
@@ -32,7 +32,7 @@ class Reply(NamedTuple):
 
     @property
     def fields(self) -> list[tuple[str, str]]:
-        """The headers that not every answer has."""
+        """The optional headers of an answer."""
         fields = []
         if self.status == 401:
             fields.append(("WWW-Authenticate", "Bearer"))
@@ -84,12 +84,12 @@ def failure(code: str, message: str, **more: Any) -> Reply:
 
 
 def refused(refusal: Refusal) -> Reply:
-    """The answer to who is not let in."""
+    """The answer to a client that is not let in."""
     return failure(*refusal)
 
 
 def is_internal(error: BaseException) -> bool:
-    """Tell whether `error` is a bug, to be logged and not to be described to a client."""
+    """Tell whether `error` is a bug, to be logged and not described to a client."""
     return not isinstance(error, SharqException) or error.code not in _CLIENT_CODES
 
 
@@ -97,7 +97,7 @@ _CLIENT_CODES: Final = STATUS_OF_CODE.keys() - {"internal"}
 
 
 def more_about(error: SharqException) -> dict[str, str]:
-    """What an answer says of an error beside its code and message."""
+    """Further fields of an error's answer, besides its code and message."""
     unknown = isinstance(error, StoreError) and error.outcome_unknown
     return {"outcome": "unknown"} if unknown else {}
 
@@ -152,7 +152,7 @@ _PURGED: Final = Reply(
 
 
 def enqueued(result: results.Enqueued, bounded: bool) -> Reply:
-    """`bounded` tells that the job came with a bound on its queue's length."""
+    """`bounded`: the job came with a bound on its queue's length."""
     if result.outcome == results.QUEUED:
         if not bounded:
             return _QUEUED
@@ -181,12 +181,12 @@ def nothing_ready(wait_us: int | None) -> Reply:
 
 
 def ready_in(wait_us: int | None) -> int | None:
-    """The same in milliseconds, as clients are told: who asks after it is not too early."""
+    """The same in milliseconds, rounded so that a client that waits for it is not too early."""
     return None if wait_us is None else -(-wait_us // 1000)
 
 
 def _seconds(ms: int) -> int:
-    """The value of Retry-After for what comes in `ms`."""
+    """The value of Retry-After for `ms`."""
     return -(-ms // 1000) or 1
 
 
@@ -253,6 +253,6 @@ def queue_metrics(result: results.QueueMetrics) -> Reply:
 
 
 def bulk(each: Iterable[Reply]) -> Reply:
-    """One body for many jobs: what each would have been answered, in order."""
+    """One body for many jobs: the answer of each, in order."""
     bodies = b",".join(reply.body for reply in each)
     return Reply(200, b'{"status":"success","results":[%b]}' % bodies)

@@ -10,19 +10,19 @@ from sharq_server.api.handlers import Handler
 from sharq_server.api.replies import Reply, method_not_allowed
 
 EVERY: Final = "*"
-"""For an operation: all of them, so that only those who may do anything may do this."""
+"""For an operation: only tokens for all operations may do this."""
 
 OPEN: Final = ""
-"""For an operation: none, so that everybody may do this."""
+"""For an operation: everybody may do this."""
 
 
 class Route:
     """One shape of path: its methods, and the answer to any other method.
 
     `names` are the fields that the variable segments stand for. HEAD is a GET without a body;
-    `head` is False where a GET has effects. `bulk` tells that bodies may be as large as many
-    jobs are. `operation` is what a client has to be allowed to do, `default_type` the queue type
-    where the path has none.
+    `head` is False where a GET has effects. `bulk` tells that bodies may be as large as many jobs
+    are. `operation` is the right that a client needs, `default_type` the queue type if the path has
+    none.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Route:
         self.not_allowed: Final[Reply] = method_not_allowed(", ".join(sorted(self.methods)))
 
     def queue_type(self, values: tuple[str, ...]) -> str | None:
-        """The queue type that a request is about; None where it is about all, or several."""
+        """The queue type that a request is about; None if it is about all, or several."""
         return values[0] if values else self._default_type
 
     def has_effects(self, method: str) -> bool:
@@ -57,7 +57,7 @@ class Route:
 
 
 class Match(NamedTuple):
-    """A route, and what stands in its variable segments, percent-decoded and not yet checked."""
+    """A route, and its variable segments, percent-decoded and not yet checked."""
 
     route: Route
     values: tuple[str, ...]
@@ -72,7 +72,7 @@ class Router:
     def find(self, path: str) -> Match | None:
         """The route of a path as it came over the wire, or None."""
         if "%" in path:
-            # Latin-1 keeps every byte apart: what is no ASCII is for the check of names to refuse.
+            # Latin-1 keeps every byte: the check of names refuses those that are not ASCII.
             segments = [unquote_to_bytes(s).decode("latin-1") for s in path.split("/")]
         else:
             segments = path.split("/")

@@ -1,4 +1,4 @@
-"""JSON Schemas of what goes over the REST API, for its description. Pure."""
+"""JSON Schemas of the REST API's bodies and answers, for its description. Pure."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ BODIES: Final[dict[str, Schema]] = {
     "Clear": _object({}, {"purge_all": {"enum": [*PURGE_ALL, None]}}),
 }
 
-# What goes out. Fields may be added.
+# Outgoing frames. Fields may be added.
 
 _LEASED: Final[Schema] = {
     "queue_id": NAME,

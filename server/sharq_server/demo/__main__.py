@@ -1,4 +1,4 @@
-"""The live demo: three tenants, each held to a rate of its own, whatever waits and whoever asks.
+"""The live demo: three tenants, each held to its own rate, however many jobs wait.
 
 ``python -m sharq_server.demo`` starts a server with a store and a temporary folder of its own and
 talks to it as its users do, through the REST API: it enqueues more jobs than may go, lets two
@@ -38,7 +38,7 @@ NEW_RATE: Final = 10
 WORKERS: Final = 2
 
 _POLL: Final = 0.003
-"""Seconds that a worker waits after it was told that no job is ready."""
+"""Seconds that a worker waits when no job is ready."""
 
 _LEASE: Final = 60_000
 _ATTEMPTS: Final = 50
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Nobody reads on; what Python would still flush at its exit has no place to go.
+        # Nobody reads any more; Python must not flush at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -372,7 +372,7 @@ def _seconds(text: str) -> float:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     for number in _ENDING:
-        signal.signal(number, signal.SIG_IGN)  # what was begun is put away, whoever is impatient
+        signal.signal(number, signal.SIG_IGN)  # cleaning up is finished, even after another Ctrl-C
     raise KeyboardInterrupt
 
 

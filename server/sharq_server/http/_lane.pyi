@@ -1,7 +1,7 @@
-"""Requests off the wire, and answers onto it: the compiled part of the fast lane.
+"""Reads requests and writes answers: the compiled part of the fast lane.
 
-What is plain and for one of the routes that most requests are for is gathered here and told of in
-one call; of everything else the head, the pieces of the body and the end are told.
+A plain request of a hot route is read completely here and passed on in one call; of every other one
+the head, the pieces of the body and the end are passed on.
 """
 
 from typing import Final, Self
@@ -20,27 +20,27 @@ MAX_URL: Final[int]
 
 @disjoint_base
 class Reader:
-    """Reads the requests of one connection; a subclass is told of them.
+    """Reads the requests of one connection; a subclass gets them.
 
     A plain request has one Host, of those in `hosts`, no more body than `body_limit` (bytes), a
     Content-Length if any, nothing to negotiate, comes from no web page, and keeps its connection
-    alive; where the reader is `locked`, it is one that `admits` admits. One for
-    ``POST /enqueue/T/Q``, ``GET /dequeue/T?…`` or ``POST /finish/T/Q/J`` with valid names is told
-    of whole, by `on_enqueue`, `on_dequeue` or `on_finish`; any other one by `on_head`, `on_chunk`
-    and `on_end`.
+    alive; where the reader is `locked`, it is one that `admits` admits. One for ``POST
+    /enqueue/T/Q``, ``GET /dequeue/T?…`` or ``POST /finish/T/Q/J`` with valid names is passed on
+    whole, by `on_enqueue`, `on_dequeue` or `on_finish`; any other one by `on_head`, `on_chunk` and
+    `on_end`.
 
-    `stage` tells how far the request that is being read has come: WAITING for its first byte,
+    `stage` tells the progress of the request that is being read: WAITING for its first byte,
     IN_HEAD or IN_BODY. `method`, `target` and `headers` are those of the last head; `headers` has
-    names and values as they came, but for white space around the values.
+    names and values as they came, without white space around the values.
     """
 
     body_limit: int
     hosts: set[bytes]
-    """Values of Host that need not be looked at."""
+    """Values of Host that need no check."""
     locked: bool
     """Whether requests need credentials."""
     epoch: list[int]
-    """One number, which changes when what `admits` has admitted may be so no more."""
+    """A number that changes when earlier results of `admits` may no longer be valid."""
     busy: bool
     """For the subclass: whether a request is under way."""
 
@@ -56,19 +56,19 @@ class Reader:
     def feed(self, data: bytes) -> None:
         """Read `data`.
 
-        Raises `httptools.HttpParserUpgrade` with the place behind the head of a request to
-        upgrade, of which only `method`, `target` and `headers` are told, and
-        `httptools.HttpParserError` for what is no request.
+        Raises `httptools.HttpParserUpgrade` with the place after the head of an upgrade request, of
+        which only `method`, `target` and `headers` are set, and `httptools.HttpParserError` for
+        invalid bytes.
         """
 
     def renew(self) -> None:
-        """Go on with the first byte of a request, after an exception of `feed`."""
+        """Continue with the first byte of a request, after an exception of `feed`."""
 
     def ignore(self) -> None:
-        """Tell of nothing any more."""
+        """Pass on nothing more."""
 
     def forget(self) -> None:
-        """Let go of the parser: the connection has ended."""
+        """Release the parser: the connection has ended."""
 
     @property
     def version(self) -> str:
@@ -76,7 +76,7 @@ class Reader:
 
     @property
     def keeps_alive(self) -> bool:
-        """Whether the last head lets the connection stay (RFC 9112, 9.3)."""
+        """Whether the last head keeps the connection alive (RFC 9112, 9.3)."""
 
     def on_message_begin(self) -> None: ...
     def on_url(self, part: bytes) -> None: ...
@@ -85,7 +85,7 @@ class Reader:
     def on_body(self, part: bytes) -> None: ...
     def on_message_complete(self) -> None: ...
     def admits(self, authorization: bytes | None, operation: str, queue_type: str) -> bool:
-        """Whether a request that is plain otherwise has the credentials for what it asks for."""
+        """Whether an otherwise plain request has the credentials for its operation."""
 
     def on_enqueue(self, queue_type: str, queue_id: str, body: bytes) -> None:
         """A plain request to enqueue has come."""

@@ -1,4 +1,4 @@
-# Requests off the wire, and answers onto it. The documentation is in the stub, `_lane.pyi`.
+# Reads requests and writes answers. The documentation is in the stub, `_lane.pyi`.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t
@@ -19,7 +19,7 @@ MAX_URL = 8 * 1024
 cdef Py_ssize_t _MAX_HEAD_BYTES = MAX_HEAD_BYTES
 cdef Py_ssize_t _MAX_URL = MAX_URL
 
-# The routes that are told of whole.
+# The routes whose requests are passed on whole.
 cdef int NONE = 0
 cdef int ENQUEUE = 1
 cdef int DEQUEUE = 2
@@ -59,7 +59,7 @@ cdef bint is_word(bytes name, bytes word) noexcept:
     return True
 
 
-# A length of up to 15 digits, or -1 for what has to be looked at more closely.
+# A length of up to 15 digits, or -1 for one that needs a closer check.
 cdef int64_t length_of(bytes value) noexcept:
     cdef const char* text = PyBytes_AS_STRING(value)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
@@ -74,7 +74,7 @@ cdef int64_t length_of(bytes value) noexcept:
     return length
 
 
-# Whether two credentials are one and the same, in a time that does not tell where they differ.
+# Whether two credentials are the same, in a time that does not show where they differ.
 cdef bint is_same(bytes one, bytes other) noexcept:
     cdef const unsigned char* a = <const unsigned char*>PyBytes_AS_STRING(one)
     cdef const unsigned char* b = <const unsigned char*>PyBytes_AS_STRING(other)
@@ -87,7 +87,7 @@ cdef bint is_same(bytes one, bytes other) noexcept:
     return difference == 0
 
 
-# Whether what follows the method is not one space.
+# Whether the method is not followed by exactly one space.
 cdef bint has_two_spaces(const char* text, Py_ssize_t size) noexcept:
     cdef Py_ssize_t at
     for at in range(min(size - 1, 32)):
@@ -97,13 +97,13 @@ cdef bint has_two_spaces(const char* text, Py_ssize_t size) noexcept:
 
 
 cdef class Reader:
-    # What the connection tells
+    # Called by the connection
     cdef public bint busy
     cdef public int64_t body_limit
     cdef public set hosts
     cdef public bint locked
     cdef public list epoch
-    # How far the message on the wire has come
+    # The progress of the current message
     cdef readonly int stage
     # The head of the message
     cdef readonly bytes method
@@ -122,7 +122,7 @@ cdef class Reader:
     cdef Py_ssize_t _unclaimed
     cdef Py_ssize_t _without_body
     cdef int64_t _length
-    # What was admitted, by which credentials, and when
+    # The admitted routes, by which credentials, and when
     cdef set _admitted
     cdef bytes _admitted_by
     cdef object _admitted_in
@@ -203,7 +203,7 @@ cdef class Reader:
     def keeps_alive(self):
         return self._parser.should_keep_alive()
 
-    # What the parser tells
+    # Called by the parser
 
     def on_message_begin(self):
         if not self._deaf:
@@ -288,7 +288,7 @@ cdef class Reader:
         self._route = NONE
         self.on_head()
 
-    # Asks once for each route and type, as long as the credentials and the epoch are the same.
+    # Asks once for each route and type, until the credentials or the epoch change.
     cdef bint _is_admitted(self) except -1:
         cdef object epoch = self.epoch[0]
         cdef str queue_type = self._names[0] if self._names else "default"
@@ -402,7 +402,7 @@ cdef class Reader:
         self._route = route
         return route
 
-    # For whoever reads from here
+    # For subclasses
 
     def admits(self, authorization, operation, queue_type):
         raise NotImplementedError

@@ -17,8 +17,8 @@ _UNSAFE = re.compile(r'["\\\x00-\x1f\x7f-\U0010ffff]')
 class AccessLog:
     """An open access log; `path` may be "-", the standard output.
 
-    The lines of one turn of the loop go out in one write, and a file is only ever appended to,
-    so that several processes can share it. Raises OSError where the file cannot be opened.
+    The lines of one turn of the loop go out in one write, and a file is only appended to, so
+    several processes can share it. Raises OSError if the file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
@@ -38,7 +38,7 @@ class AccessLog:
         agent: str | None,
         seconds: float,
     ) -> None:
-        """Add the line of a request that was answered with `size` bytes of body (None: unknown)."""
+        """Add the line of a request; its answer has a body of `size` bytes (None: unknown)."""
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)
         length = "-" if size is None else size
@@ -48,7 +48,7 @@ class AccessLog:
         )
 
     def flush(self) -> None:
-        """Write what is waiting. A log that cannot be written to does not stop the service."""
+        """Write waiting lines. If the log cannot be written, the service goes on."""
         data = "".join(self._lines).encode()
         self._lines.clear()
         if not data:
@@ -63,7 +63,7 @@ class AccessLog:
             self._failing = False
 
     def reopen(self) -> None:
-        """Go on in a new file under the same name, for those who move full logs away."""
+        """Reopen the file by its name, for log rotation."""
         self.flush()
         try:
             descriptor = _open(self._path)
@@ -74,7 +74,7 @@ class AccessLog:
         self._descriptor = descriptor
 
     def close(self) -> None:
-        """Write what is waiting, and close the file."""
+        """Write waiting lines, and close the file."""
         self.flush()
         self._close()
 

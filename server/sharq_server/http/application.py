@@ -1,4 +1,4 @@
-"""What this wing needs of the application that it serves."""
+"""What this wing needs from the application that it serves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sharq_server.security.origins import Origins
 
 
 class Jobs(Protocol):
-    """Where jobs are waited for, and where they go when they cannot be answered."""
+    """Waits for jobs, and takes jobs back whose answer cannot be sent."""
 
     async def wait_for(
         self,
@@ -27,20 +27,21 @@ class Jobs(Protocol):
         seconds: float,
         set_stop: Callable[[Callable[[], None] | None], None],
     ) -> Batch | None:
-        """Jobs of a type the moment they are ready; None where none was in time.
+        """Jobs of a type as soon as they are ready; None if none was in time.
 
-        `set_stop` is told what ends the wait early, and None when it is over. Raises `Stopping`.
+        `set_stop` gets a function that ends the wait early, and None when it is over. Raises
+        `Stopping`.
         """
 
     def bring_back(self, queue_type: str, batch: Batch) -> None:
-        """Give leased jobs to others, since they could not be answered."""
+        """Give leased jobs to others, since the answer could not be sent."""
 
 
 class Application(Protocol):
-    """The application, as connections and requests know it.
+    """The application, as connections and requests see it.
 
-    `draining` tells that each answer ends its connection now, `serving` that requests need not
-    wait for the beginning. `under_way` has what is not answered yet.
+    `draining`: each answer ends its connection now. `serving`: requests need not wait for the
+    start. `under_way` has the unanswered requests.
     """
 
     @property
@@ -70,7 +71,7 @@ class Application(Protocol):
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        """What is told of a request that comes on a connection."""
+        """The delegate of a request on a connection."""
 
     def start_other_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -78,7 +79,7 @@ class Application(Protocol):
         """The same for a request that is for none of the routes."""
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have a task of the application's own do the work."""
+        """Do the work in a task of the application."""
 
     async def begun(self) -> None:
-        """Wait for the beginning, where it is under way."""
+        """Wait for the start, if it is under way."""

@@ -1,7 +1,7 @@
-"""A client's connection: its bytes and its limits, whoever reads them.
+"""A client's connection: its bytes and its limits, for any reader.
 
-Requests are read first (`Requests`), and frames once a websocket is agreed on. Here is what holds
-for both: TLS, admission, back-pressure, time, and how a connection ends.
+It reads requests first (`Requests`), and frames after a websocket's handshake. This module has what
+both share: TLS, admission, back-pressure, time-outs, and the end of a connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sharq_server.security.admission import Connections
 _log = logging.getLogger(__name__)
 
 LINGER_SECONDS: Final = 1.0
-"""Seconds for which a connection is read from after its last answer."""
+"""Seconds during which a connection is read after its last answer."""
 
 MOST_LINGERING: Final = 256
 """Connections that linger at a time; others are closed at once."""
@@ -38,13 +38,13 @@ class Reader(Protocol):
         """Bytes have come."""
 
     def on_half_close(self) -> bool:
-        """The client sends no more. Whether there is something left to be sent to it."""
+        """The client sends no more. Returns whether there is something left to send to it."""
 
     def on_close(self) -> None:
         """The connection has ended."""
 
     def on_stuck(self) -> None:
-        """The client does not read: what is written from now on stays here."""
+        """The client does not read: data written from now on stays here."""
 
     def on_writable(self) -> None:
         """The client reads again."""
@@ -53,15 +53,14 @@ class Reader(Protocol):
         """Close what is idle or too slow; `idle` and `body` are in seconds."""
 
     def stop(self) -> None:
-        """The server ends: what is not whole by now is not begun."""
+        """The server ends: incomplete requests are not started."""
 
 
 class Owner(Protocol):
-    """What a connection needs of the listener that it came to.
+    """What a connection needs from its listener.
 
-    `now` is the time by which connections are judged: it moves in ticks. `lingering` counts those
-    that are read from for a moment, answered as they are. `drains` tells that those who come are
-    late.
+    `now` is the time for all time-outs: it moves in ticks. `lingering` counts the connections that
+    are still read for a moment after their answer. `drains`: new connections are late.
     """
 
     connections: set[Connection]
@@ -73,10 +72,10 @@ class Owner(Protocol):
     def drains(self) -> bool: ...
 
     def look_after(self, connection: Connection) -> None:
-        """Have a connection looked at as time goes by."""
+        """Check a connection's time-outs from now on."""
 
     def leave_alone(self, connection: Connection) -> None:
-        """Look at a connection no more, until it asks to be looked after."""
+        """Stop checking a connection, until it asks for it again."""
 
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
@@ -104,11 +103,11 @@ _NOBODY: Final = _Nobody()
 
 
 class Connection(asyncio.Protocol):
-    """With a `context` it speaks TLS. `make_reader` makes what reads first.
+    """With a `context` it uses TLS. `make_reader` makes the first reader.
 
-    `ended` tells that nothing is written any more, `gone` that nothing could be, `half_closed` that
-    the client sends no more, `stuck` that it does not read, `holding` that it is not read from.
-    Late is who came while the server was stopping.
+    `ended`: nothing more is written; `gone`: nothing can be written; `half_closed`: the client
+    sends no more; `stuck`: the client does not read; `holding`: the connection is not read. A
+    connection is late if it came while the server was stopping.
     """
 
     def __init__(
@@ -144,13 +143,13 @@ class Connection(asyncio.Protocol):
 
     @property
     def scheme(self) -> str:
-        """What stands before the address of this server."""
+        """The scheme before this server's address."""
         return "http" if self._tls is None else "https"
 
-    # What the event loop tells
+    # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's are asyncio's by their methods alone.
+        # uvloop's transports have asyncio's methods, but are not its subclasses.
         self._transport = cast(asyncio.Transport, transport)
         self.peer = transport.get_extra_info("peername")
         self._owner.connections.add(self)
@@ -163,7 +162,7 @@ class Connection(asyncio.Protocol):
         elif self._context is None:
             self.refuse(framing.OVERLOADED)
         else:
-            # It would have to be greeted first.
+            # TLS would need a handshake first.
             self.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -193,8 +192,8 @@ class Connection(asyncio.Protocol):
                 self.close()
 
     def eof_received(self) -> bool:
-        """The client sends no more: what it has asked for is still answered, jobs excepted."""
-        # With TLS it says so itself: what ends without that may have been cut off.
+        """The client sends no more: its requests are still answered, except for jobs."""
+        # With TLS the client says so itself: an end without that may be a cut connection.
         cut_off = self._tls is not None and not self.half_closed
         self.half_closed = True
         if self.ended or cut_off or not self._reader.on_half_close():
@@ -228,11 +227,11 @@ class Connection(asyncio.Protocol):
     # For the reader
 
     def read_by(self, reader: Reader) -> None:
-        """Have another reader from now on."""
+        """Use another reader from now on."""
         self._reader = reader
 
     def hold(self, holds: bool) -> None:
-        """Read from the client no more, or again."""
+        """Stop reading from the client, or start again."""
         if holds != self.holding and not self.gone:
             self.holding = holds
             if holds:
@@ -249,16 +248,16 @@ class Connection(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that the kernel has not taken of what was written."""
+        """Written bytes that the kernel has not taken."""
         return self._transport.get_write_buffer_size()
 
     @property
     def broken(self) -> bool:
-        """Whether what is written goes nowhere."""
+        """Whether writes have no effect."""
         return self.ended or self._transport.is_closing()
 
     def drained(self) -> asyncio.Future[None] | None:
-        """What waits until the client has read more; None where it reads well."""
+        """A future for when the client has read more; None if it reads well."""
         if not self.stuck or self.gone:
             return None
         if self._drained is None:
@@ -271,12 +270,12 @@ class Connection(asyncio.Protocol):
             drained.set_result(None)
 
     def keep_little(self, kernel_bytes: int) -> None:
-        """Have the kernel keep no more than so much, about, and be stuck with anything unsent."""
+        """Limit the kernel's buffer to about this size, and be stuck with anything unsent."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, kernel_bytes)
         self._transport.set_write_buffer_limits(0)
 
     def look_after(self, *, wanted: bool) -> None:
-        """Have the reader look at the time, or not."""
+        """Whether the reader's time-outs are checked."""
         if wanted:
             self._owner.look_after(self)
         else:
@@ -289,13 +288,13 @@ class Connection(asyncio.Protocol):
     # The end
 
     def refuse(self, reply: Reply) -> None:
-        """Answer with a refusal, and end the connection."""
+        """Send a refusal, and end the connection."""
         if not self.ended:
             self.write(last_answer(reply))
             self.linger()
 
     def close(self) -> None:
-        """End the connection when what was written has gone."""
+        """End the connection when all written data is sent."""
         if not self.ended:
             self._say_end()
             self._transport.close()
@@ -306,9 +305,9 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def discard(self) -> None:
-        """End the connection at once, and have the kernel forget what it could not send.
+        """End the connection at once, and let the kernel drop unsent data.
 
-        For a client that takes nothing it would keep that, and try again, for minutes.
+        For a client that reads nothing it would otherwise keep that, and try again, for minutes.
         """
         if not self.gone:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
@@ -318,7 +317,7 @@ class Connection(asyncio.Protocol):
         """Close, but keep reading for a moment.
 
         A socket that is closed with unread input resets the connection, and the answer may be lost
-        on its way (RFC 9112, 9.6).
+        (RFC 9112, 9.6).
         """
         if self.ended:
             return
@@ -358,14 +357,14 @@ class Connection(asyncio.Protocol):
             self._reader.look_at_time(now, idle, body)
 
     def moves(self, now: float, patience: float) -> bool:
-        """Whether the client has taken some of what it is sent in the last `patience` seconds."""
+        """Whether the client has read something in the last `patience` seconds."""
         unsent = self.unsent
         if unsent != self._unsent:
             self._unsent, self._moved_at = unsent, now
         return now - self._moved_at <= patience
 
     def stop(self) -> None:
-        """The server ends: what is not whole by now is not begun."""
+        """The server ends: incomplete requests are not started."""
         if self.ended:
             return
         if self._tls is not None and not self._tls.established:

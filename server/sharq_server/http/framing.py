@@ -1,7 +1,7 @@
-"""What is wrong with a request before its body is read. Pure.
+"""Errors in a request before its body is read. Pure.
 
-RFC 9110 and RFC 9112; where they leave a choice, the strict one, so that no proxy in front reads
-a message in another way.
+By RFC 9110 and RFC 9112; if they leave a choice, the strict one, so that no proxy in front can read
+a message differently.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sharq_server.http._lane import MAX_URL
 
 VERSIONS: Final = ("HTTP/1.0", "HTTP/1.1")
 
-# The forms of a target (RFC 9112, 3.2) but for CONNECT's: a path, a URL, or a single *.
+# The forms of a target (RFC 9112, 3.2) except CONNECT's: a path, a URL, or a single *.
 _TARGET = re.compile(r"(?:/|https?://[^/?#]+(?=[/?]|\Z)|\*\Z)[\x21-\x7e]*", re.IGNORECASE)
 _AUTHORITY = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+;=:\[\]]*")
 _LENGTH = re.compile(r"[0-9]{1,19}")
 
 MALFORMED: Final = failure("bad_request", "The request is not valid HTTP.")
-NO_TLS: Final = failure("bad_request", "This port takes TLS only: https, not http.")
+NO_TLS: Final = failure("bad_request", "This port speaks TLS only: use https.")
 URI_TOO_LONG: Final = failure("uri_too_long", f"The URL is longer than {MAX_URL} bytes.")
 HEADERS_TOO_LARGE: Final = failure("headers_too_large", "The headers are too large.")
 TIMED_OUT: Final = failure("request_timeout", "The request did not arrive in time.")
@@ -32,7 +32,7 @@ STOPPING: Final = failure("stopping", "The server is stopping.")._replace(retry_
 
 
 def problem(start_line: RequestStartLine, headers: HTTPHeaders) -> Reply | None:
-    """The answer for a request that cannot be served whatever its route is, or None."""
+    """The answer for a request that no route can serve, or None."""
     if start_line.version not in VERSIONS or not _TARGET.fullmatch(start_line.path):
         return MALFORMED
     hosts = headers.get_list("Host")
@@ -68,7 +68,7 @@ def origin_form(target: str) -> str:
 
 
 def content_length(headers: HTTPHeaders) -> int | None:
-    """The length of the body in bytes; None where there is no valid Content-Length."""
+    """The length of the body in bytes; None if there is no valid Content-Length."""
     value = headers.get("Content-Length", "")
     return int(value) if _LENGTH.fullmatch(value) else None
 

@@ -1,4 +1,4 @@
-"""The door: listens, accepts as long as there is room, and looks after its connections."""
+"""The listener: accepts connections as long as there is room, and checks their time-outs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IDLE_SECONDS: Final = 60.0
 BODY_SECONDS: Final = 10.0
 
 BACKLOG: Final = 1024
-"""Connections that wait to be accepted, as far as the system allows."""
+"""Connections that may wait to be accepted, as far as the system allows."""
 
 _SEND_BUFFER: Final = 256 * 1024
 _AT_ONCE: Final = 128
@@ -33,13 +33,13 @@ _GOODBYE: Final = 2.0
 
 
 class Listener:
-    """Serves an application on sockets, by TLS where it has a `certificate`.
+    """Serves an application on sockets, with TLS if it has a `certificate`.
 
-    Times are in seconds. A connection without a request, or with a head that does not come to
-    its end, is closed after `idle_connection_timeout`; so is one that reads nothing of its answers.
-    A body has to bring 1 KiB in each `body_timeout`. `now` is the time by which that is judged: it
-    moves in ticks. `lingering` tells how many connections are read from for a moment, answered as
-    they are, `drains` that those who come are late.
+    Times are in seconds. A connection without a request, or with an incomplete head, is closed
+    after `idle_connection_timeout`; so is one that reads nothing of its answers. A body has to
+    bring 1 KiB in each `body_timeout`. `now` is the time for this: it moves in ticks. `lingering`
+    counts the connections that are still read for a moment after their answer. `drains`: new
+    connections are late.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Listener:
         self._last_is_gone: asyncio.Event | None = None
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept connections on sockets that listen, as soon as the event loop runs."""
+        """Accept connections on listening sockets, as soon as the event loop runs."""
         added = list(sockets)
         for each in added:
-            # Connections have this from the socket that they are accepted on: the kernel keeps a
-            # quarter of a MiB, about, for a client that does not read. By itself it would be 4 MiB.
+            # Connections inherit this from the listening socket: the kernel keeps about a quarter
+            # of a MiB for a client that does not read. The default would be 4 MiB.
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
             each.setblocking(False)
             self._sockets[each] = None
@@ -82,7 +82,7 @@ class Listener:
         return [each.getsockname() for each in self._sockets]
 
     def drain(self) -> None:
-        """Accept connections only to tell them that the server stops."""
+        """From now on tell new connections that the server stops."""
         self.drains = True
 
     def stop(self) -> None:
@@ -96,7 +96,7 @@ class Listener:
         self._sockets.clear()
 
     async def close_all_connections(self) -> None:
-        """End all connections; one whose request is still coming in is told."""
+        """End all connections; one with an incomplete request gets an answer."""
         if self._ticking is not None:
             self._ticking.cancel()
             self._ticking = None
@@ -115,11 +115,11 @@ class Listener:
     # For its connections
 
     def look_after(self, connection: Connection) -> None:
-        """Have a connection looked at as time goes by."""
+        """Check a connection's time-outs from now on."""
         self._watched.add(connection)
 
     def leave_alone(self, connection: Connection) -> None:
-        """Look at a connection no more, until it asks to be looked after."""
+        """Stop checking a connection, until it asks for it again."""
         self._watched.discard(connection)
 
     def forget(self, connection: Connection) -> None:
@@ -130,7 +130,7 @@ class Listener:
             self._last_is_gone.set()
 
     def connection(self) -> Connection:
-        """A connection that has been accepted, to be told of its transport."""
+        """A connection that was accepted, for its transport."""
         context = None if self._certificate is None else self._certificate.context
         return Connection(
             self,
@@ -175,14 +175,14 @@ class Listener:
                 self._turn_away(connection)
 
     def _pause(self, listening: socket.socket) -> None:
-        """Wait a moment, instead of trying again and again: clients wait with the system."""
+        """Wait a moment before the next try: the system keeps the clients waiting."""
         self._room.warn()
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening)
         self._sockets[listening] = loop.call_later(_PAUSE, self._accept_on, listening)
 
     def _turn_away(self, connection: socket.socket) -> None:
-        """Close a connection that there is no room for; with TLS it cannot be told why."""
+        """Close a connection without room; with TLS it cannot get an answer."""
         with connection, suppress(OSError):
             connection.setblocking(False)
             if self._certificate is None:

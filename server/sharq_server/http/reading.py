@@ -1,4 +1,4 @@
-"""Bytes to requests: httptools by way of `_lane.Reader`, and what that parser does not do."""
+"""Bytes to requests: httptools through `_lane.Reader`, and what that parser cannot do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tornado.httputil import RequestStartLine
 
 from sharq_server.http._lane import WAITING, Reader
 
-# A method that the parser does not know is read under the name of one that it does.
+# A method that the parser does not know is read under the name of a known one.
 _STAND_IN: Final = b"PURGE"
 _METHOD: Final = re.compile(rb"(?:\r\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+) ")
 _KNOWN: Final = frozenset(
@@ -23,15 +23,15 @@ _LENGTHS: Final = (b"content-length", b"transfer-encoding")
 
 
 def _is_none(name: bytes, value: bytes) -> bool:
-    """Whether a field tells that there is no body."""
+    """Whether a header field says that there is no body."""
     return name.lower() == b"content-length" and re.fullmatch(rb"0{1,19}", value) is not None
 
 
 class RequestReader(Reader):
     """A `Reader` that knows every method, and upgrades.
 
-    `upgrading` tells that the last request wants another protocol: nothing behind it is read
-    before that is decided.
+    `upgrading`: the last request wants another protocol; nothing after it is read before that is
+    decided.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class RequestReader(Reader):
         self._wish: list[tuple[bytes, bytes]] = []
 
     def read(self, data: bytes) -> None:
-        """Read `data`, and tell of it; nothing is raised."""
+        """Read `data` and pass on its requests; raises nothing."""
         if self._rest is not None:
             self._rest += data
             return
@@ -64,7 +64,7 @@ class RequestReader(Reader):
         return self._rest is not None
 
     def no_upgrade(self) -> bytes:
-        """Go on with requests; what has come behind the one that wanted another protocol."""
+        """Continue with requests; `data` came after the one that wanted another protocol."""
         rest, self._rest = self._rest, None
         if rest is not None:
             self.renew()
@@ -82,7 +82,7 @@ class RequestReader(Reader):
 
     @property
     def wants_close(self) -> bool:
-        """Whether the head that was read has the option to close, whatever else it has."""
+        """Whether the head that was read has `close` among its connection options."""
         values = (value for name, value in self.headers if name.lower() == b"connection")
         options = (option for value in values for option in value.lower().split(b","))
         return any(option.strip() == b"close" for option in options)
@@ -95,8 +95,9 @@ class RequestReader(Reader):
             self.on_head()
             self.on_end()
             return
-        # With a body it is read as if it did not want to. Whether that is empty is seen at its end:
-        # a GET, which is never a hot request then, is told to its route with the wish.
+        # With a body it is read as if it did not want an upgrade. Only its end shows whether the
+        # body is empty: such a GET, which is never a hot request then, goes to its route with the
+        # upgrade.
         if self.method == b"GET":
             self._wish = [field for field in self.headers if field[0].lower() == b"upgrade"]
         fields = [field for field in self.headers if field[0].lower() != b"upgrade"]
@@ -114,12 +115,12 @@ class RequestReader(Reader):
         self.renew()
         self.read(_STAND_IN + data[method.end(1) :])
 
-    # For whoever reads from here
+    # For subclasses
 
     def on_malformed(self) -> None:
-        """What has come is no request."""
+        """The bytes are no request."""
         raise NotImplementedError
 
     def on_bug(self, bug: Exception) -> None:
-        """What was told of a request has failed."""
+        """A callback of a request has failed."""
         raise NotImplementedError

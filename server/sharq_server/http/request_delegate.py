@@ -1,8 +1,8 @@
-"""One request and its answer, at Tornado's seam between the wire and the application.
+"""One request and its answer, at Tornado's interface between server and application.
 
-`HTTPMessageDelegate` is told of the head, the body and the end of a request, and answers through
-an `HTTPConnection`. The routes of the REST API are answered here; any other path goes to the
-handlers of the `Application`, as they are in any Tornado program.
+`HTTPMessageDelegate` gets the head, the body and the end of a request, and answers through an
+`HTTPConnection`. The routes of the REST API are answered here; any other path goes to the handlers
+of the `Application`, as in any Tornado program.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ from sharq_server.http.application import Application
 from sharq_server.http.tornado_connection import TornadoConnection
 from sharq_server.security.refusal import Refusal
 
-# What ends a lease or keeps it may be on its last chance, and binds nobody to a server that stops.
+# Operations that end or extend a lease may have no second chance, and start no further work on a
+# server that stops.
 _STILL_DONE: Final = frozenset(("finish", "release", "extend"))
 
 
 def _told_late(match: Match | None) -> Reply | None:
-    """The answer to who comes while the server stops, unless the request is still carried out."""
+    """The answer to a new client of a stopping server, unless the request is still carried out."""
     if match is not None and match.route.operation in _STILL_DONE:
         return None
     return framing.STOPPING
 
 
 class _TornadosWire:
-    """What a `TornadoConnection` can, on a connection of Tornado's own server, with its manners."""
+    """The methods of a `TornadoConnection`, on a connection of Tornado's own server."""
 
     late = half_closed = False
 
@@ -62,7 +63,7 @@ class _TornadosWire:
 
 
 class RequestDelegate(HTTPMessageDelegate):
-    """Made for each request that may come on a connection, so that making one must cost little."""
+    """Made for each possible request of a connection, so it must be cheap to make."""
 
     def __init__(self, app: Application, server_connection: object, connection: Any) -> None:
         self._app = app
@@ -109,7 +110,7 @@ class RequestDelegate(HTTPMessageDelegate):
         return None
 
     def _authorize(self, match: Match, headers: HTTPHeaders) -> Refusal | None:
-        """Find out what the client may do; the refusal where that is not what it asks for."""
+        """Find the client's rights; returns a refusal if they do not allow the request."""
         credentials, route = self._app.credentials, match.route
         if not credentials.needed or route.operation == OPEN:
             return None
@@ -129,7 +130,7 @@ class RequestDelegate(HTTPMessageDelegate):
             return None
         self._size += len(chunk)
         if self._size > self._limit:
-            # Only a chunked body gets here: it does not tell its size beforehand.
+            # Only a chunked body gets here: its size is not known before.
             self._refuse(framing.too_large(self._limit))
             return None
         if self._other is not None:
@@ -150,7 +151,7 @@ class RequestDelegate(HTTPMessageDelegate):
         if self._other is not None:
             self._other.on_connection_close()
 
-    # What a handler may ask of the connection
+    # What a handler may use of the connection
 
     @property
     def gone(self) -> bool:
@@ -224,7 +225,7 @@ class RequestDelegate(HTTPMessageDelegate):
         if not last:
             self._connection.finish()
             return
-        # Closed and not finished: what the client has sent on behind this request is not begun.
+        # Closed and not finished: requests after this one are not started.
         with suppress(StreamClosedError):
             await written
         self._connection.close()

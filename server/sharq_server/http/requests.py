@@ -1,8 +1,8 @@
 """The requests of a connection: read one at a time, and answered in their order.
 
-The routes of `hot` are answered at once; every other request becomes a `Message` and is handed to
-the application through Tornado's seam, by a `TornadoConnection`.
-What is no request, or comes too slowly, is answered and ends the connection.
+The routes of `hot` are answered at once; every other request becomes a `Message` and goes to the
+application through Tornado's interface, by a `TornadoConnection`. Invalid bytes, or a request that
+comes too slowly, get an answer and end the connection.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LEAST_RATE: Final = 16 * 1024
 
 
 class _Pace:
-    """How a body comes in: `size` bytes of it so far."""
+    """The progress of a body: `size` bytes so far."""
 
     def __init__(self, now: float) -> None:
         self.size = 0
@@ -44,9 +44,9 @@ class _Pace:
         self._seen = 0
 
     def is_slow(self, now: float, seconds: float, *, held: bool) -> bool:
-        """Whether it has brought less than 1 KiB in so many seconds, or takes too long in all.
+        """Whether it has brought less than 1 KiB in the given seconds, or takes too long in all.
 
-        A body that is `held` up here is not late.
+        A body that is `held` up by the server is not late.
         """
         if held or self.size >= self._seen + _LEAST_BYTES:
             self._since, self._seen = now, self.size
@@ -58,7 +58,7 @@ class _Pace:
 
 
 class Requests(RequestReader):
-    """Reads `connection` for `app`. `now` tells the time by which it is judged, in seconds.
+    """Reads `connection` for `app`. `now` tells the time for time-outs, in seconds.
 
     `since` is when the connection became idle.
     """
@@ -66,7 +66,7 @@ class Requests(RequestReader):
     def __init__(self, app: Application, connection: Connection, now: Callable[[], float]) -> None:
         super().__init__()
         self.body_limit = app.body_limit(None)
-        # The application decides about each request of those who are late.
+        # The application decides about each request of a late connection.
         self.hosts = set() if connection.late else app.origins.known_hosts
         self.locked = app.credentials.needed
         self.epoch = app.credentials.epoch
@@ -84,7 +84,7 @@ class Requests(RequestReader):
         self._advancing = False
         self._given_up = self._refusing = False
 
-    # What the connection tells
+    # Called by the connection
 
     def on_data(self, data: bytes) -> None:
         self.read(data)
@@ -160,14 +160,14 @@ class Requests(RequestReader):
             route(self._engine, *arguments, respond)
 
     def _take_whole(self, body: bytes) -> None:
-        """Have the application answer a request that the hot routes do not."""
+        """Let the application answer a request that is not for a hot route."""
         self.on_head()
         if body:
             self.on_chunk(body)
         self.on_end()
 
     def _logging_respond(self) -> Callable[[Reply], None]:
-        """What answers the request that has been read, and notes it in the access log."""
+        """The function that answers the current request, and writes the access log."""
         log, came = self._app.access_log, time.monotonic()
         request = b"%b %b HTTP/1.1" % (self.method, self.target)
         fields = {name.lower(): value for name, value in self.headers}
@@ -234,7 +234,7 @@ class Requests(RequestReader):
         self._refuse(framing.HEADERS_TOO_LARGE)
 
     def _advance(self) -> None:
-        """Begin the next request, if the one before it is answered and its answer on its way."""
+        """Start the next request, if the previous one is answered and its answer is sent."""
         if self._advancing:
             return
         self._advancing = True
@@ -255,7 +255,7 @@ class Requests(RequestReader):
         self._look_after_reading()
 
     async def _converse(self, message: Message) -> None:
-        """Hand a request to the application and wait until it is answered."""
+        """Pass a request to the application and wait for the answer."""
         context = Context(self._connection)
         conversation = TornadoConnection(self, message, context)
         self._conversation = conversation
@@ -281,7 +281,7 @@ class Requests(RequestReader):
     async def _hand_over(
         self, message: Message, conversation: TornadoConnection, delegate: HTTPMessageDelegate
     ) -> bool:
-        """Tell the delegate of the message as it comes; False where it has refused it."""
+        """Pass the message to the delegate as it comes; False if it has refused it."""
         try:
             headers = message.headers
         except HTTPInputError:
@@ -308,7 +308,7 @@ class Requests(RequestReader):
         return False
 
     def _go_on(self) -> None:
-        """The request under way is answered."""
+        """The current request is answered."""
         rest = self.no_upgrade()
         if rest:
             self.on_data(rest)
@@ -325,9 +325,9 @@ class Requests(RequestReader):
         self._refuse(error_reporting.reply_to(bug, "The reading of a request"))
 
     def _refuse(self, reply: Reply) -> None:
-        """Answer what is being read with a refusal, in its turn, and read no more.
+        """Refuse the request that is being read, in its turn, and read no more.
 
-        Where there is a head it is judged first, as it is where it comes in a packet of its own.
+        If there is a head, it is checked first, as if it had come in a packet of its own.
         """
         self.ignore()
         if self._refusing:
@@ -343,13 +343,13 @@ class Requests(RequestReader):
         self._advance()
 
     def refuse_now(self, reply: Reply) -> None:
-        """Answer the request under way with a refusal, and end the connection."""
+        """Refuse the current request, and end the connection."""
         if not self._connection.ended:
             self._connection.write(last_answer(reply))
             self._linger()
 
     def end(self) -> None:
-        """End the connection when what was written has gone."""
+        """End the connection when all written data is sent."""
         if self.stage != WAITING or self._behind or self._connection.holding:
             self._linger()
         else:
@@ -367,7 +367,7 @@ class Requests(RequestReader):
     # Back-pressure and time
 
     def _look_after_reading(self) -> None:
-        """Read no more where what was read is not dealt with."""
+        """Stop reading if earlier requests are not done."""
         connection = self._connection
         if connection.ended:
             return
@@ -411,13 +411,13 @@ class Requests(RequestReader):
 
     @property
     def closing_down(self) -> bool:
-        """Whether each answer ends its connection now."""
+        """Whether each answer now ends its connection."""
         return self._app.draining or self._connection.half_closed
 
     def give_up(self) -> bytes:
-        """Read no more requests; what has come behind the last one.
+        """Read no more requests; returns the bytes after the last one.
 
-        For what reads the connection from now on.
+        For the next reader of the connection.
         """
         self._given_up = True
         rest = self.no_upgrade()

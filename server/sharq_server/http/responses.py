@@ -1,4 +1,4 @@
-"""Answers: as bytes, and to what Tornado writes."""
+"""Answers: as bytes, and to Tornado's connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEAD: Final = (
     "Server: SharQ\r\n"
     "Date: {date}\r\n"
     "Content-Type: application/json\r\n"
-    # A GET may have effects here, so that no answer is for keeping.
+    # A GET may have effects here, so no answer may be cached.
     "Cache-Control: no-store\r\n"
     "{more}"
     "Content-Length: "
@@ -28,7 +28,7 @@ _HEAD: Final = (
 
 
 class _Heads:
-    """The heads of most answers, by status and Retry-After, as they are in a second."""
+    """The heads of most answers, by status and Retry-After, valid for a second."""
 
     second = 0
     known: dict[int | tuple[int, int], bytes]
@@ -70,7 +70,7 @@ def last_answer(reply: Reply) -> bytes:
 
 
 def switching(fields: Iterable[tuple[str, str]]) -> bytes:
-    """The answer to who speaks another protocol from now on."""
+    """The answer that switches to another protocol."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
     return f"HTTP/1.1 101 Switching Protocols\r\nServer: SharQ\r\n{lines}\r\n".encode()
 
@@ -83,7 +83,7 @@ def write(
     headers["Server"] = "SharQ"
     headers["Date"] = http_date()
     headers["Content-Type"] = "application/json"
-    # A GET may have effects here, so that no answer is for keeping.
+    # A GET may have effects here, so no answer may be cached.
     headers["Cache-Control"] = "no-store"
     headers["Content-Length"] = str(len(reply.body))
     for name, value in reply.fields:

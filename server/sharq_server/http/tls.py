@@ -1,7 +1,7 @@
-"""TLS on a connection of ours, between its transport and what reads plain bytes.
+"""TLS on a connection of ours, between its transport and the reader of plain bytes.
 
-OpenSSL works on memory here, so that it is the same on every event loop, and what was written is
-either with the transport or with the kernel: nothing of it stays in between.
+OpenSSL works on memory here. So it is the same on every event loop, and written data is either in
+the transport or in the kernel: nothing stays in between.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from contextlib import suppress
 from typing import Final
 
 HANDSHAKE_SECONDS: Final = 10.0
-"""Seconds that a client has for its handshake."""
+"""Seconds for a client's handshake."""
 
 _RECORD: Final = 16 * 1024
-"""Bytes that a record carries at most, and that OpenSSL is given at once: its buffers stay small
-then, since they never shrink.
+"""Bytes of a record, at most, and of each call of OpenSSL: this keeps its buffers small, since they
+never shrink.
 """
 
 _FIRST_BYTES_OF_HTTP: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def is_plain_http(first: bytes) -> bool:
-    """Whether the first bytes of a connection are a request's, and no handshake's."""
+    """Whether the first bytes of a connection are a plain request, not a handshake."""
     return first[0] in _FIRST_BYTES_OF_HTTP
 
 
 class TLS:
-    """The server's end. `begun` tells that something has come in, `established` that the handshake
-    is done, `ended` that the client has said that it sends no more.
+    """The server's end. `begun`: something has come in; `established`: the handshake is done;
+    `ended`: the client has said that it sends no more.
     """
 
     def __init__(self, context: ssl.SSLContext, transport: asyncio.Transport) -> None:
@@ -42,7 +42,7 @@ class TLS:
         self._engine = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     def receive(self, data: bytes) -> bytes:
-        """Take what came in; the plain bytes in it. Raises `ssl.SSLError`."""
+        """Decrypt received bytes. Raises `ssl.SSLError`."""
         self.begun = True
         if self.ended:
             return b""
@@ -73,7 +73,7 @@ class TLS:
         except ssl.SSLZeroReturnError:
             self.ended = True
         finally:
-            # Of the handshake, of what a client may ask for later, or why there is none.
+            # Of the handshake, of later requests of the client, or an alert.
             if self._outgoing.pending:
                 self._transport.write(self._outgoing.read())
         return plain
@@ -92,10 +92,10 @@ class TLS:
         self._transport.write(b"".join(parts))
 
     def close(self) -> None:
-        """Tell the client that nothing more is sent."""
+        """Tell the client that nothing more comes."""
         if not self.established:
             return
-        # The client has not said the same yet, or never will.
+        # The client has not done the same yet, or never will.
         with suppress(ssl.SSLError):
             self._engine.unwrap()
         if self._outgoing.pending:

@@ -1,8 +1,8 @@
-"""A request and its answer on a lane, as Tornado's applications want them.
+"""A request and its answer on a lane, as Tornado's applications need them.
 
-`Message` is what has come of a request so far. `TornadoConnection` is the `HTTPConnection` through
-which it is answered: the public seam between Tornado's wire and its applications, here with a wire
-of ours beneath.
+`Message` is the received part of a request. `TornadoConnection` is the `HTTPConnection` through
+which it is answered: the public interface between Tornado's server and its applications, here with
+our own server.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _NO_STREAM: Final = failure("internal", "This route needs another server.")
 
 
 class Message:
-    """A request: its head, and the pieces of its body that nobody has taken yet.
+    """A request: its head, and the pieces of its body that were not taken yet.
 
-    `complete` tells that all of it has come, `refusal` why that will never be.
+    `complete`: all of it has come; `refusal`: why it never will.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Message:
 
     @property
     def full(self) -> bool:
-        """Whether so much of the body waits here that no more should be read."""
+        """Whether too much of the body waits here to read more."""
         return self._size >= _MOST_BUFFERED
 
     def add(self, chunk: bytes) -> None:
@@ -81,7 +81,7 @@ class Message:
         self._tell()
 
     async def next_chunk(self) -> bytes | None:
-        """The next piece of the body, when it has come; None after the last that comes."""
+        """The next piece of the body, when it has come; None after the last one."""
         while not self._chunks:
             if self.complete or self.refusal is not None:
                 return None
@@ -97,7 +97,7 @@ class Message:
 
 
 class Lane(Protocol):
-    """What a conversation needs of the requests that it is one of."""
+    """What a connection of Tornado's kind needs from the lane's requests."""
 
     @property
     def connection(self) -> Connection:
@@ -105,20 +105,20 @@ class Lane(Protocol):
 
     @property
     def closing_down(self) -> bool:
-        """Whether each answer ends its connection now."""
+        """Whether each answer now ends its connection."""
 
     def refuse_now(self, reply: Reply) -> None:
-        """Answer the request under way with a refusal, and end the connection."""
+        """Refuse the current request, and end the connection."""
 
     def end(self) -> None:
-        """End the connection when what was written has gone."""
+        """End the connection when all written data is sent."""
 
     def give_up(self) -> bytes:
-        """Read no more requests; what has come behind the last one."""
+        """Read no more requests; returns the bytes after the last one."""
 
 
 class Context:
-    """What Tornado's requests tell of where they came from."""
+    """Where a request came from, for Tornado."""
 
     def __init__(self, connection: Connection) -> None:
         self.protocol = connection.scheme
@@ -127,7 +127,7 @@ class Context:
 
 
 class TornadoConnection(HTTPConnection):
-    """How a message is answered. `answered` is done when it is, or cannot be any more."""
+    """Answers a message. `answered` is done when it is answered, or no longer can be."""
 
     def __init__(self, lane: Lane, message: Message, context: Context) -> None:
         self.context = context
@@ -151,7 +151,7 @@ class TornadoConnection(HTTPConnection):
         assert isinstance(start_line, ResponseStartLine)
         request, status = self._message.start_line, start_line.code
         if status == 101:
-            # What speaks another protocol wants to be given the stream next, and there is none.
+            # A handler of another protocol would need the stream next, and there is none.
             self.refuse(_NO_STREAM)
             return self._done()
         self._begun = True
@@ -198,7 +198,7 @@ class TornadoConnection(HTTPConnection):
         self._end(self._closes or not self._message.complete)
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """Have `callback` called when the client has gone."""
+        """Call `callback` when the client is gone."""
         self._on_close = callback
 
     def detach(self) -> IOStream:
@@ -209,19 +209,19 @@ class TornadoConnection(HTTPConnection):
         )
 
     def close(self) -> None:
-        """End the connection when what was written has gone."""
+        """End the connection when all written data is sent."""
         self._end(True)
 
-    # What is more
+    # Further methods
 
     @property
     def gone(self) -> bool:
-        """Whether the client can be answered no more."""
+        """Whether the client can no longer be answered."""
         return self._lane.connection.ended
 
     @property
     def begun(self) -> bool:
-        """Whether an answer is under way, or was given."""
+        """Whether an answer was started or sent."""
         return self._begun or self.answered.done()
 
     @property
@@ -235,14 +235,14 @@ class TornadoConnection(HTTPConnection):
         return self._lane.connection.half_closed
 
     def switch(self) -> tuple[Connection, bytes]:
-        """End the conversation, for another protocol: the connection, and what has come for it."""
+        """End this for another protocol; returns the connection and the bytes received for it."""
         self._on_close = None
         rest = self._lane.give_up()
         self._resolve()
         return self._lane.connection, rest
 
     def refuse(self, reply: Reply) -> None:
-        """Answer a message whose rest will not be read, and end the connection."""
+        """Answer a message without reading its rest, and end the connection."""
         if self._begun:
             self._lane.connection.abort()
         else:
@@ -251,7 +251,7 @@ class TornadoConnection(HTTPConnection):
         self._resolve()
 
     def say_continue(self) -> None:
-        """Have the client send the body, where it waits to be asked."""
+        """Tell the client to send the body, if it waits for that."""
         if not self.begun and not self._message.complete:
             self._lane.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -262,7 +262,7 @@ class TornadoConnection(HTTPConnection):
             callback()
 
     def on_close(self) -> None:
-        """The client has gone."""
+        """The client is gone."""
         self.on_half_close()
         self._resolve()
 

@@ -1,4 +1,4 @@
-"""The frames of a connection, once a websocket is agreed on: where a session reads and writes."""
+"""The frames of a connection after a websocket's handshake: a session reads and writes here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GOODBYE: Final = 5.0
 
 
 class Session(Protocol):
-    """What is handed the frames."""
+    """Gets the frames."""
 
     @property
     def reading(self) -> bool:
@@ -29,16 +29,16 @@ class Session(Protocol):
 
     @property
     def unread(self) -> int:
-        """Bytes written that the kernel has not taken."""
+        """Written bytes that the kernel has not taken."""
 
     def on_frame(self, text: bytes) -> asyncio.Future[None] | None:
-        """Take a frame; None, or what to wait for before more is read."""
+        """Take a frame; returns None, or a future to wait for before reading more."""
 
     def on_written(self) -> None:
-        """The kernel has taken what was written."""
+        """The kernel has taken all written data."""
 
     def on_beat(self) -> None:
-        """A moment to look at what may have changed."""
+        """Called regularly to check what may have changed."""
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection from this side."""
@@ -48,13 +48,13 @@ class Session(Protocol):
 
 
 class Frames:
-    """Reads frames from `connection` for a session, and is what it writes to.
+    """Reads frames from `connection` for a session, and writes its frames.
 
     A message may have `max_bytes`; the client is pinged every `heartbeat` seconds.
 
     Frames that can wait leave together at the end of the loop's turn. A frame that is sent at once
-    ends such a batch, and the transport is given one batch at a time: so it is known whether the
-    kernel has taken all of it, whatever happens to the connection then.
+    ends such a batch, and the transport gets one batch at a time. So it is known whether the kernel
+    has taken all of it, even if the connection then breaks.
     """
 
     def __init__(self, connection: Connection, max_bytes: int, heartbeat: float) -> None:
@@ -77,7 +77,7 @@ class Frames:
         self._leaving: asyncio.TimerHandle | None = None
 
     def begin(self, session: Session, leave: Callable[[Any], None], first: bytes) -> None:
-        """Serve `session` until the connection has ended, of which `leave` is told then.
+        """Serve `session` until the connection has ended; then call `leave`.
 
         `first` is sent before all frames.
         """
@@ -101,7 +101,7 @@ class Frames:
             self._read()
 
     def _read(self) -> None:
-        """Hand on what has come, as far as the session takes it."""
+        """Pass on frames, as far as the session takes them."""
         session = self._session
         assert session is not None
         try:
@@ -130,12 +130,12 @@ class Frames:
             self._read()
 
     def _answer_ping(self) -> None:
-        """Answer the last ping; the others are forgotten where the client does not read."""
+        """Answer the last ping; earlier ones are dropped if the client does not read."""
         if self._ping is not None and not self._connection.stuck:
             ping, self._ping = self._ping, None
             self._put(ws.frame(ws.PONG, ping))
 
-    # Going out, as the transport of the session
+    # Going out: the transport of the session
 
     def write(self, text: bytes, *, at_once: bool) -> None:
         connection = self._connection
@@ -156,7 +156,7 @@ class Frames:
         return self._taken
 
     def close(self, code: int, reason: str) -> None:
-        # The client is to close, too; what it has sent before is still taken.
+        # The client has to close, too; frames that it sent before are still taken.
         self._say_close(code, reason)
 
     def abort(self) -> None:
@@ -217,21 +217,21 @@ class Frames:
     # The end
 
     def _end(self) -> None:
-        """Read no more, and end the connection when what is to be said has been sent."""
+        """Read no more, and end the connection when everything is sent."""
         self._over = True
         if not self._connection.stuck:
-            # A client that is still sending has to see why the connection is closed.
+            # A client that is still sending has to learn why the connection is closed.
             self._connection.linger()
 
     def _give_up(self) -> None:
-        """Close without the client, which has had its time."""
+        """Close without the client, whose time is over."""
         if self._connection.stuck:
             self._connection.discard()
         else:
             self._connection.linger()
 
     def on_half_close(self) -> bool:
-        # It has not said goodbye: nobody is there who would read.
+        # It has not sent a close frame: nobody would read.
         self._connection.abort()
         return False
 
@@ -239,7 +239,7 @@ class Frames:
         for timer in (self._beating, self._flushing, self._leaving):
             if timer is not None:
                 timer.cancel()
-        # They know one another: what has ended is not left to the garbage collector.
+        # They refer to each other: freed here, not by the garbage collector.
         session, self._session = self._session, None
         if session is not None:
             self._leave(session)
@@ -248,10 +248,10 @@ class Frames:
         if self._session is not None:
             self._session.abort()
 
-    # Signs of life
+    # Heartbeat
 
     def _beat(self, session: Session) -> None:
-        """Ping the client; one that was silent for two beats has gone."""
+        """Ping the client; one that was silent for two heartbeats is gone."""
         self._silent_beats += 1
         if self._heard or not session.reading:
             self._silent_beats = 0
@@ -267,7 +267,7 @@ class Frames:
         self._beating = loop.call_later(self._heartbeat, self._beat, session)
 
     def look_at_time(self, now: float, idle: float, body: float) -> None:
-        """Close a connection whose client takes nothing of what was sent."""
+        """Close a connection whose client reads nothing."""
         session = self._session
         if session is not None and not self._connection.moves(now, _NO_PROGRESS):
             session.close(ws.POLICY_VIOLATION, "nothing is read")

@@ -1,4 +1,4 @@
-"""What the store keeps of what it has accepted: looked at when a server starts, told in the log."""
+"""How safely the store keeps its data: checked when a server starts, and logged."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ _log = logging.getLogger(__name__)
 
 _TRY_AGAIN: Final = 1.0
 _TIMEOUT: Final = 10.0
-"""Seconds that the store has to answer."""
+"""Seconds for the store's answer."""
 
 _UNLOGGED: Final = (
-    "The store at {} keeps no log of its changes (appendonly no): when it ends, all that was"
-    " accepted since its last snapshot is gone. Set appendonly yes and appendfsync always."
+    "The store at {} keeps no log of its changes (appendonly no): when it ends, all changes"
+    " since its last snapshot are lost. Set appendonly yes and appendfsync always."
 )
 _LATE: Final = {
     "everysec": (
         "The store at {} forces its log to the disk once a second (appendfsync everysec): when its"
-        " machine fails, what was accepted in the last two seconds may be gone. Set appendfsync"
+        " machine fails, the changes of the last two seconds may be lost. Set appendfsync"
         " always."
     ),
     "no": (
         "The store at {} leaves it to the system when its log is forced to the disk (appendfsync"
-        " no): when its machine fails, what was accepted in the last half minute may be gone. Set"
+        " no): when its machine fails, the changes of the last half minute may be lost. Set"
         " appendfsync always."
     ),
 }
 _EVICTING: Final = (
-    "The store at {} drops keys when its memory is full (maxmemory-policy {policy}), jobs and"
-    " limits among them. Set maxmemory-policy noeviction."
+    "The store at {} drops keys when its memory is full (maxmemory-policy {policy}), also jobs"
+    " and limits. Set maxmemory-policy noeviction."
 )
 _REPLICATED: Final = (
     "The store at {} has replicas, which follow with a delay: after a failover the last changes"
-    " may be missing, so that accepted jobs are gone and finished ones come again."
-    " min-replicas-to-write and min-replicas-max-lag bound how many."
+    " may be missing: accepted jobs may be lost, and finished ones come again."
+    " min-replicas-to-write and min-replicas-max-lag limit how many."
 )
-_NOT_LOOKED: Final = "What the store at {} keeps could not be looked at ({command}: {reason})."
+_NOT_LOOKED: Final = "What the store at {} keeps could not be checked ({command}: {reason})."
 
 
 def findings(nodes: Iterable[Keeping]) -> list[tuple[int, str]]:
-    """Levels and lines for the log; nodes of which the same is to be told share one."""
+    """Levels and lines for the log; nodes with the same finding share a line."""
     names: dict[tuple[int, str], list[str]] = {}
     for node in nodes:
         for finding in _findings(node):
@@ -70,23 +70,23 @@ def _findings(node: Keeping) -> Iterable[tuple[int, str]]:
 
 
 class DurabilityCheck:
-    """Looks at the store of `engine` once, over connections of its own."""
+    """Checks the store of `engine` once, over separate connections."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def run(self) -> None:
-        """Look as soon as the store answers, and log what is to be known; raises nothing."""
+        """Check as soon as the store answers, and log the findings; raises nothing."""
         nodes: list[Keeping] = []
         while not nodes:
             try:
                 async with asyncio.timeout(_TIMEOUT):
                     nodes = await self._engine.look_at_store()
             except (StoreError, TimeoutError) as error:
-                # The link tells that the store is away.
-                _log.debug("The store cannot be looked at yet: %s", error)
+                # The link logs that the store is away.
+                _log.debug("The store cannot be checked yet: %s", error)
             except Exception:
-                _log.exception("To look at the store met a bug")
+                _log.exception("A bug while checking the store")
                 return
             if not nodes:
                 await asyncio.sleep(_TRY_AGAIN)

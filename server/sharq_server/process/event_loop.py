@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop: uvloop where it is installed, else asyncio's own."""
+    """The factory of the event loop: uvloop's if it is installed, else asyncio's own."""
     return new_event_loop
 
 

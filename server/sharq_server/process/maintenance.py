@@ -1,4 +1,4 @@
-"""What goes on beside the requests: the sweep, and the life of the embedded store."""
+"""Work besides requests: the sweep, and watching the embedded store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LONGEST_PAUSE: Final = 5.0
 
 
 class Sweep:
-    """Takes the jobs whose leases have run out back to their queues.
+    """Returns jobs whose leases have run out to their queues.
 
-    Of several servers on a store one does it, every `interval` seconds. No error ends it: where
-    the store is away the sweep says so once and goes on trying, every `interval` seconds.
+    Of several servers on a store one does it, every `interval` seconds. No error ends it: if the
+    store is away, the sweep logs that once and keeps trying, every `interval` seconds.
     """
 
     def __init__(self, engine: Engine, interval: float) -> None:
@@ -32,13 +32,13 @@ class Sweep:
         self._failing = False
 
     async def run(self) -> None:
-        """Sweep for ever."""
+        """Sweep, without end."""
         while True:
             pause = await self._sweep()
             await asyncio.sleep(pause)
 
     async def _sweep(self) -> float:
-        """Sweep what is due; the seconds until something is due again."""
+        """Sweep what is due; returns the seconds until the next sweep."""
         pause = self._interval
         try:
             pause = await self._engine.sweep_when_due()
@@ -48,7 +48,7 @@ class Sweep:
             self._failing = True
         except Exception:
             if not self._failing:
-                _log.exception("Expired jobs are not taken back: the sweep met a bug")
+                _log.exception("Expired jobs are not taken back: a bug in the sweep")
             self._failing = True
         else:
             if self._failing:
@@ -60,8 +60,8 @@ class Sweep:
 class StoreKeeper:
     """Holds the embedded store, and starts it again when it has died.
 
-    `join` gives a hold on the running store, or on a new one; it blocks, until the event that it
-    is given is set.
+    `join` returns a hold on the running store, or on a new one; it blocks, but ends when its event
+    is set.
     """
 
     def __init__(self, join: Callable[[threading.Event], EmbeddedStore]) -> None:
@@ -111,7 +111,7 @@ class StoreKeeper:
         try:
             await asyncio.to_thread(self._store.leave)
         except EmbeddedStoreError as error:
-            _log.error("The embedded store was not left in good order: %s", error)
+            _log.error("The embedded store was not left properly: %s", error)
 
     async def _stops_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):

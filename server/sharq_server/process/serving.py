@@ -20,21 +20,21 @@ from sharq_server.push.push import Push
 _log = logging.getLogger(__name__)
 
 GRACE: Final = 5.0
-"""Seconds that requests under way are waited for when the server stops."""
+"""Seconds to wait for requests under way when the server stops."""
 
 _LOOK_EVERY: Final = 0.02
 _LAST_REQUESTS: Final = 1.0
-"""Seconds, at least, that requests have which came when the server was about to end."""
+"""Seconds, at least, for requests that came when the server was about to end."""
 
 _LAST_TURNS: Final = 8
-"""Turns of the loop in which what has reached the process is accepted, read and answered."""
+"""Turns of the loop to accept, read and answer what has reached the process."""
 
 _LAST_MOMENT: Final = 0.05
 """Seconds that a client which has just connected has to send its request, and be told."""
 
 
 class Server(Protocol):
-    """What a process runs: a `SharQServer`."""
+    """The server that a process runs: a `SharQServer`."""
 
     @property
     def app(self) -> SharQApplication: ...
@@ -43,21 +43,21 @@ class Server(Protocol):
     def push(self) -> Push: ...
 
     async def start(self, *, upkeep: bool) -> None:
-        """Begin what is done beside the requests. Raises `EmbeddedStoreError`."""
+        """Start the work besides requests. Raises `EmbeddedStoreError`."""
 
     async def stop(self) -> None:
-        """End that."""
+        """End it."""
 
     def reload(self) -> None:
-        """Read again what can change while the server runs."""
+        """Reload what can change while the server runs."""
 
 
 class Process:
-    """Serves on `sockets`, which listen already, until it is told to stop.
+    """Serves on listening `sockets`, until it has to stop.
 
     `make_server` is called in the event loop. With `upkeep` it sweeps and keeps the embedded store.
-    `lifeline` is, for one of several processes, the reading end of their pipe: a byte for each when
-    all of them stop, and closed at its other end when they are not wanted any more.
+    `lifeline` is, for one of several processes, the reading end of their pipe: it has a byte for
+    each when all of them stop, and is closed at its other end when the parent is gone.
     """
 
     def __init__(
@@ -80,16 +80,17 @@ class Process:
         self._stop_at_once = asyncio.Event()
 
     async def run(self) -> int:
-        """Serve; the exit code is 0 unless requests under way were given up on demand.
+        """Serve; the exit code is 0 unless requests under way were dropped by a second signal.
 
-        SIGTERM stops gracefully, a second one at once; so does SIGINT, but for a worker (one with
-        a `lifeline`): there the terminal's signal is the parent's to handle. SIGHUP reopens the
+        SIGTERM stops gracefully, a second one at once; so does SIGINT, except for a worker (one
+        with a `lifeline`): there the parent handles the terminal's signal. SIGHUP reopens the
         access log and reads the tokens and the certificate again. While it stops, new connections
-        are told so, until what was under way is answered; where this is one of several processes
-        and stops alone, they are left to the others. Raises `EmbeddedStoreError` and `ConfigError`.
+        get "stopping", until requests under way are answered. If this is one of several processes
+        and stops alone, the others take new connections. Raises `EmbeddedStoreError` and
+        `ConfigError`.
         """
-        # What is there by now stays. A collector that looks at it again and again takes a part of
-        # the time that shows, and finds nothing.
+        # The present objects stay. A collector that checks them repeatedly takes noticeable time,
+        # and finds nothing.
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         self._listen_to_signals()
@@ -121,7 +122,7 @@ class Process:
         return 1 if self._stop_at_once.is_set() else 0
 
     async def _started(self, server: Server) -> bool:
-        """Start the server; False where it was told to stop before that was done."""
+        """Start the server; False if it had to stop before."""
         starting = asyncio.ensure_future(server.start(upkeep=self._upkeep))
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -133,16 +134,16 @@ class Process:
         return True
 
     async def _answered(self, requests: Callable[[], AbstractSet[object]], deadline: float) -> None:
-        """Wait until there are none of these requests any more, or their time is over."""
+        """Wait until these requests are done, or their time is over."""
         loop = asyncio.get_running_loop()
         while (left := requests()) and not self._stop_at_once.is_set():
             if loop.time() > deadline:
-                _log.warning("%d requests did not end in time", len(left))
+                _log.warning("%d requests were not finished in time", len(left))
                 return
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _accept_the_last(self, listener: Listener) -> None:
-        """Accept no more, but begin what has come before."""
+        """Accept no more, but start requests that came before."""
         for _ in range(_LAST_TURNS):
             await asyncio.sleep(0)
         listener.stop()
@@ -152,7 +153,7 @@ class Process:
             await asyncio.sleep(_LAST_MOMENT)
 
     def _others_go_on(self) -> bool:
-        """Whether this process is one of several and stops alone: new clients are theirs then."""
+        """Whether this process is one of several and stops alone: others take new clients."""
         if self._lifeline is not None and not self._all_stop:
             self._look_at_lifeline()
         return self._lifeline is not None and not self._all_stop
@@ -181,13 +182,13 @@ class Process:
     def _on_lifeline(self) -> None:
         assert self._lifeline is not None
         asyncio.get_running_loop().remove_reader(self._lifeline)
-        # Its byte may have been read already: those that are left are for others.
+        # Its byte may have been read already: the other bytes are for others.
         if not self._all_stop and not self._look_at_lifeline():
             _log.warning("The parent process is gone")
             self._on_stop()
 
     def _look_at_lifeline(self) -> bool:
-        """See whether all processes of the server stop; False where the parent is gone."""
+        """Find out whether all processes of the server stop; False if the parent is gone."""
         assert self._lifeline is not None
         try:
             word = os.read(self._lifeline, 1)

@@ -1,4 +1,4 @@
-"""Workers: several server processes on the same sockets, and the parent that looks after them."""
+"""Workers: several server processes on the same sockets, and their parent."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _log = logging.getLogger(__name__)
 _FIRST_DELAY: Final = 0.5
 _LONGEST_DELAY: Final = 10.0
 _STABLE: Final = 10.0
-"""Seconds after which a worker's end does not count as a failed start."""
+"""Seconds after which a worker's end is no failed start."""
 
 _AT_ONCE: Final = 2.0
-"""Seconds that workers have to end at once."""
+"""Seconds for workers to end at once."""
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD)
@@ -30,7 +30,7 @@ _SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD)
 
 @dataclass(slots=True)
 class _Worker:
-    """A place for a worker: who is in it, since when, and when the next one is due."""
+    """A place for a worker: its process, since when, and when the next one is due."""
 
     pid: int = 0
     since: float = 0.0
@@ -41,10 +41,10 @@ class _Worker:
 class Supervisor:
     """Keeps `count` workers running.
 
-    `work` is run in each worker, with its index and a descriptor that has a byte for each when all
-    of them are told to stop, and is at its end when this process is gone; it returns the exit
-    code. SIGTERM and SIGINT stop the workers (a second one at once), SIGHUP is passed on; `on_stop`
-    and `on_hangup` are called here before. Workers that do not end within `patience` seconds are
+    `work` runs in each worker, with its index and a descriptor that has a byte for each when all of
+    them have to stop, and is at end of file when this process is gone; it returns the exit code.
+    SIGTERM and SIGINT stop the workers (a second one at once), SIGHUP is passed on; `on_stop` and
+    `on_hangup` are called here before. Workers that do not end within `patience` seconds are
     killed.
     """
 
@@ -67,7 +67,7 @@ class Supervisor:
         self._exit_code = 0
 
     def run(self) -> int:
-        """Run until told to stop; 0 where every worker ended in good order."""
+        """Run until stopped; returns 0 if every worker ended in good order."""
         self._lifeline, self._held_end = os.pipe()
         self._woken, wake = os.pipe()
         os.set_blocking(self._woken, False)
@@ -98,8 +98,8 @@ class Supervisor:
         sys.stdout.flush()
         sys.stderr.flush()
         worker.since = time.monotonic()
-        # A signal that reached a worker before it has handlers of its own would go by those of
-        # its parent: it would be noted, in the parent's pipe, and forgotten.
+        # A signal that reaches a worker before it has its own handlers would be handled by those of
+        # its parent: written to the parent's pipe, and lost.
         former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         worker.pid = os.fork()
         if not worker.pid:
@@ -107,7 +107,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
     def _be_worker(self, index: int, mask: set[int | signal.Signals]) -> None:
-        # Leaves by _exit: what the parent has to do at its end is not the worker's business.
+        # Leaves by _exit: a worker must not do what the parent does at its end.
         code = 1
         try:
             os.close(self._held_end)
@@ -125,7 +125,7 @@ class Supervisor:
             os._exit(code)
 
     def _pause(self) -> float | None:
-        """Seconds until something is to be done without a signal."""
+        """Seconds until the next work without a signal."""
         if self._stopping:
             return max(0.0, min(self._deadline - time.monotonic(), 3600.0))
         dues = [worker.due for worker in self._workers if not worker.pid]
@@ -148,7 +148,7 @@ class Supervisor:
         if not self._stopping:
             self._stopping = True
             self._on_stop()
-            # Before the signal: that a process gets it alone means something else.
+            # Before the signal: a signal to one process alone means something else.
             os.write(self._held_end, bytes(len(self._workers)))
         self._signal_all(signal.SIGTERM)
 
@@ -167,7 +167,7 @@ class Supervisor:
     def _on_end(self, index: int, worker: _Worker, code: int) -> None:
         pid, worker.pid = worker.pid, 0
         if self._stopping:
-            # A worker may meet its SIGTERM before it has come as far as to handle it.
+            # A worker may get its SIGTERM before it can handle it.
             if code not in (0, -signal.SIGTERM):
                 self._exit_code = 1
                 _log.error("Worker %d (process %d) %s", index, pid, _ending(code))

@@ -1,7 +1,7 @@
 """Credit: how many leases a connection may hold, and which it holds. Pure.
 
-A lease takes a place from the moment at which the store is asked for it. The answer turns the
-reservation into the leases that came, and each of those leaves once: when it has ended.
+A lease takes a place as soon as the store is asked for it. The answer turns the reservation into
+the leases that came. Each of them leaves once: when it has ended.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ class Credit:
         return UNLIMITED if allowance is None else allowance.limit
 
     def room(self, queue_type: str) -> int:
-        """How many more leases of a type there is room for."""
+        """How many more leases of a type have room."""
         allowance = self._types.get(queue_type)
         if allowance is None:
             return self._all.room
         return min(allowance.room, self._all.room)
 
     def has_plenty(self, queue_type: str) -> bool:
-        """Whether there is room for a quarter of what a type may have."""
+        """Whether there is room for a quarter of a type's credit."""
         room = self.room(queue_type)
         return room > 0 and 4 * room >= min(self.limit_of(queue_type), self._all.limit)
 
     def reserve(self, queue_type: str, wanted: int) -> int:
-        """Take up to `wanted` places for leases that are asked for; how many there were."""
+        """Reserve up to `wanted` places for leases; returns how many there were."""
         count = min(wanted, self.room(queue_type))
         if count > 0:
             self._of(queue_type).reserved += count
@@ -75,7 +75,7 @@ class Credit:
         return count
 
     def unreserve(self, queue_type: str, count: int) -> None:
-        """Give places back that were reserved."""
+        """Give reserved places back."""
         if count:
             allowance = self._of(queue_type)
             allowance.reserved -= count
@@ -84,7 +84,7 @@ class Credit:
                 del self._types[queue_type]
 
     def hold(self, queue_type: str, leases: Iterable[str], until: float) -> None:
-        """Count leases, whatever the limits are; one that is held already only changes its end."""
+        """Count leases, regardless of the limits; one that is held already only changes its end."""
         held = self._held
         before = len(held)
         for lease in leases:
@@ -100,7 +100,7 @@ class Credit:
             self._held[lease] = until
 
     def free(self, lease: str) -> bool:
-        """Note that a lease has ended; whether it was held."""
+        """Note that a lease has ended; returns whether it was held."""
         if self._held.pop(lease, None) is None:
             return False
         queue_type = lease.partition("/")[0]

@@ -1,4 +1,4 @@
-"""Leased jobs on their way, and who may be given them."""
+"""Leased jobs on their way, and who may get them."""
 
 from __future__ import annotations
 
@@ -34,36 +34,36 @@ class Delivery(NamedTuple):
 
 
 class Subscriber(Protocol):
-    """Who wants jobs of a type. Hashed by identity."""
+    """A subscriber to a type. Hashed by identity."""
 
     notify: bool
-    """Whether it is only told, and fetches by itself."""
+    """Whether it only gets offers, and fetches jobs itself."""
 
     request_id: str | None
-    """Under which id its jobs are leased; the call is then for this subscriber alone."""
+    """The id under which its jobs are leased; the call is then for this subscriber only."""
 
     @property
     def has_room(self) -> bool:
         """Whether a place could be reserved."""
 
     def reserve(self, wanted: int) -> int:
-        """Reserve up to `wanted` places for jobs, or for an offer; how many there were."""
+        """Reserve up to `wanted` places for jobs, or for an offer; returns how many there were."""
 
     def unreserve(self, count: int) -> None:
-        """Take back what was reserved and not used."""
+        """Take back unused reservations."""
 
     def deliver(self, reserved: int, delivery: Delivery) -> bool:
-        """Give jobs, in places that were reserved; False where it has gone."""
+        """Deliver jobs, in reserved places; False if it is gone."""
 
     def offer(self, ready: int) -> None:
-        """Tell that so many jobs are ready, in places that were reserved."""
+        """Offer a number of ready jobs, in reserved places."""
 
     def ended(self) -> None:
         """Tell that every job of its `request_id` has ended."""
 
 
 def deal(count: int, places: Sequence[int]) -> list[int]:
-    """Deal `count` cards to hands with so many `places`, one each in turn."""
+    """Distribute `count` items to receivers with `places`, one each in turn."""
     hands = [0] * len(places)
     while count > 0:
         dealt = False

@@ -1,11 +1,10 @@
-"""From ready jobs to subscribers: who is asked for, who gets, and who is told.
+"""From ready jobs to subscribers: for whom the store is asked, who gets jobs, and who gets offers.
 
-Each queue type that somebody subscribes to here has a `SubscriberGroup`: the subscribers with room,
+Each queue type with subscribers on this server has a `SubscriberGroup`: the subscribers with room,
 in turn, and at most one call of the store under way. A call asks for as many jobs as there is room
-for; where nobody has any, it asks what could be offered to those who only want to be told. Where
-the store has fewer, this server is registered there as waiting for the one or the other, and the
-schedule knows when to ask again; where it has a use for them no longer, it hands on to another
-server.
+for; if nobody has room, it asks how many could be offered to subscribers in mode `notify`. If the
+store has fewer, this server is registered there as waiting, and the schedule knows when to ask
+again. If it no longer needs jobs, it hands on to another server.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _AFTER_OVERLOAD: Final = 0.1
 class Dispatcher:
     """The subscribers of one server process, and the calls that get jobs for them.
 
-    `on_trouble` is called with each failure of the store that keeps jobs from group.
+    `on_trouble` is called with each failure of the store that keeps jobs from them.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Dispatcher:
         self._on_trouble = on_trouble
         self._clock = clock
         self._lease_seconds = engine.settings.sharq.job_expire_interval / 1000
-        # A number is never used again: under it the store would repeat the former answer.
+        # A number is never used again: the store would repeat its former answer.
         self._seqs = itertools.count(1)
         self._by_type: dict[str, SubscriberGroup] = {}
         self._handing_on: set[str] = set()
@@ -63,7 +62,7 @@ class Dispatcher:
     # Subscribers
 
     def join(self, queue_type: str, subscriber: Subscriber) -> None:
-        """Count `subscriber` among those of a type that have room; it may be there already."""
+        """Add `subscriber` to those of a type that have room; it may be there already."""
         group = self._by_type.get(queue_type)
         if group is None:
             group = self._by_type[queue_type] = SubscriberGroup(
@@ -80,19 +79,19 @@ class Dispatcher:
             self._look(group)
 
     async def settled(self, queue_type: str) -> None:
-        """Wait until the call that is under way for a type, if any, has been answered."""
+        """Wait until the current call for a type, if any, has been answered."""
         group = self._by_type.get(queue_type)
         if group is not None and group.call is not None:
             await asyncio.wait({group.call})
 
     def used(self, queue_type: str, subscriber: Subscriber) -> None:
-        """`subscriber` has dequeued, as those do that use what they are offered."""
+        """`subscriber` has dequeued, and so used its offer."""
         group = self._by_type.get(queue_type)
         if group is not None and group.offers.end(subscriber):
             self._renew(group, subscriber)
 
     def place(self, queue_type: str, delivery: Delivery) -> None:
-        """Give jobs that could not be delivered to others here, or back to their queues."""
+        """Give undelivered jobs to others here, or back to their queues."""
         group = self._by_type.get(queue_type)
         if group is not None and not self._draining:
             for subscriber in list(group.ring):
@@ -109,7 +108,7 @@ class Dispatcher:
         if delivery:
             self.redelivery.add(delivery.leases)
 
-    # What the store tells
+    # Called for the store
 
     def wake(self, queue_type: str) -> None:
         """The store has woken this server: something of a type is ready, or will be sooner."""
@@ -122,28 +121,29 @@ class Dispatcher:
         self._ask(group)
 
     def resync(self) -> None:
-        """Ask about all types again, at the pace of polls: wake-ups may have been lost."""
+        """Ask for all types again, at the pace of polls: wake-ups may have been lost."""
         for group in self._by_type.values():
             group.failing = False
             if group.wish is not Wait.NONE or group.lost is not None:
                 self._schedule.poll(group)
 
     async def works_again(self) -> bool:
-        """Ask about a type that the store has failed for; whether it has none of those any more.
+        """Ask for a type for which the store has failed; returns whether none is left.
 
-        A store may answer pings long before it gives jobs, as one that has become a replica does.
+        A store may answer pings long before it gives jobs, for example one that has become a
+        replica.
         """
         for group in [each for each in self._by_type.values() if each.troubled and each.members]:
             self._ask(group)
             if group.call is not None:
                 await asyncio.wait({group.call})
                 return not group.troubled
-            # Nobody here has room for its jobs: whether there are any makes no difference.
+            # Nobody here has room for its jobs, so it does not matter whether there are any.
             group.troubled = False
         return True
 
     async def drain(self) -> None:
-        """Take no more jobs, and let other servers know what this one would have waited for."""
+        """Take no more jobs, and let other servers know what this one waited for."""
         self._draining = True
         for group in self._by_type.values():
             self._schedule.forget(group)
@@ -155,7 +155,7 @@ class Dispatcher:
             self._give_up_place(group)
 
     async def close(self) -> None:
-        """Drain, and wait for what is on its way to the store."""
+        """Drain, and wait for calls that are on their way to the store."""
         await self.drain()
         self._flush_hand_ons()
         if self._handing:
@@ -169,7 +169,7 @@ class Dispatcher:
         self._ask(group)
 
     def _look(self, group: SubscriberGroup) -> None:
-        """Somebody has come or gone: do what there is to do now."""
+        """A subscriber has come or gone: do what is due now."""
         if group.call is not None or self._draining:
             return
         if group.wish is Wait.NONE:
@@ -178,7 +178,7 @@ class Dispatcher:
             self._ask(group)
 
     def _ask(self, group: SubscriberGroup) -> None:
-        """Ask the store for jobs, if there is anybody to ask for."""
+        """Ask the store for jobs, if a subscriber can get some."""
         if group.call is not None or self._draining:
             return
         if group.lost is not None:
@@ -201,7 +201,7 @@ class Dispatcher:
     async def _fetch(self, group: SubscriberGroup, grants: Grants, request: Request) -> None:
         sent = self._clock()
         more = group.has_room
-        # What is ready goes to those with room, and was in nobody's way.
+        # Ready jobs go to subscribers with room, and blocked nobody.
         group.judge(group.offers.doubted, something_is_ready=False)
         try:
             flow = self._engine.flows.dispatch(
@@ -222,7 +222,7 @@ class Dispatcher:
             return
         group.lost = None
         left = self._share(group, grants, batch, request.sent + self._lease_seconds)
-        # Under a request_id the jobs are its client's alone, who may ask for them again.
+        # With a request_id the jobs are only for its client, which may ask for them again.
         if request.request_id is None:
             for delivery in left:
                 self.place(group.queue_type, delivery)
@@ -235,7 +235,7 @@ class Dispatcher:
     def _share(
         self, group: SubscriberGroup, grants: Grants, batch: Batch, until: float
     ) -> list[Delivery]:
-        """Deal the jobs of a batch to those who asked; what nobody takes is returned."""
+        """Distribute the jobs of a batch to those who asked; the others are given back."""
         counts = deal(len(batch), [places for _, places in grants])
         left: list[Delivery] = []
         at = 0
@@ -286,7 +286,7 @@ class Dispatcher:
     def _go_on(
         self, group: SubscriberGroup, waits: Wait, wait_us: int | None, rank: int, sent: float
     ) -> None:
-        """After an answer: wait for what the store has told, or ask again."""
+        """After an answer: wait for the time in it, or ask again."""
         group.call = None
         group.failing = group.troubled = False
         group.waits = waits if wait_us != 0 else Wait.NONE
@@ -323,16 +323,16 @@ class Dispatcher:
     # Offers
 
     def _on_doubt(self, group: SubscriberGroup) -> None:
-        """An offer has ended by its time: what is still ready passes to the next."""
+        """An offer has ended by its time: jobs that are still ready pass to the next."""
         if group.waits is Wait.FOR_JOBS:
-            # It would have come here.
+            # This server would have got it.
             group.judge(group.offers.doubted, something_is_ready=False)
         else:
             group.again = True
             self._ask(group)
 
     def _renew(self, group: SubscriberGroup, subscriber: Subscriber) -> None:
-        """Look again, in the place of an offer that has ended."""
+        """Ask again, instead of an offer that has ended."""
         if subscriber in group.members:
             group.enter(subscriber)
             group.served(subscriber)
@@ -342,7 +342,7 @@ class Dispatcher:
     # Others
 
     def _rest(self, group: SubscriberGroup) -> None:
-        """Nobody here has room: another server may have."""
+        """Nobody here has room; another server may have."""
         if group.call is not None:
             return
         self._schedule.forget(group)
@@ -382,5 +382,5 @@ class Dispatcher:
         try:
             await self._engine.run(self._engine.flows.hand_on(offered, self._engine.server_id))
         except StoreError as error:
-            # Other servers ask by themselves before long.
-            _log.debug("Other servers were not told of %d types: %s", len(offered), error)
+            # Other servers ask by themselves soon.
+            _log.debug("Other servers were not woken for %d types: %s", len(offered), error)

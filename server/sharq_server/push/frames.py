@@ -1,7 +1,7 @@
 """The frames of push, `sharq.v1.json`: a client's decoded and checked, the server's encoded. Pure.
 
-Jobs and results come as JSON text and are put into their frames as they are. What each frame
-means is told in docs/push-protocol.md.
+Jobs and results come as JSON text and are put into their frames as they are. docs/push-protocol.md
+explains each frame.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LIMITS: Final = {
     "max_subscriptions": 1000,
     "max_credit": 10_000,
 }
-"""What a frame or a connection may have, at most."""
+"""The limits of a frame and of a connection."""
 
 _MAX_ID_BYTES: Final = 128
 
@@ -42,7 +42,7 @@ _json = msgspec.json.Encoder().encode
 
 
 class BadFrame(Exception):
-    """The frame cannot be taken. `id`: that of the frame as it came, where it has a valid one."""
+    """The frame is not valid. `id`: that of the frame as it came, if it has a valid one."""
 
     def __init__(self, error: SharqException, frame_id: bytes | None) -> None:
         super().__init__(error.message)
@@ -61,7 +61,7 @@ class _Frame(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return bytes(self.raw_id) or None
 
     def check(self) -> None:
-        """Raise `BadArgumentException` for a field that is missing or cannot be used."""
+        """Raise `BadArgumentException` for a field that is missing or not valid."""
 
 
 class Subscribe(_Frame):
@@ -201,7 +201,7 @@ def _id_of(raw: Raw) -> bytes | None:
 
 
 def _has_half_a_pair(frame_id: bytes) -> bool:
-    """Whether a reader of the answer that is stricter than most would stumble over its id."""
+    """Whether a strict reader of the answer could not read its id."""
     if b"\\u" not in frame_id:
         return False
     try:
@@ -212,7 +212,7 @@ def _has_half_a_pair(frame_id: bytes) -> bool:
 
 
 def _leases(values: Any, fewest: int) -> list[str]:
-    """Lease tokens; one that is none is for its own result to tell."""
+    """Lease tokens; an invalid one gets its own result."""
     if not isinstance(values, list | tuple) or len(values) < fewest:
         raise invalid("leases")
     if len(values) > LIMITS["max_leases"]:
@@ -221,7 +221,7 @@ def _leases(values: Any, fewest: int) -> list[str]:
 
 
 def _word(field: str, value: Any, words: tuple[str, ...]) -> str:
-    """Return one of `words`; the first where the field is absent or null."""
+    """Return one of `words`; the first if the field is absent or null."""
     if value is None:
         return words[0]
     if not isinstance(value, str) or value not in words:
@@ -235,7 +235,7 @@ def _word(field: str, value: Any, words: tuple[str, ...]) -> str:
 def welcome(
     server_time: int, heartbeat: int, limits: Mapping[str, int], operations: Collection[str]
 ) -> bytes:
-    """The first frame; times are in ms. `operations` are those that the client's token is for."""
+    """The first frame; times are in ms. `operations` are those that the client's token allows."""
     return _event(
         "welcome",
         protocol=PROTOCOL,
@@ -256,7 +256,7 @@ def jobs(queue_type: str, server_time: int, jobs_json: bytes) -> bytes:
 
 
 def ready(queue_type: str, ready: int, offer_ms: int) -> bytes:
-    """An offer of `ready` jobs, which stands for `offer_ms`."""
+    """An offer of `ready` jobs, valid for `offer_ms`."""
     return _event("ready", queue_type=queue_type, ready=ready, offer_ms=offer_ms)
 
 
@@ -275,7 +275,7 @@ def reply(frame_id: bytes | None, results: bytes | None = None, jobs: bytes | No
 
 
 def nothing_ready(frame_id: bytes | None, ready_in: int | None) -> bytes:
-    """The answer to a dequeue that got nothing; `ready_in` (ms) is None where none is scheduled."""
+    """The answer to a dequeue that got nothing; `ready_in` (ms) is None if none is scheduled."""
     return b'%b,"ready_in":%b}' % (reply(frame_id, jobs=b"[]")[:-1], _json(ready_in))
 
 
@@ -292,7 +292,7 @@ def expired(leases: Sequence[str]) -> bytes:
 
 
 def paused(code: str) -> bytes:
-    """The store is away, for the reason that `code` names."""
+    """The store is away; `code` names the reason."""
     return _event("paused", code=code)
 
 

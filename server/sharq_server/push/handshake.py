@@ -1,4 +1,4 @@
-"""The handshake of a websocket (RFC 6455, 4.2): who may connect, and what it is answered. Pure."""
+"""The handshake of a websocket (RFC 6455, 4.2): who may connect, and the answer. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sharq_server.security.credentials import UNAUTHORIZED, Credentials
 from sharq_server.security.origins import FOREIGN_ORIGIN, Origins
 
 _BEARER: Final = "sharq.bearer."
-"""Begins the subprotocol that brings a token in base64url."""
+"""The prefix of the subprotocol with a token in base64url."""
 
 
 class Handshakes:
@@ -31,8 +31,8 @@ class Handshakes:
         self._origins = origins
 
     def judge(self, version: str, headers: HTTPHeaders, *, has_body: bool) -> Grant | Reply:
-        """What the client of a GET may do then, or why it may not connect."""
-        # HTTP/1.0 knows no upgrade (RFC 9110, 7.8).
+        """The rights of the client of a GET, or why it may not connect."""
+        # HTTP/1.0 has no upgrade (RFC 9110, 7.8).
         if version == "HTTP/1.0" or not (
             "upgrade" in _words(headers, "Connection") and "websocket" in _words(headers, "Upgrade")
         ):
@@ -54,7 +54,7 @@ class Handshakes:
 
 
 def accepting(headers: HTTPHeaders) -> list[tuple[str, str]]:
-    """The fields of the answer that agrees."""
+    """The headers of the answer that accepts."""
     fields = [
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
@@ -76,7 +76,7 @@ def _words(headers: HTTPHeaders, name: str) -> set[str]:
 
 
 def _authorization(headers: HTTPHeaders) -> bytes | None:
-    """The value of the Authorization header, or what stands for it among the subprotocols."""
+    """The value of the Authorization header, or of its substitute among the subprotocols."""
     for name in offered(headers):
         encoded = name.removeprefix(_BEARER)
         if encoded != name:

@@ -1,7 +1,7 @@
 """The ends of the leases that connections hold: at its deadline, the store is asked about a lease.
 
-A lease may have been extended by another way, or ended; only the store knows. What is left of it
-keeps its place in the credit; what has gone frees it, and its holder is told.
+A lease may have been extended elsewhere, or ended; only the store knows. A lease that is left keeps
+its place in the credit. One that is gone frees it, and its holder is told.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from sharq.results import SUCCESS
 
 _log = logging.getLogger(__name__)
 
-# A lease that has run out stays in force until the sweep takes the job.
+# A lease that has run out stays valid until the sweep takes the job.
 _ASK_AGAIN: Final = 0.1
 _AFTER_FAILURE: Final = 1.0
 _TOGETHER: Final = 0.01
 
 
 class Holder(Protocol):
-    """Who holds leases. Hashed by identity."""
+    """A holder of leases. Hashed by identity."""
 
     def leases(self) -> Mapping[str, float]:
         """The leases held, each with its end by the monotonic clock."""
 
     def extended(self, lease: str, until: float) -> None:
-        """A lease ends later than was known."""
+        """A lease ends later than known."""
 
     def lost(self, leases: Sequence[str]) -> None:
         """Leases that have ended."""
 
 
 class _Look:
-    """A moment at which a holder is looked at; one that is called off has nobody."""
+    """A time at which a holder is checked; a cancelled one has no holder."""
 
     __slots__ = ("at", "holder")
 
@@ -63,7 +63,7 @@ class LeaseWatch:
         self._task: asyncio.Task[None] | None = None
 
     def watch(self, holder: Holder, until: float) -> None:
-        """Look after `holder`, one of whose leases ends at `until`."""
+        """Watch `holder`, one of whose leases ends at `until`."""
         look = self._looks.get(holder)
         if look is not None:
             if look.at <= until:
@@ -74,14 +74,15 @@ class LeaseWatch:
         self._arm()
 
     def forget(self, holder: Holder) -> None:
-        """`holder` holds nothing any more."""
+        """`holder` no longer holds anything."""
         look = self._looks.pop(holder, None)
         if look is not None:
-            # It keeps its place until its time, which may be far away, and not the holder.
+            # It keeps its place until its time, which may be far away, but does not keep the
+            # holder.
             look.holder = None
 
     async def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._looks.clear()
         self._heap.clear()
         self._disarm()

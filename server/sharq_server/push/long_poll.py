@@ -1,4 +1,4 @@
-"""The long poll: a subscriber that wants one answer and then goes."""
+"""The long poll: a subscriber for one answer."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class LongPoll:
         self._answer: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
 
     async def wait(self, seconds: float) -> Delivery | None:
-        """The jobs, or None where none became ready in time.
+        """The jobs, or None if none became ready in time.
 
-        A caller that is cancelled is given none. Those of a request_id stay with it, since its
-        client may ask for them again; others go to whoever else waits.
+        A cancelled caller gets none. Those of a request_id stay leased for it, since its client may
+        ask for them again; others go to other subscribers.
         """
         self._dispatcher.join(self._queue_type, self)
         try:
             await asyncio.wait({self._answer}, timeout=seconds)
             if not self._answer.done():
-                # A call may be under way for it; its answer comes soon, and may bring jobs.
+                # A call for it may be under way; its answer comes soon, and may have jobs.
                 self._leave()
                 await self._dispatcher.settled(self._queue_type)
             return self._answer.result() if self._answer.done() else None

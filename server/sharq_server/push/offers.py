@@ -1,8 +1,8 @@
-"""What the subscribers of a type are offered here: to whom, for how long, and who lets it pass.
+"""The offers to the subscribers of a type here: to whom, for how long, and who lets them pass.
 
 An offer ends by a dequeue of its subscriber, or by its time. Then the subscriber is in doubt until
-the store has told whether anything is still ready. If not, others were faster, and nothing is held
-against it; if so, it is left out for a while.
+the store has told whether anything is still ready. If not, others were faster, and there is no
+penalty; if so, it is skipped for a while.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sharq_server.push.delivery import Subscriber
 from sharq_server.push.offer_backoff import OfferBackoff
 
 OFFER_MS: Final = 250
-"""Milliseconds for which an offer stands."""
+"""Milliseconds for which an offer is valid."""
 
 
 class _Offer(NamedTuple):
@@ -28,8 +28,8 @@ class _Offer(NamedTuple):
 class Offers:
     """The offers of one type. Their places were reserved, and are given back when they end.
 
-    `on_doubt` is called with a subscriber whose offer has ended by its time, `on_rested` with
-    those that may be offered something again. `clock` is monotonic, in seconds.
+    `on_doubt` is called with a subscriber whose offer has ended by its time, `on_rested` with those
+    that may get offers again. `clock` is monotonic, in seconds.
     """
 
     def __init__(
@@ -53,24 +53,24 @@ class Offers:
 
     @property
     def doubted(self) -> list[Subscriber]:
-        """Those of whom it is not known yet whether they let an offer pass."""
+        """Those that may have let an offer pass; the store has not told yet."""
         return list(self._doubted)
 
     def may_be_made_to(self, subscriber: Subscriber) -> bool:
-        """Whether a subscriber is neither in doubt nor left out."""
+        """Whether a subscriber is neither in doubt nor skipped."""
         return subscriber not in self._doubted and not self._restraint.rests(subscriber)
 
     def make(self, subscriber: Subscriber, ready: int) -> None:
-        """Offer jobs, in places that were reserved."""
+        """Offer jobs, in reserved places."""
         loop = asyncio.get_running_loop()
         expiry = loop.call_later(OFFER_MS / 1000, self._on_expiry, subscriber)
         self._standing.append(_Offer(subscriber, ready, expiry))
         subscriber.offer(ready)
 
     def end(self, subscriber: Subscriber) -> bool:
-        """End the offers to one who has fetched something, or goes: nothing is held against it.
+        """End the offers to a subscriber that has fetched something, or goes: without a penalty.
 
-        Whether that makes a difference to it or to others.
+        Returns whether that makes a difference to it or to others.
         """
         doubted = subscriber in self._doubted
         self._doubted.pop(subscriber, None)
@@ -80,14 +80,14 @@ class Offers:
         return self._withdraw(subscriber) or doubted or rested
 
     def end_all(self) -> None:
-        """Take all offers back, and wait for nobody any more."""
+        """Take all offers back, and end all pauses."""
         for offer in tuple(self._standing):
             self._end(offer)
         if self._alarm is not None:
             self._alarm.cancel()
 
     def judge(self, doubted: Iterable[Subscriber], something_is_ready: bool) -> list[Subscriber]:
-        """Those of the doubted that may be offered something; the others have let it pass."""
+        """Those in doubt that may get offers again; the others have let theirs pass."""
         cleared = []
         for subscriber in doubted:
             if subscriber not in self._doubted:
@@ -102,7 +102,7 @@ class Offers:
         return cleared
 
     def _on_expiry(self, subscriber: Subscriber) -> None:
-        # Its oldest one; before that its place is given back, which may have it ask for another.
+        # Its oldest one; before that its place is given back, so it may ask for another.
         self._doubted[subscriber] = None
         self._end(next(each for each in self._standing if each.subscriber is subscriber))
         self._on_doubt(subscriber)

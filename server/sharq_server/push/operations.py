@@ -25,7 +25,7 @@ _MOST: Final = frames.LIMITS["max_subscriptions"]
 
 
 async def carry_out(session: Session, frame: Any, slot: Slot) -> Answer:
-    """Carry a decoded frame out; raises what the answer to a refused one is made of."""
+    """Carry a decoded frame out; raises the error for a refused one."""
     operation, carry = _OPERATIONS[type(frame)]
     if not session.grant.may(operation):
         raise Forbidden
@@ -38,7 +38,7 @@ async def _within_reach(
     make_flow: Callable[[Sequence[str]], _Flow[Sequence[T]]],
     refusal: T,
 ) -> Sequence[T]:
-    """The outcomes for leases; `refusal` for those of types that the client's token is not for."""
+    """The outcomes for leases; `refusal` for types that the client's token does not allow."""
     grant, engine = session.grant, session.push.engine
     if grant.queue_types is None:
         return await engine.run(make_flow(leases))
@@ -48,8 +48,7 @@ async def _within_reach(
     return [next(outcomes) if is_within else refusal for is_within in within]
 
 
-# What changes the subscriptions is done in turn, so that a frame means what the ones before it
-# have left.
+# Changes of subscriptions are made in turn, so that a frame applies to the result of earlier ones.
 
 
 async def _subscribe(session: Session, frame: frames.Subscribe, slot: Slot) -> Answer:
@@ -202,7 +201,7 @@ async def _dequeue(session: Session, frame: frames.Dequeue, _slot: Slot) -> Answ
         credit.unreserve(queue_type, wanted)
     left_ms = round(push.lease_seconds * 1000)
     if batch and frame.request_id is not None:
-        # They may be those of an earlier answer.
+        # They may be from an earlier answer.
         asked = time.monotonic()
         left_ms = await _left_of(batch, engine)
     delivery = Delivery(batch, 0, len(batch), asked + left_ms / 1000)
@@ -219,7 +218,7 @@ async def _dequeue(session: Session, frame: frames.Dequeue, _slot: Slot) -> Answ
         text = frames.reply(frame.id, jobs=batch.jobs_json(0, len(batch), left_ms))
     else:
         text = frames.nothing_ready(frame.id, replies.ready_in(batch.wait_us))
-    # Under a request_id the client asks again, and is answered the same.
+    # With a request_id the client can ask again, and gets the same answer.
     lost = (queue_type, delivery) if batch and frame.request_id is None else None
     return Answer(text, look_again, lost)
 
@@ -237,7 +236,7 @@ async def _left_of(batch: Batch, engine: Engine) -> int:
 
 
 def _carried_out(outcomes: Sequence[T]) -> Sequence[T]:
-    """The outcomes; where the store failed for all of them, its failure is raised."""
+    """The outcomes; raises the store's failure if it failed for all of them."""
     if outcomes and all(isinstance(outcome, StoreError) for outcome in outcomes):
         failures: list[Any] = list(outcomes)
         raise next((each for each in failures if each.outcome_unknown), failures[0])
@@ -246,7 +245,7 @@ def _carried_out(outcomes: Sequence[T]) -> Sequence[T]:
 
 _Operation = Callable[[Session, Any, Slot], Awaitable[Answer]]
 
-# Each frame's operation, which a token has to be for, and what carries it out.
+# Each frame's operation, which a token has to allow, and the function that carries it out.
 _OPERATIONS: Final[dict[type[Any], tuple[str, _Operation]]] = {
     frames.Subscribe: ("dequeue", _subscribe),
     frames.Credit: ("dequeue", _set_credit),

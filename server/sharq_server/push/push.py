@@ -1,7 +1,7 @@
 """Push: all connections of this process, and what they share.
 
-Jobs go from the dispatcher to the sessions; what concerns all of them is here: the store's going
-and coming, the long polls, and the end.
+Jobs go from the dispatcher to the sessions. This module has what concerns all of them: losing and
+finding the store, the long polls, and the end.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ class Push:
 
     @property
     def started(self) -> bool:
-        """Whether there is somebody who dispatches."""
+        """Whether a dispatcher runs."""
         return self._schedule is not None
 
     # Sessions
 
     def open(self, session: Session) -> None:
-        """Count a session among those that are there, and greet it."""
+        """Add a session, and send its welcome."""
         self.sessions.add(session)
         limits = {
             "max_frame_bytes": self.max_frame_bytes,
@@ -94,7 +94,7 @@ class Push:
         return time.time_ns() // 1_000_000
 
     async def carry_out(self, session: Session, frame: frames.Frame, slot: Slot) -> Answer:
-        """Do what a frame asks for."""
+        """Carry out a frame."""
         return await push_operations.carry_out(session, frame, slot)
 
     async def wait_for(
@@ -105,10 +105,10 @@ class Push:
         seconds: float,
         set_stop: Callable[[Callable[[], None] | None], None],
     ) -> Batch | None:
-        """Jobs of a type the moment they are ready; None where none was in time.
+        """Jobs of a type as soon as they are ready; None if none was in time.
 
-        `set_stop` is told what ends the wait early, and None when it is over. Raises `Stopping`,
-        also where the wait had to end.
+        `set_stop` gets a function that ends the wait early, and None when it is over. Raises
+        `Stopping`, also if the wait had to end.
         """
         if self.draining:
             raise Stopping
@@ -127,11 +127,11 @@ class Push:
         return None
 
     def bring_back(self, queue_type: str, batch: Batch) -> None:
-        """Give leased jobs to others, since they could not be answered."""
+        """Give leased jobs to others, since the answer could not be sent."""
         delivery = Delivery(batch, 0, len(batch), time.monotonic() + self.lease_seconds)
         self.dispatcher.place(queue_type, delivery)
 
-    # What the store tells, as the watcher of the library
+    # Called for the store, as the watcher of the library
 
     def on_wake(self, queue_type: str) -> None:
         if self._schedule is not None:
@@ -146,7 +146,7 @@ class Push:
             self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:
-        """Find out whether the store is away, so that subscribers learn of it at once."""
+        """Find out whether the store is away, to tell subscribers at once."""
         try:
             await self.engine.ping()
         except StoreError as error:
@@ -163,7 +163,7 @@ class Push:
         self._tell_all(frames.paused(error.code))
 
     async def _probe(self) -> None:
-        """Look for the store until it gives jobs again, and go on then."""
+        """Try the store until it gives jobs again, then continue."""
         pause = _FIRST_PAUSE
         while True:
             await asyncio.sleep(pause)
@@ -187,10 +187,10 @@ class Push:
     # The end
 
     async def drain(self, grace: float, at_once: asyncio.Event | None = None) -> None:
-        """Lease nothing more, and let what is held be finished here for `grace` seconds.
+        """Lease nothing more; held jobs can be finished here for `grace` seconds.
 
-        A connection ends when nothing is held or under way on it any more, or when the time is
-        over, or `at_once` is set.
+        A connection ends when nothing is held or under way on it, or when the time is over, or
+        `at_once` is set.
         """
         if self._schedule is None:
             return
@@ -210,7 +210,7 @@ class Push:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def close(self) -> None:
-        """End all connections and wait for what is on its way to the store."""
+        """End all connections and wait for calls that are on their way to the store."""
         if self._schedule is None:
             return
         self.draining = True

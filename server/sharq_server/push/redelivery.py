@@ -1,4 +1,4 @@
-"""Leases on their way back to their queues: what could not be delivered, or is not wanted."""
+"""Leases on their way back: of jobs that could not be delivered, or are not wanted."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LONGEST_PAUSE: Final = 2.0
 
 
 class Redelivery:
-    """Releases leases, and goes on trying while the store is away.
+    """Releases leases, and keeps trying while the store is away.
 
-    A lease that has ended meanwhile needs no return.
+    A lease that has ended meanwhile needs no release.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -29,7 +29,7 @@ class Redelivery:
         self._closing = False
 
     def add(self, leases: Sequence[str], *, count_requeue: bool = False) -> None:
-        """Give `leases` back, those of one loop turn together; by default no requeue is spent."""
+        """Release `leases`, those of one loop turn together; by default no requeue is spent."""
         self._waiting[count_requeue].extend(leases)
         if self._task is None and leases:
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -40,7 +40,7 @@ class Redelivery:
         return self._task is not None
 
     async def close(self) -> None:
-        """Wait for the returns under way; for a store that is away, once more and no longer."""
+        """Wait for the releases under way; if the store is away, try once more only."""
         self._closing = True
         if self._task is not None:
             await asyncio.wait({self._task})
@@ -61,7 +61,7 @@ class Redelivery:
         self._task = None
 
     async def _release(self) -> StoreError | None:
-        """Release all that waits; what failed waits again. The last failure, if any."""
+        """Release all waiting leases; failed ones wait again. Returns the last failure, if any."""
         failure: StoreError | None = None
         for counted in (False, True):
             leases, self._waiting[counted] = self._waiting[counted], []

@@ -1,9 +1,9 @@
 """When to ask the store again: one heap of waits, one precise timer, polls at a bounded pace.
 
-A type that somebody waits for is asked about at the very moment at which its next job becomes
-ready, as far as that is known, and now and then in any case, should a wake-up have been lost. The
-latter, and what follows a reconnect, is spread out: however many types there are, the store gets
-so many such calls a second and no more.
+A type with waiting subscribers is asked for exactly when its next job becomes ready, if that is
+known, and from time to time in any case, in case a wake-up was lost. The latter calls, and those
+after a reconnect, are spread out: the store gets a limited number of them a second, however many
+types there are.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Final, Protocol
 from sharq_server.push.timer import PreciseTimer
 
 POLLS_PER_SECOND: Final = 200
-"""Calls that a server makes, at most, without knowing that a job is ready."""
+"""Calls a second that a server makes, at most, without knowing that a job is ready."""
 
 POLL_AFTER: Final = (1.0, 5.0)
-"""Seconds without news after which a type is asked about in any case: a random time between."""
+"""Seconds without news after which a type is asked for in any case: a random time between."""
 
 
 class Waiter(Protocol):
-    """Who waits; hashed by identity."""
+    """A waiter; hashed by identity."""
 
     def on_due(self) -> None:
         """It is time to ask."""
 
 
 class Timer(Protocol):
-    """What `PreciseTimer` can do."""
+    """The methods of `PreciseTimer`."""
 
     def set(self, delay: float | None) -> None: ...
 
@@ -74,9 +74,9 @@ class Schedule:
         return len(self._entries)
 
     def wait(self, waiter: Waiter, until: float | None) -> None:
-        """Tell `waiter` at the time `until` (None: not known), or when a poll is due.
+        """Call `waiter` at the time `until` (None: not known), or when a poll is due.
 
-        It takes the place of what the waiter waited for before.
+        This replaces its earlier wait.
         """
         poll_at = self._clock() + self._chance.uniform(*POLL_AFTER)
         if until is not None and until <= poll_at:
@@ -85,11 +85,11 @@ class Schedule:
             self._enter(waiter, poll_at, paced=True)
 
     def poll(self, waiter: Waiter) -> None:
-        """Tell `waiter` as soon as the pace of polls allows."""
+        """Call `waiter` as soon as the pace of polls allows."""
         self._enter(waiter, self._clock(), paced=True)
 
     def forget(self, waiter: Waiter) -> None:
-        """Do not tell `waiter` any more."""
+        """Do not call `waiter` any more."""
         entry = self._entries.pop(waiter, None)
         if entry is not None:
             entry.waiter = None

@@ -1,6 +1,6 @@
 """One subscriber's connection: frames in, replies in their order, jobs within the credit.
 
-A session knows no socket. It is handed the text of frames, and it writes through a `Transport`.
+A session knows no socket. It gets the text of frames, and it writes through a `Transport`.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Transport(Protocol):
     """What a session writes to."""
 
     def write(self, text: bytes, *, at_once: bool) -> None:
-        """Send a text frame, at the end of the loop's turn where it has not to go `at_once`.
+        """Send a text frame, at the end of the loop's turn unless it has to go `at_once`.
 
-        Raises ConnectionError where the connection takes no more. Where the kernel does not take
-        all of it, `Session.on_written` is called when it has.
+        Raises ConnectionError if the connection takes no more. If the kernel does not take all of
+        it at once, `Session.on_written` is called when it has.
         """
 
     @property
     def position(self) -> int:
-        """Bytes that were written so far: they have gone when so many are `taken`."""
+        """Bytes written so far: all are gone when `taken` is the same."""
 
     @property
     def taken(self) -> int:
@@ -58,7 +58,7 @@ class Transport(Protocol):
 
 
 class Hub(Protocol):
-    """What the sessions of a process share, and what carries out their frames."""
+    """The shared part of a process's sessions; it carries out their frames."""
 
     @property
     def engine(self) -> Engine: ...
@@ -75,19 +75,19 @@ class Hub(Protocol):
 
     @property
     def draining(self) -> bool:
-        """Whether the server stops, so that nothing is leased any more."""
+        """Whether the server stops, so that nothing more is leased."""
 
     def server_time(self) -> int:
         """The time of this server in ms, for clients to compare with theirs."""
 
     async def carry_out(self, session: Session, frame: frames.Frame, slot: Slot) -> Answer:
-        """Do what a frame asks for."""
+        """Carry out a frame."""
 
 
 class Answer(NamedTuple):
     """The frame that answers a frame; `after` is done when it has been sent.
 
-    `delivery`: jobs of a queue type that it brings, and that go elsewhere if it cannot be sent.
+    `delivery`: jobs of a queue type in it, which go elsewhere if it cannot be sent.
     """
 
     text: bytes
@@ -96,7 +96,7 @@ class Answer(NamedTuple):
 
 
 class Slot:
-    """The place of an answer among the others, from the moment its frame has come."""
+    """The place of an answer among the others, from the arrival of its frame."""
 
     __slots__ = ("answer", "size", "turn")
 
@@ -109,7 +109,7 @@ class Slot:
 class Session:
     """The state of one connection. `clock` is monotonic, in seconds.
 
-    `grant` is what the client may do, as long as `is_valid` says so.
+    `grant` has the client's rights, as long as `is_valid` says so.
     """
 
     def __init__(
@@ -140,10 +140,10 @@ class Session:
         self._refilling: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    # Frames that come in
+    # Incoming frames
 
     def on_frame(self, text: bytes) -> asyncio.Future[None] | None:
-        """Take a frame; None, or what to wait for before more is read."""
+        """Take a frame; returns None, or a future to wait for before reading more."""
         if self.closed:
             return None
         slot = Slot(len(text))
@@ -184,7 +184,7 @@ class Session:
         if len(self._bad_frames) == _BAD_FRAMES and self._bad_frames[0] > now - _BAD_FRAMES_WITHIN:
             self.close(ws.POLICY_VIOLATION, "too many bad frames")
 
-    # Reading stops where too much is at work, or unread by the client.
+    # Reading stops if too much is under way, or unread by the client.
 
     @property
     def reading(self) -> bool:
@@ -193,7 +193,7 @@ class Session:
 
     @property
     def unread(self) -> int:
-        """Bytes written that the kernel has not taken."""
+        """Written bytes that the kernel has not taken."""
         return self._transport.position - self._transport.taken
 
     def _is_full(self) -> bool:
@@ -216,10 +216,10 @@ class Session:
             if not readable.done():
                 readable.set_result(None)
 
-    # What goes out
+    # Outgoing frames
 
     def send(self, text: bytes) -> None:
-        """Send a frame that answers nothing."""
+        """Send a frame that is no answer."""
         self._write(text)
 
     async def turn(self, slot: Slot) -> None:
@@ -252,7 +252,7 @@ class Session:
             self._unwritten.append((self._transport.position, *delivery))
 
     def on_written(self) -> None:
-        """The kernel has taken what was written."""
+        """The kernel has taken all written data."""
         self._forget_written()
         self._look_if_readable()
         self.refill()
@@ -265,22 +265,22 @@ class Session:
     # Jobs
 
     def may_take(self, subscription: Subscription) -> bool:
-        """Whether a subscription may be given something, as far as its credit has room."""
+        """Whether a subscription may get something, as far as its credit has room."""
         current = self.subscriptions.get(subscription.queue_type) is subscription
         return current and not (self.ending or self._unwritten or self.push.draining)
 
     def reserve(self, subscription: Subscription, wanted: int) -> int:
-        """Reserve places for jobs of a subscription; none while its last jobs are not written."""
+        """Reserve places for jobs of a subscription; none until its last jobs are written."""
         places = subscription.take_places(wanted) if self.may_take(subscription) else 0
         current = self.subscriptions.get(subscription.queue_type) is subscription
-        # Whoever got some, or asked last, waits behind the others.
+        # The subscription that got some, or asked last, waits behind the others.
         self._starved.pop(subscription, None)
         if current and not places:
             self._starved[subscription] = None
         return places
 
     def deliver(self, subscription: Subscription, delivery: Delivery) -> bool:
-        """Send jobs, which are held from now on; False where the connection has ended."""
+        """Send jobs, which are held from now on; False if the connection has ended."""
         if self.closed:
             return False
         queue_type = subscription.queue_type
@@ -292,10 +292,10 @@ class Session:
         return True
 
     def refill(self) -> None:
-        """There may be room again: whoever had none joins the others that have.
+        """There may be room again: subscriptions that had none are ready again.
 
-        With a little room only, it does so a moment later: jobs that come one by one, as each
-        makes place for the next, cost many times what they cost together.
+        With only a little room, this happens a moment later: jobs that come one by one, as each
+        makes room for the next, cost many times as much as together.
         """
         if not self._starved or self.closed:
             return
@@ -330,7 +330,7 @@ class Session:
         self.push.leases.watch(self, until)
 
     def free(self, leases: Sequence[str]) -> None:
-        """Leases have ended; what is not held makes no difference."""
+        """Leases have ended; leases that are not held are ignored."""
         freed = [self.credit.free(lease) for lease in leases]
         if any(freed):
             self.refill()
@@ -352,9 +352,9 @@ class Session:
     # The end
 
     def on_beat(self) -> None:
-        """A moment to look at what may have changed: whether the client's token is valid."""
+        """Called regularly: checks whether the client's token is still valid."""
         if not self._is_valid(self.grant):
-            self.close(ws.POLICY_VIOLATION, "the token is not valid any more")
+            self.close(ws.POLICY_VIOLATION, "the token is no longer valid")
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection from this side."""
@@ -369,11 +369,11 @@ class Session:
 
     @property
     def busy(self) -> bool:
-        """Whether frames are at work, replies on their way or leases held."""
+        """Whether frames are under way, replies unsent or leases held."""
         return bool(self._slots or self.credit.held or self.unread)
 
     def on_close(self) -> None:
-        """The connection has ended: what it was not given goes to others."""
+        """The connection has ended: unsent jobs go to others."""
         if self.closed:
             return
         self.closed = self.ending = True
@@ -393,7 +393,7 @@ class Session:
         if not self._closed_by_server:
             self._give_up_leases()
         self.push.leases.forget(self)
-        # They know their session: what has ended is not left to the garbage collector.
+        # They refer to their session: freed here, not by the garbage collector.
         self.subscriptions.clear()
         self._starved.clear()
 
@@ -403,7 +403,7 @@ class Session:
         self.push.dispatcher.place(queue_type, delivery)
 
     def _give_up_leases(self) -> None:
-        """Release what is held of the types that were subscribed to with that wish."""
+        """Release held leases of the types that were subscribed to with this option."""
         types = {
             each.queue_type for each in self.subscriptions.values() if each.release_on_disconnect
         }
@@ -412,7 +412,7 @@ class Session:
             self.push.dispatcher.redelivery.add(leases, count_requeue=True)
 
     async def finished(self) -> None:
-        """Wait until no frame is at work any more."""
+        """Wait until no frame is under way."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
 

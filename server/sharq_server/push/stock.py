@@ -1,6 +1,6 @@
-"""`/ws/` under Tornado's own HTTP server, in a program of somebody else.
+"""`/ws/` under Tornado's own HTTP server, in another program.
 
-The session is the same; of frames, sizes and signs of life Tornado takes care here, in its manner.
+The session is the same; here Tornado handles frames, sizes and heartbeats in its own way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sharq_server.push.session import Session
 
 
 class PushHandler(WebSocketHandler):
-    """One client. `begun` waits for the beginning."""
+    """One client. `begun` waits for the start."""
 
     def initialize(self, handshakes: Handshakes, begun: Callable[[], Awaitable[None]]) -> None:
         self._handshakes = handshakes
@@ -48,7 +48,7 @@ class PushHandler(WebSocketHandler):
         self._stream: IOStream = connection.stream
 
     def check_origin(self, origin: str) -> bool:
-        return True  # `prepare` has looked at it
+        return True  # `prepare` has checked it
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return frames.PROTOCOL if frames.PROTOCOL in offered(self.request.headers) else None
@@ -109,7 +109,7 @@ class PushHandler(WebSocketHandler):
 
 
 class _Transport:
-    """Where the session of a handler writes: *written* is what its stream holds no more."""
+    """The transport of a handler's session: *written* is what its stream no longer holds."""
 
     def __init__(self, handler: PushHandler, stream: IOStream) -> None:
         self.position = 0
@@ -142,5 +142,5 @@ class _Transport:
 
 
 def _look_at(written: asyncio.Future[None]) -> bool:
-    """Whether a frame has been written, and not given up."""
+    """Whether a frame was written, and not dropped."""
     return not written.cancelled() and written.exception() is None

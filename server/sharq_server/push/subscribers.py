@@ -1,4 +1,4 @@
-"""A queue type at this server: who wants its jobs, in turn, and what is known of the store."""
+"""A queue type at this server: its subscribers, in turn, and what is known of the store."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sharq_server.push.delivery import Subscriber
 from sharq_server.push.offers import Offers
 
 AT_ONCE: Final = 64
-"""Jobs that one call takes before others have their turn."""
+"""Jobs of one call, at most, before others have their turn."""
 
 Grants = list[tuple[Subscriber, int]]
-"""Places that were reserved for a call, of each subscriber that it is for."""
+"""The places reserved for a call, by subscriber."""
 
 
 class Request(NamedTuple):
-    """A call that leases jobs. `sent`: when it was sent first, by the monotonic clock."""
+    """A call that leases jobs. `sent`: when it was first sent, by the monotonic clock."""
 
     wanted: int
     seq: int
@@ -27,7 +27,7 @@ class Request(NamedTuple):
 
 
 class Wait(Enum):
-    """What for a server is in the store's queue of those that wait for a type."""
+    """Why a server is among those that wait for a type in the store."""
 
     NONE = 0
     TO_OFFER = 1
@@ -37,8 +37,8 @@ class Wait(Enum):
 class SubscriberGroup:
     """The subscribers of a type here, and what is known of the store.
 
-    In `ring` are those to be given jobs that have room, in `watch` those only to be told of them,
-    as far as they have any and have not let offers pass.
+    `ring` has those in mode `deliver` with room, `watch` those in mode `notify` with room that have
+    not let offers pass.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SubscriberGroup:
         self.call: asyncio.Task[None] | None = None
         self.waits = Wait.NONE
         self.coming = False
-        """Whether the store was told that this server asks again."""
+        """Whether the store knows that this server asks again."""
         self.again = False
         self.lost: Request | None = None
         self.failing = False
@@ -71,14 +71,14 @@ class SubscriberGroup:
 
     @property
     def wish(self) -> Wait:
-        """What this server has reason to wait for, before a look at the room that there is."""
+        """What this server may wait for, before its room is checked."""
         if self.ring:
             return Wait.FOR_JOBS
         return Wait.TO_OFFER if self.watch else Wait.NONE
 
     @property
     def has_room(self) -> bool:
-        """Whether somebody could be given a job."""
+        """Whether a subscriber could get a job."""
         return any(subscriber.has_room for subscriber in self.ring)
 
     @property
@@ -86,9 +86,9 @@ class SubscriberGroup:
         return not self.members and self.call is None and self.lost is None
 
     def enter(self, subscriber: Subscriber) -> bool:
-        """Count a subscriber among those with room, unless it is there, or is to be left out.
+        """Add a subscriber to those with room, unless it is there, or has to be skipped.
 
-        Whether it came in.
+        Returns whether it was added.
         """
         self.members.add(subscriber)
         ring = self._ring_of(subscriber)
@@ -98,7 +98,7 @@ class SubscriberGroup:
         return True
 
     def remove(self, subscriber: Subscriber) -> None:
-        """A subscriber wants no more jobs. What it was offered passes on."""
+        """A subscriber wants no more jobs. Its offers pass on."""
         self.members.discard(subscriber)
         self._ring_of(subscriber).pop(subscriber, None)
         before = self.offers.count
@@ -106,14 +106,14 @@ class SubscriberGroup:
         self.again = self.again or self.offers.count < before
 
     def served(self, subscriber: Subscriber) -> None:
-        """To the end of its ring, if it is in it."""
+        """Move it to the end of its ring, if it is in it."""
         ring = self._ring_of(subscriber)
         if subscriber in ring:
             del ring[subscriber]
             ring[subscriber] = None
 
     def judge(self, doubted: list[Subscriber], something_is_ready: bool) -> None:
-        """The store has told whether anything is ready that was offered, and not fetched."""
+        """The store has told whether jobs that were offered are still ready."""
         before = self.offers.count
         cleared = self.offers.judge(doubted, something_is_ready)
         for subscriber in cleared:
@@ -121,7 +121,7 @@ class SubscriberGroup:
         self.again = self.again or self.offers.count < before
 
     def grants(self, ring: dict[Subscriber, None]) -> Grants:
-        """Reserve places for a call: of those in turn that get their jobs in the same way."""
+        """Reserve places for a call: for the next subscribers that can share a call."""
         grants: dict[Subscriber, int] = {}
         first: Subscriber | None = None
         free = AT_ONCE

@@ -1,4 +1,4 @@
-"""A connection's wish for jobs of one type, as a `Subscriber` of the dispatcher."""
+"""A connection's subscription to one type, as a `Subscriber` of the dispatcher."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sharq_server.push.offers import OFFER_MS
 
 
 class Owner(Protocol):
-    """The connection that a subscription is one of."""
+    """The connection of a subscription."""
 
     @property
     def credit(self) -> Credit: ...
@@ -20,20 +20,20 @@ class Owner(Protocol):
         """Whether jobs may be leased to it now."""
 
     def reserve(self, subscription: Subscription, wanted: int) -> int:
-        """Take up to `wanted` places, for this or before it for those that have had none."""
+        """Reserve up to `wanted` places, for this one, or first for those that have had none."""
 
     def refill(self) -> None:
         """There may be room again."""
 
     def deliver(self, subscription: Subscription, delivery: Delivery) -> bool:
-        """Send leased jobs; False where the connection takes no more."""
+        """Send leased jobs; False if the connection takes no more."""
 
     def send(self, text: bytes) -> None:
         """Send a frame."""
 
 
 class Subscription:
-    """With `notify` it is told of jobs that are ready; otherwise they are leased to it."""
+    """With `notify` it gets offers of ready jobs; otherwise they are leased to it."""
 
     request_id: str | None = None
 
@@ -54,10 +54,10 @@ class Subscription:
         return self._owner.reserve(self, wanted)
 
     def take_places(self, wanted: int) -> int:
-        """Take up to `wanted` places of the credit, as far as there is room."""
+        """Reserve up to `wanted` places of the credit, as far as there is room."""
         if not self.notify:
             return self._owner.credit.reserve(self.queue_type, wanted)
-        # An offer reserves nothing; it is just not made twice.
+        # An offer reserves no job; this only prevents a second offer.
         places = min(wanted, max(0, self._room()))
         self._offered += places
         return places

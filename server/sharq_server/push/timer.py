@@ -1,8 +1,8 @@
-"""A timer that is precise to some microseconds, where the system has one.
+"""A timer with a precision of some microseconds, if the system has one.
 
 An event loop rounds a delay up to its own resolution, a millisecond: that alone costs a twentieth
-of a rate of 50 per second. Linux tells the moment through a descriptor (timerfd_create(2)), which
-any loop can watch; elsewhere the loop's own timer has to do.
+of a rate of 50 per second. Linux signals the time through a descriptor (timerfd_create(2)), which
+any loop can watch; elsewhere the loop's own timer is used.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class PreciseTimer:
 
     @property
     def precise(self) -> bool:
-        """Whether the system tells the moment."""
+        """Whether the system has a precise timer."""
         return self._descriptor >= 0
 
     def set(self, delay: float | None) -> None:
-        """Call back `delay` seconds from now, or, with None, not at all."""
+        """Call back `delay` seconds from now, or, with None, never."""
         if self._descriptor >= 0:
             at = 0
             if delay is not None:
@@ -74,7 +74,7 @@ class PreciseTimer:
 
 
 def _nothing() -> None:
-    """What a closed timer calls."""
+    """The callback of a closed timer."""
 
 
 class _Moment(ctypes.Structure):
@@ -86,7 +86,7 @@ class _Setting(ctypes.Structure):
 
 
 def _system_calls() -> tuple[Callable[[], int] | None, _Setter | None]:
-    """How to open and to arm a timer, or nothing where the system has none."""
+    """The functions that open and arm a timer, or nothing if the system has none."""
     if sys.version_info >= (3, 13) and hasattr(os, "timerfd_create"):
         flags = os.TFD_NONBLOCK | os.TFD_CLOEXEC
         return (

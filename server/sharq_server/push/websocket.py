@@ -38,7 +38,7 @@ class OnOurs(PathMatches):
 
 
 class Upgrades(HTTPServerConnectionDelegate):
-    """Where such requests go. `begun` waits for the beginning, `run` has a task do its work."""
+    """The handler of such requests. `begun` waits for the start, `run` does work in a task."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class _Handshake(HTTPMessageDelegate):
             self._log(101, 0)
 
     def _switch(self, grant: Grant) -> None:
-        """Agree, and have frames read from now on; nothing of the request stays."""
+        """Accept, and read frames from now on; nothing of the request is kept."""
         handshakes = self._upgrades.handshakes
         push = handshakes.push
         connection, rest = self._conversation.switch()

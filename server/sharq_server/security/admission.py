@@ -16,9 +16,9 @@ _MOST: Final = 1_000_000
 class Connections:
     """Counts the connections that are open.
 
-    At most `most` at once, and `most_of_one` from one address. Without `most` it is what the limit
-    of open files leaves, without `most_of_one` half of that, and loopback addresses, where proxies
-    come from, are not counted by themselves.
+    At most `most` at once, and `most_of_one` from one address. Without `most` it follows from the
+    limit of open files. Without `most_of_one` it is half of `most`, and loopback addresses, from
+    which proxies connect, have no limit of their own.
     """
 
     def __init__(self, most: int | None = None, most_of_one: int | None = None) -> None:
@@ -32,7 +32,7 @@ class Connections:
         return self._open
 
     def enter(self, address: str) -> bool:
-        """Count a connection from an IP address; False where it is one too many."""
+        """Count a connection from an IP address; False if it is over a limit."""
         if self._open >= self.most:
             return False
         if self._of_one.get(address, 0) >= self._most_of_one and not (

@@ -1,4 +1,4 @@
-"""The server's certificate: read from its files, and read again while the server runs."""
+"""The server's certificate: read from its files, and again while the server runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _log = logging.getLogger(__name__)
 
 
 class Certificate:
-    """A certificate (PEM, with what leads to its authority) and its key, in one file or in two.
+    """A certificate (PEM, with the chain to its authority) and its key, in one file or in two.
 
-    `context` is for connections that come from now on: TLS 1.2 or later. Raises `ConfigError`.
+    `context` is for new connections: TLS 1.2 or later. Raises `ConfigError`.
     """
 
     def __init__(self, certificate: str, key: str | None) -> None:
@@ -22,9 +22,9 @@ class Certificate:
         self.context = self._load()
 
     def reload(self) -> bool:
-        """Read the files again; where that fails, the certificate stays as it was.
+        """Read the files again; if that fails, the certificate stays as it was.
 
-        Returns whether it went well; what is wrong is logged.
+        Returns whether it succeeded; errors are logged.
         """
         try:
             self.context = self._load()
@@ -43,7 +43,7 @@ class Certificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
         try:
-            # Nobody is there to be asked for the password of a key.
+            # Nobody can be asked for the password of a key.
             context.load_cert_chain(self._certificate, self._key, password="")
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or "it needs a password, or is no PEM"

@@ -1,4 +1,4 @@
-"""The bearer tokens that a server takes: read from where they are, looked up, and read again."""
+"""The bearer tokens of a server: read from their sources, looked up, and read again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sharq_server.security.refusal import Refusal
 _log = logging.getLogger(__name__)
 
 UNAUTHORIZED: Final = Refusal("unauthorized", "A valid bearer token is needed.")
-FORBIDDEN: Final = Refusal("forbidden", "The token is not for this.")
+FORBIDDEN: Final = Refusal("forbidden", "The token does not allow this.")
 
 _MOST_SEEN: Final = 1024
 _LARGEST_FILE: Final = 1024 * 1024
 
 
 class _Version(NamedTuple):
-    """What tells a file from the one that was read."""
+    """What distinguishes a file from the one that was read."""
 
     device: int
     inode: int
@@ -33,8 +33,8 @@ class _Version(NamedTuple):
 class Credentials:
     """Tokens from the file at `path`, if there is one, and from `inline`, lines with | between.
 
-    `needed` tells whether requests need a token at all: they do where there is either, be it
-    empty. `epoch` has a number that changes when the tokens are read again. Raises `ConfigError`.
+    `needed` tells whether requests need a token: they do if either is set, even if empty. `epoch`
+    is a number that changes when the tokens are read again. Raises `ConfigError`.
     """
 
     def __init__(self, path: str | None, inline: str | None) -> None:
@@ -44,15 +44,15 @@ class Credentials:
         self._inline = inline
         self._version: _Version | None = None
         self._tokens = Tokens()
-        # By the digest of a whole header, so that no secret stays; only what was valid.
+        # By the digest of a whole header, so that no secret is kept; only valid ones.
         self._seen: dict[bytes, Grant] = {}
         if self.needed:
             self._take(self._read())
 
     def reload(self) -> bool:
-        """Read the tokens again; where that fails, those that were valid stay so.
+        """Read the tokens again; if that fails, the old ones stay valid.
 
-        Returns whether it went well; what is wrong is logged.
+        Returns whether it succeeded; errors are logged.
         """
         if not self.needed:
             return True
@@ -65,7 +65,7 @@ class Credentials:
         return True
 
     def refresh(self) -> None:
-        """Read the tokens again where their file is another one than it was."""
+        """Read the tokens again if their file has changed."""
         if self._path is None:
             return
         try:
@@ -73,12 +73,12 @@ class Credentials:
         except OSError:
             version = None
         if version != self._version:
-            # Not once more until it changes again, whatever comes of it.
+            # Not again until it changes again, whatever the result.
             self._version = version
             self.reload()
 
     def grant_of(self, authorization: bytes | None) -> Grant | None:
-        """What the value of an Authorization header allows; None where it is not valid."""
+        """The rights of an Authorization header's value; None if it is not valid."""
         if not self.needed:
             return UNLIMITED
         if authorization is None:
@@ -95,16 +95,16 @@ class Credentials:
         return grant
 
     def is_valid(self, grant: Grant) -> bool:
-        """Whether a grant still holds as it is."""
+        """Whether a grant is still valid and unchanged."""
         return not self.needed or self._tokens.grant_of(grant.digest) == grant
 
     def judge(
         self, authorization: str | None, operation: str, queue_type: str | None, *, mixed: bool
     ) -> Grant | Refusal:
-        """The grant under which a request is carried out, or why it is refused.
+        """The grant of a request, or why it is refused.
 
-        `queue_type` is None where the request is about all types; with `mixed` each of its jobs
-        has its own, and is judged by itself.
+        `queue_type` is None if the request is about all types; with `mixed` each of its jobs has
+        its own type, and is checked separately.
         """
         grant = self.grant_of(None if authorization is None else authorization.encode("latin-1"))
         if grant is None:

@@ -1,7 +1,7 @@
 """Open files, of which each connection is one: how many there may be, and when there are too many.
 
-The system gives out the lowest number that is free, so the number of a new connection tells how
-many are in use, whoever uses them.
+The system assigns the lowest free number, so the number of a new connection tells how many are in
+use, by anybody.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 _log = logging.getLogger(__name__)
 
 EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-"""What accepting a connection fails with where the system has no room for it."""
+"""The errors of accepting a connection when the system has no room for it."""
 
 _MOST_RESERVED: Final = 64
 _RESERVED_SHARE: Final = 8
@@ -24,24 +24,25 @@ _BETWEEN_WARNINGS: Final = 60.0
 
 
 def raise_limit() -> None:
-    """Let this process, and those that it starts, have as many files open as the system allows."""
+    """Raise the limit of open files of this process, and those it starts, as far as allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError) as error:  # macOS says that there is no bound, and has one
+        except (OSError, ValueError) as error:  # macOS reports no bound, but has one
             _log.debug("The limit of open files stays at %d: %s", soft, error)
 
 
 def limit() -> int | None:
-    """How many files this process may have open; None where the system sets no bound."""
+    """How many files this process may have open; None if there is no bound."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft
 
 
 class Room:
-    """Keeps some descriptors for all that is no connection: the store, logs, the hand-over to a
-    websocket. `clock` is monotonic, in seconds.
+    """Reserves some descriptors for other uses than connections: the store, logs.
+
+    `clock` is monotonic, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,8 +50,8 @@ class Room:
         self._warned_at: float | None = None
 
     def has(self, descriptor: int) -> bool:
-        """Whether a connection that was accepted as `descriptor` may stay; if not, that is logged,
-        once a minute at most.
+        """Whether a connection accepted as `descriptor` may stay; if not, that is logged, at most
+        once a minute.
         """
         most = limit()
         if most is None or descriptor < most - min(_MOST_RESERVED, most // _RESERVED_SHARE):
@@ -59,7 +60,7 @@ class Room:
         return False
 
     def warn(self) -> None:
-        """Log that connections are turned away, or have to wait, if that was not said just now."""
+        """Log that connections are refused, or have to wait, unless that was logged just now."""
         now = self._clock()
         if self._warned_at is None or now - self._warned_at >= _BETWEEN_WARNINGS:
             self._warned_at = now

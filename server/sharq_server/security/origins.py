@@ -1,7 +1,7 @@
 """Which Host and which Origin a request may have. Pure.
 
-A page that has its name point at this server (DNS rebinding) is seen by its Host; one that has a
-browser send requests across sites, by Origin and Sec-Fetch-Site.
+A page that points its name to this server (DNS rebinding) is recognized by its Host; one that lets
+a browser send requests across sites, by Origin and Sec-Fetch-Site.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FOREIGN_FORM: Final = Refusal(
     "unsupported_media_type", "A page of another origin cannot send forms here."
 )
 
-# What a browser sends across sites without asking first.
+# What a browser sends across sites without a preflight request.
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
 _MOST_KNOWN: Final = 1024
@@ -31,12 +31,12 @@ _MOST_KNOWN: Final = 1024
 class Origins:
     """The rules of one server.
 
-    `host` is where it listens: on a loopback address it answers to the names of the loopback
-    alone, elsewhere to every IP address and to `own_names` too, and to any name with `any_host`.
-    `allowed_hosts` are names besides, without ports; ``*.name`` stands for what is below a name,
-    and ``*`` for all. `allowed_origins` are those whose pages may do what has effects.
+    `host` is where it listens: on a loopback address only loopback names are allowed, elsewhere
+    also every IP address and `own_names`, and with `any_host` any name. `allowed_hosts` are further
+    names, without ports; ``*.name`` stands for all names below it, and ``*`` for all.
+    `allowed_origins` are those whose pages may change something.
 
-    `known_hosts` has values of Host, as they come, that were found to be allowed.
+    `known_hosts` has raw values of Host that were found to be allowed.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Origins:
         return name.endswith(self._below) or (self._any_address and _address(name) is not None)
 
     def is_foreign(self, headers: HTTPHeaders) -> bool:
-        """Whether a page of an origin that is not allowed has sent the request."""
+        """Whether a page of a forbidden origin has sent the request."""
         origin = headers.get("Origin")
         if origin is not None and (self._any_origin or origin.lower() in self._origins):
             return False
@@ -88,7 +88,7 @@ class Origins:
         return own != headers.get("Host", "").lower()
 
     def problem(self, headers: HTTPHeaders, *, has_effects: bool) -> Refusal | None:
-        """Why a request may not come from where it does; None where it may."""
+        """Why a request is refused for its Host or Origin; None if it is allowed."""
         host = headers.get("Host")
         if host is not None and not self.takes_host(host):
             return FOREIGN_HOST

@@ -1,4 +1,4 @@
-"""What is answered to who is not let in, whatever the protocol."""
+"""The refusal of a client, for any protocol."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Refusal(NamedTuple):
-    """Why something is refused: the stable word for it, and the sentence for people."""
+    """Why something is refused: a stable word, and a sentence for people."""
 
     code: str
     message: str

@@ -19,7 +19,7 @@ _POLICY: Final = (
 
 
 class LivePage(RequestHandler):
-    """The page is one file; what it shows it reads from `/metrics/`, a few requests a second."""
+    """The page is one file; it reads its data from `/metrics/`, a few requests a second."""
 
     def get(self) -> None:
         self.set_header("Server", "SharQ")

@@ -1,6 +1,6 @@
 -- A time bucket: many small entries that expire together. They are spread over shards by a hash, at
 -- first over one; whenever about SHARD_SIZE entries a shard have come, over four times as many.
--- What was written stays where it is, so that a reader looks at one shard of each spread.
+-- Entries stay where they are, so a reader checks one shard of each spread.
 local SHARD_SIZE = 64
 
 -- How many shards a bucket has when `total` entries have come.

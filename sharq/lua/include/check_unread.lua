@@ -1,5 +1,5 @@
--- A queue that nothing was read of is new, or somebody has put a key of another kind in its place, on
--- which this fails.
+-- A queue of which nothing was read is new, or its key was replaced by one of another kind: then
+-- this fails.
 local function check_unread(list)
   local unread = {}
   for _, q in ipairs(list) do

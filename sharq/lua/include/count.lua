@@ -1,12 +1,13 @@
 -- Counters of a minute. The bucket has the sums of the type, `e` and `d`; its shards have those of
--- each queue, for each of the two kinds by itself.
+-- each queue, separately for the two kinds.
 local COUNTERS_TTL = 660000
 
 local function counter_bucket(counters, minutes_ago)
   return counters .. (math.floor(now / 60000) - minutes_ago)
 end
 
--- Adds to the sum of the type. Returns what `count_queue` wants: the shards' bucket and spread.
+-- Adds to the sum of the type. Returns the arguments of `count_queue`: the shards' bucket and
+-- spread.
 local function count_type(counters, kind, more)
   local bucket = counter_bucket(counters, 0)
   local sum = redis.call('HINCRBY', bucket, kind, more)

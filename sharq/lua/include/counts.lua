@@ -1,5 +1,5 @@
 -- Reads the counters of the last ten minutes, the current one first: minute (ms), enqueues,
--- dequeues, and so on; of one queue, or of the whole type where `queue_id` is nil.
+-- dequeues, and so on; of one queue, or of the whole type if `queue_id` is nil.
 local function count_of(bucket, kind, queue_id, total)
   local sum, spread = 0, 1
   while spread <= spread_of(total) do

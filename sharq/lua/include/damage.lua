@@ -1,10 +1,10 @@
--- What somebody else has done to the keys of one queue must not harm the others of its type.
+-- Damaged keys of one queue must not affect the others of its type.
 local function tell_damage(key, what)
   redis.log(redis.LOG_WARNING, 'SharQ: ' .. key .. ' is damaged: ' .. what)
 end
 
--- Whether an error of `pcall` comes from that. Any other is passed on, as that of a cluster where a
--- key is elsewhere for a while.
+-- Whether an error of `pcall` comes from that. Any other is passed on, such as that of a cluster
+-- with a moving slot.
 local function is_damage(problem)
   local text = type(problem) == 'table' and problem.err or problem
   if string.find(text, 'WRONGTYPE', 1, true)

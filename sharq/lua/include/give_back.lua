@@ -1,6 +1,7 @@
 -- Ends a lease without a finish: the job takes its old place again, before all that were never
--- delivered (after `delay` ms, if any), or is discarded where its queue was cleared or, with
--- `counted`, no requeue is left. What does not count was no attempt. Returns the status and the time (ms) of its queue's turn.
+-- delivered (after `delay` ms, if any), or is discarded if its queue was cleared or, with
+-- `counted`, no requeue is left. If not counted, it was no attempt. Returns the status and the time
+-- (ms) of its queue's turn.
 -- k: ready leases held queue jobs returned delayed marks retention interval_retention
 local function give_back(k, queue_id, job_id, job, counted, delay)
   local member = queue_id .. '/' .. job_id

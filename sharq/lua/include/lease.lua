@@ -1,4 +1,4 @@
--- The leased job that `n` entitles to (an empty `n`: whoever holds the lease), or nil and why.
+-- The leased job for the lease `n` (an empty `n`: any lease), or nil and why.
 local function leased_job(held, marks, retention, member, n)
   local record = redis.call('HGET', held, member)
   if not record then

@@ -1,4 +1,4 @@
--- What is stored of a leased job: `n:request:` before its record. `n` is its lease, `request` the
+-- The stored form of a leased job: `n:request:` before its record. `n` is its lease, `request` the
 -- request_id of the dequeue that took it.
 local function unpack_leased(record)
   local n, request, seq, left, attempt, payload =

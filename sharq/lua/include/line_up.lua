@@ -1,6 +1,6 @@
--- Puts a server in the line that knows the time `known` (ms) and waits in a `mode`: its rank among
--- those of the mode who were told of nothing later, and have waited longer. Who took a job goes to
--- the end.
+-- Enters a server that knows the time `known` (ms) and waits in a `mode`. Returns its rank among
+-- those of the mode that know no later time, and have waited longer. A server that took a job goes
+-- to the end.
 local function line_up(waiting, line, server, mode, known, took)
   if took or not server.waits or server.mode ~= mode then
     server.since = now

@@ -1,13 +1,13 @@
 -- Marks of jobs that have ended: `queue_id/job_id` and `n:state`, the newest at the end, in buckets
--- of a quarter of the retention, so that a mark is kept for its retention and a quarter of it at
--- most. The bucket itself counts its marks.
+-- of a quarter of the retention, so that a mark is kept for its retention, and at most a quarter of
+-- it more. The bucket itself counts its marks.
 local TIDY = 512
 
 local function mark_bucket(marks, retention, at)
   return marks .. math.floor(at / math.ceil(retention / 4))
 end
 
--- Leaves the newest mark of each job: one id that ends again and again has but one shard.
+-- Keeps only the newest mark of each job: an id that ends repeatedly has only one shard.
 local function tidy(shard)
   local all, newest, seen = redis.call('LRANGE', shard, 0, -1), {}, {}
   for i = #all - 1, 1, -2 do

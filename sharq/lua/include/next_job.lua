@@ -1,8 +1,8 @@
--- The next job of a queue that may go now: job_id and record, or nil. First come those given back,
--- in the order of their enqueues, then the never delivered.
+-- The next job of a queue that may go now: job_id and record, or nil. First those given back, in
+-- the order of their enqueues, then those never delivered.
 local DUE_AT_ONCE, AHEAD = 1000, 16
 
--- Moves delayed jobs that are due to those given back.
+-- Moves due delayed jobs to those given back.
 local function collect_due(q, returned, delayed)
   local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, DUE_AT_ONCE)
   for _, member in ipairs(due) do
@@ -12,7 +12,7 @@ local function collect_due(q, returned, delayed)
   q.late, q.back, q.collected = q.late - #due, q.back + #due, #due > 0 or q.collected
 end
 
--- Reads never delivered jobs: after a first one, ever more at a time.
+-- Reads never delivered jobs: first one, then more and more at a time.
 local function read_ahead(q, jobs)
   local count = math.min(q.next - q.head, 2 * #q.ahead, AHEAD)
   local fields = {}

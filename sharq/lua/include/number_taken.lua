@@ -1,4 +1,4 @@
--- Gives the jobs that were taken in a round their leases: the last ones of `out`.
+-- Gives leases to the jobs of a round: the last ones of `out`.
 -- k: leases held serial counters
 local function number_taken(k, out, batch, list, lease_ms, request_id)
   local size = #batch.members

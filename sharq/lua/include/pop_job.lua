@@ -1,4 +1,4 @@
--- Takes away the job that `next_job` has found: from the state at once, from elsewhere as is noted for
+-- Removes the job that `next_job` has found: from the state at once, from elsewhere by notes for
 -- `save_taken`: `popped` fields of the hash, `restored` jobs of those given back.
 local function pop_job(q, job_id)
   q.waiting = q.waiting - 1

@@ -1,7 +1,7 @@
 -- Puts a job at the tail of a queue, whose state it changes: status, the length before it, record.
 
--- What a queue is that has `over` jobs more than it may: with the time (ms) until its rate has made
--- room, where it has one.
+-- The status of a queue with `over` jobs too many: with the time (ms) until its rate has made room,
+-- if it has one.
 local function full(ready, q, over)
   local at = q.turn or tonumber(redis.call('ZSCORE', ready, q.id))
   if not at or q.interval == 0 then
@@ -10,7 +10,7 @@ local function full(ready, q, over)
   return string.format('%s:%.0f', FULL, math.max(at - now, 0) + over * q.interval)
 end
 
--- Notes what is to be written: how many are `counted`, and the `fields` for the hash.
+-- Notes the writes: how many are `counted`, and the `fields` for the hash.
 local function place(q, job_id, record)
   q.next, q.waiting, q.counted = q.next + 1, q.waiting + 1, (q.counted or 0) + 1
   if q.waiting == 1 and #record <= SMALL then
@@ -24,8 +24,8 @@ local function place(q, job_id, record)
   end
 end
 
--- `ready`, `jobs`: the schedule, and the queue's hash. `known`: the record of the same job, where it
--- is known that it is leased or waits.
+-- `ready`, `jobs`: the schedule, and the queue's hash. `known`: the record of the same job, if it
+-- is leased or waits.
 local function put(
   ready, jobs, q, known, job_id, payload, interval, requeue_limit, max_length)
   local length = q.waiting

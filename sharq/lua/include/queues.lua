@@ -1,5 +1,5 @@
 -- Loads queues by their ids, each once: a list in their order, and the same by id. A key of another
--- kind is read as if there were none.
+-- kind is read as missing.
 local function load_queues(prefix, ids)
   local keys, list, by_id = {}, {}, {}
   for _, queue_id in ipairs(ids) do

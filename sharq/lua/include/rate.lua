@@ -1,4 +1,4 @@
--- Where no job is left: what has run out by now is gone, and the queue begins anew.
+-- If no job is left: expired state is gone, and the queue starts as a new one.
 local function begin_anew(q)
   if q.tat <= now then
     q.tat = 0

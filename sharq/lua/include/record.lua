@@ -1,6 +1,6 @@
--- What is stored of a waiting job: `seq:left:attempt payload`. `seq` is its place in the order of
--- enqueues, `left` the requeues that remain (-1: for ever), `attempt` the deliveries that have ended and
--- were counted.
+-- The stored form of a waiting job: `seq:left:attempt payload`. `seq` is its place in the order of
+-- enqueues, `left` the requeues that remain (-1: no limit), `attempt` the counted deliveries that
+-- have ended.
 -- A job that is no larger than SMALL, and the only one that waits, is kept in the queue's state.
 local SMALL = 200
 

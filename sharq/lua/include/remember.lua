@@ -1,5 +1,5 @@
--- Keeps what a dequeue was answered, as `queue_id/job_id/n/length` words behind the number of the
--- call. A client's request_id has no number, and is kept for the lease; a server's own mark is that
+-- Keeps the answer of a dequeue, as `queue_id/job_id/n/length` words after the number of the call.
+-- A client's request_id has no number, and is kept for the lease; a server's own mark is that
 -- of its last call.
 local RECOVERY_TTL = 30000
 

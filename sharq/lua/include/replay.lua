@@ -1,5 +1,5 @@
--- Answers as `remember` has kept it behind the number of the call: those jobs once more that are
--- still under the same lease, with the interval that is in force now.
+-- Repeats the answer kept by `remember` for the number of the call: the jobs that are still under
+-- the same lease, with the present interval.
 local function replay(mark, held, queues)
   local out = {0, 0}
   local words = string.sub(mark, string.find(mark, '|', 1, true) + 1)
@@ -10,7 +10,7 @@ local function replay(mark, held, queues)
       local i = #out
       out[i + 1], out[i + 2], out[i + 3], out[i + 4] = queue_id, job_id, n, job.left
       out[i + 5], out[i + 6], out[i + 7] = job.attempt, tonumber(length), job.payload
-      -- Read with care: a key of another kind harms nobody here.
+      -- Checked read: a key of another kind must do no harm here.
       local state = redis.pcall('GET', queues .. queue_id)
       out[i + 8] = tonumber(type(state) == 'string' and string.match(state, '^%d+') or 0)
     end

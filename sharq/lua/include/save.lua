@@ -1,5 +1,5 @@
--- Writes a queue's state. Where neither a waiting nor a leased job is left, it lives on for what
--- remains of the interval, and an interval of the API for its `retention`.
+-- Writes a queue's state. If neither a waiting nor a leased job is left, it is kept for the rest of
+-- the interval, and an interval of the API for its `retention`.
 local function save_queue(q, retention)
   if q.waiting + q.leased > 0 then
     redis.call('SET', q.key, encode_queue(q))

@@ -1,4 +1,4 @@
--- Writes what has changed: the time (ms) of the earliest turn that is news, or nil.
+-- Writes the changes; returns the time (ms) of the earliest new turn, or nil.
 -- k: ready jobs counters
 local function save_put(k, list, total)
   local states, turns, earliest = {}, {}, nil

@@ -1,4 +1,4 @@
--- Writes what has changed in queues of `list` since jobs were taken from them. Begins with a
+-- Writes the changes in queues of `list` after jobs were taken from them. Begins with a
 -- removal, so that it works in a full store.
 -- k: ready jobs returned delayed
 local function remove_popped(k, q, empty)

@@ -7,7 +7,7 @@ local function due_at(q, delayed)
   return math.max(q.tat, tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or 0))
 end
 
--- Since when the queue is ready, or now: a turn that it had and still has is kept.
+-- Since when the queue is ready, or now: a turn that it still has is kept.
 local function ready_since(ready, q)
   return math.min(q.turn or redis.call('ZSCORE', ready, q.id) or now, now)
 end

@@ -1,6 +1,6 @@
--- Lease numbers of a type: they only rise. The counter starts from the clock (µs) and lives for
--- ten minutes of it; no store hands out a million leases a second, so that the next start is
--- above every number of the last life.
+-- Lease numbers of a type: they only rise. The counter starts from the clock (µs) and is kept for
+-- ten minutes of it; no store makes a million leases a second, so the next start is above all
+-- earlier numbers.
 local SERIAL_TTL = 600000
 
 -- The first of `count` numbers.

@@ -1,13 +1,13 @@
--- What a server that has asked for jobs is in the line from now on: its rank. It waits where
--- `next_at` (ms; `inf`: none is scheduled) says when the next job may go, and not where that is nil:
--- then it asks again where it has room for `more`.
+-- Updates the entry of a server that has asked for jobs; returns its rank. It waits if `next_at`
+-- (ms; `inf`: none is scheduled) says when the next job may go. If that is nil, it does not wait:
+-- it asks again if it has room for `more`.
 local function stand_in_line(waiting, ready, channel, next_at, took, more)
   local line = line_of(waiting)
   local alone = #line == 0
   local server = find_server(line, channel)
   if next_at then
     local rank = line_up(waiting, line, server, DELIVER, next_at, took)
-    -- Whose turn is next has to know of it.
+    -- The server whose turn is next has to know it.
     if took and next_at < math.huge and rank == 0 then
       server.waits = false
       tell_first(waiting, line, DELIVER)

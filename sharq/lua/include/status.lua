@@ -1,4 +1,4 @@
--- The words that scripts answer with: those of sharq/results.py.
+-- The words in the answers of scripts: those of sharq/results.py.
 local QUEUED, DUPLICATE, CONFLICT, FULL = 'queued', 'duplicate', 'conflict', 'full'
 local SUCCESS, DEAD, ACTIVE, FINISHED = 'success', 'dead', 'active', 'finished'
 local NOT_ACTIVE, STALE_LEASE, ALREADY_FINISHED = 'not_active', 'stale_lease', 'already_finished'

@@ -1,12 +1,12 @@
 -- Leases up to `wanted` jobs, each from the queue that has been ready longest, while they fit into
--- `room` bytes, and appends them to `out`. Returns the time (ms) of the schedule's next job: nil where
--- one may be ready now, `inf` where none is scheduled.
+-- `room` bytes, and appends them to `out`. Returns the time (ms) of the schedule's next job: nil if
+-- one may be ready now, `inf` if none is scheduled.
 -- k: ready leases held serial queues jobs returned delayed counters
--- A round reads queues, takes what they give, and writes. It gives a job at least, or corrects the
--- schedule of queues that have nothing to give: so often, at most.
+-- A round reads queues, takes their jobs, and writes. It takes a job at least, or corrects the
+-- schedule of queues without a ready job: this many times, at most.
 local SPARE_ROUNDS = 10
 
--- Takes jobs of queues in turn, until there are `limit` or nothing is left: the room that is left.
+-- Takes jobs of queues in turn, until there are `limit` or none is left; returns the room left.
 local function take_in_turn(k, out, batch, list, limit, room)
   while #list > 0 do
     local again = {}
@@ -19,7 +19,7 @@ local function take_in_turn(k, out, batch, list, limit, room)
         again[#again + 1] = q
       end
     end
-    -- Where not all that are ready were read, one of the others may be next.
+    -- If not all ready queues were read, one of the others may be next.
     list = batch.all and again or {}
   end
   return room

@@ -1,4 +1,4 @@
--- Passes over jobs that are gone: somebody else has removed them.
+-- Skips jobs that are gone: they were removed from outside.
 local PASSED_AT_ONCE = 1000
 
 local function pass_over(k, q, job_id)
@@ -16,9 +16,9 @@ local function pass_over(k, q, job_id)
   tell_damage(k.queues .. q.id, 'jobs are gone')
 end
 
--- Takes one job where the queue may give one and it fits into `room` bytes: the room that is left,
--- less than 0 where it does not fit, nil where there is no job.
--- What a job adds to an answer beside its payload and twice its names, at most.
+-- Takes one job if the queue may give one and it fits into `room` bytes. Returns the room left,
+-- less than 0 if it does not fit, nil if there is no job.
+-- The bytes of a job in an answer besides its payload and twice its names, at most.
 local FRAME = 300
 
 local function take_one(k, out, batch, q, room)

@@ -1,7 +1,7 @@
--- Leases a job, the short way: that of the schedule's first queue, where it may go and was never
+-- Leases a job, the short way: that of the schedule's first queue, if it may go and was never
 -- delivered, and none was given back or delayed. Returns the answer, with the time (ms) of the
--- schedule's next job (`inf`: none) where it is without a job; nil where it is for `take_jobs`:
--- nothing has changed.
+-- schedule's next job (`inf`: none) if it has no job; nil if `take_jobs` has to do it: nothing has
+-- changed.
 -- k: ready leases held serial queues jobs counters
 local function take_plain(k, lease_ms, request_id)
   local scheduled = redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')
@@ -10,7 +10,7 @@ local function take_plain(k, lease_ms, request_id)
     return {0, 0}, at
   end
   local key = k.queues .. queue_id
-  -- There may be none, or a key of another kind, which `take_jobs` sees to.
+  -- There may be none, or a key of another kind: `take_jobs` handles this.
   local text = redis.pcall('GET', key)
   local interval, tat, head, next, leased, rest, job_id, record = string.match(
     type(text) == 'string' and text or '', '^(%d+):(%d+):(%d+):(%d+):(%d+)([%d:]*) (%S*) ?(.*)$')

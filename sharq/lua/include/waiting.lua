@@ -4,7 +4,7 @@
 --     and is about to ask, `-`: it neither waits nor asks   seen: its last call, or wake-up (ms)
 --   offered: jobs that it has offered to subscribers, until `until` (ms)
 --   for: `d` where somebody there is to be given jobs, `n` where it could only offer them
--- One that has not called for long, or not at the time that it was told, is gone.
+-- A server that has not called for long, or not at its known time, is gone.
 local GONE, OVERDUE, WAITING_TTL = 120000, 1000, 150000
 local DELIVER, NOTIFY = 'd', 'n'
 
@@ -34,7 +34,7 @@ local function line_of(waiting)
   return line
 end
 
--- The server of a channel in the line, where it is entered if it is not there yet.
+-- The entry of a channel's server, made if it is not there yet.
 local function find_server(line, channel)
   for _, server in ipairs(line) do
     if server.channel == channel then

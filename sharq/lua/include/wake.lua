@@ -1,6 +1,6 @@
--- Tells the server that has waited longest of those that wait in a `mode`, through its channel, that
--- there is news; on a cluster (channels with a `*`) PUBLISH counts the listeners of one node alone.
--- Whether there was one. It stays in the line as about to ask, where others wait only to offer.
+-- Wakes the server that has waited longest in a `mode`, through its channel; on a cluster (channels
+-- with a `*`) PUBLISH counts the listeners of one node only. Returns whether there was one. Its
+-- entry stays as about to ask, if others wait only to offer.
 local function tell_first(waiting, line, mode)
   while true do
     local first, offers
@@ -20,7 +20,7 @@ local function tell_first(waiting, line, mode)
     first.waits, first.coming = false, told and offers and mode == DELIVER
     write_server(waiting, first)
     if refused then
-      -- What the script has done stays done: whoever asks next finds it.
+      -- The script's writes stay: the next server that asks finds the jobs.
       redis.log(redis.LOG_WARNING, 'SharQ: nobody is woken: ' .. refused)
       return false
     elseif told then
@@ -29,9 +29,9 @@ local function tell_first(waiting, line, mode)
   end
 end
 
--- Something is ready at the time `at` (ms; nil: there is no news): where servers wait, and none of
--- them knows of so early a time, one is told. Whether it was. Those that can only offer jobs are
--- passed over while one is there, or about to ask, that has room for them.
+-- Something is ready at the time `at` (ms; nil: no news): if servers wait, and none of them knows
+-- such an early time, one is woken. Returns whether it was. Those that can only offer jobs are
+-- skipped while one with room waits, or is about to ask.
 local function wake(waiting, at, line)
   line = at and (line or line_of(waiting)) or {}
   local coming = false

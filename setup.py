@@ -55,6 +55,9 @@ def extension(module, source):
     return Extension(
         module,
         [source],
+        # A traceback then has the right file of those that a module is made of: without the line
+        # of C, Cython takes two lines of one number for the same.
+        define_macros=[("CYTHON_CLINE_IN_TRACEBACK", "1")],
         extra_compile_args=[
             # Python's own flags may be -O3 -g: slower to compile, and several times the size.
             "-O2",

@@ -139,7 +139,7 @@ def _as_payload(text: bytes, expected: bytes | None) -> None:
     begun = b'{"queue_type":"t","queue_id":"q","job_id":"j","interval":0,"payload":' + text
     with exact(begun) as cut_off, exact(begun + b"}") as whole:
         first, second = ENGINE.flows.plain_jobs([cut_off, whole])
-    assert first is None or b'"' in text
+    assert first is None or b'"' in text or b"}" in text
     if expected is not None and b"max_queued_length" not in text:
         assert second is not None
         assert second.payload == expected

@@ -27,7 +27,7 @@ from sharq.store.wakeups import Watcher
 
 T = TypeVar("T")
 
-_PATIENCE: Final = 3.0
+_PING_TIMEOUT: Final = 3.0
 """Seconds for each connection that is opened for a query."""
 
 
@@ -35,7 +35,7 @@ class Engine:
     """Carries flows out over the store of one deployment.
 
     `flows` are those of its operations, `classic` the original's; `run` carries one out. Many
-    callers at a time share calls of the store through `gathering`. A reload, or a start in another
+    callers at a time share calls of the store through `batcher`. A reload, or a start in another
     event loop, replaces all of them.
 
     It belongs to the event loop in which it was started. Without `reclaims` a dequeue does not take
@@ -147,7 +147,7 @@ class Engine:
 
         Raises `StoreError` if one does not answer.
         """
-        return [await look_at(node, _PATIENCE) for node in self.connections.nodes()]
+        return [await look_at(node, _PING_TIMEOUT) for node in self.connections.nodes()]
 
     # Inside
 
@@ -164,7 +164,7 @@ class Engine:
             reclaims=self._reclaims,
         )
         self.classic = Classic(self.flows)
-        self.gathering = Batcher(self.flows, self._begin)
+        self.batcher = Batcher(self.flows, self._begin)
         self._sweeping = None
 
     def _begin(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:

@@ -32,7 +32,7 @@ from sharq_server.service import SharQServer
 
 _log = logging.getLogger(__name__)
 
-_PATIENCE: Final = GRACE + 10.0
+_GRACE: Final = GRACE + 10.0
 """Seconds after which a worker that does not stop is killed: requests, then the store's answers."""
 
 
@@ -115,7 +115,7 @@ def _supervise(
         work,
         on_stop=lambda: _close(sockets),
         on_hangup=lambda: None if access_log is None else access_log.reopen(),
-        patience=_PATIENCE,
+        grace=_GRACE,
     )
     return supervisor.run()
 

@@ -5,9 +5,9 @@ its place in the queue of replies until its reply has come, even if its caller h
 every reply meets its own request.
 
 The link connects by itself and never stops trying. A call without a connection waits for one, but
-no longer than `patience` after the connection was lost; then calls fail at once until there is one
-again. A call without an answer when a connection ends has an unknown outcome; only a `repeatable`
-call is sent again, once, on the next connection.
+no longer than `wait_timeout` after the connection was lost; then calls fail at once until there
+is one again. A call without an answer when a connection ends has an unknown outcome; only a
+`repeatable` call is sent again, once, on the next connection.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Link:
         *,
         timeout: float = 5.0,
         connect_timeout: float = 3.0,
-        patience: float = 1.0,
+        wait_timeout: float = 1.0,
         max_calls: int = 16_384,
         max_bytes: int = 64 * 1024 * 1024,
         replace: bool = True,
@@ -85,12 +85,12 @@ class Link:
         self._max_bytes = max_bytes
         self._replace = replace
         self._scripts = ScriptLoading(scripts)
-        self._keeper = Reconnector(
+        self._reconnector = Reconnector(
             settings,
             self._scripts,
             self,
             connect_timeout=connect_timeout,
-            patience=patience,
+            wait_timeout=wait_timeout,
             rights=rights,
         )
         self._closed = False
@@ -160,7 +160,7 @@ class Link:
         self._closed = True
         self._flush()
         try:
-            await self._keeper.stop(self._timeout)
+            await self._reconnector.stop(self._timeout)
         finally:
             self.on_connect_timeout(_closed())
             if self._ticker is not None:
@@ -174,15 +174,15 @@ class Link:
 
     def _begin(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._keeper.begin()
+        self._reconnector.begin()
 
     def _submit(self, call: Call[T]) -> asyncio.Future[T]:
         if self._closed:
             raise _closed()
         if self._wire is None:
             self._begin()
-            if not self._keeper.hopeful:
-                trouble = self._keeper.trouble
+            if not self._reconnector.calls_may_wait:
+                trouble = self._reconnector.trouble
                 raise type(trouble)(str(trouble)) from trouble
         if (
             len(self._waiting) + len(self._in_flight) >= self._max_calls
@@ -262,7 +262,7 @@ class Link:
     def _on_refusal(self, entry: Entry[Any], error: StoreError, reply: object) -> None:
         if isinstance(error, StoreDenied) and not self._denial_logged:
             self._denial_logged = True
-            _log.error("The store at %s refuses a command: %s", self._keeper.where, reply)
+            _log.error("The store at %s refuses a command: %s", self._reconnector.where, reply)
         again = entry.again(error)
         if again is Again.LOAD:
             try:
@@ -271,7 +271,7 @@ class Link:
                 entry.future.set_exception(bug)
                 return
             self._enqueue(entry)
-        elif again is Again.ELSEWHERE and self._replace and self._keeper.replace():
+        elif again is Again.ELSEWHERE and self._replace and self._reconnector.replace():
             self._enqueue(entry)
         else:
             entry.future.set_exception(entry.refusal(error, leads_on=not self._replace))
@@ -328,7 +328,7 @@ class Link:
         """
         since = self._last_heard
         try:
-            alive = await self._keeper.answers_others(self._timeout * _DOUBT_AGAIN / _TICKS)
+            alive = await self._reconnector.answers_others(self._timeout * _DOUBT_AGAIN / _TICKS)
             # The store may have been busy until now: then this connection is answered as well.
             await asyncio.sleep(self._timeout / _TICKS)
         finally:

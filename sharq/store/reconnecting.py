@@ -49,10 +49,10 @@ class Owner(Protocol):
 class Reconnector:
     """Opens one connection after the other, without end, for its `owner`.
 
-    `wire` is the connection in use, or None. `trouble` tells why there is none. `hopeful` is true
-    in the first `patience` seconds without a connection, while waiting for one makes sense; it ends
-    at once if the store refuses the credentials. `rights` checks, on each new connection, the
-    rights of the store's user; missing ones are logged.
+    `wire` is the connection in use, or None. `trouble` tells why there is none. `calls_may_wait` is
+    true in the first `wait_timeout` seconds without a connection, unless the store refuses the
+    credentials. `rights` checks, on each new connection, the rights of the store's user; missing
+    ones are logged.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Reconnector:
         owner: Owner,
         *,
         connect_timeout: float,
-        patience: float,
+        wait_timeout: float,
         rights: Call[list[str]] | None = None,
     ) -> None:
         self.where = address(settings)
@@ -72,24 +72,24 @@ class Reconnector:
         self._scripts = scripts
         self._owner = owner
         self._connect_timeout = connect_timeout
-        self._patience = patience
+        self._wait_timeout = wait_timeout
         self._rights = rights
         self._lacks: list[str] = []
-        self._hope: asyncio.TimerHandle | None = None
+        self._wait_timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._state = ""
         self._replaced_at = float("-inf")
 
     @property
-    def hopeful(self) -> bool:
-        return self._hope is not None
+    def calls_may_wait(self) -> bool:
+        return self._wait_timer is not None
 
     def begin(self) -> None:
         """Begin to connect, unless it has begun already."""
         if self._task is None and not self._stopping:
             self._loop = asyncio.get_running_loop()
-            self._start_hoping()
+            self._start_waiting()
             self._task = self._loop.create_task(self._keep_connected())
 
     async def stop(self, grace: float) -> None:
@@ -100,7 +100,7 @@ class Reconnector:
                 self.wire.finish()
                 await asyncio.wait({self.wire.lost}, timeout=grace)
         finally:
-            self._stop_hoping()
+            self._stop_waiting()
             if self._task is not None:
                 self._task.cancel()
             if self.wire is not None:
@@ -195,7 +195,7 @@ class Reconnector:
         if wire.lost.done():
             return
         self.wire = wire
-        self._stop_hoping()
+        self._stop_waiting()
         if self._state != "up":
             self._state = "up"
             _log.info("Connected to the store at %s", self.where)
@@ -208,7 +208,7 @@ class Reconnector:
         lasting = not isinstance(trouble, StoreUnavailable)
         self._log_trouble("refused" if lasting else "down", "No connection to", trouble)
         if lasting:
-            self._end_hope()
+            self._end_waiting()
             return backoff.slow()
         return backoff.next()
 
@@ -224,7 +224,7 @@ class Reconnector:
         if not self._stopping:
             if not wire.finishing:
                 self._log_trouble("down", "Lost", trouble)
-            self._start_hoping()
+            self._start_waiting()
         self._owner.on_lost(unanswered, trouble)
 
     def _log_trouble(self, state: str, what: str, trouble: StoreError) -> None:
@@ -233,17 +233,17 @@ class Reconnector:
             level = logging.WARNING if isinstance(trouble, StoreUnavailable) else logging.ERROR
             _log.log(level, "%s the store at %s: %s", what, self.where, _reason(trouble))
 
-    def _start_hoping(self) -> None:
-        if self._hope is None:
-            self._hope = self._loop.call_later(self._patience, self._end_hope)
+    def _start_waiting(self) -> None:
+        if self._wait_timer is None:
+            self._wait_timer = self._loop.call_later(self._wait_timeout, self._end_waiting)
 
-    def _stop_hoping(self) -> None:
-        if self._hope is not None:
-            self._hope.cancel()
-            self._hope = None
+    def _stop_waiting(self) -> None:
+        if self._wait_timer is not None:
+            self._wait_timer.cancel()
+            self._wait_timer = None
 
-    def _end_hope(self) -> None:
-        self._stop_hoping()
+    def _end_waiting(self) -> None:
+        self._stop_waiting()
         self._owner.on_connect_timeout(self.trouble)
 
 

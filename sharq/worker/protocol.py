@@ -78,13 +78,13 @@ class Protocol:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._dialogue.stop)
 
-    def finish(self, patience: float = _LAST_WORDS) -> None:
-        """Wait until every end is answered, at most `patience` seconds, and disconnect."""
+    def finish(self, timeout: float = _LAST_WORDS) -> None:
+        """Wait until every end is answered, at most `timeout` seconds, and disconnect."""
         assert self._thread is not None
-        self._patience = patience
+        self._timeout = timeout
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(patience + CONNECT_TIMEOUT)
+        self._thread.join(timeout + CONNECT_TIMEOUT)
 
     def _wake(self) -> None:
         if not self._woken:
@@ -102,7 +102,7 @@ class Protocol:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
         self._changed = asyncio.Event()
-        self._patience = _LAST_WORDS
+        self._timeout = _LAST_WORDS
         self._connections: set[Connection] = set()
         self._dialogue = Dialogue(
             self._settings, self._employer, self.extend, self._ids, self._causes, self._on_change
@@ -114,7 +114,7 @@ class Protocol:
         ]
         await self._end.wait()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 while self._reports or self._dialogue.owes:
                     self._changed.clear()
                     await self._changed.wait()

@@ -39,7 +39,7 @@ class Asker:
     def submit(self, job_id: str, queue_id: str = "q", payload: bytes = b"1") -> None:
         at = self._place()
         job = self.sq.new_job(payload, 0, job_id, queue_id, "t")
-        self.engine.gathering.enqueue(job, lambda outcome: self.outcomes.__setitem__(at, outcome))
+        self.engine.batcher.enqueue(job, lambda outcome: self.outcomes.__setitem__(at, outcome))
 
     def take(self, count: int) -> None:
         at = self._place()
@@ -50,12 +50,12 @@ class Asker:
             else:
                 self.outcomes[at] = batch
 
-        self.engine.gathering.take("t", count, done)
+        self.engine.batcher.take("t", count, done)
 
     def finish(self, job_id: str, lease: str | None) -> None:
         at = self._place()
         done = lambda outcome: self.outcomes.__setitem__(at, outcome)  # noqa: E731
-        self.engine.gathering.finish("t", "q", job_id, lease, done)
+        self.engine.batcher.finish("t", "q", job_id, lease, done)
 
     async def answers(self) -> list[Any]:
         """The outcomes since the last time, when all are there."""

@@ -259,6 +259,7 @@ async def test_many_calls_whose_caller_goes_leave_nothing_behind(
 # ---- time limits ----
 
 
+@pytest.mark.timing
 @on_loop
 async def test_a_call_without_an_answer_in_time_has_an_unknown_outcome(proxy: Proxy) -> None:
     async with open_link(at_port(proxy), timeout=0.4) as link:
@@ -365,7 +366,7 @@ async def test_a_repeatable_call_is_sent_again_once(
 async def test_a_repeatable_call_that_cannot_be_sent_again_has_an_unknown_outcome(
     proxy: Proxy,
 ) -> None:
-    async with open_link(at_port(proxy), patience=0.2) as link:
+    async with open_link(at_port(proxy), wait_timeout=0.2) as link:
         await link.run(PING)
         proxy.stall()
         task = asyncio.create_task(link.run(command("INCR", "counter", repeatable=True)))
@@ -397,7 +398,7 @@ async def test_calls_that_are_repeated_keep_their_order(
 async def test_what_was_never_sent_is_unavailable_and_not_carried_out(
     proxy: Proxy, clean_store: PrivateStore
 ) -> None:
-    async with open_link(at_port(proxy), patience=0.2) as link:
+    async with open_link(at_port(proxy), wait_timeout=0.2) as link:
         await link.run(PING)
         proxy.stall()
         # More than the kernel and the transport take off the link's hands.
@@ -738,19 +739,20 @@ async def test_a_store_that_is_busy_with_a_call_of_the_link_keeps_its_connection
 @on_loop
 async def test_a_store_that_is_not_there_yet_is_waited_for(own_store: PrivateStore) -> None:
     own_store.stop()
-    async with open_link(at_socket(own_store), patience=5) as link:
+    async with open_link(at_socket(own_store), wait_timeout=5) as link:
         task = asyncio.create_task(link.run(PING))
         await asyncio.sleep(0.2)
         await asyncio.to_thread(own_store.start)
         assert await task == b"PONG"
 
 
+@pytest.mark.timing
 @on_loop
 async def test_a_store_that_does_not_come_is_waited_for_a_short_time_only(
     own_store: PrivateStore,
 ) -> None:
     own_store.stop()
-    async with open_link(at_socket(own_store), patience=0.3) as link:
+    async with open_link(at_socket(own_store), wait_timeout=0.3) as link:
         started = time.monotonic()
         with pytest.raises(StoreUnavailable) as first:
             await link.run(PING)
@@ -771,7 +773,7 @@ def test_a_store_that_was_killed_is_found_again(
     @on_loop
     async def test() -> None:
         settings = at_socket(own_store) if socket else at_port(own_store)
-        async with open_link(settings, ECHO.scripts, patience=0.1) as link:
+        async with open_link(settings, ECHO.scripts, wait_timeout=0.1) as link:
             await link.run(ECHO.call(1))
             await asyncio.to_thread(own_store.kill)
             await eventually("the loss is noticed", lambda: not link.connected)
@@ -810,6 +812,7 @@ async def test_calls_under_way_when_the_store_is_killed_are_counted_once(
         assert StoreOutcomeUnknown in {type(error) for error in errors}
 
 
+@pytest.mark.timing
 @on_loop
 async def test_connections_that_break_at_once_are_not_opened_without_pause(
     clean_store: PrivateStore,
@@ -823,6 +826,7 @@ async def test_connections_that_break_at_once_are_not_opened_without_pause(
             assert 3 < proxy.accepted < 30
 
 
+@pytest.mark.timing
 @on_loop
 async def test_connections_that_break_soon_after_are_not_opened_without_pause(
     clean_store: PrivateStore,
@@ -862,7 +866,7 @@ async def test_a_store_with_too_many_clients_is_unavailable_until_there_is_room(
     own_store: PrivateStore,
 ) -> None:
     own_store.client.config_set("maxclients", 1)
-    async with open_link(at_socket(own_store), ECHO.scripts, patience=0.1) as link:
+    async with open_link(at_socket(own_store), ECHO.scripts, wait_timeout=0.1) as link:
         with pytest.raises(StoreUnavailable):
             await link.run(PING)
         own_store.client.config_set("maxclients", 100)
@@ -899,6 +903,7 @@ async def test_a_user_of_the_store_is_let_in_with_his_own_rights(
         assert await link.run(ECHO.call("text")) == b"text"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("username", "password"), [(None, None), (None, "wrong"), ("bob", "wrong"), ("eve", "secret")]
 )
@@ -1000,7 +1005,7 @@ def test_a_store_behind_tls_is_verified_and_used(tls_proxy: Proxy, host: str) ->
 
 @on_loop
 async def test_a_certificate_of_an_unknown_authority_is_refused(tls_proxy: Proxy) -> None:
-    async with open_link(replace(at_port(tls_proxy), tls=True), patience=1) as link:
+    async with open_link(replace(at_port(tls_proxy), tls=True), wait_timeout=1) as link:
         with pytest.raises(StoreUnavailable) as error:
             await link.run(PING)
         assert "certificate verify failed" in str(error.value.__cause__.__cause__)  # type: ignore[union-attr]
@@ -1012,7 +1017,7 @@ async def test_a_certificate_for_another_name_is_refused(tls_proxy: Proxy) -> No
     tls_proxy.host = "127.0.0.2"
     tls_proxy.refuse()
     tls_proxy.accept()
-    async with open_link(settings, patience=1) as link:
+    async with open_link(settings, wait_timeout=1) as link:
         with pytest.raises(StoreUnavailable) as error:
             await link.run(PING)
         assert "certificate verify failed" in str(error.value.__cause__.__cause__)  # type: ignore[union-attr]
@@ -1022,7 +1027,7 @@ async def test_a_certificate_for_another_name_is_refused(tls_proxy: Proxy) -> No
 async def test_a_store_that_wants_a_certificate_gets_one(clean_store: PrivateStore) -> None:
     with Proxy(clean_store.socket_path, server_context(client_certificates=True)) as proxy:
         bare = replace(at_port(proxy), host="localhost", tls=True, tls_ca=AUTHORITY)
-        async with open_link(bare, patience=1) as link:
+        async with open_link(bare, wait_timeout=1) as link:
             with pytest.raises(StoreUnavailable):
                 await link.run(PING)
         shown = replace(bare, tls_certificate=CLIENT_CERTIFICATE, tls_key=CLIENT_KEY)
@@ -1047,6 +1052,7 @@ async def test_closing_waits_for_the_answers_that_are_due(proxy: Proxy) -> None:
     await eventually("the connection is closed", lambda: proxy.connections == 0)
 
 
+@pytest.mark.timing
 @on_loop
 async def test_closing_does_not_wait_for_ever(proxy: Proxy) -> None:
     link = Link(at_port(proxy), {}, timeout=0.3)

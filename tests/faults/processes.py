@@ -128,15 +128,15 @@ class Managed:
         if process is not None and process.stdin is not None and not process.stdin.is_closing():
             process.stdin.write(msgspec.json.encode(order) + b"\n")
 
-    async def end(self, patience: float = 15.0) -> None:
-        """Ask it to end; kill the group after `patience` seconds."""
+    async def end(self, grace: float = 15.0) -> None:
+        """Ask it to end; kill the group after `grace` seconds."""
         self.wanted = False
         if self._process is None:
             return
         self.send_to_group(signal.SIGCONT)
         self.send(signal.SIGTERM)
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(grace):
                 await self.wait()
         self.send_to_group(signal.SIGKILL)
         await self.wait()

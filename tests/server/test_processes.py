@@ -28,7 +28,7 @@ def work(index, lifeline):
     signal.pause()
 
 supervisor = Supervisor(
-    1, work, on_stop=lambda: print("stops", flush=True), on_hangup=lambda: None, patience=10
+    1, work, on_stop=lambda: print("stops", flush=True), on_hangup=lambda: None, grace=10
 )
 sys.exit(supervisor.run())
 """

@@ -40,7 +40,7 @@ def enqueue(engine: Engine, queue_type: str, queue_id: str, body: bytes, respond
         else:
             respond(error_reporting.reply_to(outcome, _ENQUEUE))
 
-    engine.gathering.enqueue(job, done)
+    engine.batcher.enqueue(job, done)
 
 
 def dequeue(
@@ -62,7 +62,7 @@ def dequeue(
                 )
             )
 
-    engine.gathering.take(queue_type, count or 1, done)
+    engine.batcher.take(queue_type, count or 1, done)
 
 
 def finish(
@@ -78,6 +78,6 @@ def finish(
 
     try:
         lease = bodies.lease_to_finish(body)
-        engine.gathering.finish(queue_type, queue_id, job_id, lease, done)
+        engine.batcher.finish(queue_type, queue_id, job_id, lease, done)
     except Exception as error:
         respond(error_reporting.reply_to(error, _FINISH))

@@ -356,12 +356,12 @@ class Connection(asyncio.Protocol):
         else:
             self._reader.look_at_time(now, idle, body)
 
-    def moves(self, now: float, patience: float) -> bool:
-        """Whether the client has read something in the last `patience` seconds."""
+    def moves(self, now: float, timeout: float) -> bool:
+        """Whether the client has read something in the last `timeout` seconds."""
         unsent = self.unsent
         if unsent != self._unsent:
             self._unsent, self._moved_at = unsent, now
-        return now - self._moved_at <= patience
+        return now - self._moved_at <= timeout
 
     def stop(self) -> None:
         """The server ends: incomplete requests are not started."""

@@ -79,8 +79,8 @@ class Requests(RequestReader):
         self._current: Message | None = None
         self._receiving: Message | None = None
         self._body: _Pace | None = None
-        self._conversation: TornadoConnection | None = None
-        self._conversing: asyncio.Task[None] | None = None
+        self._request_conn: TornadoConnection | None = None
+        self._handling: asyncio.Task[None] | None = None
         self._advancing = False
         self._given_up = self._refusing = False
 
@@ -96,18 +96,18 @@ class Requests(RequestReader):
     def on_half_close(self) -> bool:
         if self._receiving is not None or not self.busy:
             return False
-        if self._conversation is not None:
-            self._conversation.on_half_close()
+        if self._request_conn is not None:
+            self._request_conn.on_half_close()
         return True
 
     def on_close(self) -> None:
         self.forget()
         self._behind.clear()
         receiving, self._receiving = self._receiving, None
-        if receiving is not None and receiving is self._current and self._conversing is not None:
-            self._conversing.cancel()
-        elif self._conversation is not None:
-            self._conversation.on_close()
+        if receiving is not None and receiving is self._current and self._handling is not None:
+            self._handling.cancel()
+        elif self._request_conn is not None:
+            self._request_conn.on_close()
 
     def on_stuck(self) -> None:
         self._look_after_reading()
@@ -245,7 +245,7 @@ class Requests(RequestReader):
             if isinstance(following, Message):
                 self._current = following
                 loop = asyncio.get_running_loop()
-                self._conversing = loop.create_task(self._converse(following))
+                self._handling = loop.create_task(self._handle(following))
             elif isinstance(following, Reply):
                 self.refuse_now(following)
             else:
@@ -254,50 +254,50 @@ class Requests(RequestReader):
         self._advancing = False
         self._look_after_reading()
 
-    async def _converse(self, message: Message) -> None:
+    async def _handle(self, message: Message) -> None:
         """Pass a request to the application and wait for the answer."""
         context = Context(self._connection)
-        conversation = TornadoConnection(self, message, context)
-        self._conversation = conversation
-        delegate = self._app.start_request(self, conversation)
+        request_conn = TornadoConnection(self, message, context)
+        self._request_conn = request_conn
+        delegate = self._app.start_request(self, request_conn)
         given = False
         try:
-            given = await self._hand_over(message, conversation, delegate)
-            await conversation.answered
+            given = await self._hand_over(message, request_conn, delegate)
+            await request_conn.answered
         except asyncio.CancelledError:
-            conversation.on_close()
+            request_conn.on_close()
         except Exception:
             _log.exception("A request for %s failed", message.start_line.path)
             self.abort()
         finally:
             if not given:
                 delegate.on_connection_close()
-            self._conversation = self._conversing = self._current = None
+            self._request_conn = self._handling = self._current = None
             self.busy = False
             self.since = self._now()
         if not self._connection.ended and not self._given_up:
             self._go_on()
 
     async def _hand_over(
-        self, message: Message, conversation: TornadoConnection, delegate: HTTPMessageDelegate
+        self, message: Message, request_conn: TornadoConnection, delegate: HTTPMessageDelegate
     ) -> bool:
         """Pass the message to the delegate as it comes; False if it has refused it."""
         try:
             headers = message.headers
         except HTTPInputError:
-            conversation.refuse(framing.MALFORMED)
+            request_conn.refuse(framing.MALFORMED)
             return False
         expecting = "Expect" in headers
         begun = delegate.headers_received(message.start_line, headers)
         if begun is not None:
             await begun
         if expecting:
-            conversation.say_continue()
-        while not conversation.answered.done():
+            request_conn.say_continue()
+        while not request_conn.answered.done():
             chunk = await message.next_chunk()
             if chunk is None:
                 if message.refusal is not None:
-                    conversation.refuse(message.refusal)
+                    request_conn.refuse(message.refusal)
                     return False
                 delegate.finish()
                 return True
@@ -402,7 +402,7 @@ class Requests(RequestReader):
         else:
             self._connection.close()
 
-    # For the conversation
+    # For the request_conn
 
     @property
     def connection(self) -> Connection:

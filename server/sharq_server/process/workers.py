@@ -44,7 +44,7 @@ class Supervisor:
     `work` runs in each worker, with its index and a descriptor that has a byte for each when all of
     them have to stop, and is at end of file when this process is gone; it returns the exit code.
     SIGTERM and SIGINT stop the workers (a second one at once), SIGHUP is passed on; `on_stop` and
-    `on_hangup` are called here before. Workers that do not end within `patience` seconds are
+    `on_hangup` are called here before. Workers that do not end within `grace` seconds are
     killed.
     """
 
@@ -55,12 +55,12 @@ class Supervisor:
         *,
         on_stop: Callable[[], None],
         on_hangup: Callable[[], None],
-        patience: float,
+        grace: float,
     ) -> None:
         self._work = work
         self._on_stop = on_stop
         self._on_hangup = on_hangup
-        self._patience = patience
+        self._grace = grace
         self._workers = [_Worker() for _ in range(count)]
         self._stopping = False
         self._deadline = float("inf")
@@ -143,8 +143,8 @@ class Supervisor:
                 self._signal_all(signal.SIGHUP)
 
     def _on_stop_signal(self) -> None:
-        patience = _AT_ONCE if self._stopping else self._patience
-        self._deadline = min(self._deadline, time.monotonic() + patience)
+        grace = _AT_ONCE if self._stopping else self._grace
+        self._deadline = min(self._deadline, time.monotonic() + grace)
         if not self._stopping:
             self._stopping = True
             self._on_stop()

@@ -43,7 +43,7 @@ class Offers:
         self._clock = clock
         self._standing: list[_Offer] = []
         self._doubted: dict[Subscriber, None] = {}
-        self._restraint: OfferBackoff[Subscriber] = OfferBackoff(clock)
+        self._backoff: OfferBackoff[Subscriber] = OfferBackoff(clock)
         self._alarm: asyncio.TimerHandle | None = None
 
     @property
@@ -58,7 +58,7 @@ class Offers:
 
     def may_be_made_to(self, subscriber: Subscriber) -> bool:
         """Whether a subscriber is neither in doubt nor skipped."""
-        return subscriber not in self._doubted and not self._restraint.rests(subscriber)
+        return subscriber not in self._doubted and not self._backoff.rests(subscriber)
 
     def make(self, subscriber: Subscriber, ready: int) -> None:
         """Offer jobs, in reserved places."""
@@ -74,7 +74,7 @@ class Offers:
         """
         doubted = subscriber in self._doubted
         self._doubted.pop(subscriber, None)
-        rested = self._restraint.forget(subscriber)
+        rested = self._backoff.forget(subscriber)
         if rested:
             self._set_alarm()
         return self._withdraw(subscriber) or doubted or rested
@@ -94,7 +94,7 @@ class Offers:
                 continue
             del self._doubted[subscriber]
             if something_is_ready:
-                self._restraint.unused(subscriber)
+                self._backoff.unused(subscriber)
                 self._withdraw(subscriber)
             else:
                 cleared.append(subscriber)
@@ -122,13 +122,13 @@ class Offers:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        until = self._restraint.next_end
+        until = self._backoff.next_end
         if until is not None:
             loop = asyncio.get_running_loop()
             self._alarm = loop.call_later(max(0.0, until - self._clock()), self._on_alarm)
 
     def _on_alarm(self) -> None:
-        rested = self._restraint.rested()
+        rested = self._backoff.rested()
         self._set_alarm()
         if rested:
             self._on_rested(rested)

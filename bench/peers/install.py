@@ -28,8 +28,8 @@ def environment(name: str, packages: Sequence[str], say: Say, alone: Sequence[st
     if not _is_complete(home, (*packages, *alone)):
         say(f"installing {name}")
         shutil.rmtree(home, ignore_errors=True)
-        _run([sys.executable, "-m", "venv", str(home)])
-        install = [str(python), "-m", "pip", "install", "--no-input"]
+        _run([sys.executable, "-m", "venv", "--without-pip", str(home)])
+        install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-input"]
         _run([*install, *packages])
         if alone:
             _run([*install, "--no-deps", *alone])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,13 +35,11 @@ redis.Redis(unix_socket_path=sys.argv[1]).rpush("jobs", *range(int(sys.argv[2]))
 """
 
 
-@pytest.fixture(params=["wrk", "load.py"])
+@pytest.fixture(params=[pytest.param("wrk", marks=pytest.mark.needs("wrk")), "load.py"])
 def generator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of the two generators of HTTP load."""
     if request.param == "load.py":
         monkeypatch.setattr("bench.http_load.shutil.which", lambda _name: None)
-    elif shutil.which("wrk") is None:
-        pytest.skip("wrk is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +150,7 @@ def test_the_ceiling_is_that_of_jobs_that_are_all_finished() -> None:
     assert times.ceiling == pytest.approx(1e6 / sum(times))
 
 
-@pytest.mark.skipif(ceiling.redis_benchmark() is None, reason="redis-benchmark is not installed")
+@pytest.mark.needs("redis-benchmark")
 def test_redis_benchmark_and_our_driver_agree() -> None:
     with BenchStore() as store:
         own = ceiling.by_calls(store, SIZES)

@@ -214,6 +214,7 @@ def test_a_child_process_opens_connections_of_its_own(
 # ---- time limits and lost connections ----
 
 
+@pytest.mark.timing
 def test_a_call_without_an_answer_in_time_has_an_unknown_outcome(
     proxy: Proxy, open_link: Opener
 ) -> None:
@@ -229,6 +230,7 @@ def test_a_call_without_an_answer_in_time_has_an_unknown_outcome(
     assert link.run(command("ECHO", "next")) == b"next"
 
 
+@pytest.mark.timing
 def test_answers_that_trickle_in_do_not_stretch_the_time_limit(
     own_store: PrivateStore, open_link: Opener
 ) -> None:
@@ -314,6 +316,7 @@ def test_bytes_that_are_no_reply_end_the_connection(proxy: Proxy, open_link: Ope
     assert link.run(command("ECHO", "mine")) == b"mine"
 
 
+@pytest.mark.timing
 def test_a_store_that_is_away_is_told_at_once_and_found_when_it_is_back(
     own_store: PrivateStore, open_link: Opener
 ) -> None:

@@ -312,7 +312,7 @@ def test_a_killed_node_concerns_its_own_keys_alone_and_is_found_again(
         assert isinstance(lost, StoreUnavailable)
         started = time.monotonic()
         link.run(count(keys[0]))
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < 0.8, "it waits for no connection, which takes 1 s"
         with pytest.raises(StoreUnavailable):
             link.broadcast(PING)
     own_cluster.nodes[1].start()
@@ -369,6 +369,7 @@ def test_a_node_that_left_the_map_loses_its_connections(
         slots: Any = command_of(leaving, "CLUSTER", "SLOTS")
         (theirs,) = [entry for entry in slots if entry[2][1] == leaving.port]
         give([target, leaving], range(theirs[0], theirs[1] + 1), target)
+        cluster.wait_until_ok()
         for link in links:
             link.run(count(key))
         wait_for("its connections are closed", lambda: connections(leaving) == before)
@@ -387,6 +388,8 @@ def connections(node: PrivateStore) -> int:
 def give(nodes: Sequence[PrivateStore], slots: Sequence[int], owner: PrivateStore) -> None:
     """Make `owner` the owner of empty slots in the eyes of `nodes`."""
     identity = command_of(owner, "CLUSTER", "MYID").decode()
+    # Or what the former owner has said of its slots, and is on its way, has more weight.
+    command_of(owner, "CLUSTER", "BUMPEPOCH")
     for node in sorted(nodes, key=lambda node: node is not owner):
         with node.client.pipeline(transaction=False) as pipeline:
             for slot in slots:

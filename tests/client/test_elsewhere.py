@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
-import importlib.util
 import multiprocessing
 import os
 import pickle
@@ -332,7 +331,7 @@ with SharQ(settings) as queue:
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed")
+@pytest.mark.needs("gevent")
 def test_both_faces_work_under_gevent(tmp_path: Path) -> None:
     assert python(_UNDER_GEVENT, tmp_path / "data") == "[]\nj1\n"
     wait_for("the store ends with its last user", lambda: not store_runs(tmp_path / "data"))

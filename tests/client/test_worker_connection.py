@@ -15,6 +15,7 @@ import pytest
 
 from sharq import LeasedJob, Retry, Worker
 from sharq.codec import websocket_frames as ws
+from sharq.worker import run
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 
@@ -155,7 +156,11 @@ async def test_what_was_refused_is_asked_for_again(scripted: Any) -> None:
         assert await peer.nothing_comes()
 
 
-async def test_all_leases_are_counted_before_the_first_job_comes(scripted: Any) -> None:
+@pytest.mark.timing
+async def test_all_leases_are_counted_before_the_first_job_comes(
+    scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_LAST_WORDS", 0.1)  # its ends are not answered
     names = [f"j{at}" for at in range(1500)]
     begun: list[str] = []
     all_have_begun = asyncio.Event()
@@ -263,6 +268,7 @@ async def test_more_is_taken_ahead_only_while_handlers_are_quick(scripted: Any) 
         assert worker.counts["lost"] == 0
 
 
+@pytest.mark.timing
 async def test_a_job_that_cannot_begin_soon_goes_back_and_no_more_is_taken(scripted: Any) -> None:
     begun: list[str] = []
 

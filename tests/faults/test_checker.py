@@ -315,12 +315,13 @@ async def work(store: PrivateStore, folder: Path) -> None:
     with closing(recorder):
         async with serving(store, folder) as (server, port):
             worker = Worker(f"ws://127.0.0.1:{port}/ws/", "t", concurrency=1, prefetch=BEHIND)
-            full = asyncio.Event()
+            begun, full = asyncio.Event(), asyncio.Event()
 
             @worker.handler
             async def handle(job: LeasedJob) -> None:
                 note_start(log, job)
                 if job.queue_id == "slow":
+                    begun.set()
                     await full.wait()
                 finish(log, job)
 
@@ -331,6 +332,7 @@ async def work(store: PrivateStore, folder: Path) -> None:
                 while worker.counts["done"] < BEHIND:
                     await asyncio.sleep(0.01)
                 await put(server, log.log, "slow", 1, 0)
+                await begun.wait()
                 await put(server, log.log, "limited", BEHIND, INTERVAL)
                 last = f"j{BEHIND - 1}"
                 while (await server.sq.job_status("t", "limited", last)).state != ACTIVE:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.fuzz.contract import Api
 from tests.server.threaded import PLAIN, Servers
 from tests.support.stores import PrivateStore
 
@@ -20,6 +19,9 @@ def servers(store: PrivateStore) -> Iterator[Servers]:
 
 
 def test_answers_are_as_described(servers: Servers) -> None:
+    # It loads schemathesis: a second, in each process that collects the tests.
+    from tests.fuzz.contract import Api
+
     api = Api(servers.ports[PLAIN])
 
     @settings(

@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.machine import QueueMachine
 from tests.support.stores import PrivateStore
 
-HISTORIES = 120
+HISTORIES = 80
 STEPS = 50
 
 

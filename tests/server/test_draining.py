@@ -185,7 +185,9 @@ def flood(server: Server, way: Way, answers: list[int], over: threading.Event) -
             answers.append(ask(server, way, "GET", "/dequeue/t/").status)
 
 
-@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize(
+    ("way", "holds"), [("plain", True), *((name, False) for name in WAYS)], indirect=["way"]
+)
 def test_a_flood_of_new_connections_does_not_hold_up_the_end(
     tmp_path: Path, way: Way, holds: bool
 ) -> None:
@@ -246,6 +248,7 @@ def test_a_worker_that_stops_alone_leaves_new_connections_to_the_others(tmp_path
         ends = time.monotonic() + 3
         while time.monotonic() < ends and holder in server.children():
             assert ask(server, way, "GET", "/").status == 200
+            time.sleep(0.01)
         assert holder in server.children(), "it waits for its request"
         connection.close()
 

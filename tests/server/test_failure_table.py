@@ -248,18 +248,19 @@ class Row(NamedTuple):
 AWAY = "store_unavailable"
 FULL = "store_full"
 DENIED = "store_auth"
+LOST = "Lost the store"
 
 away = partial(Row, enqueue=AWAY, others=AWAY, paused=AWAY)
 all_goes_on = partial(Row, enqueue=None, others=None, paused=None)
 denied = partial(Row, enqueue=DENIED, others=DENIED, paused=DENIED, retry_after="5")
 
 TABLE = {
-    "refused": away(refused, log="Lost the store"),
-    "too many clients": away(too_many_clients, log="Lost the store"),
+    "refused": away(refused, log=LOST),
+    "too many clients": away(too_many_clients, log=LOST),
     "LOADING": away(loading),
     "CLUSTERDOWN": away(cluster_down, on_cluster=True),
-    "time-out": away(silent, unknown=True, timeout=0.5, log="Lost the store"),
-    "reset": away(resetting, unknown=True, log="Lost the store"),
+    "time-out": away(silent, unknown=True, timeout=0.5, log=LOST),
+    "reset": away(resetting, unknown=True, log=LOST),
     "READONLY": away(replica, log="takes no writes; reconnecting"),
     "MOVED": all_goes_on(moved, on_cluster=True),
     "ASK": away(moving, on_cluster=True, with_jobs=False),
@@ -461,6 +462,10 @@ async def test_a_failure_of_the_store_gets_what_the_table_says(
             if row.others == DENIED:
                 # The server is told so when it connects anew, and until then it knows of a loss.
                 while await code_of(server.sq.ping()) == AWAY:
+                    await asyncio.sleep(0.005)
+            elif row.log == LOST and not row.unknown:
+                # Until the server knows, what it sends may have been carried out.
+                while await code_of(server.sq.ping()) is None:
                     await asyncio.sleep(0.005)
             # At once: where the store is silent, it is only what was sent that may be done.
             (enqueued, answers), (frame, frames) = await asyncio.gather(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import ssl
 from pathlib import Path
 from typing import Any
@@ -289,7 +288,7 @@ public class Client {
 """
 
 
-@pytest.mark.skipif(shutil.which("javac") is None, reason="There is no JDK")
+@pytest.mark.needs("java")
 @pytest.mark.gen_test(timeout=60)
 async def test_the_client_of_the_jdk_works(
     server: SharQServer, http_server: object, http_port: int, rest: Rest, tmp_path: Path

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from tornado.websocket import websocket_connect
 from tests.server.support import Raw, Rest, write_tokens
 
 pytestmark = pytest.mark.gen_test(timeout=60)
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 async def test_the_page_is_one_file_that_may_load_no_other(raw: Raw) -> None:
@@ -45,7 +42,6 @@ class Browser:
     """A headless Chromium that shows a page, spoken to by the DevTools protocol."""
 
     def __init__(self, profile: Path, url: str) -> None:
-        assert CHROMIUM is not None
         self._profile = profile
         options = (
             *("--headless", "--no-sandbox", "--disable-gpu", "--window-size=900,560"),
@@ -53,7 +49,7 @@ class Browser:
             "--disable-component-update",
         )
         self._process = subprocess.Popen(
-            [CHROMIUM, *options, "--remote-debugging-port=0", f"--user-data-dir={profile}", url],
+            ["chromium", *options, "--remote-debugging-port=0", f"--user-data-dir={profile}", url],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -115,7 +111,7 @@ class Browser:
         await asyncio.to_thread(self._process.wait, 20)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@pytest.mark.needs("chromium")
 async def test_a_browser_shows_the_queues(rest: Rest, http_port: int, tmp_path: Path) -> None:
     for at in range(3):
         for queue, interval in (("tenant-1", 0), ("tenant-2", 3_600_000)):
@@ -160,7 +156,7 @@ OBSERVE = """
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@pytest.mark.needs("chromium")
 async def test_a_thousand_queues_freeze_neither_the_browser_nor_the_server(
     rest: Rest, http_port: int, tmp_path: Path
 ) -> None:
@@ -191,7 +187,7 @@ class TestTokens:
         write_tokens(path, {"watch": (["metrics"], ["*"]), "producer": (["enqueue"], ["*"])})
         return {"sharq-server": {"token_file": str(path)}}
 
-    @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+    @pytest.mark.needs("chromium")
     async def test_the_page_asks_for_a_token_until_it_has_one_that_does(
         self, rest: Rest, http_port: int, tmp_path: Path
     ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
+import bench.watchers
 from bench.processes import another, stand
 from bench.watchers import WATCHERS, Sample, measure
 from sharq.settings.reading import Settings
@@ -253,7 +254,12 @@ def beside(watchers: int, best: dict[int, Sample], sample: Sample) -> None:
     )
 
 
-def test_latency_and_rate_beside_ten_watchers_are_those_without(io_loop: IOLoop) -> None:
+@pytest.mark.timing
+def test_latency_and_rate_beside_ten_watchers_are_those_without(
+    io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.watchers, "_JOBS", 20)
+    monkeypatch.setattr(bench.watchers, "_BACKLOG", 21)
     best: dict[int, Sample] = {}
 
     def none_is_held_back() -> bool:

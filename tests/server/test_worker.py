@@ -399,7 +399,7 @@ def test_a_signal_ends_a_worker_whatever_its_handler_does(
     tmp_path: Path, handler: str, seconds: int, signals: int, code: int
 ) -> None:
     (tmp_path / "jobs.py").write_text(BLOCKING)
-    with Server(tmp_path) as server:
+    with Server(tmp_path) as server, (tmp_path / "worker.log").open("wb") as log:
         url = f"ws://127.0.0.1:{server.port}/ws/"
         worker = subprocess.Popen(
             [
@@ -410,7 +410,7 @@ def test_a_signal_ends_a_worker_whatever_its_handler_does(
             cwd=tmp_path,
             env=environment(tmp_path),
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=log,
         )
         try:
             enqueue(server, range(3), payload=seconds)
@@ -426,6 +426,7 @@ def test_a_signal_ends_a_worker_whatever_its_handler_does(
         finally:
             worker.kill()
             worker.communicate()
+            print((tmp_path / "worker.log").read_text(), server.log)
 
 
 def test_two_worker_processes_share_and_survive_a_killed_server(tmp_path: Path) -> None:

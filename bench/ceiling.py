@@ -129,8 +129,7 @@ def _by_redis_benchmark(store: BenchStore, sizes: Sizes) -> tuple[float, float]:
 
 
 def _enqueue(store: BenchStore, jobs: list[NewJob]) -> Call[object]:
-    operations = store.operations
-    return operations.enqueue(jobs[0]) if len(jobs) == 1 else operations.enqueue_many(_TYPE, jobs)
+    return store.operations.enqueue(_TYPE, jobs)
 
 
 def _finish(store: BenchStore, leases: list[Lease]) -> Call[object]:

@@ -51,12 +51,7 @@ def _round(store: BenchStore, way: str, interval: int) -> list[Cost]:
     operations = store.operations
     batch = _BATCHES[way]
     jobs = [new_job(_TYPE, f"queue-{n % _QUEUES}", interval) for n in range(_JOBS)]
-    if batch == 1:
-        enqueues = [operations.enqueue(job) for job in jobs]
-        _, enqueue = store.measure(enqueues)
-    else:
-        bulks = [operations.enqueue_many(_TYPE, part) for part in parts(jobs, batch)]
-        _, enqueue = store.measure(bulks)
+    _, enqueue = store.measure([operations.enqueue(_TYPE, part) for part in parts(jobs, batch)])
     dequeues = [
         operations.dequeue(_TYPE)
         if way == _PLAIN

@@ -84,10 +84,10 @@ class StoreCalls:
 
     def fill(self, jobs: Iterable[NewJob]) -> None:
         """Enqueue jobs of one type in bulk."""
-        enqueue_many = self.operations.enqueue_many
+        enqueue = self.operations.enqueue
         rest = iter(jobs)
         while some := list(islice(rest, _PIPELINE * BULK_SIZE)):
-            self.run([enqueue_many(part[0].queue_type, part) for part in parts(some, BULK_SIZE)])
+            self.run([enqueue(part[0].queue_type, part) for part in parts(some, BULK_SIZE)])
 
     def used_memory(self) -> int:
         """Bytes that the store uses by its own account, connections left out."""

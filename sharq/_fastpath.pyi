@@ -80,25 +80,11 @@ class Codec:
         repeated with its `request_id`, or by a server with the number `seq` of its last call.
         """
 
-    def enqueue(
-        self,
-        queue_type: str,
-        queue_id: str,
-        job_id: str,
-        payload: bytes,
-        interval: int,
-        requeue_limit: int,
-        max_length: int | None = None,
-    ) -> bytes:
-        """Pack a job for the tail of its queue.
+    def enqueue(self, queue_type: str, jobs: Sequence[NewJob]) -> bytes:
+        """Pack jobs of one type for the tails of their queues, in order.
 
-        `interval` in ms; a `requeue_limit` of -1: no limit; None: the length has no bound.
-        """
-
-    def enqueue_many(self, queue_type: str, jobs: Sequence[NewJob]) -> bytes:
-        """Pack jobs of one type, in order, each as `enqueue` does.
-
-        The `queue_type` of the jobs themselves is ignored.
+        `interval` in ms; a `requeue_limit` of -1: no limit; a `max_queued_length` of None: the
+        length has no bound. The `queue_type` of the jobs themselves is ignored.
         """
 
     def extend(self, queue_type: str, leases: list[Lease], by: int, retention: int) -> bytes:
@@ -211,7 +197,7 @@ class Codec:
         """Pack the removal of a type that was registered no less than `age` ms ago."""
 
 def enqueued(reply: list[Any]) -> list[Enqueued]:
-    """The outcomes in the reply of `enqueue` or `enqueue_many`. KeyError for another word."""
+    """The outcomes in the reply of `enqueue`. KeyError for another word."""
 
 @final
 class Job:

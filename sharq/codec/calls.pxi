@@ -85,15 +85,6 @@ cdef class Codec:
         self._key(RETURNED, queue_id)
         return self._key(DELAYED, queue_id)
 
-    cdef int _enqueue_keys(self, str queue_id) except -1:
-        self._key(VOID, "")
-        self._key(READY, "")
-        self._key(HELD, "")
-        self._key(WAITING, "")
-        self._key(QUEUE, queue_id)
-        self._key(JOBS, queue_id)
-        return self._key(COUNTERS, "")
-
     # A bound on the length of a queue, or none.
     cdef int _length(self, object most) except -1:
         return self._out.nothing() if most is None else self._out.integer(integer_of(most))
@@ -156,23 +147,17 @@ cdef class Codec:
         out.integer(1 if more else 0)
         return out.take()
 
-    def enqueue(self, str queue_type, str queue_id, str job_id, bytes payload,
-                int64_t interval, int64_t requeue_limit, max_length=None):
-        cdef Writer out = self._begin_for("enqueue", queue_type, 6, 7)
-        self._enqueue_keys(queue_id)
-        out.word(queue_id)
-        out.word(job_id)
-        out.blob(payload)
-        out.integer(interval)
-        out.integer(requeue_limit)
-        self._length(max_length)
-        return out.take()
-
-    def enqueue_many(self, str queue_type, jobs):
+    def enqueue(self, str queue_type, jobs):
         # A sequence may run foreign code, which must not see a half-packed call.
         cdef list rows = list(jobs)
-        cdef Writer out = self._begin_for("enqueue_many", queue_type, 4, 3 + 6 * len(rows))
-        self._enqueue_keys("")
+        cdef Writer out = self._begin_for("enqueue", queue_type, 4, 3 + 6 * len(rows))
+        self._key(VOID, "")
+        self._key(READY, "")
+        self._key(HELD, "")
+        self._key(WAITING, "")
+        self._key(QUEUE, "")
+        self._key(JOBS, "")
+        self._key(COUNTERS, "")
         for job in rows:
             check_fields(job, 7)
             out.word(<str>PyTuple_GET_ITEM(job, 1))

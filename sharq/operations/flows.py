@@ -118,10 +118,7 @@ class Flows:
             failures = yield from self._register([queue_type])
             if failures:
                 raise failures[queue_type]
-        if len(jobs) == 1:
-            outcome: Enqueued = yield self.operations.enqueue(jobs[0])
-            return [outcome]
-        outcomes: list[Enqueued] = yield self.operations.enqueue_many(queue_type, jobs)
+        outcomes: list[Enqueued] = yield self.operations.enqueue(queue_type, jobs)
         return outcomes
 
     def submit_many(self, jobs: Sequence[NewJob]) -> Flow[list[Enqueued | StoreError]]:
@@ -142,7 +139,7 @@ class Flows:
             for at in range(0, len(indices), BULK_SIZE)
         ]
         calls = [
-            self.operations.enqueue_many(queue_type, [jobs[index] for index in chunk])
+            self.operations.enqueue(queue_type, [jobs[index] for index in chunk])
             for queue_type, chunk in chunks
         ]
         answers = (yield calls) if calls else []

@@ -73,22 +73,9 @@ class Operations:
         self._retention = settings.finished_retention
         self._interval_retention = settings.interval_retention
 
-    def enqueue(self, job: NewJob) -> Call[Enqueued]:
-        """One job to the tail of its queue."""
-        packed = self._codec.enqueue(
-            job.queue_type,
-            job.queue_id,
-            job.job_id,
-            job.payload,
-            job.interval,
-            job.requeue_limit,
-            job.max_queued_length,
-        )
-        return Call(packed, self._keys.tag(job.queue_type), _enqueued, True)
-
-    def enqueue_many(self, queue_type: str, jobs: Sequence[NewJob]) -> Call[list[Enqueued]]:
+    def enqueue(self, queue_type: str, jobs: Sequence[NewJob]) -> Call[list[Enqueued]]:
         """Up to `BULK_SIZE` jobs of one type, in order."""
-        packed = self._codec.enqueue_many(queue_type, jobs)
+        packed = self._codec.enqueue(queue_type, jobs)
         return Call(packed, self._keys.tag(queue_type), enqueued, True)
 
     def dequeue(
@@ -241,11 +228,6 @@ class Operations:
     def ping(self) -> Call[int]:
         """The store's time in ms, told by a script. For any node."""
         return Call(self._codec.ping(), b"", int, True)
-
-
-def _enqueued(reply: list[Any]) -> Enqueued:
-    (outcome,) = enqueued(reply)
-    return outcome
 
 
 def _ended(reply: bytes) -> Ended:

@@ -91,7 +91,7 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     "a job that is given back is not written": ("I1", {GIVE_BACK: ""}),
     "a full queue says that it took the job": (
         "I1",
-        {"return {status, length}": "return {status == FULL and QUEUED or status, length}"},
+        {"= status, length\n  if": "= status == FULL and QUEUED or status, length\n  if"},
     ),
     "a clear takes the leased jobs along": (
         "I1",
@@ -150,7 +150,7 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "a queue's enqueues are not counted": (
         "I9",
-        {"count_queue(bucket, spread, queue_id, 1)\naudit()": "audit()"},
+        {"count_many(k.counters, 'e', list, total)": "count_type(k.counters, 'e', total)"},
     ),
     "the dispatches of a type are counted twice": (
         "I9",

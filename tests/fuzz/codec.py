@@ -15,7 +15,7 @@ from sharq import _fastpath
 from sharq.codec import json_text
 from sharq.engine import Engine
 from sharq.errors import SharqException
-from sharq.results import Enqueued
+from sharq.results import Enqueued, NewJob
 from sharq_server.api import bodies, handlers
 from tests.fuzz.exact import exact
 from tests.fuzz.targets import Target
@@ -334,7 +334,7 @@ def check_call(arguments: tuple[Any, ...]) -> None:
     """What is packed is read back, by hiredis, as it was."""
     queue_type, queue_id, job_id, payload, interval, limit, most = arguments
     try:
-        packed = CODEC.enqueue(queue_type, queue_id, job_id, payload, interval, limit, most)
+        packed = CODEC.enqueue(queue_type, [NewJob(*arguments)])
     except (UnicodeEncodeError, OverflowError):
         assert any(
             not name.isascii() or not -(2**63) <= number < 2**63

@@ -50,7 +50,7 @@ def test_an_answer_stays_within_its_bound(queue: ExpiringQueue) -> None:
     ]
     operations = queue.operations
     for at in range(0, len(jobs), 100):
-        queue.run(operations.enqueue_many("t" * 100, jobs[at : at + 100]))
+        queue.run(operations.enqueue("t" * 100, jobs[at : at + 100]))
     # More than the server lets anyone ask for, so that the bytes end it.
     batch = queue.run(operations.dequeue("t" * 100, 1_000))
     answer = batch.to_json_list()

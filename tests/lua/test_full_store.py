@@ -52,9 +52,9 @@ def test_an_enqueue_is_refused_and_leaves_nothing(full: FullStore) -> None:
     before = full.hands.key_names()
     for job in (new_job("b", interval=20), new_job("b", "another")):
         with pytest.raises(hiredis.ReplyError, match="OOM command not allowed"):
-            full.hands.run(full.hands.operations.enqueue(job))
+            full.hands.run(full.hands.operations.enqueue(TYPE, [job]))
         with pytest.raises(hiredis.ReplyError, match="OOM command not allowed"):
-            full.hands.run(full.hands.operations.enqueue_many(TYPE, [job, job]))
+            full.hands.run(full.hands.operations.enqueue(TYPE, [job, job]))
     assert full.hands.key_names() == before
     assert full.hands.length() == 1
     assert full.hands.metrics().interval == 10

@@ -171,7 +171,7 @@ def announced_words(name: str, *left_out: str, jobs: int = 0, **values: str) -> 
     return ["EVALSHA", name, str(len(keys)), *keys, *arguments]
 
 
-MANY = ("enqueue_many", "finish_many", "release", "extend")
+MANY = ("enqueue", "finish_many", "release", "extend")
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in (*MANY, "dequeue")])
@@ -202,7 +202,6 @@ def test_the_header_for_many_leases_names_what_is_sent_for_each(name: str) -> No
 
 
 def test_the_header_for_many_names_what_is_sent_for_each() -> None:
-    assert HEADERS["enqueue_many"].repeated == HEADERS["enqueue"].arguments[1:]
     jobs = [
         NewJob(
             queue_type="queue_type",
@@ -215,7 +214,7 @@ def test_the_header_for_many_names_what_is_sent_for_each() -> None:
         )
         for at in range(3)
     ]
-    assert packed_words("enqueue_many", jobs=jobs) == announced_words("enqueue_many", jobs=3)
+    assert packed_words("enqueue", jobs=jobs) == announced_words("enqueue", jobs=3)
 
 
 OF_NO_TYPE = ([], ["types"], ["sweep"])
@@ -265,12 +264,12 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("dequeue", ("mail", 1, 60000, 1000)),
     ("list_queues", ("mail", True, "0", 10)),
     ("queue_metrics", MAIL),
-    ("enqueue", (*MAIL, "j1", b"1", 0, -1)),
-    ("enqueue", (*MAIL, "j1", b"1", 0, -1)),
-    ("enqueue", (*MAIL, "j1", b"2", 0, -1)),
-    ("enqueue", (*MAIL, "j2", b"2", 0, -1, 1)),
-    ("enqueue_many", ("mail", [])),
-    ("enqueue_many", ("mail", jobs_of("j2", "j3", "j4"))),
+    ("enqueue", ("mail", [])),
+    ("enqueue", ("mail", [NewJob(*MAIL, "j1", b"1", 0, -1)])),
+    ("enqueue", ("mail", [NewJob(*MAIL, "j1", b"1", 0, -1)])),
+    ("enqueue", ("mail", [NewJob(*MAIL, "j1", b"2", 0, -1)])),
+    ("enqueue", ("mail", [NewJob(*MAIL, "j2", b"2", 0, -1, 1)])),
+    ("enqueue", ("mail", jobs_of("j2", "j3", "j4"))),
     ("queue_length", MAIL),
     ("queue_metrics", MAIL),
     ("type_metrics", ("mail",)),

@@ -154,7 +154,7 @@ def test_7_no_name_meets_an_internal_key(connection: PipelinedStore, queue_type:
         for i in range(40)
     ]
     for at in range(0, len(jobs), 100):
-        queue.run(queue.operations.enqueue_many(queue_type, jobs[at : at + 100]))
+        queue.run(queue.operations.enqueue(queue_type, jobs[at : at + 100]))
 
     abandoned = queue.run(queue.operations.dequeue(queue_type, 50)).jobs
     queue.advance(1_000)
@@ -182,7 +182,7 @@ def test_8_a_clear_that_races_enqueues_leaves_no_queue_without_jobs(
 ) -> None:
     live = Hands(connection, Scripts())
     other = PipelinedStore(clean_store.socket_path)
-    enqueues = [live.operations.enqueue(new_job(str(i))) for i in range(2_000)]
+    enqueues = [live.operations.enqueue(TYPE, [new_job(str(i))]) for i in range(2_000)]
     clears = [live.operations.clear(TYPE, "q", False)] * 2_000
     thread = threading.Thread(target=other.run_many, args=(clears,))
     thread.start()
@@ -383,8 +383,7 @@ def test_19_the_types_of_a_deployment_need_no_common_slot(connection: PipelinedS
     job = new_job("a")
     operations = live.operations
     calls: dict[str, Call[Any]] = {
-        "enqueue": operations.enqueue(job),
-        "enqueue_many": operations.enqueue_many(TYPE, [job]),
+        "enqueue": operations.enqueue(TYPE, [job]),
         "dequeue": operations.dequeue(TYPE, 1, "r"),
         "finish": operations.finish(TYPE, "q", "a", ""),
         "release": operations.release(TYPE, [Lease(TYPE, "q", "a", "")], 0, True),
@@ -432,7 +431,8 @@ def test_22_no_concurrent_enqueues_get_past_the_bound(
         store = PipelinedStore(clean_store.socket_path)
         jobs = [NewJob(TYPE, "q", f"{name}{i}", b"1", 0, -1, 50) for i in range(300)]
         outcomes.extend(
-            got.outcome for got in store.run_many([live.operations.enqueue(job) for job in jobs])
+            got.outcome
+            for (got,) in store.run_many([live.operations.enqueue(TYPE, [job]) for job in jobs])
         )
         store.close()
 

@@ -69,7 +69,7 @@ class Servers:
     def put(self, queue_id: str = "q", interval: int = 0, job_id: str | None = None) -> None:
         self.jobs += 1
         job = NewJob("t", queue_id, job_id or f"j{self.jobs}", b"1", interval, -1)
-        self.queue.run(self.operations.enqueue(job))
+        self.queue.run(self.operations.enqueue("t", [job]))
 
     def take(self, count: int = 1) -> list[Lease]:
         batch = self.queue.run(self.operations.dequeue("t", count))
@@ -152,7 +152,7 @@ def enqueues_with_an_interval(servers: Servers) -> Callable[[], Any]:
 
 def enqueues_many(servers: Servers) -> Callable[[], Any]:
     jobs = [NewJob("t", f"q{at}", "j", b"1", 0, -1) for at in range(5)]
-    return lambda: servers.queue.run(servers.operations.enqueue_many("t", jobs))
+    return lambda: servers.queue.run(servers.operations.enqueue("t", jobs))
 
 
 def enqueues(servers: Servers) -> Callable[[], Any]:

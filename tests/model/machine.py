@@ -101,7 +101,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(job=new_jobs())
     def enqueue(self, job: NewJob) -> None:
-        self.model.enqueue(job, self._run(self.operations.enqueue(job)))
+        self._enqueue_many(job.queue_type, [job])
 
     @rule(jobs=st.lists(new_jobs(), min_size=1, max_size=6), queue_type=queue_types)
     def enqueue_many(self, jobs: list[NewJob], queue_type: str) -> None:
@@ -335,7 +335,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.move_to(us)
 
     def _enqueue_many(self, queue_type: str, jobs: list[NewJob]) -> None:
-        outcomes = self._run(self.operations.enqueue_many(queue_type, jobs))
+        outcomes = self._run(self.operations.enqueue(queue_type, jobs))
         for job, got in zip(jobs, outcomes, strict=True):
             self.model.enqueue(job, got)
 

@@ -77,12 +77,13 @@ class Hands:
         bound: int | None = None,
     ) -> Enqueued:
         job = NewJob(TYPE, queue_id, job_id, payload, interval, limit, bound)
-        return self.run(self.operations.enqueue(job))
+        (outcome,) = self.run(self.operations.enqueue(TYPE, [job]))
+        return outcome
 
     def put_many(self, jobs: Iterable[NewJob]) -> list[Enqueued]:
         jobs = list(jobs)
         chunks = [jobs[at : at + BULK_SIZE] for at in range(0, len(jobs), BULK_SIZE)]
-        outcomes = self.run_many([self.operations.enqueue_many(TYPE, chunk) for chunk in chunks])
+        outcomes = self.run_many([self.operations.enqueue(TYPE, chunk) for chunk in chunks])
         return [outcome for chunk in outcomes for outcome in chunk]
 
     def take(self, count: int = 1, request: str | None = None) -> list[Job]:

@@ -71,20 +71,6 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
         ),
     ],
     "enqueue": [
-        (
-            ("mail", "bob", "j1", b'{"a":1}', 1000, -1),
-            """6 T:void T:ready T:held T:waiting T:q:bob T:j:bob T:c: bob j1 {"a":1} 1000 -1 ''""",
-        ),
-        (
-            ("mail", "bob", "j1", b"null", 0, 2, 50),
-            "6 T:void T:ready T:held T:waiting T:q:bob T:j:bob T:c: bob j1 null 0 2 50",
-        ),
-        (
-            ("mail", "bob", "j1", b"null", 0, 2, 0),
-            "6 T:void T:ready T:held T:waiting T:q:bob T:j:bob T:c: bob j1 null 0 2 0",
-        ),
-    ],
-    "enqueue_many": [
         (("mail", []), "4 T:void T:ready T:held T:waiting T:q: T:j: T:c:"),
         (
             (
@@ -498,15 +484,15 @@ def test_a_value_is(name: str, value: Callable[[], object], expected: object) ->
 
 def test_a_call_to_the_last_byte() -> None:
     codec = Codec("p", {"enqueue": 40 * "5"})
-    assert codec.enqueue("mail", "bob", "j1", b"[1]", 1000, -1, 50) == (
+    assert codec.enqueue("mail", [NewJob("mail", "bob", "j1", b"[1]", 1000, -1, 50)]) == (
         b"*16\r\n$7\r\nEVALSHA\r\n$40\r\n5555555555555555555555555555555555555555\r\n"
-        b"$1\r\n6\r\n"
+        b"$1\r\n4\r\n"
         b"$13\r\n{p:mail}:void\r\n"
         b"$14\r\n{p:mail}:ready\r\n"
         b"$13\r\n{p:mail}:held\r\n"
         b"$16\r\n{p:mail}:waiting\r\n"
-        b"$14\r\n{p:mail}:q:bob\r\n"
-        b"$14\r\n{p:mail}:j:bob\r\n"
+        b"$11\r\n{p:mail}:q:\r\n"
+        b"$11\r\n{p:mail}:j:\r\n"
         b"$11\r\n{p:mail}:c:\r\n"
         b"$3\r\nbob\r\n$2\r\nj1\r\n$3\r\n[1]\r\n$4\r\n1000\r\n$2\r\n-1\r\n$2\r\n50\r\n"
     )
@@ -523,7 +509,8 @@ POWERS = [10**digits for digits in range(19)]
 )
 def test_a_number_is_packed_in_digits(number: int) -> None:
     assert words_of(CODEC.unregister("mail", number))[-1] == b"%d" % number
-    assert words_of(CODEC.enqueue("mail", "q", "j", b"1", 0, -1, number))[-1] == b"%d" % number
+    job = NewJob("mail", "q", "j", b"1", 0, -1, number)
+    assert words_of(CODEC.enqueue("mail", [job]))[-1] == b"%d" % number
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
@@ -604,7 +591,7 @@ def refused_arguments() -> Iterator[tuple[str, tuple[Any, ...]]]:
         for at, value in enumerate(arguments):
             if isinstance(value, bool):
                 continue
-            wrong = [object()] if name in ("enqueue", "dequeue") and at > 3 else [object(), None]
+            wrong = [object()] if name == "dequeue" and at > 3 else [object(), None]
             for each in wrong:
                 yield name, (*arguments[:at], each, *arguments[at + 1 :])
 
@@ -630,10 +617,10 @@ def test_an_argument_that_does_not_fit_is_refused(name: str, arguments: tuple[An
 )
 def test_a_call_that_fails_half_way_leaves_nothing_behind(change: dict[str, Any]) -> None:
     sound = NewJob("mail", "bob", "j1", b"[]", 0, -1)
-    expected = CODEC.enqueue_many("mail", [sound])
+    expected = CODEC.enqueue("mail", [sound])
     with pytest.raises((TypeError, OverflowError, UnicodeEncodeError)):
-        CODEC.enqueue_many("mail", [sound, sound._replace(**change)])
-    assert CODEC.enqueue_many("mail", [sound]) == expected
+        CODEC.enqueue("mail", [sound, sound._replace(**change)])
+    assert CODEC.enqueue("mail", [sound]) == expected
 
 
 def test_a_sequence_may_use_the_codec_while_it_is_read() -> None:
@@ -651,7 +638,7 @@ def test_a_sequence_may_use_the_codec_while_it_is_read() -> None:
             CODEC.ping()
             return jobs[at]
 
-    assert CODEC.enqueue_many("mail", Meddling()) == CODEC.enqueue_many("mail", jobs)
+    assert CODEC.enqueue("mail", Meddling()) == CODEC.enqueue("mail", jobs)
 
 
 def test_room_for_a_large_payload_is_given_back() -> None:
@@ -660,7 +647,7 @@ def test_room_for_a_large_payload_is_given_back() -> None:
     expected = codec.ping()
     tracemalloc.start()
     try:
-        packed = codec.enqueue("mail", "bob", "j1", payload, 0, -1)
+        packed = codec.enqueue("mail", [NewJob("mail", "bob", "j1", payload, 0, -1)])
         assert words_of(packed)[-4] == payload
         del packed
         assert tracemalloc.get_traced_memory()[0] < 128 * 1024
@@ -684,13 +671,6 @@ def word(value: str | bytes | int | None) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-@given(st.tuples(names, names, names, payloads, numbers, numbers, bounds))
-@at_any_speed
-def test_an_enqueue_can_be_read_back(arguments: tuple[Any, ...]) -> None:
-    words = words_of(CODEC.enqueue(*arguments))
-    assert words[-6:] == [word(argument) for argument in arguments[1:]]
-
-
 @given(
     st.lists(
         st.builds(
@@ -708,7 +688,7 @@ def test_an_enqueue_can_be_read_back(arguments: tuple[Any, ...]) -> None:
 )
 @at_any_speed
 def test_many_enqueues_can_be_read_back(jobs: list[NewJob]) -> None:
-    words = words_of(CODEC.enqueue_many("mail", jobs))
+    words = words_of(CODEC.enqueue("mail", jobs))
     assert words[10:] == [word(field) for job in jobs for field in job[1:]]
 
 
@@ -884,10 +864,8 @@ def test_a_number_that_is_no_int_runs_no_code_inside_a_call() -> None:
     for field in ("interval", "requeue_limit", "max_queued_length"):
         row = job._replace(**{field: Meddling()})
         with pytest.raises(TypeError):
-            CODEC.enqueue_many("mail", [row])
-    with pytest.raises(TypeError):
-        CODEC.enqueue("mail", "bob", "j1", b"1", 0, -1, Meddling())  # type: ignore[arg-type]
-    assert CODEC.enqueue_many("mail", [job]) == Codec("p", DIGESTS).enqueue_many("mail", [job])
+            CODEC.enqueue("mail", [row])
+    assert CODEC.enqueue("mail", [job]) == Codec("p", DIGESTS).enqueue("mail", [job])
 
 
 @pytest.mark.parametrize("change", [lambda reply: reply.clear(), lambda reply: reply.append(1)])
@@ -964,7 +942,7 @@ def test_types_beyond_number_are_told_apart() -> None:
 )
 def test_a_row_of_another_size_is_refused(row: Any) -> None:
     for call in (
-        lambda: CODEC.enqueue_many("mail", [row]),
+        lambda: CODEC.enqueue("mail", [row]),
         lambda: CODEC.finish_many("mail", [row], 1, 1),
     ):
         with pytest.raises(TypeError, match="expected a tuple of"):

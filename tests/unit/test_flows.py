@@ -126,9 +126,7 @@ def store(said: Said) -> Any:
     """A store that takes everything."""
     if said.name == "register":
         return True
-    if said.name == "enqueue_many":
-        return [Enqueued(QUEUED, int(job_id[1:])) for job_id in said[2::6]]
-    return Enqueued(QUEUED, 0)
+    return [Enqueued(QUEUED, int(job_id[1:])) for job_id in said[2::6]]
 
 
 class Registry:
@@ -148,7 +146,7 @@ class Registry:
 
 def test_the_first_enqueue_of_a_type_registers_it_before() -> None:
     drive = Drive(store)
-    assert drive(make().submit(job())) == Enqueued(QUEUED, 0)
+    assert drive(make().submit(job())) == Enqueued(QUEUED, 1)
     assert drive.requests == [
         [["register", "mail"]],
         ["enqueue", "bob", "j1", "1", "0", "-1", ""],
@@ -247,13 +245,13 @@ def test_many_jobs_are_registered_once_for_each_type_and_sent_together() -> None
     assert drive.requests == [
         [["register", "mail"], ["register", "post"]],
         [
-            ["enqueue_many", "bob", "j1", *rest, "eve", "j3", *rest],
-            ["enqueue_many", "bob", "j2", *rest],
+            ["enqueue", "bob", "j1", *rest, "eve", "j3", *rest],
+            ["enqueue", "bob", "j2", *rest],
         ],
     ]
     drive.names()
     drive(flows.submit_many(jobs))
-    assert drive.names() == [["enqueue_many", "enqueue_many"]]
+    assert drive.names() == [["enqueue", "enqueue"]]
 
 
 def test_a_hundred_jobs_go_in_one_script_and_in_order() -> None:
@@ -293,7 +291,7 @@ def test_a_type_that_cannot_be_registered_fails_alone() -> None:
     assert answers == [Enqueued(QUEUED, 0), away, Enqueued(QUEUED, 2), away]
     assert [[call[0] for call in request] for request in drive.requests] == [
         ["register", "register"],
-        ["enqueue_many"],
+        ["enqueue"],
     ]
 
 
@@ -690,12 +688,12 @@ def test_an_enqueue_sends_the_payload_as_compact_json() -> None:
 
 @pytest.mark.parametrize("outcome", [QUEUED, DUPLICATE])
 def test_a_duplicate_is_answered_as_the_first(outcome: str) -> None:
-    assert answering(Enqueued(outcome, 3))(enqueue()) == {"status": "queued"}
+    assert answering([Enqueued(outcome, 3)])(enqueue()) == {"status": "queued"}
 
 
 def test_a_conflict_is_raised() -> None:
     with pytest.raises(JobConflict) as caught:
-        answering(Enqueued(CONFLICT, 3))(enqueue())
+        answering([Enqueued(CONFLICT, 3)])(enqueue())
     assert str(caught.value) == "A job with this `job_id` and another payload is queued or active."
 
 

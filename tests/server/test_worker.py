@@ -377,7 +377,11 @@ def test_what_cannot_be_started_is_told(
 
 
 BLOCKING = """
-import os, time
+import os, signal, threading, time
+def hit(job):
+    os.write(1, b"begun\\n")
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    time.sleep(job.payload)
 def plain(job):
     os.write(1, b"begun\\n")
     time.sleep(job.payload)
@@ -390,6 +394,7 @@ async def blocks(job):
     ("handler", "seconds", "signals", "code"),
     [
         pytest.param("plain", 600, 1, 0, id="a thread that never ends"),
+        pytest.param("hit", 600, 0, 0, id="another thread that is hit"),
         pytest.param("plain", 600, 2, 1, id="a second signal"),
         pytest.param("blocks", 1, 1, 0, id="a loop that is blocked for a while"),
         pytest.param("blocks", 600, 2, -signal.SIGTERM, id="a loop that is blocked"),
@@ -405,7 +410,7 @@ def test_a_signal_ends_a_worker_whatever_its_handler_does(
             [
                 *(sys.executable, "-m", "sharq", "worker", f"jobs:{handler}", "--type", "t"),
                 *("--url", url, "--concurrency", "1", "--prefetch", "2"),
-                *("--grace", "0.1" if signals == 1 else "60"),
+                *("--grace", "60" if signals == 2 else "0.1"),
             ],
             cwd=tmp_path,
             env=environment(tmp_path),

@@ -164,11 +164,16 @@ run_tests() {
         .venv/bin/python -m pytest $how "$@" || status=$?
         case $status in
             0) [ $outcome -ne 5 ] || outcome=0 ;;
-            2) exit 2 ;; # interrupted
+            2 | 3 | 4) exit $status ;; # interrupted, broken, or asked for what there is not
             5) ;;
             *) outcome=$status ;;
         esac
     done
+    case $outcome in
+        0) say "All tests that were chosen have passed." ;;
+        5) say "No test was chosen." ;;
+        *) say "Some tests have failed: see above." ;;
+    esac
     exit $outcome
 }
 

@@ -17,6 +17,8 @@ BY_VARIABLE: Final[Mapping[str, Option]] = {
 
 # What the longest prefix says is meant: SHARQ_SHARQ_SERVER_ begins as SHARQ_SHARQ_ does.
 _SECTIONS: Final = ("sharq-server", "redis", "sharq")
+# Names that programs give to settings of their own: `SHARQ_HOST` may tell a client where to go.
+_OF_CLIENTS: Final = {"host", "port", "username", "password"}
 # Of names this much alike, one is the other misspelt (`difflib`: 1 is the same).
 _ALIKE: Final = 0.75
 _SERVICE: Final = re.compile(
@@ -48,8 +50,17 @@ def misspelt(name: str) -> tuple[str, str] | None:
     for section in _SECTIONS:
         if name.startswith(prefix := variable_prefix(section)):
             rest = name.removeprefix(prefix)
-            known = [option.name for option in OPTIONS if option.section == section]
-            known += [option for owner, option in GONE if owner == section]
-            alike = difflib.get_close_matches(rest.lower(), known, n=1, cutoff=_ALIKE)
-            return (section, rest) if alike else None
+            return (section, rest) if _is_meant(section, rest.lower()) else None
     return None
+
+
+def _is_meant(section: str, name: str) -> bool:
+    """Whether `name` is like an option of the section, begins as one does, or is another's."""
+    own = [option.name for option in OPTIONS if option.section == section]
+    own += [option for owner, option in GONE if owner == section]
+    if difflib.get_close_matches(name, own, n=1, cutoff=_ALIKE):
+        return True
+    if "_" in name and any(option.startswith(name) for option in own):
+        return True
+    of_another = name in {option.name for option in OPTIONS}
+    return of_another and not (section == "sharq" and name in _OF_CLIENTS)

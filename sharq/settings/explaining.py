@@ -49,9 +49,12 @@ def no_such_option(section: str, name: str, *, variable: bool = False) -> str:
         return f"this option is gone: {GONE[section, name.lower()]}"
     options = [option for option in OPTIONS if option.section == section]
     names = [option.variable if variable else option.name for option in options]
-    homes = [f"[{each}]" for each in SECTIONS if (each, name.lower()) in BY_NAME]
-    if homes and f"[{section}]" not in homes:
-        hint = f" (it belongs to {' or '.join(homes)})"
+    homes = [BY_NAME[each, name.lower()] for each in SECTIONS if (each, name.lower()) in BY_NAME]
+    if homes and section not in {option.section for option in homes}:
+        if variable:
+            hint = f" (did you mean {' or '.join(option.variable for option in homes)}?)"
+        else:
+            hint = f" (it belongs to {' or '.join(f'[{option.section}]' for option in homes)})"
     else:
         known = {option.name: spelled for option, spelled in zip(options, names, strict=True)}
         hint = meant(name, known)

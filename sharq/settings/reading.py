@@ -116,7 +116,9 @@ class _Reader:
         label = f"environment: {name} ([{option.section}] {option.name})"
         other = environ.get(option.older_variable, environ[name])
         if name == option.variable and other != environ[name]:
-            self._problems.append(f"{label}: {option.older_variable} is set, too, to another value")
+            self._problems.append(
+                f"{label}: the older name {option.older_variable} has another value; remove it"
+            )
         self._take(option, environ[name] if option.secret else environ[name].strip(), label)
 
     def take_section(

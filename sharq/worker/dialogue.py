@@ -122,7 +122,11 @@ class Dialogue:
         if self._retry is not None:
             self._retry.cancel()
         if self._outbox:
-            note(logging.WARNING, "ends unanswered", count=len(self._outbox))
+            note(
+                logging.WARNING,
+                "the server did not confirm the end of jobs",
+                count=len(self._outbox),
+            )
 
     def extend(self, job: LeasedJob, seconds: float) -> None:
         """Have a lease extended."""

@@ -88,7 +88,7 @@ class Run:
         self._window = Window(settings.prefetch)
         self._allowed = settings.concurrency
         self._places = settings.concurrency
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], LeasedJob | None] = {}
         self._turn = 0
         self._timer: asyncio.TimerHandle | None = None
         self._ended: list[tuple[str, End | None]] = []
@@ -125,6 +125,9 @@ class Run:
         self._report()
         if self._running:
             note(logging.ERROR, "handlers ignore their cancellation", count=len(self._running))
+        for left in self._running.values():
+            if left is not None:
+                note(logging.WARNING, "left behind in its handler, with its lease", **_names(left))
         await asyncio.to_thread(self._protocol.finish, 0.0 if hurry.is_set() else _LAST_WORDS)
         if self._threads is not None:
             self._threads.close()
@@ -189,7 +192,7 @@ class Run:
         now = time.monotonic()
         if self._starts.may_start(now):
             task = self._loop.create_task(self._work_through())
-            self._running.add(task)
+            self._running[task] = None
             task.add_done_callback(self._on_done)
             self._loop.call_soon(self._start_some)
         elif (turn := self._starts.turn) is not None:
@@ -221,12 +224,13 @@ class Run:
         assert task is not None
         turn = self._turn
         while not self._stopped and (job := self._starts.next(time.monotonic())) is not None:
+            self._running[task] = job
             await self._work(job)
             if self._turn != turn or task.cancelling() or not _is_still(clean):
                 return
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        del self._running[task]
         self._start_some()
 
     async def _work(self, job: LeasedJob) -> None:

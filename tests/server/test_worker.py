@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -336,6 +337,28 @@ async def test_what_runs_longer_than_the_grace_is_given_back(
         await rest.enqueue()
         await begun.wait()
     await state_is(rest, "queued")
+
+
+async def test_a_handler_that_ignores_its_cancellation_is_named_and_keeps_its_lease(
+    working: Any, rest: Rest, expect_log: ExpectLog
+) -> None:
+    expect_log("handlers ignore their cancellation count=1")
+    expect_log("left behind in its handler, with its lease type=t queue=q job=j")
+    begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def handle(job: LeasedJob) -> None:
+        begun.set()
+        while not go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await go_on.wait()
+        ended.set()
+
+    async with working(handle, grace=0.05):
+        await rest.enqueue()
+        await begun.wait()
+    await state_is(rest, "active")
+    go_on.set()
+    await ended.wait()
 
 
 # ---- the command ----

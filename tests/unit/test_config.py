@@ -609,7 +609,7 @@ def test_two_names_of_an_option_with_different_values_are_refused() -> None:
     environ = {"SHARQ_SERVER_PORT": "1", "SHARQ_SHARQ_SERVER_PORT": "2"}
     assert message_of("", environ=environ) == (
         "environment: SHARQ_SERVER_PORT ([sharq-server] port): "
-        "SHARQ_SHARQ_SERVER_PORT is set, too, to another value"
+        "the older name SHARQ_SHARQ_SERVER_PORT has another value; remove it"
     )
     environ = {"SHARQ_SERVER_TOKENS": SECRET, "SHARQ_SHARQ_SERVER_TOKENS": f"{SECRET}2"}
     assert SECRET not in message_of("", environ=environ)
@@ -627,9 +627,13 @@ def test_a_variable_of_the_server_is_not_taken_for_one_of_the_queues(prefix: str
         ("SHARQ_REDIS_HOTS", "redis", " (did you mean SHARQ_REDIS_HOST?)"),
         ("SHARQ_REDIS_port", "redis", " (did you mean SHARQ_REDIS_PORT?)"),
         ("SHARQ_REDIS_SERVICE", "redis", ""),
-        ("SHARQ_REDIS_WORKERS", "redis", " (it belongs to [sharq-server])"),
+        ("SHARQ_REDIS_WORKERS", "redis", " (did you mean SHARQ_SERVER_WORKERS?)"),
+        ("SHARQ_DATA_DIR", "sharq", " (did you mean SHARQ_REDIS_DATA_DIR?)"),
+        ("SHARQ_WORKERS", "sharq", " (did you mean SHARQ_SERVER_WORKERS?)"),
+        ("SHARQ_SERVER_PASSWORD", "sharq-server", " (did you mean SHARQ_REDIS_PASSWORD?)"),
+        ("SHARQ_SERVER_TLS_CERT", "sharq-server", " (did you mean SHARQ_SERVER_TLS_CERTIFICATE?)"),
         ("SHARQ_SHARQ_SERVER_PROT", "sharq-server", " (did you mean SHARQ_SERVER_PORT?)"),
-        ("SHARQ_SHARQ_PORT", "sharq", " (it belongs to [sharq-server] or [redis])"),
+        ("SHARQ_SHARQ_PORT", "sharq", " (did you mean SHARQ_SERVER_PORT or SHARQ_REDIS_PORT?)"),
         ("SHARQ_SHARQ_SERVER_", "sharq-server", ""),
         ("SHARQ_REDIS_", "redis", ""),
         ("SHARQ_SERVER_PROT", "sharq-server", " (did you mean SHARQ_SERVER_PORT?)"),

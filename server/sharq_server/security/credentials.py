@@ -136,7 +136,7 @@ class Credentials:
         if state.st_mode & stat.S_IWOTH:
             raise ConfigError(f"Everybody may write the token file {path}: chmod 600 {path}")
         if state.st_mode & stat.S_IROTH:
-            _log.warning("Everybody may read the token file %s", path)
+            _log.warning("Everybody may read the token file %s: chmod 600 %s", path, path)
         self._version = _version(state)
         return text.splitlines()
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.machine import QueueMachine
 from tests.support.stores import PrivateStore
 
-HISTORIES = 80
+HISTORIES = 16
 STEPS = 50
 
 
@@ -26,7 +26,7 @@ def seeds() -> list[int]:
     if rounds := os.environ.get("SHARQ_TEST_MODEL_ROUNDS"):
         chance = random.SystemRandom()
         return [chance.getrandbits(32) for _ in range(int(rounds))]
-    return [1]
+    return [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("number", seeds(), ids="seed-{}".format)

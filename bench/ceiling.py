@@ -91,7 +91,7 @@ def redis_benchmark() -> str | None:
 
 def _by_calls(store: BenchStore, sizes: Sizes) -> Times:
     jobs = [new_job(_TYPE, f"queue-{n % QUEUES}", _INTERVAL) for n in range(_JOBS)]
-    enqueues = [_enqueue(store, part) for part in parts(jobs, sizes.enqueue)]
+    enqueues = [store.operations.enqueue(_TYPE, part) for part in parts(jobs, sizes.enqueue)]
     _, enqueue = store.measure(enqueues)
     dispatches = [
         store.operations.dispatch(_TYPE, sizes.dequeue, _SERVER, next(_seqs), None, False)
@@ -121,15 +121,11 @@ def _by_redis_benchmark(store: BenchStore, sizes: Sizes) -> tuple[float, float]:
         NewJob(_TYPE, f"queue-{_RANDOM}", 3 * _RANDOM, PAYLOAD, _INTERVAL, -1)
         for _ in range(sizes.enqueue)
     ]
-    enqueue = _rate(store, _enqueue(store, jobs), _JOBS // sizes.enqueue)
+    enqueue = _rate(store, store.operations.enqueue(_TYPE, jobs), _JOBS // sizes.enqueue)
     dispatch = store.operations.dispatch(_TYPE, sizes.dequeue, _SERVER, _SEQ, None, False)
     dequeue = _rate(store, dispatch, int(_SHARE_DEQUEUED * _JOBS / sizes.dequeue))
     store.client.flushall()
     return 1e6 / enqueue / sizes.enqueue, 1e6 / dequeue / sizes.dequeue
-
-
-def _enqueue(store: BenchStore, jobs: list[NewJob]) -> Call[object]:
-    return store.operations.enqueue(_TYPE, jobs)
 
 
 def _finish(store: BenchStore, leases: list[Lease]) -> Call[object]:

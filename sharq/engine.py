@@ -27,7 +27,7 @@ from sharq.store.wakeups import Watcher
 
 T = TypeVar("T")
 
-_PING_TIMEOUT: Final = 3.0
+_LOOK_TIMEOUT: Final = 3.0
 """Seconds for each connection that is opened for a query."""
 
 
@@ -147,7 +147,7 @@ class Engine:
 
         Raises `StoreError` if one does not answer.
         """
-        return [await look_at(node, _PING_TIMEOUT) for node in self.connections.nodes()]
+        return [await look_at(node, _LOOK_TIMEOUT) for node in self.connections.nodes()]
 
     # Inside
 

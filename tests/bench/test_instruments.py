@@ -97,8 +97,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short")
-def test_a_limit_that_decides_holds_jobs_of_every_queue_back(here: Stand) -> None:
-    sample = limit.measure(here, 1, limited=True)
+@pytest.mark.parametrize("size", [32, 1])
+def test_a_limit_that_decides_holds_jobs_of_every_queue_back(here: Stand, size: int) -> None:
+    sample = limit.measure(here, size, limited=True)
     assert sample.share is not None
     assert 0 < sample.share < 101
     assert sum(sample.micros) > 0

@@ -297,6 +297,7 @@ def test_a_link_that_is_not_told_of_the_cluster_calls_a_moved_key_unavailable(
 # ---- nodes that come and go ----
 
 
+@pytest.mark.timing
 def test_a_killed_node_concerns_its_own_keys_alone_and_is_found_again(
     own_cluster: PrivateCluster, open_both: Callable[..., list[AnyLink]]
 ) -> None:
@@ -312,7 +313,7 @@ def test_a_killed_node_concerns_its_own_keys_alone_and_is_found_again(
         assert isinstance(lost, StoreUnavailable)
         started = time.monotonic()
         link.run(count(keys[0]))
-        assert time.monotonic() - started < 0.8, "it waits for no connection, which takes 1 s"
+        assert time.monotonic() - started < 0.2
         with pytest.raises(StoreUnavailable):
             link.broadcast(PING)
     own_cluster.nodes[1].start()

@@ -82,6 +82,18 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
             ),
             "4 T:void T:ready T:held T:waiting T:q: T:j: T:c: bob j1 [] 1000 -1 '' eve j2 2 0 3 9",
         ),
+        (
+            (
+                "mail",
+                [
+                    NewJob("mail", "bob", "j1", b'{"a":1}', 1000, -1),
+                    NewJob("mail", "bob", "j2", b"null", 0, 2, 50),
+                    NewJob("mail", "bob", "j3", b"null", 0, 2, 0),
+                ],
+            ),
+            """4 T:void T:ready T:held T:waiting T:q: T:j: T:c: bob j1 {"a":1} 1000 -1 '' """
+            "bob j2 null 0 2 50 bob j3 null 0 2 0",
+        ),
     ],
     "extend": [
         (("mail", [], 0, 60000), "3 T:void T:leases T:held T:f: 60000 T:x: 0"),

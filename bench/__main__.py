@@ -28,6 +28,7 @@ from bench import (
     rate,
     rest,
     watchers,
+    wsgi,
 )
 from bench.highlights import Highlight
 from bench.progress import Progress
@@ -39,7 +40,7 @@ SUBJECTS = {
     for each in (
         m.SUBJECT
         for m in (
-            *(rest, push, limit, latency, rate, watchers),
+            *(rest, wsgi, push, limit, latency, rate, watchers),
             *(cycle, dequeue, library, codec, memory, idle),
         )
     )

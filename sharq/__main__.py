@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from sharq import __version__
+from sharq.cli import sweep as sweep_cli
 from sharq.cli import token as token_cli
 from sharq.cli import worker as worker_cli
 
@@ -21,6 +22,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     worker_cli.add_arguments(worker)
     worker.set_defaults(run=worker_cli.run)
+    sweep = commands.add_parser(
+        "sweep",
+        help="take back expired leases, where no server does",
+        description="Takes back expired leases, where no server does: behind a WSGI server that "
+        "gets no requests for a time, or with `enable_requeue_script` off everywhere. Several at "
+        "a time do no harm. Without --once it runs until it is stopped.",
+    )
+    sweep_cli.add_arguments(sweep)
+    sweep.set_defaults(run=sweep_cli.run)
     token = commands.add_parser(
         "token", help="make bearer tokens", description="Makes bearer tokens."
     )

@@ -15,6 +15,7 @@ from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
 from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
+from sharq.operations.sweeping import Sweeping
 from sharq.store.blocking_link import SyncClusterLink, SyncLink, open_sync_link
 from sharq.store.failover import after_both, lost_calls
 from sharq.store.fork_lock import ForkLock
@@ -27,12 +28,15 @@ class SyncEngine:
     """Carries flows out over the store of one deployment; several threads may share one.
 
     `flows` are those of its operations, `classic` the original's; a reload replaces both. It
-    connects with the first flow, and is closed when it is garbage-collected. Raises
+    connects with the first flow, and is closed when it is garbage-collected. Without `reclaims` a
+    dequeue does not take back expired leases: a server does so by `sweep_when_due`. Raises
     `EmbeddedStoreError` where the embedded store is configured and cannot be started.
     """
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, *, reclaims: bool = True) -> None:
         self.deployment = deployment
+        self._reclaims = reclaims
+        self._sweeping: Sweeping | None = None
         self._make_flows()
         # Held during the replacement of the link and the store.
         self._changing = ForkLock()
@@ -102,14 +106,29 @@ class SyncEngine:
                 raise
             self._connected().broadcast(call)
 
+    def sweep_when_due(self) -> float:
+        """Take back expired leases if that is due; returns the seconds until it is due again.
+
+        One of all servers sweeps: see `sharq.operations.sweeping`. To be called again after that
+        time, by one thread at a time.
+        """
+        if self._sweeping is None:
+            self._sweeping = Sweeping.by(self.flows.operations, self.flows.settings, time.monotonic)
+        self.run(self._sweeping.sweep())
+        return max(0.0, self._sweeping.due_at - time.monotonic())
+
     # Inside
 
     def _make_flows(self) -> None:
         deployment = self.deployment
         self.flows = Flows(
-            deployment.operations(), deployment.settings.sharq, time.monotonic, reclaims=True
+            deployment.operations(),
+            deployment.settings.sharq,
+            time.monotonic,
+            reclaims=self._reclaims,
         )
         self.classic = Classic(self.flows)
+        self._sweeping = None
 
     def _go_over(self, to: Callable[[Deployment], Deployment]) -> None:
         with self._changing:

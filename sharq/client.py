@@ -40,6 +40,13 @@ class SharQ:
     def __init__(self, config_path: ConfigSource = None, *, scripts: Scripts | None = None) -> None:
         self._use(SyncEngine(Deployment.read(config_path, scripts)))
 
+    @classmethod
+    def over(cls, engine: SyncEngine) -> Self:
+        """A face over an existing engine, such as that of a WSGI application."""
+        face = cls.__new__(cls)
+        face._use(engine)
+        return face
+
     def _use(self, engine: SyncEngine) -> None:
         self._engine = engine
         self._run = engine.run

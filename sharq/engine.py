@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import redis.asyncio
 
@@ -29,6 +29,20 @@ T = TypeVar("T")
 
 _LOOK_TIMEOUT: Final = 3.0
 """Seconds for each connection that is opened for a query."""
+
+
+class Carrier(Protocol):
+    """What carries flows out for code that awaits their results."""
+
+    @property
+    def flows(self) -> Flows:
+        """The flows of its operations."""
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Carry a flow out; returns or raises as it does."""
+
+    async def ping(self) -> None:
+        """Run a script on every node of the store; raises if one does not answer."""
 
 
 class Engine:
@@ -132,13 +146,7 @@ class Engine:
         time, by one task.
         """
         if self._sweeping is None:
-            settings = self.settings.sharq
-            self._sweeping = Sweeping(
-                self.flows.operations,
-                settings.job_requeue_interval / 1000,
-                settings.job_expire_interval / 1000,
-                time.monotonic,
-            )
+            self._sweeping = Sweeping.by(self.flows.operations, self.flows.settings, time.monotonic)
         await self.run(self._sweeping.sweep())
         return max(0.0, self._sweeping.due_at - time.monotonic())
 

@@ -29,17 +29,17 @@ FLOORS = (
     ("sharq", "store"),
     ("sharq", "batching worker"),
     ("sharq", "engine blocking_engine"),
-    ("sharq", "client aio cli"),
+    ("sharq", "client aio cli immediate"),
     ("sharq", "config queue __init__"),
     ("sharq", "__main__"),
     ("sharq_server", "security"),
     ("sharq_server", "api"),
     ("sharq_server", "http ui"),
-    ("sharq_server", "push"),
+    ("sharq_server", "push gateway"),
     ("sharq_server", "app"),
     ("sharq_server", "process"),
     ("sharq_server", "service options"),
-    ("sharq_server", "__init__ server demo"),
+    ("sharq_server", "__init__ server demo wsgi"),
     ("sharq_server", "__main__"),
 )
 
@@ -65,7 +65,8 @@ PURE = "sharq._fastpath sharq.errors sharq.results sharq.identifiers sharq.codec
 
 # Where the server may import from the library: what is public, and the engine below the face.
 PUBLIC = (
-    "sharq sharq.errors sharq.results sharq.identifiers sharq.codec sharq.settings sharq.engine"
+    "sharq sharq.errors sharq.results sharq.identifiers sharq.codec sharq.settings "
+    "sharq.deployment sharq.engine sharq.blocking_engine sharq.immediate"
 )
 
 # What is not pure; a C header counts by its name.

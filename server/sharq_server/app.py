@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.ioloop import IOLoop
@@ -14,8 +14,8 @@ from tornado.routing import Rule
 from tornado.web import Application, RequestHandler
 
 from sharq.engine import Engine
-from sharq_server.api import handlers, openapi, replies
-from sharq_server.api.routing import OPEN, Match, Route, Router
+from sharq_server.api import replies
+from sharq_server.api.gate import Gate
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import BACKLOG, BODY_SECONDS, IDLE_SECONDS, Listener
 from sharq_server.http.request_delegate import RequestDelegate
@@ -29,59 +29,6 @@ from sharq_server.security.credentials import Credentials
 from sharq_server.security.origins import Origins
 from sharq_server.ui import live
 from sharq_server.ui.live import LivePage
-
-ROUTES: Final = (
-    Route("/", {"GET": handlers.index}, operation=OPEN),
-    Route(openapi.PATH, {"GET": handlers.description}, operation=OPEN),
-    Route("/deepstatus/", {"GET": handlers.deepstatus}, operation=OPEN),
-    Route("/enqueue/", {"POST": handlers.enqueue_many}, operation="enqueue", bulk=True),
-    Route("/enqueue/<queue_type>/<queue_id>/", {"POST": handlers.enqueue}, operation="enqueue"),
-    Route(
-        "/dequeue/",
-        {"GET": handlers.dequeue, "POST": handlers.dequeue_by_post},
-        operation="dequeue",
-        default_type="default",
-        head=False,
-    ),
-    Route(
-        "/dequeue/<queue_type>/",
-        {"GET": handlers.dequeue, "POST": handlers.dequeue_by_post},
-        operation="dequeue",
-        head=False,
-    ),
-    Route(
-        "/finish/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.finish}, operation="finish"
-    ),
-    Route(
-        "/release/<queue_type>/<queue_id>/<job_id>/",
-        {"POST": handlers.release},
-        operation="release",
-    ),
-    Route(
-        "/extend/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.extend}, operation="extend"
-    ),
-    Route(
-        "/status/<queue_type>/<queue_id>/<job_id>/",
-        {"GET": handlers.job_status},
-        operation="status",
-    ),
-    Route(
-        "/interval/<queue_type>/<queue_id>/",
-        {"POST": handlers.set_interval, "DELETE": handlers.reset_interval},
-        operation="interval",
-    ),
-    Route("/metrics/", {"GET": handlers.overview}, operation="metrics"),
-    Route("/metrics/<queue_type>/", {"GET": handlers.queue_ids}, operation="metrics"),
-    Route(
-        "/metrics/<queue_type>/<queue_id>/", {"GET": handlers.queue_metrics}, operation="metrics"
-    ),
-    Route(
-        "/deletequeue/<queue_type>/<queue_id>/", {"DELETE": handlers.clear}, operation="deletequeue"
-    ),
-)
-
-_BESIDES_PAYLOAD: Final = 64 * 1024
-"""Bytes that a request's body may have besides its payload."""
 
 
 class SharQApplication(Application):
@@ -127,7 +74,7 @@ class SharQApplication(Application):
         if server.tls_certificate is not None:
             self.certificate = Certificate(server.tls_certificate, server.tls_key)
         self.access_log = access_log
-        self.router = Router(ROUTES)
+        self.gate = Gate(self.origins, self.credentials, engine.settings.sharq)
         self.draining = False
         self.under_way: set[object] = set()
         self.serving = begin is None
@@ -208,13 +155,6 @@ class SharQApplication(Application):
     def _on_begun(self, _beginning: asyncio.Task[None]) -> None:
         self._beginning = None
         self.serving = self._begin is None
-
-    def body_limit(self, match: Match | None) -> int:
-        """Bytes that the body of a request may have."""
-        settings = self.engine.settings.sharq
-        if match is not None and match.route.bulk:
-            return settings.max_bulk_bytes
-        return settings.max_payload_bytes + _BESIDES_PAYLOAD
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work in a task of the application."""

@@ -1,4 +1,4 @@
 """The command `sharq`: a file for each verb.
 
-Imports: worker, settings, errors. Imported by: `sharq.__main__`.
+Imports: worker, the blocking engine, deployment, settings, errors. Imported by: `sharq.__main__`.
 """

@@ -16,6 +16,7 @@ from sharq.errors import StoreError
 from sharq.operations.call import Flow
 from sharq.operations.operations import REGISTRATION_AGE, Operations
 from sharq.results import Swept
+from sharq.settings.options import QueueSettings
 
 _LONGEST_IDLE: Final = 60.0
 _HOLD: Final = 0.9
@@ -89,6 +90,14 @@ class Sweeping:
         self._looked_at: set[str] = set()
         self._expiries: list[tuple[float, str]] = []
         self._round_at = clock()
+
+    @classmethod
+    def by(
+        cls, operations: Operations, settings: QueueSettings, clock: Callable[[], float]
+    ) -> Sweeping:
+        """The sweep that the settings want."""
+        interval, lease = settings.job_requeue_interval, settings.job_expire_interval
+        return cls(operations, interval / 1000, lease / 1000, clock)
 
     @property
     def due_at(self) -> float:

@@ -18,8 +18,8 @@ import pytest
 from sharq import Settings
 from sharq.codec import websocket_frames as ws
 from sharq.errors import BadArgumentException, PayloadTooLarge
+from sharq_server.api.routes import ROUTES
 from sharq_server.api.routing import Route
-from sharq_server.app import ROUTES
 from tests.server import catalogue
 from tests.server.catalogue import INVALID, MALFORMED, NOT_JSON, Bad, BadField, Refusal, request
 from tests.server.threaded import PLAIN, TLS, Servers, secured

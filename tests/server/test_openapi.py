@@ -11,8 +11,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from sharq_server.api import bodies, openapi
 from sharq_server.api.replies import STATUS_OF_CODE
+from sharq_server.api.routes import ROUTES
 from sharq_server.api.routing import OPEN
-from sharq_server.app import ROUTES
 from tests.server.support import Rest
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "rest-api.md").read_text()

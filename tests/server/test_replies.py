@@ -21,7 +21,7 @@ from sharq.errors import (
     StoreUnavailable,
 )
 from sharq_server.api import replies
-from sharq_server.app import ROUTES
+from sharq_server.api.routes import ROUTES
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "rest-api.md"
 

@@ -15,7 +15,7 @@ from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 
 from sharq_server import SharQServer
-from sharq_server.app import ROUTES
+from sharq_server.api.routes import ROUTES
 from tests.server.subscriber import Subscriber
 from tests.server.support import Raw, Rest, until, write_tokens
 

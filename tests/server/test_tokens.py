@@ -10,8 +10,8 @@ import pytest
 
 from sharq.settings.tokens import OPERATIONS
 from sharq_server import SharQServer
+from sharq_server.api.routes import ROUTES
 from sharq_server.api.routing import OPEN
-from sharq_server.app import ROUTES
 from tests.server.support import Raw, Rest, write_tokens
 
 pytestmark = pytest.mark.gen_test
@@ -78,6 +78,7 @@ def test_every_route_is_for_an_operation_that_can_be_allowed() -> None:
         "",
         "deepstatus",
         "openapi.json",
+        "status",
     }
     assert named == {operation for *_, operation in REQUESTS}
 

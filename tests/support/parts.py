@@ -12,6 +12,7 @@ PARTS: Final[Mapping[str, str]] = {
     "gevent": "",
     "java": "javac",
     "redis-benchmark": "redis-benchmark",
+    "uwsgi": "uwsgi",
     "wrk": "wrk",
 }
 """The parts by the name that a test's marker has, and the command of each; a library has none."""

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from msgspec import UNSET, Raw
 
 from sharq import Batch
-from sharq.engine import Engine
+from sharq.engine import Carrier
 from sharq.errors import SharqException, StoreError
 from sharq.identifiers import invalid
 from sharq.results import Enqueued, NewJob
@@ -30,6 +30,10 @@ _AT_A_TIME: Final = 100
 
 class RequestDelegate(Protocol):
     """What a handler may use of its request's connection."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether a request may wait for jobs."""
 
     @property
     def gone(self) -> bool:
@@ -59,30 +63,30 @@ class Request(NamedTuple):
     grant: Grant = UNLIMITED
 
 
-Handler = Callable[[Engine, Request], Awaitable[Reply]]
+Handler = Callable[[Carrier, Request], Awaitable[Reply]]
 
 
-async def index(_engine: Engine, _request: Request) -> Reply:
+async def index(_engine: Carrier, _request: Request) -> Reply:
     return replies.HELLO
 
 
-async def description(_engine: Engine, _request: Request) -> Reply:
+async def description(_engine: Carrier, _request: Request) -> Reply:
     return openapi.reply()
 
 
-async def deepstatus(engine: Engine, _request: Request) -> Reply:
+async def deepstatus(engine: Carrier, _request: Request) -> Reply:
     await engine.ping()
     return replies.SUCCESS
 
 
-async def enqueue(engine: Engine, request: Request) -> Reply:
+async def enqueue(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id = request.names
     plain = engine.flows.plain_job(request.body, queue_type, queue_id)
     job = plain or job_of(engine, queue_type, queue_id, request.body)
     return _enqueued(job, await engine.run(engine.flows.submit(job)))
 
 
-def job_of(engine: Engine, queue_type: str, queue_id: str, text: bytes) -> NewJob:
+def job_of(engine: Carrier, queue_type: str, queue_id: str, text: bytes) -> NewJob:
     """The job in the body of a request."""
     body = bodies.decode(bodies.Job, text)
     if body.queue_type is not UNSET and body.queue_type != queue_type:
@@ -92,13 +96,13 @@ def job_of(engine: Engine, queue_type: str, queue_id: str, text: bytes) -> NewJo
     return _new_job(engine, body, queue_type, queue_id)
 
 
-async def enqueue_many(engine: Engine, request: Request) -> Reply:
+async def enqueue_many(engine: Carrier, request: Request) -> Reply:
     entries = bodies.entries_of(bodies.decode(bodies.Bulk, request.body).jobs)
     return replies.bulk(await enqueue_entries(engine, entries, request.grant))
 
 
 async def enqueue_entries(
-    engine: Engine, entries: Sequence[Raw], grant: Grant = UNLIMITED
+    engine: Carrier, entries: Sequence[Raw], grant: Grant = UNLIMITED
 ) -> list[Reply]:
     """Enqueue the jobs of a bulk: for each, in order, what the single route would answer.
 
@@ -124,19 +128,19 @@ async def enqueue_entries(
     return [_enqueued(job, next(answers)) if isinstance(job, NewJob) else job for job in jobs]
 
 
-async def dequeue_by_post(engine: Engine, request: Request) -> Reply:
+async def dequeue_by_post(engine: Carrier, request: Request) -> Reply:
     bodies.decode_optional(bodies.Nothing, request.body)
     return await dequeue(engine, request)
 
 
-async def dequeue(engine: Engine, request: Request) -> Reply:
+async def dequeue(engine: Carrier, request: Request) -> Reply:
     wanted = bodies.dequeue_parameters(request.query)
     queue_type = request.names[0] if request.names else "default"
     count = wanted.count or 1
     batch = await engine.run(engine.flows.take(queue_type, count, wanted.request_id))
     # No job and no wait: all jobs of the request_id have ended.
     over = wanted.request_id is not None and batch.wait_us == 0
-    if not batch and wanted.wait and not over:
+    if not batch and wanted.wait and not over and request.exchange.waits:
         waited = await request.exchange.wait_for(queue_type, count, wanted.request_id, wanted.wait)
         if waited is not None:
             batch = waited
@@ -152,7 +156,7 @@ async def dequeue(engine: Engine, request: Request) -> Reply:
     return Reply(200, body, unsent=lambda: request.exchange.bring_back(queue_type, batch))
 
 
-async def finish(engine: Engine, request: Request) -> Reply:
+async def finish(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
     lease = bodies.lease_to_finish(request.body)
     return replies.finished(
@@ -160,7 +164,7 @@ async def finish(engine: Engine, request: Request) -> Reply:
     )
 
 
-async def release(engine: Engine, request: Request) -> Reply:
+async def release(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
     body = bodies.decode_optional(bodies.Release, request.body)
     result = await engine.run(
@@ -176,7 +180,7 @@ async def release(engine: Engine, request: Request) -> Reply:
     return replies.released(result)
 
 
-async def extend(engine: Engine, request: Request) -> Reply:
+async def extend(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
     body = bodies.decode(bodies.Extend, request.body)
     by = mandatory("by", body.by)
@@ -185,35 +189,35 @@ async def extend(engine: Engine, request: Request) -> Reply:
     )
 
 
-async def job_status(engine: Engine, request: Request) -> Reply:
+async def job_status(engine: Carrier, request: Request) -> Reply:
     return replies.job_status(await engine.run(engine.flows.job_status(*request.names)))
 
 
-async def set_interval(engine: Engine, request: Request) -> Reply:
+async def set_interval(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id = request.names
     interval = mandatory("interval", bodies.decode(bodies.Interval, request.body).interval)
     known = await engine.run(engine.flows.set_interval(queue_type, queue_id, interval))
     return replies.SUCCESS if known else replies.NO_SUCH_QUEUE
 
 
-async def reset_interval(engine: Engine, request: Request) -> Reply:
+async def reset_interval(engine: Carrier, request: Request) -> Reply:
     was_set = await engine.run(engine.flows.reset_interval(*request.names))
     return replies.SUCCESS if was_set else replies.NO_INTERVAL_SET
 
 
-async def overview(engine: Engine, _request: Request) -> Reply:
+async def overview(engine: Carrier, _request: Request) -> Reply:
     return replies.overview(await engine.run(engine.flows.overview()))
 
 
-async def queue_ids(engine: Engine, request: Request) -> Reply:
+async def queue_ids(engine: Carrier, request: Request) -> Reply:
     return replies.queue_ids(await engine.run(engine.flows.queue_ids(*request.names)))
 
 
-async def queue_metrics(engine: Engine, request: Request) -> Reply:
+async def queue_metrics(engine: Carrier, request: Request) -> Reply:
     return replies.queue_metrics(await engine.run(engine.flows.queue_metrics(*request.names)))
 
 
-async def clear(engine: Engine, request: Request) -> Reply:
+async def clear(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id = request.names
     purge_all = bodies.purge_all(request.body, request.query)
     return replies.cleared(
@@ -221,7 +225,7 @@ async def clear(engine: Engine, request: Request) -> Reply:
     )
 
 
-def _new_job(engine: Engine, body: bodies.Job, queue_type: Any, queue_id: Any) -> NewJob:
+def _new_job(engine: Carrier, body: bodies.Job, queue_type: Any, queue_id: Any) -> NewJob:
     job_id = mandatory("job_id", body.job_id)
     interval = mandatory("interval", body.interval)
     payload = bodies.payload_of(body)
@@ -236,7 +240,7 @@ def _new_job(engine: Engine, body: bodies.Job, queue_type: Any, queue_id: Any) -
     )
 
 
-def _entry(engine: Engine, entry: Raw) -> NewJob | Reply:
+def _entry(engine: Carrier, entry: Raw) -> NewJob | Reply:
     """One entry of a bulk request: the job, or the answer that the single route would give."""
     try:
         body = bodies.decode_entry(entry)

@@ -60,6 +60,7 @@ STATUS_OF_CODE: Final = {
     "method_not_allowed": 405,
     "request_timeout": 408,
     "job_conflict": 409,
+    "length_required": 411,
     "payload_too_large": 413,
     "uri_too_long": 414,
     "unsupported_media_type": 415,

@@ -9,7 +9,7 @@ from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 
 from sharq import Batch
 from sharq.engine import Engine
-from sharq_server.api.routing import Match, Router
+from sharq_server.api.gate import Gate
 from sharq_server.http.access_log import AccessLog
 from sharq_server.security.admission import Connections
 from sharq_server.security.credentials import Credentials
@@ -49,7 +49,7 @@ class Application(Protocol):
     @property
     def push(self) -> Jobs: ...
     @property
-    def router(self) -> Router: ...
+    def gate(self) -> Gate: ...
     @property
     def origins(self) -> Origins: ...
     @property
@@ -64,9 +64,6 @@ class Application(Protocol):
     def serving(self) -> bool: ...
     @property
     def under_way(self) -> set[object]: ...
-
-    def body_limit(self, match: Match | None) -> int:
-        """Bytes that the body of a request may have."""
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection

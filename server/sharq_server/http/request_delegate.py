@@ -21,16 +21,14 @@ from tornado.httputil import (
 from tornado.iostream import StreamClosedError
 
 from sharq import Batch
-from sharq.identifiers import invalid, is_identifier
-from sharq.settings.tokens import UNLIMITED, Grant
-from sharq_server.api import error_reporting, replies
+from sharq.settings.tokens import UNLIMITED
+from sharq_server.api import answering
 from sharq_server.api.handlers import Request
 from sharq_server.api.replies import Reply
-from sharq_server.api.routing import OPEN, Match
+from sharq_server.api.routing import Match
 from sharq_server.http import framing, responses
 from sharq_server.http.application import Application
 from sharq_server.http.tornado_connection import TornadoConnection
-from sharq_server.security.refusal import Refusal
 
 # Operations that end or extend a lease may have no second chance, and start no further work on a
 # server that stops.
@@ -75,7 +73,7 @@ class RequestDelegate(HTTPMessageDelegate):
         self._other: HTTPMessageDelegate | None = None
         self._refused = False
         self._grant = UNLIMITED
-        self._size = 0
+        self._size = self._limit = 0
         self._chunks: list[bytes] = []
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
@@ -85,18 +83,15 @@ class RequestDelegate(HTTPMessageDelegate):
         reply = framing.problem(start_line, headers)
         if reply is None:
             path, _, self._query = framing.origin_form(start_line.path).partition("?")
-            match = self._app.router.find(path)
-            has_effects = match is not None and match.route.has_effects(start_line.method)
-            refusal = self._app.origins.problem(headers, has_effects=has_effects)
-            self._limit = self._app.body_limit(match)
-            if refusal is None and match is not None:
-                refusal = self._authorize(match, headers)
-            if refusal is not None:
-                reply = replies.refused(refusal)
-            elif self._wire.late:
-                reply = _told_late(match)
-            if reply is None and (framing.content_length(headers) or 0) > self._limit:
-                reply = framing.too_large(self._limit)
+            admission = self._app.gate.judge(start_line.method, path, headers)
+            if isinstance(admission, Reply):
+                reply = admission
+            else:
+                match, self._grant, self._limit = admission
+                if self._wire.late:
+                    reply = _told_late(match)
+                if reply is None and (framing.content_length(headers) or 0) > self._limit:
+                    reply = framing.too_large(self._limit)
         if reply is not None:
             self._refuse(reply)
             return None
@@ -108,22 +103,6 @@ class RequestDelegate(HTTPMessageDelegate):
         self._match: Match = match
         self._app.under_way.add(self)
         return None
-
-    def _authorize(self, match: Match, headers: HTTPHeaders) -> Refusal | None:
-        """Find the client's rights; returns a refusal if they do not allow the request."""
-        credentials, route = self._app.credentials, match.route
-        if not credentials.needed or route.operation == OPEN:
-            return None
-        judged = credentials.judge(
-            headers.get("Authorization"),
-            route.operation,
-            route.queue_type(match.values),
-            mixed=route.bulk,
-        )
-        if isinstance(judged, Grant):
-            self._grant = judged
-            return None
-        return judged
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._refused:
@@ -152,6 +131,8 @@ class RequestDelegate(HTTPMessageDelegate):
             self._other.on_connection_close()
 
     # What a handler may use of the connection
+
+    waits = True
 
     @property
     def gone(self) -> bool:
@@ -200,23 +181,14 @@ class RequestDelegate(HTTPMessageDelegate):
             self._app.under_way.discard(self)
 
     async def _answer(self) -> Reply:
-        route, values = self._match
-        handler = route.methods.get(self._start_line.method)
-        if handler is None:
-            return route.not_allowed
-        for name, value in zip(route.names, values, strict=True):
-            if not is_identifier(value):
-                return replies.of_error(invalid(name))
+        method, path = self._start_line.method, self._start_line.path
+        handler = answering.handler_of(self._match, method)
+        if isinstance(handler, Reply):
+            return handler
         await self._app.begun()
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        try:
-            return await handler(
-                self._app.engine, Request(values, self._query, body, self, self._grant)
-            )
-        except Exception as error:
-            return error_reporting.reply_to(
-                error, f"{self._start_line.method} {self._start_line.path}"
-            )
+        request = Request(self._match.values, self._query, body, self, self._grant)
+        return await answering.answer(handler, self._app.engine, request, f"{method} {path}")
 
     async def _send(self, reply: Reply) -> None:
         last = self._app.draining

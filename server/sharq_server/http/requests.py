@@ -65,7 +65,7 @@ class Requests(RequestReader):
 
     def __init__(self, app: Application, connection: Connection, now: Callable[[], float]) -> None:
         super().__init__()
-        self.body_limit = app.body_limit(None)
+        self.body_limit = app.gate.body_limit
         # The application decides about each request of a late connection.
         self.hosts = set() if connection.late else app.origins.known_hosts
         self.locked = app.credentials.needed

@@ -11,11 +11,20 @@ from sharq_server.api import replies
 
 PATH: Final = "/live/?"
 
-_PAGE: Final = files("sharq_server.ui").joinpath("static", "live.html").read_bytes()
+PAGE: Final = files("sharq_server.ui").joinpath("static", "live.html").read_bytes()
 _POLICY: Final = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+FIELDS: Final = [
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Content-Security-Policy", _POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+]
+"""The headers of the page."""
 
 
 class LivePage(RequestHandler):
@@ -23,11 +32,9 @@ class LivePage(RequestHandler):
 
     def get(self) -> None:
         self.set_header("Server", "SharQ")
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Content-Security-Policy", _POLICY)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Cache-Control", "no-store")
-        self.finish(_PAGE)
+        for name, value in FIELDS:
+            self.set_header(name, value)
+        self.finish(PAGE)
 
     head = get
 

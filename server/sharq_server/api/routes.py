@@ -1,0 +1,60 @@
+"""The route table of the REST API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sharq_server.api import handlers, openapi
+from sharq_server.api.routing import OPEN, Route
+
+ROUTES: Final = (
+    Route("/", {"GET": handlers.index}, operation=OPEN),
+    # What the original's nginx asks to see whether it is there.
+    Route("/status/", {"GET": handlers.index}, operation=OPEN),
+    Route(openapi.PATH, {"GET": handlers.description}, operation=OPEN),
+    Route("/deepstatus/", {"GET": handlers.deepstatus}, operation=OPEN),
+    Route("/enqueue/", {"POST": handlers.enqueue_many}, operation="enqueue", bulk=True),
+    Route("/enqueue/<queue_type>/<queue_id>/", {"POST": handlers.enqueue}, operation="enqueue"),
+    Route(
+        "/dequeue/",
+        {"GET": handlers.dequeue, "POST": handlers.dequeue_by_post},
+        operation="dequeue",
+        default_type="default",
+        head=False,
+    ),
+    Route(
+        "/dequeue/<queue_type>/",
+        {"GET": handlers.dequeue, "POST": handlers.dequeue_by_post},
+        operation="dequeue",
+        head=False,
+    ),
+    Route(
+        "/finish/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.finish}, operation="finish"
+    ),
+    Route(
+        "/release/<queue_type>/<queue_id>/<job_id>/",
+        {"POST": handlers.release},
+        operation="release",
+    ),
+    Route(
+        "/extend/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.extend}, operation="extend"
+    ),
+    Route(
+        "/status/<queue_type>/<queue_id>/<job_id>/",
+        {"GET": handlers.job_status},
+        operation="status",
+    ),
+    Route(
+        "/interval/<queue_type>/<queue_id>/",
+        {"POST": handlers.set_interval, "DELETE": handlers.reset_interval},
+        operation="interval",
+    ),
+    Route("/metrics/", {"GET": handlers.overview}, operation="metrics"),
+    Route("/metrics/<queue_type>/", {"GET": handlers.queue_ids}, operation="metrics"),
+    Route(
+        "/metrics/<queue_type>/<queue_id>/", {"GET": handlers.queue_metrics}, operation="metrics"
+    ),
+    Route(
+        "/deletequeue/<queue_type>/<queue_id>/", {"DELETE": handlers.clear}, operation="deletequeue"
+    ),
+)

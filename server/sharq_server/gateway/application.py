@@ -1,0 +1,184 @@
+"""The WSGI application: one request at a time in each thread, over blocking connections."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from sharq import Batch, SharQ
+from sharq.blocking_engine import SyncEngine
+from sharq.deployment import ConfigSource, Deployment
+from sharq.errors import SharqException
+from sharq.immediate import Immediate, carry_out
+from sharq.settings.reading import Settings
+from sharq_server.api import answering, error_reporting, replies
+from sharq_server.api.gate import Gate
+from sharq_server.api.handlers import Request
+from sharq_server.api.replies import Reply, failure
+from sharq_server.gateway import incoming, outgoing
+from sharq_server.gateway.incoming import Environ
+from sharq_server.gateway.outgoing import Answer, StartResponse
+from sharq_server.gateway.upkeep import Upkeep
+from sharq_server.http import framing
+from sharq_server.security.credentials import Credentials
+from sharq_server.security.origins import Origins
+from sharq_server.ui import live
+
+_SWEEPING: Final = frozenset(("dequeue", "finish", "deepstatus"))
+"""First segments of the routes after whose answers the sweep may be due."""
+
+_LOOK_AT_TOKENS: Final = 1.0
+"""Seconds between two checks whether the token file has changed."""
+
+_PUSH_CHANNEL: Final = re.compile("/ws/?")
+_NO_PUSH_CHANNEL: Final = failure(
+    "upgrade_required",
+    "A WSGI server has no push channel. Run `sharq-server` on the same store, and subscribe there.",
+)
+_LIVE_PAGE: Final = re.compile(live.PATH)
+_NOT_FOR_THE_PAGE: Final = replies.method_not_allowed("GET, HEAD")
+
+
+class _Exchange:
+    """The connection of a request: it is not known whether its client is still there."""
+
+    waits = gone = False
+
+    def __init__(self, engine: SyncEngine) -> None:
+        self._engine = engine
+
+    async def wait_for(self, *_: Any) -> Batch | None:
+        return None
+
+    def bring_back(self, _queue_type: str, batch: Batch) -> None:
+        leases = [job.lease for job in batch.jobs]
+        # A lease that is not given back runs out.
+        self._engine.run(self._engine.flows.release_many(leases, 0, False))
+
+
+class _Service(NamedTuple):
+    """What is there from the first request on."""
+
+    engine: SyncEngine
+    carrier: Immediate
+    exchange: _Exchange
+    upkeep: Upkeep
+
+
+class WSGIServer:
+    """The REST API as a WSGI application, an object to be called.
+
+    `config` is as in `SharQServer`; it is read at once. Nothing is connected and nothing is started
+    before the first request, so that web servers may fork until then; a process that was forked
+    later has connections of its own. There is no thread: the sweep is done after answers, see
+    `Upkeep`. Raises `ConfigError` for a configuration, or tokens, that are not valid.
+    """
+
+    def __init__(self, config: ConfigSource = None) -> None:
+        self._deployment = Deployment.read(config)
+        settings = self._deployment.settings
+        self._credentials = Credentials(settings.server.token_file, settings.server.tokens)
+        origins = Origins(
+            settings.server.host,
+            settings.server.allowed_hosts,
+            settings.server.allowed_origins,
+            own_names=(socket.gethostname(),),
+            any_host=self._credentials.needed,
+        )
+        self._gate = Gate(origins, self._credentials, settings.sharq)
+        self._tokens_read_at = time.monotonic()
+        self._starting = threading.Lock()
+        self._service: _Service | None = None
+
+    @property
+    def app(self) -> WSGIServer:
+        """The application; the original's `server` has it under this name."""
+        return self
+
+    @property
+    def config(self) -> Settings:
+        """The settings."""
+        return self._deployment.settings
+
+    @property
+    def sq(self) -> SharQ:
+        """The library over the same connections. May raise `EmbeddedStoreError`."""
+        return SharQ.over(self._started().engine)
+
+    def close(self) -> None:
+        """Close the connections and leave the embedded store; a later request opens them again."""
+        with self._starting:
+            service, self._service = self._service, None
+        if service is not None:
+            service.engine.close()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        headers = incoming.headers_of(environ)
+        start_line = incoming.start_line_of(environ)
+        path, _, query = start_line.path.partition("?")
+        method = start_line.method
+        reply = framing.problem(start_line, headers)
+        if reply is not None:
+            return _answered(start_response, reply, method)
+        self._look_at_tokens()
+        judged = self._gate.judge(method, path, headers)
+        if isinstance(judged, Reply):
+            return _answered(start_response, judged, method)
+        match = judged.match
+        if match is None:
+            return self._other(path, method, start_response)
+        body = incoming.body_of(environ, headers, judged.body_limit)
+        if isinstance(body, Reply):
+            return _answered(start_response, body, method)
+        handler = answering.handler_of(match, method)
+        if isinstance(handler, Reply):
+            return _answered(start_response, handler, method)
+        about = f"{method} {path}"
+        try:
+            service = self._started()
+        except SharqException as error:
+            return _answered(start_response, error_reporting.reply_to(error, about), method)
+        request = Request(match.values, query, body, service.exchange, judged.grant)
+        reply = carry_out(answering.answer(handler, service.carrier, request, about))
+        if not (reply.unsent or (match.route.first in _SWEEPING and service.upkeep.due)):
+            return _answered(start_response, reply, method)
+        outgoing.begin(start_response, reply)
+        return Answer(b"" if method == "HEAD" else reply.body, reply.unsent, service.upkeep.sweep)
+
+    def _other(self, path: str, method: str, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request that is for none of the routes."""
+        if _PUSH_CHANNEL.fullmatch(path):
+            return _answered(start_response, _NO_PUSH_CHANNEL, method)
+        if not _LIVE_PAGE.fullmatch(path):
+            return _answered(start_response, replies.UNKNOWN_ROUTE, method)
+        if method not in ("GET", "HEAD"):
+            return _answered(start_response, _NOT_FOR_THE_PAGE, method)
+        outgoing.head(start_response, 200, live.FIELDS, len(live.PAGE))
+        return [b"" if method == "HEAD" else live.PAGE]
+
+    def _started(self) -> _Service:
+        service = self._service
+        if service is None:
+            with self._starting:
+                service = self._service
+                if service is None:
+                    engine = SyncEngine(self._deployment, reclaims=False)
+                    service = _Service(engine, Immediate(engine), _Exchange(engine), Upkeep(engine))
+                    self._service = service
+        return service
+
+    def _look_at_tokens(self) -> None:
+        if self._credentials.needed:
+            now = time.monotonic()
+            if now >= self._tokens_read_at + _LOOK_AT_TOKENS:
+                self._tokens_read_at = now
+                self._credentials.refresh()
+
+
+def _answered(start_response: StartResponse, reply: Reply, method: str) -> Iterable[bytes]:
+    outgoing.begin(start_response, reply)
+    return [b"" if method == "HEAD" else reply.body]

@@ -1,0 +1,50 @@
+"""The sweep of a server that has no thread of its own: done by requests, after their answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from sharq.blocking_engine import SyncEngine
+from sharq.errors import SharqException
+
+_log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Sweeps for one process, by one thread at a time, when a sweep is due.
+
+    Of all servers on a store one sweeps at a time, so many processes may try.
+    """
+
+    def __init__(self, engine: SyncEngine) -> None:
+        self._engine = engine
+        self._interval = engine.flows.settings.job_requeue_interval / 1000
+        self._busy = threading.Lock()
+        self._due_at = time.monotonic()
+        self._failing = False
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to do."""
+        return time.monotonic() >= self._due_at
+
+    def sweep(self) -> None:
+        """Sweep if that is due. A failure of the store is logged, once until it is over."""
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            if self.due:
+                self._due_at = time.monotonic() + self._interval
+                self._due_at = time.monotonic() + self._engine.sweep_when_due()
+        except SharqException as error:
+            if not self._failing:
+                _log.warning("Expired jobs are not taken back: %s", error)
+            self._failing = True
+        except Exception:
+            _log.exception("Expired jobs are not taken back: a bug in the sweep")
+        else:
+            self._failing = False
+        finally:
+            self._busy.release()

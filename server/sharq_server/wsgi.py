@@ -1,0 +1,27 @@
+"""The REST API for web servers that speak WSGI, such as uWSGI, gunicorn and waitress.
+
+The configuration is the file that SHARQ_CONFIG names, else ``sharq.conf`` in the current folder if
+there is one, else the environment and the defaults. A web server finds `application`; `app` and
+`server` are the original's names. Importing this module raises `ConfigError` if the configuration
+is not valid.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from sharq_server.gateway.application import WSGIServer
+
+_FILE: Final = "sharq.conf"
+
+
+def _configured() -> WSGIServer:
+    if not os.environ.get("SHARQ_CONFIG") and os.path.exists(_FILE):
+        return WSGIServer(_FILE)
+    return WSGIServer()
+
+
+server: Final = _configured()
+app: Final = server.app
+application: Final = app

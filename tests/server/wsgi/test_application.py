@@ -1,0 +1,179 @@
+"""The application as a web server calls it, by PEP 3333, in the same thread."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from typing import Any, cast
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from sharq.settings.reading import Settings
+from sharq_server.gateway.application import WSGIServer
+from sharq_server.gateway.incoming import path_of
+
+
+@pytest.fixture
+def application(settings: Settings) -> Any:
+    server = WSGIServer(settings)
+    yield server
+    server.close()
+
+
+class Call:
+    """One request; `answer` is what the application returned, to be read and closed."""
+
+    def __init__(
+        self, application: Any, method: str, path: str, body: bytes = b"", **environ: Any
+    ) -> None:
+        self.environ: dict[str, Any] = {}
+        setup_testing_defaults(self.environ)
+        self.environ |= {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path.partition("?")[0],
+            "QUERY_STRING": path.partition("?")[2],
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_HOST": "localhost",
+            "wsgi.input": io.BytesIO(body),
+            **environ,
+        }
+        self.status = 0
+        self.fields: dict[str, str] = {}
+        self.answer: Iterable[bytes] = application(self.environ, self._start)
+
+    def _start(self, status: str, fields: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        self.status, self.fields = int(status.split()[0]), dict(fields)
+        return lambda _: None
+
+    def read(self) -> bytes:
+        body = b"".join(self.answer)
+        self.close()
+        return body
+
+    def close(self) -> None:
+        if hasattr(self.answer, "close"):
+            self.answer.close()
+
+
+def enqueue(application: Any, job_id: str = "j") -> Call:
+    body = json.dumps({"job_id": job_id, "interval": 0, "payload": 1}).encode()
+    return Call(application, "POST", "/enqueue/t/q/", body)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/", "/status/", "/deepstatus/", "/live/", "/ws/", "/nowhere/"])
+def test_it_keeps_the_interface(application: Any, method: str, path: str) -> None:
+    call = Call(validator(application), method, path)
+    body = call.read()
+    size = int(call.fields["Content-Length"])
+    assert len(body) == (0 if method == "HEAD" else size)
+
+
+def test_it_keeps_the_interface_with_jobs(application: Any) -> None:
+    valid = validator(application)
+    call = enqueue(valid)
+    assert (call.read(), call.status) == (b'{"status":"queued"}', 201)
+    call = Call(valid, "POST", "/dequeue/t/")
+    assert json.loads(call.read())["job_id"] == "j"
+    call = Call(valid, "POST", "/finish/t/q/j/")
+    assert (call.read(), call.status) == (b'{"status":"success"}', 200)
+
+
+def test_a_job_whose_answer_was_not_taken_is_given_back(application: Any) -> None:
+    enqueue(application).read()
+    lost = Call(application, "POST", "/dequeue/t/")
+    assert lost.status == 200
+    lost.close()
+    again = Call(application, "POST", "/dequeue/t/")
+    taken = json.loads(again.read())
+    assert (taken["job_id"], taken["requeues_remaining"]) == ("j", -1)
+    assert Call(application, "POST", "/dequeue/t/").status == 404
+
+
+def test_a_job_whose_answer_was_read_is_not(application: Any) -> None:
+    enqueue(application).read()
+    assert json.loads(Call(application, "POST", "/dequeue/t/").read())["job_id"] == "j"
+    assert Call(application, "POST", "/dequeue/t/").status == 404
+
+
+class Cut(io.BytesIO):
+    """A body whose client goes before its end."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise OSError("the client is gone")
+        return super().read(min(size or 0, 5))
+
+
+@pytest.mark.parametrize("kind", [io.BytesIO, Cut])
+def test_a_body_that_is_not_whole_changes_nothing(application: Any, kind: Any) -> None:
+    body = b'{"job_id": "j", "interval": 0, "payload": 1}'
+    stream = kind(body)
+    call = Call(
+        application,
+        "POST",
+        "/enqueue/t/q/",
+        **{"CONTENT_LENGTH": str(len(body) + 5), "wsgi.input": stream},
+    )
+    assert (call.status, json.loads(call.read())["code"]) == (400, "bad_request")
+    assert Call(application, "POST", "/dequeue/t/").status == 404
+
+
+def test_a_body_that_comes_in_pieces(application: Any) -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size or 0, 5))
+
+    body = b'{"job_id": "j", "interval": 0, "payload": 1}'
+    stream = Slow(body)
+    call = Call(
+        application,
+        "POST",
+        "/enqueue/t/q/",
+        **{"CONTENT_LENGTH": str(len(body)), "wsgi.input": stream},
+    )
+    assert call.status == 201
+
+
+@pytest.mark.parametrize(
+    ("environ", "path"),
+    [
+        ({"PATH_INFO": "/metrics/t/"}, "/metrics/t/"),
+        ({"PATH_INFO": ""}, "/"),
+        # a slash in a name is seen where the target is told as it came
+        ({"PATH_INFO": "/metrics/a/b/", "REQUEST_URI": "/metrics/a%2Fb/?x=1"}, "/metrics/a%2Fb/"),
+        ({"PATH_INFO": "/metrics/a/b/", "RAW_URI": "/metrics/a%2Fb/"}, "/metrics/a%2Fb/"),
+        ({"PATH_INFO": "/a/b/", "RAW_URI": "http://host/a%2Fb/"}, "/a%2Fb/"),
+        ({"PATH_INFO": "/metrics/a/b/"}, "/metrics/a/b/"),
+        # what was rewritten counts
+        ({"PATH_INFO": "/metrics/t/", "REQUEST_URI": "/other/metrics/t/"}, "/metrics/t/"),
+        # below a place of its own
+        (
+            {"SCRIPT_NAME": "/q", "PATH_INFO": "/metrics/a/b/", "REQUEST_URI": "/q/metrics/a%2Fb/"},
+            "/metrics/a%2Fb/",
+        ),
+        ({"SCRIPT_NAME": "/q", "PATH_INFO": "", "REQUEST_URI": "/q"}, "/"),
+        ({"SCRIPT_NAME": "/q", "PATH_INFO": "/t/", "REQUEST_URI": "/%71/t/"}, "/t/"),
+        # what looks encoded is decoded once
+        ({"PATH_INFO": "/metrics/%41/"}, "/metrics/%2541/"),
+        ({"PATH_INFO": "/metrics/\xff/"}, "/metrics/%FF/"),
+    ],
+)
+def test_the_path(environ: dict[str, str], path: str) -> None:
+    assert path_of(cast(Any, environ)) == path
+
+
+def test_a_store_that_is_away_is_told_and_found_again(settings: Settings, expect_log: Any) -> None:
+    away = Settings.from_mapping({"redis": {"conn_type": "tcp_sock", "port": 1}})
+    server = WSGIServer(away)
+    call = Call(server, "GET", "/deepstatus/")
+    assert (call.status, json.loads(b"".join(call.answer))["code"]) == (503, "store_unavailable")
+    assert call.fields["Retry-After"] == "1"
+    expect_log("Expired jobs are not taken back")
+    call.close()
+    call = Call(server, "GET", "/deepstatus/")
+    call.close()  # said once
+    server.close()

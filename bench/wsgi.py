@@ -5,7 +5,6 @@ One process each, over stores alike. Web servers that are not installed are left
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from bench.series import Series
 from bench.store import StoreCalls, new_job
 from bench.subject import Findings, Options, Subject
 from tests.server.wsgi.web_servers import WebServer
+from tests.support.parts import find
 from tests.support.stores import PrivateStore
 
 _LANE: Final = "the lane"
@@ -77,7 +77,7 @@ def run(progress: Progress, options: Options) -> Findings:
 
 def _is_there(name: str) -> bool:
     needed = _WEB_SERVERS[name]
-    return bool(shutil.which(needed) or find_spec(needed))
+    return bool(find(needed) or find_spec(needed))
 
 
 def _ours(held: ExitStack, name: str) -> dict[tuple[str, str], _Case]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,8 +20,14 @@ PARTS: Final[Mapping[str, str]] = {
 """The parts by the name that a test's marker has, and the command of each; a library has none."""
 
 
+def find(command: str) -> str | None:
+    """The path of a command, of the environment or of the machine; None if there is none."""
+    places = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
+    return shutil.which(command, path=os.pathsep.join(places))
+
+
 def missing(part: str) -> bool:
     """Whether the machine does not have it. Raises KeyError: there is no such part."""
     if command := PARTS[part]:
-        return shutil.which(command) is None
+        return find(command) is None
     return importlib.util.find_spec(part) is None

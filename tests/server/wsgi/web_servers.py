@@ -6,37 +6,42 @@ import http.client
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
+from tests.support.parts import find
 from tests.support.stores import free_port, wait_for
 
 ROOT: Final = Path(__file__).parents[3]
-BIN: Final = Path(sys.executable).parent
 
 Command = Callable[[int, str], list[str]]
 """From a port and the place of an application, ``module:name``, to a command."""
 
 
+def _path(command: str) -> str:
+    found = find(command)
+    assert found is not None, f"{command} is not installed"
+    return found
+
+
 def _gunicorn(*options: str) -> Command:
     def command(port: int, place: str) -> list[str]:
-        return [str(BIN / "gunicorn"), "--bind", f"127.0.0.1:{port}", *options, place]
+        return [_path("gunicorn"), "--bind", f"127.0.0.1:{port}", *options, place]
 
     return command
 
 
 def _waitress(port: int, place: str) -> list[str]:
-    return [str(BIN / "waitress-serve"), f"--listen=127.0.0.1:{port}", place]
+    return [_path("waitress-serve"), f"--listen=127.0.0.1:{port}", place]
 
 
 def _uwsgi(*options: str) -> Command:
     def command(port: int, place: str) -> list[str]:
         where = ["--file", place] if place.endswith(".py") else ["--module", place]
         # It ends by SIGTERM as all others do; by default it starts anew.
-        return ["uwsgi", "--http", f"127.0.0.1:{port}", "--die-on-term", *options, *where]
+        return [_path("uwsgi"), "--http", f"127.0.0.1:{port}", "--die-on-term", *options, *where]
 
     return command
 

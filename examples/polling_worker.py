@@ -31,7 +31,8 @@ def work(url: str, queue_type: str) -> None:
     while True:
         try:
             # A job of the queue type, from any of its ready queues.
-            status, answer, retry_after = call("GET", f"{url}/dequeue/{queue_type}/")
+            # A POST: proxies may repeat a GET, and the second one would lease another job.
+            status, answer, retry_after = call("POST", f"{url}/dequeue/{queue_type}/")
             if status == 200:
                 process(answer)
                 finish(url, queue_type, answer)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
-
-import redis.asyncio
+from typing import TYPE_CHECKING, Any, Self
 
 from sharq._fastpath import Batch
 from sharq.deployment import ConfigSource, Deployment
@@ -24,6 +22,9 @@ from sharq.results import (
     QueueMetrics,
 )
 from sharq.settings.reading import Settings
+
+if TYPE_CHECKING:
+    import redis.asyncio
 
 
 class AsyncSharQ:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
-
-import redis
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sharq.deployment import ConfigSource, Deployment
 from sharq.embedded.store import EmbeddedStore
@@ -16,10 +14,14 @@ from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
 from sharq.operations.sweeping import Sweeping
+from sharq.store import redis_clients
 from sharq.store.blocking_link import SyncClusterLink, SyncLink, open_sync_link
 from sharq.store.failover import after_both, lost_calls
 from sharq.store.fork_lock import ForkLock
-from sharq.store.joining import at_socket, join_store, redis_arguments
+from sharq.store.joining import at_socket, join_store
+
+if TYPE_CHECKING:
+    import redis
 
 T = TypeVar("T")
 
@@ -78,8 +80,7 @@ class SyncEngine:
             if self._client is None:
                 self._connected()
                 settings = at_socket(self.deployment.settings.redis, self._store)
-                kind = redis.RedisCluster if settings.clustered else redis.Redis
-                self._client = kind(**redis_arguments(settings))
+                self._client = redis_clients.blocking_client(settings)
             return self._client
 
     def run(self, flow: Flow[T]) -> T:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Coroutine
-from typing import Any, Final, Protocol, TypeVar
-
-import redis.asyncio
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from sharq.batching import Batcher
 from sharq.deployment import ConfigSource, Deployment
@@ -24,6 +22,9 @@ from sharq.store.durability import look_at
 from sharq.store.failover import after_both, lost_calls
 from sharq.store.link import Link
 from sharq.store.wakeups import Watcher
+
+if TYPE_CHECKING:
+    import redis.asyncio
 
 T = TypeVar("T")
 

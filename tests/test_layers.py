@@ -66,7 +66,7 @@ PURE = "sharq._fastpath sharq.errors sharq.results sharq.identifiers sharq.codec
 # Where the server may import from the library: what is public, and the engine below the face.
 PUBLIC = (
     "sharq sharq.errors sharq.results sharq.identifiers sharq.codec sharq.settings "
-    "sharq.deployment sharq.engine sharq.blocking_engine sharq.immediate"
+    "sharq.cli sharq.deployment sharq.engine sharq.blocking_engine sharq.immediate"
 )
 
 # What is not pure; a C header counts by its name.

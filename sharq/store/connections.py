@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
-
-import redis.asyncio
+from typing import TYPE_CHECKING
 
 from sharq.deployment import Deployment
 from sharq.embedded.store import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreUnavailable
 from sharq.operations.operations import Operations
 from sharq.settings.options import StoreSettings
+from sharq.store import redis_clients
 from sharq.store.cluster import ClusterLink, open_link
 from sharq.store.event_loop import OwnLoop
-from sharq.store.joining import at_socket, join_store_from_loop, redis_arguments
+from sharq.store.joining import at_socket, join_store_from_loop
 from sharq.store.link import Link
 from sharq.store.wakeups import Wakeups, Watcher
+
+if TYPE_CHECKING:
+    import redis.asyncio
 
 
 class Connections:
@@ -118,8 +121,7 @@ class Connections:
         if self._client is None:
             self.connected()
             settings = at_socket(self.deployment.settings.redis, self._store)
-            kind = redis.asyncio.RedisCluster if settings.clustered else redis.asyncio.Redis
-            self._client = kind(**redis_arguments(settings))
+            self._client = redis_clients.asyncio_client(settings)
         return self._client
 
     def nodes(self) -> list[StoreSettings]:
@@ -180,7 +182,7 @@ class Connections:
             if wakeups is not None:
                 await wakeups.aclose()
             if client is not None:
-                await client.aclose()
+                await redis_clients.close(client)
             if former_link is not None:
                 await former_link.aclose()
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
-from typing import Any
 
 from sharq.embedded.store import EmbeddedStore
 from sharq.settings.options import EMBEDDED, UNIX, StoreSettings
@@ -43,22 +42,3 @@ def at_socket(settings: StoreSettings, store: EmbeddedStore | None) -> StoreSett
     if store is None:
         return settings
     return replace(settings, conn_type=UNIX, unix_socket_path=str(store.socket_path))
-
-
-def redis_arguments(settings: StoreSettings) -> dict[str, Any]:
-    """The arguments with which redis-py's clients reach the same store."""
-    arguments: dict[str, Any] = {
-        "username": settings.username,
-        "password": settings.password,
-    }
-    if settings.conn_type == UNIX:
-        return arguments | {"db": settings.db, "unix_socket_path": settings.unix_socket_path}
-    arguments |= {"host": settings.host, "port": settings.port}
-    if settings.tls:
-        arguments |= {
-            "ssl": True,
-            "ssl_ca_certs": settings.tls_ca,
-            "ssl_certfile": settings.tls_certificate,
-            "ssl_keyfile": settings.tls_key,
-        }
-    return arguments if settings.clustered else arguments | {"db": settings.db}

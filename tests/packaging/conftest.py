@@ -22,7 +22,7 @@ def wheel() -> Path:
 
 @pytest.fixture(scope="session")
 def installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    return Installation(tmp_path_factory.mktemp("installation"), wheel)
+    return Installation(tmp_path_factory.mktemp("installation"), wheel, "[server]")
 
 
 def _only(pattern: str) -> Path:

@@ -14,5 +14,5 @@ _script: dict[str, Any] = runpy.run_path(str(ROOT / "setup.py"), run_name="setup
 PACKAGES: dict[str, str] = _script["PACKAGES"]
 compiled: Callable[[], dict[str, str]] = _script["compiled"]
 packages: Callable[[], list[str]] = _script["packages"]
-requirements: Callable[[str, str], list[str]] = _script["requirements"]
+extras: Callable[[str, str], dict[str, list[str]]] = _script["extras"]
 libc: Callable[[], str] = _script["libc"]

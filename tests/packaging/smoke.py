@@ -185,6 +185,7 @@ def check_library(config: Path) -> None:
         job = queue.dequeue(queue_type="library")
         assert (job["status"], job["payload"]) == ("success", {"to": "Alan"}), job
         assert queue.finish(job_id="j3", **names) == {"status": "success"}
+        assert queue.redis_client().ping()
 
 
 async def check_asyncio_library(config: Path) -> None:
@@ -196,6 +197,7 @@ async def check_asyncio_library(config: Path) -> None:
         job = await queue.dequeue(queue_type="library")
         assert (job["status"], job["payload"]) == ("success", {"to": "Edsger"}), job
         assert await queue.finish(job_id="j4", **names) == {"status": "success"}
+        assert await queue.redis_client().ping()
 
 
 def check_end_of_store(folder: Path) -> None:

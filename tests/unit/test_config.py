@@ -41,6 +41,7 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq", "interval_retention"): 3_600_000,
     ("sharq", "max_payload_bytes"): 1_048_576,
     ("sharq", "max_bulk_bytes"): 16_777_216,
+    ("sharq", "payload_max_queued_length"): True,
     ("sharq-server", "host"): "127.0.0.1",
     ("sharq-server", "port"): 8080,
     ("sharq-server", "workers"): 1,

@@ -3,10 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from sharq.errors import UnexpectedReply
-from sharq.store.slots import Node, Range, Topology, parse_slots
+from sharq.store.slots import Node, Range, Topology, parse_slots, slot_of
 
 ASKED = Node("asked.example", 7000)
 A, B, C = Node("10.0.0.1", 7001), Node("10.0.0.2", 7002), Node("10.0.0.3", 7003)
@@ -41,6 +43,11 @@ def test_the_address_of_a_primary_is_read(primary: tuple[Any, ...], node: Node) 
 def test_another_answer_is_a_bug(reply: Any) -> None:
     with pytest.raises(UnexpectedReply, match="CLUSTER SLOTS"):
         parse_slots(reply, ASKED)
+
+
+@given(st.text("ab{}:", max_size=12).map(str.encode) | st.binary(max_size=40))
+def test_a_slot_is_that_of_redis_py(key: bytes) -> None:
+    assert slot_of(key) == key_slot(key)
 
 
 def test_a_key_belongs_to_the_primary_of_its_tag() -> None:

@@ -236,7 +236,9 @@ def _new_job(engine: Carrier, body: bodies.Job, queue_type: Any, queue_id: Any) 
         queue_id,
         queue_type,
         requeue_limit=body.requeue_limit,
-        max_queued_length=bodies.bound_of(body, payload),
+        max_queued_length=bodies.bound_of(body, payload)
+        if engine.flows.settings.payload_max_queued_length
+        else body.max_queued_length,
     )
 
 

@@ -216,7 +216,7 @@ class Demo:
         try:
             with closing(Client(self._url)) as client:
                 while not self._over.is_set():
-                    answer = client.call("GET", f"/dequeue/{QUEUE_TYPE}/")
+                    answer = client.call("POST", f"/dequeue/{QUEUE_TYPE}/")
                     if answer.status == 404:
                         self._over.wait(_POLL)
                     else:

@@ -8,11 +8,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from sharq.errors import SharqException
+from sharq.settings import tokens
 from sharq.worker import log as worker_log
 from sharq.worker.worker import Worker
+
+_LARGEST_TOKEN: Final = 64 * 1024
 
 
 class UsageError(Exception):
@@ -139,14 +142,25 @@ def weights_of(types: list[str]) -> dict[str, int]:
 
 def _token(path: str | None) -> str | Callable[[], str] | None:
     if path is None:
-        return os.environ.get("SHARQ_TOKEN") or None
+        given = os.environ.get("SHARQ_TOKEN")
+        if not given:
+            return None
+        try:
+            return tokens.clean(given)
+        except ValueError as error:
+            raise UsageError(f"SHARQ_TOKEN is no token: {error}.") from None
 
     def read() -> str:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
+        try:
+            with open(path, encoding="utf-8-sig") as file:
+                return tokens.clean(file.read(_LARGEST_TOKEN))
+        except OSError as error:
+            raise UsageError(
+                f"The token file {path} cannot be read: {error.strerror or error}."
+            ) from None
+        except ValueError as error:
+            reason = "it is not UTF-8" if isinstance(error, UnicodeError) else error
+            raise UsageError(f"The token file {path} has no token: {reason}.") from None
 
-    try:
-        read()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"The token file {path} cannot be read: {error}.") from None
+    read()
     return read

@@ -37,7 +37,8 @@ ALL: Final = "*"
 _PREFIX: Final = "sharq_"
 _SECRET_BYTES: Final = 32
 _DIGEST: Final = re.compile(r"sha256:([0-9a-fA-F]{64})")
-_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE | re.ASCII)
+_SECRET: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
+_BEARER: Final = re.compile(rf"bearer +({_SECRET.pattern})", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,19 @@ def secret_in(authorization: str) -> str | None:
     """The secret in the value of an Authorization header, None if there is none."""
     match = _BEARER.fullmatch(authorization)
     return None if match is None else match[1]
+
+
+def clean(secret: str) -> str:
+    """A secret without what files and editors leave around it: white space, a byte order mark.
+
+    Raises ValueError, which does not show it, if the rest cannot be a bearer token.
+    """
+    secret = secret.strip().strip("\ufeff").strip()
+    if not secret:
+        raise ValueError("it is empty")
+    if _SECRET.fullmatch(secret) is None:
+        raise ValueError("it has characters that no token has: one line of A-Z a-z 0-9 . _ ~ + / -")
+    return secret
 
 
 def new_secret() -> str:

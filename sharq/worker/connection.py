@@ -6,10 +6,12 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sharq.settings import tokens
 from sharq.worker import frames as frames
+from sharq.worker.address import Token
 from sharq.worker.frames import ServerClock, Welcome, encode
 from sharq.worker.socket import Socket
 
@@ -27,7 +29,7 @@ class Settings:
         concurrency: int,
         prefetch: int,
         timeout: float | None,
-        token: str | Callable[[], str] | None,
+        token: Token,
         tls: ssl.SSLContext | None,
     ) -> None:
         self.url = url
@@ -73,7 +75,8 @@ class Connection:
         headers = {"Sec-WebSocket-Protocol": frames.PROTOCOL}
         token = settings.token
         if token is not None:
-            headers["Authorization"] = f"Bearer {token if isinstance(token, str) else token()}"
+            secret = token if isinstance(token, str) else tokens.clean(token())
+            headers["Authorization"] = f"Bearer {secret}"
         async with asyncio.timeout(CONNECT_TIMEOUT):
             socket = await Socket.connect(settings.url, headers, settings.tls)
             try:

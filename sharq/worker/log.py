@@ -13,6 +13,7 @@ log: Final = logging.getLogger("sharq.worker")
 TEXT: Final = "text"
 JSON: Final = "json"
 
+_FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 _REMINDER: Final = 60.0
 _MOST_CAUSES: Final = 100
 
@@ -25,7 +26,7 @@ class Event:
         self.fields = fields
 
     def __str__(self) -> str:
-        fields = (f"{name}={_text(value)}" for name, value in self.fields.items())
+        fields = (f"{name}={_word(value)}" for name, value in self.fields.items())
         return " ".join([self.event, *fields])
 
 
@@ -42,6 +43,14 @@ def _text(value: Any) -> str:
     except Exception:
         text = f"<{type(value).__name__}>"
     return text if text.isprintable() else repr(text)
+
+
+def _word(value: Any) -> str:
+    """Any value as one word, in quotes if it would be several."""
+    text = _text(value)
+    plain = text.isprintable() and text and not any(each in " \"'=" for each in text)
+    quoted = text.startswith("'") and text.endswith("'")  # since it was not printable
+    return text if plain or quoted else repr(text)
 
 
 class Causes:
@@ -93,11 +102,20 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, separators=(",", ":"), default=_text)
 
 
+def show_unless_configured() -> None:
+    """Send the log to the standard error, if the program has not said where it goes."""
+    if not log.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+
+
 def set_up(form: str) -> None:
     """Send the log to the standard error, as `TEXT` or as `JSON`."""
     handler = logging.StreamHandler()
     if form == JSON:
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(logging.Formatter(_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

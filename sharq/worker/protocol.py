@@ -20,6 +20,7 @@ from typing import Any, Final
 from sharq.store.backoff import Backoff
 from sharq.worker.connection import CONNECT_TIMEOUT, Connection, Settings
 from sharq.worker.dialogue import Dialogue, Employer
+from sharq.worker.explaining import reason_of
 from sharq.worker.job import LeasedJob
 from sharq.worker.log import Causes, note
 from sharq.worker.outbox import End
@@ -139,12 +140,12 @@ class Protocol:
             try:
                 connection = await Connection.open(self._settings)
             except Exception as error:
-                reason = str(error) or type(error).__name__
+                reason = reason_of(error, url, self._settings.token)
                 self._causes.note(logging.WARNING, "no connection", url=url, error=reason)
                 continue
             self._causes.over()
-            self._take_over(connection)
             note(logging.INFO, "connected", url=url)
+            self._take_over(connection)
             began = time.monotonic()
             over: set[asyncio.Future[Any]] = {connection.socket.closed, connection.draining}
             await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
@@ -161,7 +162,8 @@ class Protocol:
         self._connections.discard(connection)
         if connection is self._dialogue.connection and not self._end.is_set():
             code = connection.socket.closed.result()
-            note(logging.WARNING, "disconnected", url=self._settings.url, code=code)
+            how = {"reason": "the connection was cut"} if code is None else {"code": code}
+            note(logging.WARNING, "disconnected", url=self._settings.url, **how)
         self._dialogue.on_closed(connection)
 
     def _on_change(self) -> None:

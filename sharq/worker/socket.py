@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
@@ -18,6 +20,21 @@ _GOODBYE: Final = 1.0
 _LARGEST_HEAD: Final = 64 * 1024
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _SWITCHING: Final = b"HTTP/1.1 101"
+_REST_OF_REFUSAL: Final = 1.0
+_LOOK_AGAIN: Final = 0.01
+
+
+class Refused(ConnectionError):
+    """The server answers, and not with a websocket.
+
+    `message` is its own, if it is a server of SharQ's (`ours`).
+    """
+
+    def __init__(self, status: int, reason: str, message: str | None) -> None:
+        self.status = status
+        self.ours = message is not None
+        self.message = message or ""
+        super().__init__(f"the server answers {status} {message or reason}".rstrip(" ."))
 
 
 class Socket(asyncio.Protocol):
@@ -32,6 +49,7 @@ class Socket(asyncio.Protocol):
         self._head: asyncio.Future[bytes] = loop.create_future()
         self._first: asyncio.Future[bytes] = loop.create_future()
         self._received = b""
+        self._refused = False
         self._early: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._reader = ws.Reader(masked=False, max_bytes=_LARGEST_MESSAGE)
@@ -109,13 +127,17 @@ class Socket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._head.done():
-            self._read(data)
+            if self._refused:
+                self._received = (self._received + data)[:_LARGEST_HEAD]
+            else:
+                self._read(data)
             return
         head, end, rest = (self._received + data).partition(_END_OF_HEAD)
         if end:
-            self._received = b""
+            self._refused = not head.startswith(_SWITCHING)
+            self._received = rest if self._refused else b""
             self._head.set_result(head)
-            if head.startswith(_SWITCHING):
+            if not self._refused:
                 self._read(rest)
         elif len(head) > _LARGEST_HEAD:
             self.abort()
@@ -149,15 +171,33 @@ class Socket(asyncio.Protocol):
         self._transport.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
         head = await self._unless_closed(self._head)
         status, *answered = head.decode("latin-1").split("\r\n")
-        if not head.startswith(_SWITCHING):
-            hint = "" if parts.path.rstrip("/").endswith("/ws") else "; its push channel is at /ws/"
-            raise ConnectionError(f"the server answers {status.partition(' ')[2]}{hint}")
         fields = {
             name.strip().lower(): value.strip()
             for name, _, value in (line.partition(":") for line in answered)
         }
+        if not head.startswith(_SWITCHING):
+            _, code, *reason = status.split(" ", 2)
+            if not code.isdigit():
+                raise ConnectionError("the server does not speak HTTP")
+            raise Refused(int(code), "".join(reason), await self._refusal(fields))
         if fields.get("sec-websocket-accept") != ws.accept_value(key):
             raise ConnectionError("the server does not know websockets")
+
+    async def _refusal(self, fields: Mapping[str, str]) -> str | None:
+        """The message in the body of a refusal, if it comes soon and is SharQ's."""
+        length = fields.get("content-length", "")
+        size = min(int(length), _LARGEST_HEAD) if length.isdigit() else _LARGEST_HEAD
+        deadline = time.monotonic() + _REST_OF_REFUSAL
+        while len(self._received) < size and not self.closed.done():
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(_LOOK_AGAIN)
+        try:
+            told = json.loads(self._received)
+        except ValueError:
+            return None
+        message = told.get("message") if isinstance(told, dict) and "code" in told else None
+        return message if isinstance(message, str) else None
 
     async def _unless_closed(self, awaited: asyncio.Future[bytes]) -> bytes:
         either: list[asyncio.Future[Any]] = [awaited, self.closed]

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from sharq.errors import BadArgumentException
 from sharq.identifiers import check_identifier, is_integer
+from sharq.worker.address import Token, check_token, check_url
 from sharq.worker.connection import Settings
 from sharq.worker.handler import Handler, check_handler
-from sharq.worker.log import note
+from sharq.worker.log import note, show_unless_configured
 from sharq.worker.run import Counts, Run
 from sharq.worker.signals import Signals
 
@@ -58,11 +58,10 @@ class Worker:
         prefetch: int = 0,
         timeout: float | None = None,
         grace: float = 30.0,
-        token: str | Callable[[], str] | None = None,
+        token: Token = None,
         tls_ca: str | None = None,
     ) -> None:
-        if urlsplit(url).scheme not in ("ws", "wss") or not urlsplit(url).hostname:
-            raise BadArgumentException("`url` has to be one like ws://127.0.0.1:8080/ws/.")
+        url, token = check_url(url), check_token(token)
         if not is_integer(concurrency, 1, _MOST_JOBS):
             raise BadArgumentException(f"`concurrency` has to be 1 to {_MOST_JOBS}.")
         if not is_integer(prefetch, 0, _MOST_JOBS - concurrency):
@@ -98,9 +97,12 @@ class Worker:
     def run(self) -> int:
         """Work until SIGTERM, SIGINT or SIGHUP.
 
+        The log goes to the standard error, if nothing else was configured for it.
+
         The exit code is 1 if a second signal, a moment later, ended it, or if handlers ignored
         their cancellation.
         """
+        show_unless_configured()
         # Not asyncio.run: that waits for tasks that catch their cancellation and go on.
         loop = asyncio.new_event_loop()
         try:

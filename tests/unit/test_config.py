@@ -115,6 +115,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
         (section, name, text, value)
         for section, name in (
             ("sharq", "enable_requeue_script"),
+            ("sharq", "payload_max_queued_length"),
             ("redis", "clustered"),
             ("redis", "tls"),
         )
@@ -576,7 +577,7 @@ def test_a_bad_value_is_named_even_where_a_stronger_source_has_a_good_one() -> N
 
 def test_white_space_around_a_variable_is_not_part_of_it_but_of_a_password() -> None:
     settings = Settings.load(
-        environ={"SHARQ_REDIS_PORT": " 7000\n", "SHARQ_REDIS_PASSWORD": " ;p "}
+        environ={"SHARQ_REDIS_PORT": " 7000\n", "SHARQ_REDIS_PASSWORD": "\ufeff ;p \r\n"}
     )
     assert (settings.redis.port, settings.redis.password) == (7000, " ;p ")
 

@@ -236,3 +236,26 @@ def test_a_file_that_is_none_stops_the_start(tmp_path: Path, content: bytes | No
         path.chmod(0o600)
     with pytest.raises(ConfigError, match="tokens"):
         Credentials(str(path), None)
+
+
+@pytest.mark.parametrize("around", ["{}", " {}\r\n", "\ufeff{}\n", "\n\ufeff {}\t"])
+def test_what_files_leave_around_a_secret_is_not_part_of_it(around: str) -> None:
+    secret = tokens.new_secret()
+    assert tokens.clean(around.format(secret)) == secret
+    assert tokens.secret_in(f"Bearer {tokens.clean(around.format('a.b~c+d/e=='))}") == "a.b~c+d/e=="
+
+
+@pytest.mark.parametrize("text", ["", "\ufeff\r\n", "a b", "a\nb", "ä", "a\x00", "=a", "a\ufeffb"])
+def test_what_is_no_secret_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^it (is empty|has characters that no token has)") as it:
+        tokens.clean(text)
+    assert len(text) < 3 or text not in str(it.value)
+
+
+def test_a_byte_order_mark_and_returns_are_not_part_of_a_token_file(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_bytes(b"\xef\xbb\xbf" + line_for("secret", "one").encode() + b"\r\n\r\n")
+    file.chmod(0o600)
+    grant = Credentials(str(file), None).grant_of(b"Bearer secret")
+    assert grant is not None
+    assert grant.name == "one"

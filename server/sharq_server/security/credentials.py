@@ -127,7 +127,7 @@ class Credentials:
 
     def _read_file(self, path: str) -> list[str]:
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8-sig") as file:
                 state = os.fstat(file.fileno())
                 text = file.read(_LARGEST_FILE)
         except (OSError, ValueError) as error:

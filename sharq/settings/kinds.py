@@ -108,8 +108,6 @@ def _read_username(text: str, _: Mapping[str, str]) -> str:
 
 
 def _read_password(text: str, _: Mapping[str, str]) -> str:
-    # What files and editors leave around a secret is not a part of it.
-    text = text.strip("\r\n\ufeff")
     if _UNSENDABLE.search(text):
         raise Refused
     return text

@@ -119,7 +119,9 @@ class _Reader:
             self._problems.append(
                 f"{label}: the older name {option.older_variable} has another value; remove it"
             )
-        self._take(option, environ[name] if option.secret else environ[name].strip(), label)
+        # White space may belong to a secret, but not what files and editors leave around it.
+        text = environ[name].strip("\r\n\ufeff") if option.secret else environ[name].strip()
+        self._take(option, text, label)
 
     def take_section(
         self, section: str, values: Iterable[tuple[str, str]], origin: str = ""

@@ -22,7 +22,7 @@ from sharq.settings.reading import Settings
 from sharq_server import options
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import BACKLOG
-from sharq_server.process import event_loop
+from sharq_server.process import event_loop, init
 from sharq_server.process.serving import GRACE, Process
 from sharq_server.process.workers import Supervisor
 from sharq_server.security import descriptors
@@ -46,6 +46,9 @@ class _Failure(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; the exit code is 2 for an invalid configuration, 1 for any other failure."""
+    code = init.fork_if_first()
+    if code is not None:
+        return code
     signal.signal(signal.SIGTERM, _interrupt)
     # Until the loop handles the signal there is no log to reopen.
     signal.signal(signal.SIGHUP, lambda _number, _frame: None)

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import hiredis
 
+from sharq.embedded import damage
 from sharq.embedded.folder import STORE_LOCK, handed_on, lock, opened_unshared
 from sharq.errors import EmbeddedStoreError
 
@@ -49,6 +50,7 @@ _A_STORE_OF_YOUR_OWN: Final = (
 
 _ANSWER_TIMEOUT: Final = 1.0
 _LOG_LINES: Final = 8
+_MOST_SAID: Final = 1024 * 1024
 _TUNABLES: Final = "glibc.malloc.tcache_count=8192:glibc.malloc.tcache_max=256"
 
 
@@ -56,21 +58,34 @@ _TUNABLES: Final = "glibc.malloc.tcache_count=8192:glibc.malloc.tcache_max=256"
 class Launch:
     """A start of the store: where its part of the log begins, and the shell's error output.
 
-    `pid` is 0 if the shell could not write it and has ended the store again.
+    `changes` is the size of its log of changes before that. `pid` is 0 if the shell could not write
+    it and has ended the store again.
     """
 
     pid: int
+    binary: Path
     log: Path
     offset: int
     complaint: str
+    changes: int
 
     def last_words(self) -> str:
-        text = self.complaint
+        """The end of what it said, and what to do about it if that is known."""
+        said = self._said()
+        text = self.complaint + said.decode(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()][-_LOG_LINES:]
+        words = "".join(["\n", "\n".join(lines)]) if lines else " Its log is empty."
+        return words + damage.how_to_mend(said, self.log.parent, self.binary)
+
+    def tell_of_damage(self) -> None:
+        """Log what it has cut off the end of its log of changes, if anything."""
+        damage.tell_what_was_cut(self._said(), self.changes)
+
+    def _said(self) -> bytes:
         with suppress(OSError), self.log.open("rb") as log:
             log.seek(self.offset)
-            text += log.read().decode(errors="replace")
-        lines = [line for line in text.splitlines() if line.strip()][-_LOG_LINES:]
-        return "".join(["\n", "\n".join(lines)]) if lines else " Its log is empty."
+            return log.read(_MOST_SAID)
+        return b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +177,9 @@ def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launc
             return None
         os.ftruncate(store_lock, 0)
         _check_that_none_runs(folder)
+        damage.cut_zeros(folder)
+        changes = damage.newest(folder)
+        size = changes.stat().st_size if changes is not None else 0
         log = folder / _LOG
         offset = log.stat().st_size if log.exists() else 0
         settings = {
@@ -191,7 +209,8 @@ def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launc
                 check=False,
             )
         pid = int(os.pread(store_lock, 32, 0) or b"0")
-        return Launch(pid, log, offset, shell.stderr.decode(errors="replace"))
+        complaint = shell.stderr.decode(errors="replace")
+        return Launch(pid, binary, log, offset, complaint, size)
 
 
 def _check_that_none_runs(folder: Path) -> None:

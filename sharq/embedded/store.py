@@ -183,6 +183,8 @@ class EmbeddedStore:
             if launch is not None:
                 self.pid = launch.pid
             if self._wait_until_ready(appendfsync, timeout, given_up):
+                if launch is not None:
+                    launch.tell_of_damage()
                 return
             # A store that was about to end when we joined is replaced, one of our own is not.
             if launch is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import stat
@@ -643,8 +644,12 @@ sys.stdin.readline()
 
 
 def append_to_log(folder: Path, text: str) -> None:
-    with next((folder / "appendonlydir").glob("*.incr.aof")).open("a") as log:
+    with log_of(folder).open("a") as log:
         log.write(text)
+
+
+def log_of(folder: Path) -> Path:
+    return next((folder / "appendonlydir").glob("*.incr.aof"))
 
 
 @pytest.fixture
@@ -692,6 +697,65 @@ def test_a_store_that_ends_at_its_start_has_the_last_word(
     assert f"The store of {folder} ended at its start." in reason
     assert "Bad file format" in reason
     assert "bye bye" not in reason  # of the run before
+
+
+# ---- after a failure of power ----
+
+
+def with_keys(folder: Path, *keys: str) -> None:
+    with EmbeddedStore.join(folder) as store, client(store) as connection:
+        for key in keys:
+            connection.set(key, key)
+
+
+def keys_of(folder: Path) -> set[bytes]:
+    with EmbeddedStore.join(folder) as store, client(store) as connection:
+        return set(connection.keys())
+
+
+@pytest.mark.parametrize("zeros", [1, 5000, 200_000])
+def test_zeros_at_the_end_of_the_log_are_cut_off(
+    folder: Path, caplog: pytest.LogCaptureFixture, zeros: int
+) -> None:
+    with_keys(folder, "a", "b")
+    append_to_log(folder, "\0" * zeros)
+    assert keys_of(folder) == {b"a", b"b"}
+    assert f"ended in {zeros} zero bytes" in caplog.text
+    caplog.clear()
+    assert keys_of(folder) == {b"a", b"b"}
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("zeros", [0, 5000])
+def test_a_change_that_is_not_whole_is_cut_off_and_told(
+    folder: Path, caplog: pytest.LogCaptureFixture, zeros: int
+) -> None:
+    with_keys(folder, "a", "b")
+    log = log_of(folder)
+    log.write_bytes(log.read_bytes()[:-3] + b"\0" * zeros)
+    assert keys_of(folder) == {b"a"}
+    assert "The last change in the log of the store was not whole" in caplog.text
+    assert re.search(r"power: [1-9]\d* bytes were cut off", caplog.text)
+    assert (f"ended in {zeros} zero bytes" in caplog.text) == bool(zeros)
+
+
+def test_a_log_of_zeros_alone_is_empty(folder: Path) -> None:
+    with_keys(folder, "a")
+    log = log_of(folder)
+    log.write_bytes(b"\0" * log.stat().st_size)
+    assert keys_of(folder) == set()
+
+
+def test_what_to_do_about_other_damage_is_told_and_does_it(folder: Path) -> None:
+    with_keys(folder, "a", "b")
+    append_to_log(folder, "not a command\r\n")
+    (told,) = re.findall(r"shows where that is: (bash -c .+)$", refusal(folder))
+    fixed = subprocess.run(
+        ["/bin/sh", "-c", told], input="y\n", text=True, capture_output=True, check=False
+    )
+    assert fixed.returncode == 0, fixed
+    assert "ok_up_to" in fixed.stdout
+    assert keys_of(folder) == {b"a", b"b"}
 
 
 def test_a_file_is_no_data_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sharq import Batch
 from sharq_server import SharQServer
 from sharq_server.http.listener import Listener
-from sharq_server.http.requests import _Pace
+from sharq_server.http.pace import Pace
 from tests.server.support import Raw, Rest
 from tests.support.http import Connection
 
@@ -227,7 +227,7 @@ class TestSlowClients:
             assert (await connection.answer()).status in (404, 405)
 
     def test_a_body_has_a_rate_to_keep(self) -> None:
-        pace = _Pace(0.0)
+        pace = Pace(0.0)
         for second in range(1, 61):
             pace.size += 2000
             assert not pace.is_slow(second, 10.0, held=False)

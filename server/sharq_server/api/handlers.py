@@ -49,7 +49,8 @@ class RequestDelegate(Protocol):
 
 class Request(NamedTuple):
     """`names`: the names in the path, in order. `query`: the query string as it came. `grant`: all
-    rights of the client, more than the route needs.
+    rights of the client, more than the route needs. `prefix`: the path before the route's, which a
+    proxy has taken off.
     """
 
     names: tuple[str, ...]
@@ -57,6 +58,7 @@ class Request(NamedTuple):
     body: bytes
     exchange: RequestDelegate
     grant: Grant = UNLIMITED
+    prefix: str = ""
 
 
 Handler = Callable[[Engine, Request], Awaitable[Reply]]
@@ -66,8 +68,8 @@ async def index(_engine: Engine, _request: Request) -> Reply:
     return replies.HELLO
 
 
-async def description(_engine: Engine, _request: Request) -> Reply:
-    return openapi.reply()
+async def description(_engine: Engine, request: Request) -> Reply:
+    return openapi.reply(request.prefix)
 
 
 async def deepstatus(engine: Engine, _request: Request) -> Reply:

@@ -13,13 +13,13 @@ from tornado.ioloop import IOLoop
 from sharq_server.http import framing
 from sharq_server.http.application import Application
 from sharq_server.http.connection import Connection
+from sharq_server.http.pace import BODY_SECONDS
 from sharq_server.http.requests import Requests
 from sharq_server.http.responses import last_answer
 from sharq_server.security.certificates import Certificate
 from sharq_server.security.descriptors import EXHAUSTED, Room
 
 IDLE_SECONDS: Final = 60.0
-BODY_SECONDS: Final = 10.0
 
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted, as far as the system allows."""

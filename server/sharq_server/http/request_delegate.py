@@ -29,7 +29,10 @@ from sharq_server.api.replies import Reply
 from sharq_server.api.routing import OPEN, Match
 from sharq_server.http import framing, responses
 from sharq_server.http.application import Application
+from sharq_server.http.pace import Watch
 from sharq_server.http.tornado_connection import TornadoConnection
+from sharq_server.security.cors import Fields
+from sharq_server.security.proxies import UNIX, Client
 from sharq_server.security.refusal import Refusal
 
 # Operations that end or extend a lease may have no second chance, and start no further work on a
@@ -57,6 +60,12 @@ class _TornadosWire:
         stream = self._connection.stream
         return stream is None or stream.closed()
 
+    @property
+    def client(self) -> Client:
+        context = self._connection.context
+        known = isinstance(context.address, tuple)
+        return Client(context.remote_ip if known else UNIX, context.protocol)
+
     def refuse(self, reply: Reply) -> None:
         responses.write(self._connection, reply, last=True)
         self._connection.finish()
@@ -75,6 +84,9 @@ class RequestDelegate(HTTPMessageDelegate):
         self._other: HTTPMessageDelegate | None = None
         self._refused = False
         self._grant = UNLIMITED
+        self._cors: Fields = ()
+        self._preflight: Reply | None = None
+        self._watch: Watch | None = None
         self._size = 0
         self._chunks: list[bytes] = []
 
@@ -82,6 +94,11 @@ class RequestDelegate(HTTPMessageDelegate):
         self._start_line: RequestStartLine = start_line
         self._headers = headers
         self._received = time.monotonic()
+        self._client = self._wire.client
+        if self._app.proxies:
+            self._find_client(headers)
+        if "Origin" in headers:
+            self._find_cors(headers)
         reply = framing.problem(start_line, headers)
         if reply is None:
             path, _, self._query = framing.origin_form(start_line.path).partition("?")
@@ -90,6 +107,10 @@ class RequestDelegate(HTTPMessageDelegate):
             refusal = self._app.origins.problem(headers, has_effects=has_effects)
             self._limit = self._app.body_limit(match)
             if refusal is None and match is not None:
+                # A browser asks without a token.
+                if self._cors and self._is_preflight(match):
+                    self._begin(match)
+                    return None
                 refusal = self._authorize(match, headers)
             if refusal is not None:
                 reply = replies.refused(refusal)
@@ -105,9 +126,42 @@ class RequestDelegate(HTTPMessageDelegate):
             headers["Expect"] = "100-continue"
         if match is None:
             return self._pass_on(start_line, headers)
+        self._begin(match)
+        return None
+
+    def _begin(self, match: Match) -> None:
+        """The request is for a route, and is let in."""
         self._match: Match = match
         self._app.under_way.add(self)
-        return None
+        if isinstance(self._wire, _TornadosWire):
+            length = framing.content_length(self._headers) or 0
+            if length or "Transfer-Encoding" in self._headers:
+                self._watch = Watch(length, lambda: self._refuse(framing.TIMED_OUT))
+
+    def _find_client(self, headers: HTTPHeaders) -> None:
+        """Find out who has sent the request, if a trusted proxy tells."""
+        self._client = self._app.proxies.client(
+            self._client.address,
+            self._client.scheme,
+            headers.get("X-Forwarded-For"),
+            headers.get("X-Forwarded-Proto"),
+            headers.get("X-Forwarded-Prefix"),
+        )
+        if isinstance(self._wire, TornadoConnection):
+            self._wire.context.came_from(self._client)
+
+    def _find_cors(self, headers: HTTPHeaders) -> None:
+        """Find out what a page may read that has sent the request."""
+        self._cors = self._app.origins.allowed.fields(headers)
+        if isinstance(self._wire, TornadoConnection):
+            self._wire.more = self._cors
+
+    def _is_preflight(self, match: Match) -> bool:
+        allowed, methods = self._app.origins.allowed, match.route.methods
+        fields = allowed.preflight(self._start_line.method, self._headers, methods)
+        if fields is not None:
+            self._preflight = replies.preflight(fields)
+        return fields is not None
 
     def _authorize(self, match: Match, headers: HTTPHeaders) -> Refusal | None:
         """Find the client's rights; returns a refusal if they do not allow the request."""
@@ -133,6 +187,8 @@ class RequestDelegate(HTTPMessageDelegate):
             # Only a chunked body gets here: its size is not known before.
             self._refuse(framing.too_large(self._limit))
             return None
+        if self._watch is not None:
+            self._watch.add(len(chunk))
         if self._other is not None:
             return self._other.data_received(chunk)
         self._chunks.append(chunk)
@@ -141,12 +197,18 @@ class RequestDelegate(HTTPMessageDelegate):
     def finish(self) -> None:
         if self._refused:
             return
+        self._stop_watching()
         if self._other is not None:
             self._other.finish()
             return
         self._app.run(self._respond())
 
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+
     def on_connection_close(self) -> None:
+        self._stop_watching()
         self._app.under_way.discard(self)
         if self._other is not None:
             self._other.on_connection_close()
@@ -181,10 +243,14 @@ class RequestDelegate(HTTPMessageDelegate):
 
     def _refuse(self, reply: Reply) -> None:
         self._refused = True
+        self._stop_watching()
         self._chunks.clear()
         self._app.under_way.discard(self)
-        self._wire.refuse(reply)
+        self._wire.refuse(self._for_page(reply))
         self._log(reply)
+
+    def _for_page(self, reply: Reply) -> Reply:
+        return reply._replace(more=(*reply.more, *self._cors)) if self._cors else reply
 
     async def _respond(self) -> None:
         try:
@@ -194,13 +260,17 @@ class RequestDelegate(HTTPMessageDelegate):
                     reply.unsent()
                 self._connection.close()
             else:
-                await self._send(reply)
+                await self._send(self._for_page(reply))
             self._log(reply)
         finally:
             self._app.under_way.discard(self)
 
     async def _answer(self) -> Reply:
+        if self._preflight is not None:
+            return self._preflight
         route, values = self._match
+        if route.tells_of_stop and self._app.draining:
+            return framing.STOPPING
         handler = route.methods.get(self._start_line.method)
         if handler is None:
             return route.not_allowed
@@ -211,7 +281,8 @@ class RequestDelegate(HTTPMessageDelegate):
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         try:
             return await handler(
-                self._app.engine, Request(values, self._query, body, self, self._grant)
+                self._app.engine,
+                Request(values, self._query, body, self, self._grant, self._client.prefix),
             )
         except Exception as error:
             return error_reporting.reply_to(
@@ -234,7 +305,8 @@ class RequestDelegate(HTTPMessageDelegate):
         log = self._app.access_log
         if log is not None:
             log.write(
-                remote=self._connection.context.remote_ip,
+                remote=self._client.address,
+                user=None if reply.status == 401 else self._user(),
                 request=" ".join(self._start_line),
                 status=reply.status,
                 size=len(reply.body),
@@ -242,3 +314,10 @@ class RequestDelegate(HTTPMessageDelegate):
                 agent=self._headers.get("User-Agent"),
                 seconds=time.monotonic() - self._received,
             )
+
+    def _user(self) -> str | None:
+        """The name of the request's token."""
+        authorization = self._headers.get("Authorization")
+        if authorization is None:
+            return None
+        return self._app.credentials.name_of(authorization.encode("latin-1"))

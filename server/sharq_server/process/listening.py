@@ -138,7 +138,7 @@ class Listening:
                 assert refusal is not None
                 if not only_ipv6 or has_ipv6():
                     raise _refused(place, port, refusal, self.port)
-                missing[place] = f"Cannot listen on {place}: this system has no IPv6."
+                missing[place] = f"This system has no IPv6: the server cannot listen on {place}."
         if missing and not self.sockets and len(missing) == len(self.places):
             raise CannotListen(" ".join(missing.values()))
         for problem in missing.values():

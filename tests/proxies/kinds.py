@@ -82,7 +82,13 @@ def _caddy(place: Place) -> Sequence[str]:
     path.write_text(recipe("caddy", places))
     home = f"HOME={place.folder}"
     command = ["caddy", "run", "--config", str(path), "--adapter", "caddyfile"]
-    return ["env", home, f"XDG_DATA_HOME={place.folder}", f"XDG_CONFIG_HOME={place.folder}", *command]
+    return [
+        "env",
+        home,
+        f"XDG_DATA_HOME={place.folder}",
+        f"XDG_CONFIG_HOME={place.folder}",
+        *command,
+    ]
 
 
 NGINX = Proxy("nginx", _nginx)

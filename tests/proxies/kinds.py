@@ -80,15 +80,8 @@ def _caddy(place: Place) -> Sequence[str]:
     }
     path = place.folder / "Caddyfile"
     path.write_text(recipe("caddy", places))
-    home = f"HOME={place.folder}"
-    command = ["caddy", "run", "--config", str(path), "--adapter", "caddyfile"]
-    return [
-        "env",
-        home,
-        f"XDG_DATA_HOME={place.folder}",
-        f"XDG_CONFIG_HOME={place.folder}",
-        *command,
-    ]
+    homes = [f"{name}={place.folder}" for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")]
+    return ["env", *homes, "caddy", "run", "--config", str(path), "--adapter", "caddyfile"]
 
 
 NGINX = Proxy("nginx", _nginx)

@@ -1,4 +1,4 @@
-"""Pages of other origins: what they may send and read, on every kind of answer, and in a browser."""
+"""Pages of other origins: what they may send, which answers they may read; also in a browser."""
 
 from __future__ import annotations
 

@@ -37,16 +37,24 @@ class Place(NamedTuple):
     port: int
     servers: tuple[int, int]
 
+    def socket(self, at: int) -> str:
+        """Where a server has its unix socket, if it has one."""
+        return f"unix:{self.folder}/{at}.sock"
+
     @property
     def certificate(self) -> Path:
         return self.folder / "jobs.pem"
 
 
 class Proxy(NamedTuple):
-    """A kind of proxy: `write` writes its configuration, and returns its command."""
+    """A kind of proxy: `write` writes its configuration, and returns its command.
+
+    `unix`: the servers have unix sockets, too, and trust who connects there.
+    """
 
     name: str
     write: Callable[[Place], Sequence[str]]
+    unix: bool = False
 
 
 class Answer(NamedTuple):
@@ -169,8 +177,12 @@ class Deployment:
                 },
             )
         )
-        arguments = ("--config", str(home / "sharq.conf"), "--port", str(port))
-        return Server(home, *arguments, embedded=False, **self._store)
+        arguments = ["--config", str(home / "sharq.conf"), "--port", str(port)]
+        more = dict(self._store)
+        if self._proxy.unix:
+            arguments += ["--host", f"127.0.0.1 {self.place.socket(at)}"]
+            more["SHARQ_SERVER_TRUSTED_PROXIES"] = "unix"
+        return Server(home, *arguments, embedded=False, **more)
 
     def _start_proxy(self) -> None:
         command = self._proxy.write(self.place)

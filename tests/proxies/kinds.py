@@ -25,8 +25,17 @@ def _key(place: Place) -> str:
 
 
 def _nginx(place: Place) -> Sequence[str]:
+    return _nginx_before(place, _ports(place))
+
+
+def _nginx_on_sockets(place: Place) -> Sequence[str]:
+    ports = _ports(place)
+    return _nginx_before(place, {port: place.socket(at) for at, port in enumerate(ports)})
+
+
+def _nginx_before(place: Place, servers: dict[str, str]) -> Sequence[str]:
     folder = place.folder
-    places = {**_ports(place), **_pem(place), "443": f"127.0.0.1:{place.port}"}
+    places = {**servers, **_pem(place), "443": f"127.0.0.1:{place.port}"}
     (folder / "sharq.conf").write_text(recipe("nginx", places))
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "\n".join(f"  {kind}_temp_path {folder}/{kind};" for kind in kinds)
@@ -85,6 +94,7 @@ def _caddy(place: Place) -> Sequence[str]:
 
 
 NGINX = Proxy("nginx", _nginx)
+NGINX_ON_SOCKETS = Proxy("nginx", _nginx_on_sockets, unix=True)
 HAPROXY = Proxy("haproxy", _haproxy)
 APACHE = Proxy("apache2", _apache)
 CADDY = Proxy("caddy", _caddy)

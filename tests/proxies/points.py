@@ -75,6 +75,17 @@ class Points:
         users = sorted(tuple(line.split()[:3]) for line in deployment.lines(f"/{kind}/"))
         assert users == [(CLIENT, "-", "-"), *[(CLIENT, "-", "producer")] * 3]
 
+    def test_a_page_of_the_proxys_own_origin_is_none_of_others(
+        self, deployment: Deployment
+    ) -> None:
+        own = f"https://{HOST}:{deployment.place.port}"
+        with deployment.client("producer") as producer:
+            path = f"/enqueue/{new_type()}/q/"
+            assert producer.ask("POST", path, job(), Origin=own).status == 201
+        with deployment.client("producer") as producer:
+            answer = producer.ask("POST", path, job(), Origin="https://evil.example")
+            assert answer.status == 403
+
     def test_the_prefix_is_known(self, deployment: Deployment) -> None:
         with deployment.client() as nobody:
             described = nobody.ask("GET", "/queue/openapi.json", X_Forwarded_Prefix="/evil").body

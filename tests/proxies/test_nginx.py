@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.proxies.deployment import HOST, Deployment
-from tests.proxies.kinds import NGINX
+from tests.proxies.kinds import NGINX, NGINX_ON_SOCKETS
 from tests.proxies.points import Points, job, new_type
 from tests.server.browser import Browser
 
@@ -50,3 +50,8 @@ class TestNginx(Points):
                 await browser.close()
 
         asyncio.run(asyncio.wait_for(look(), 30))
+
+
+@pytest.mark.needs("nginx")
+class TestNginxOnUnixSockets(Points):
+    proxy = NGINX_ON_SOCKETS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -177,6 +178,35 @@ def test_a_successor_keeps_its_socket(tmp_path: Path) -> None:
     new.close()
     new.remove_files()
     assert not path.exists()
+
+
+def test_a_server_that_still_ends_leaves_its_successor_the_socket(tmp_path: Path) -> None:
+    path = tmp_path / "sharq.sock"
+    homes = [tmp_path / "old", tmp_path / "new"]
+    for home in homes:
+        home.mkdir()
+    arguments = ("--host", f"unix:{path}")
+    with Server(homes[0], *arguments, SHARQ_SERVER_STOP_DELAY="100") as old:
+        connection = UnixConnection(path)
+        connection.putrequest("POST", "/enqueue/t/q/")
+        body = json.dumps(JOB).encode()
+        connection.putheader("Content-Length", str(len(body)))
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        assert connection.sock.recv(1000).startswith(b"HTTP/1.1 100 ")
+        old.process.send_signal(signal.SIGTERM)
+
+        def refuses() -> bool:
+            with socket.socket(socket.AF_UNIX) as client:
+                return client.connect_ex(str(path)) == errno.ECONNREFUSED
+
+        wait_for("nobody listens", refuses)
+        with Server(homes[1], *arguments):
+            connection.send(body)
+            assert connection.getresponse().status == 201
+            connection.close()
+            assert old.wait() == 0
+            assert ask(path)[0] == 200
 
 
 def test_of_many_that_start_at_once_one_has_the_socket(tmp_path: Path) -> None:

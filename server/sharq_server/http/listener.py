@@ -85,6 +85,11 @@ class Listener:
         """From now on tell new connections that the server stops."""
         self.drains = True
 
+    def accept_waiting(self) -> None:
+        """Accept what has come by now, in the running event loop."""
+        for each in tuple(self._sockets):
+            self._on_connections(each)
+
     def stop(self) -> None:
         """Accept no more connections."""
         for each, pausing in self._sockets.items():

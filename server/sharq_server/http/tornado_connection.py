@@ -174,8 +174,8 @@ class TornadoConnection(HTTPConnection):
             and "Content-Length" not in headers
         )
         for name, value in self.more:
-            if name not in headers:
-                headers[name] = value
+            if name not in headers or (name == "Vary" and value not in headers.get_list(name)):
+                headers.add(name, value)
         self._closes = self._closes or self._lane.closing_down
         if headers.get("Connection", "").lower() == "close":
             self._closes = True

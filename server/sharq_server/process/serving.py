@@ -162,6 +162,8 @@ class Process:
         """Accept no more, but start requests that came before."""
         for _ in range(_LAST_TURNS):
             await asyncio.sleep(0)
+        # At the last moment: the system resets those that wait when a socket is closed.
+        listener.accept_waiting()
         listener.stop()
         for _ in range(_LAST_TURNS):
             await asyncio.sleep(0)

@@ -366,6 +366,7 @@ def test_a_server_with_a_delay_serves_until_it_is_over(tmp_path: Path, workers: 
         assert server.wait() == 0
         assert 1.4 < time.monotonic() - since < 8
         assert refuses(server)
+        assert server.log.count("Stopping in 1.5 s; requests are served until then") == int(workers)
 
 
 def test_a_long_poll_ends_with_the_delay_as_if_its_time_were_over(tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ class Process:
 
     async def _linger(self, server: Server, listener: Listener) -> None:
         """Serve until those who balance between servers have noticed, and close the port."""
+        _log.info("Stopping in %g s; requests are served until then", self._stop_delay)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._stop_delay):
                 await self._stop_at_once.wait()

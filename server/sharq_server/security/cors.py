@@ -1,6 +1,7 @@
 """CORS: what a page of another origin may send, and which answers it may read. Pure.
 
-There are no cookies, so there is no mode with credentials: a page sends its token itself.
+There are no cookies, so there is no mode with credentials: a page sends its token itself. Headers
+are any mapping that does not distinguish capitals.
 """
 
 from __future__ import annotations

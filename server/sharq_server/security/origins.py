@@ -1,16 +1,15 @@
 """Which Host and which Origin a request may have. Pure.
 
 A page that points its name to this server (DNS rebinding) is recognized by its Host; one that lets
-a browser send requests across sites, by Origin and Sec-Fetch-Site.
+a browser send requests across sites, by Origin and Sec-Fetch-Site. Headers are any mapping that
+does not distinguish capitals.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
-
-from tornado.httputil import HTTPHeaders
 
 from sharq.settings.kinds import UNIX_PREFIX
 from sharq_server.security.cors import ANY, AllowedOrigins
@@ -73,7 +72,7 @@ class Origins:
             return True
         return name.endswith(self._below) or (self._any_address and _address(name) is not None)
 
-    def is_foreign(self, headers: HTTPHeaders) -> bool:
+    def is_foreign(self, headers: Mapping[str, str]) -> bool:
         """Whether a page of a forbidden origin has sent the request."""
         origin = headers.get("Origin")
         if self.allowed.has(origin):
@@ -87,7 +86,7 @@ class Origins:
         own = origin.partition("://")[2].removesuffix("/").lower()
         return own != headers.get("Host", "").lower()
 
-    def problem(self, headers: HTTPHeaders, *, has_effects: bool) -> Refusal | None:
+    def problem(self, headers: Mapping[str, str], *, has_effects: bool) -> Refusal | None:
         """Why a request is refused for its Host or Origin; None if it is allowed."""
         host = headers.get("Host")
         if host is not None and not self.takes_host(host):
@@ -100,7 +99,7 @@ class Origins:
         return None
 
 
-def _media_type(headers: HTTPHeaders) -> str:
+def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
+import shlex
 import signal
-import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from tornado.netutil import bind_sockets
-
 from sharq import EmbeddedStore, ServerLock, __version__
 from sharq.errors import ConfigError, EmbeddedStoreError
+from sharq.settings.kinds import UNIX_PREFIX
 from sharq.settings.options import EMBEDDED, TCP
 from sharq.settings.reading import Settings
 from sharq_server import options
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import BACKLOG
 from sharq_server.process import event_loop, init
+from sharq_server.process.listening import CannotListen, Listening, is_unix
 from sharq_server.process.serving import GRACE, Process
 from sharq_server.process.workers import Supervisor
 from sharq_server.security import descriptors
@@ -75,34 +74,41 @@ def _run(arguments: Sequence[str] | None) -> int:
     descriptors.raise_limit()
     with ExitStack() as held:
         access_log = _open_access_log(settings)
-        sockets = _listen(settings)
-        held.callback(_close, sockets)
+        listening = _listen(settings)
+        held.callback(listening.remove_files)
+        held.callback(listening.close)
         store = None
         if settings.redis.conn_type == EMBEDDED:
             store = held.enter_context(_embedded_store(settings))
-        _greet(settings, sockets)
+        _greet(settings, listening)
         if settings.server.workers == 1:
-            return event_loop.run(_serve(settings, sockets, access_log))
-        return _supervise(settings, sockets, access_log, store)
+            return event_loop.run(_serve(settings, listening, access_log))
+        return _supervise(settings, listening, access_log, store)
 
 
 async def _serve(
-    settings: Settings, sockets: Sequence[socket.socket], access_log: AccessLog | None, **how: Any
+    settings: Settings, listening: Listening, access_log: AccessLog | None, **how: Any
 ) -> int:
-    process = Process(lambda: SharQServer(settings, access_log), sockets, access_log, **how)
+    process = Process(
+        lambda: SharQServer(settings, access_log),
+        listening.sockets,
+        access_log,
+        stop_delay=settings.server.stop_delay / 1000,
+        **how,
+    )
     return await process.run()
 
 
 def _supervise(
     settings: Settings,
-    sockets: Sequence[socket.socket],
+    listening: Listening,
     access_log: AccessLog | None,
     store: EmbeddedStore | None,
 ) -> int:
     def work(index: int, lifeline: int) -> int:
         try:
             upkeep = index == 0
-            served = _serve(settings, sockets, access_log, upkeep=upkeep, lifeline=lifeline)
+            served = _serve(settings, listening, access_log, upkeep=upkeep, lifeline=lifeline)
             return event_loop.run(served)
         finally:
             # The worker's share in the parent's hold: if the parent is killed, the last worker is
@@ -116,9 +122,9 @@ def _supervise(
     supervisor = Supervisor(
         settings.server.workers,
         work,
-        on_stop=lambda: _close(sockets),
+        on_stop=listening.close,
         on_hangup=lambda: None if access_log is None else access_log.reopen(),
-        grace=_GRACE,
+        grace=_GRACE + settings.server.stop_delay / 1000,
     )
     return supervisor.run()
 
@@ -135,23 +141,12 @@ def _embedded_store(settings: Settings) -> Iterator[EmbeddedStore]:
         lock.release()
 
 
-def _listen(settings: Settings) -> list[socket.socket]:
-    host, port = settings.server.host, settings.server.port
+def _listen(settings: Settings) -> Listening:
+    server = settings.server
     try:
-        return bind_sockets(port, host, backlog=BACKLOG)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            problem = f"Port {port} of {host} is in use. Choose another one with --port."
-        elif error.errno == errno.EACCES:
-            problem = f"Port {port} needs privileges. Choose one from 1024 on with --port."
-        else:
-            problem = f"Cannot listen on {host}, port {port}: {error.strerror}."
-        raise _Failure(problem) from None
-
-
-def _close(sockets: Sequence[socket.socket]) -> None:
-    for each in sockets:
-        each.close()
+        return Listening(server.host, server.port, int(server.socket_mode, 8), BACKLOG)
+    except CannotListen as error:
+        raise _Failure(str(error)) from None
 
 
 def _open_access_log(settings: Settings) -> AccessLog | None:
@@ -164,26 +159,32 @@ def _open_access_log(settings: Settings) -> AccessLog | None:
         raise _Failure(f"The access log {path} cannot be opened: {error.strerror}.", 2) from None
 
 
-def _greet(settings: Settings, sockets: Sequence[socket.socket]) -> None:
-    """Print the server's address, the place of the data, and commands to try."""
+def _greet(settings: Settings, listening: Listening) -> None:
+    """Print where the server listens, the place of the data, and commands to try."""
     scheme = "http" if settings.server.tls_certificate is None else "https"
-    url = f"{scheme}://{_place(settings.server.host, sockets[0].getsockname()[1])}"
+    places = [_shown(scheme, place, listening.port) for place in listening.places]
+    curl, url = "curl", places[0]
+    if is_unix(url):
+        curl += f" --unix-socket {shlex.quote(url.removeprefix(UNIX_PREFIX))}"
+        url = f"{scheme}://localhost"
     job = '{"job_id": "job-1", "interval": 1000, "payload": {"message": "Hello"}}'
     print(
-        f"SharQ {__version__} listens on {url}\n"
+        f"SharQ {__version__} listens on " + "\nand on ".join(places) + "\n"
         f"{_whereabouts(settings)}\n"
         "Try it:\n"
-        f"  curl -X POST {url}/enqueue/hello/queue-1/ -d '{job}'\n"
-        f"  curl {url}/dequeue/hello/\n"
-        f"  curl -X POST {url}/finish/hello/queue-1/job-1/",
+        f"  {curl} -X POST {url}/enqueue/hello/queue-1/ -d '{job}'\n"
+        f"  {curl} {url}/dequeue/hello/\n"
+        f"  {curl} -X POST {url}/finish/hello/queue-1/job-1/",
         flush=True,
     )
 
 
-def _place(host: str, port: int) -> str:
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _shown(scheme: str, place: str, port: int) -> str:
+    """A place as a client needs it: a URL, or the path of a unix socket."""
+    if is_unix(place):
+        return place
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(place, place)
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _whereabouts(settings: Settings) -> str:

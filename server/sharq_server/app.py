@@ -16,17 +16,22 @@ from tornado.web import Application, RequestHandler
 from sharq.engine import Engine
 from sharq_server.api import replies
 from sharq_server.api.gate import Gate
+from sharq_server.api.replies import Reply
+from sharq_server.api.routes import ALL_METHODS
 from sharq_server.http.access_log import AccessLog
-from sharq_server.http.listener import BACKLOG, BODY_SECONDS, IDLE_SECONDS, Listener
+from sharq_server.http.listener import BACKLOG, IDLE_SECONDS, Listener
+from sharq_server.http.pace import BODY_SECONDS
 from sharq_server.http.request_delegate import RequestDelegate
+from sharq_server.http.tornado_connection import TornadoConnection
 from sharq_server.push import websocket
-from sharq_server.push.handshake import Handshakes
+from sharq_server.push.handshake import Handshakes, authorization
 from sharq_server.push.push import Push
 from sharq_server.push.stock import PushHandler
 from sharq_server.security.admission import Connections
 from sharq_server.security.certificates import Certificate
 from sharq_server.security.credentials import Credentials
 from sharq_server.security.origins import Origins
+from sharq_server.security.proxies import Proxies
 from sharq_server.ui import live
 from sharq_server.ui.live import LivePage
 
@@ -69,7 +74,10 @@ class SharQApplication(Application):
         )
         self.engine = engine
         self.push = push
-        self.connections = Connections(server.max_connections, server.max_connections_per_address)
+        self.proxies = Proxies(server.trusted_proxies)
+        self.connections = Connections(
+            server.max_connections, server.max_connections_per_address, self.proxies
+        )
         self.certificate: Certificate | None = None
         if server.tls_certificate is not None:
             self.certificate = Certificate(server.tls_certificate, server.tls_key)
@@ -165,8 +173,12 @@ class SharQApplication(Application):
     def _log_other(self, handler: RequestHandler) -> None:
         if self.access_log is not None:
             request = handler.request
+            connection, remote = request.connection, request.remote_ip
+            if isinstance(connection, TornadoConnection):
+                remote = connection.client.address
             self.access_log.write(
-                remote=request.remote_ip or "-",
+                remote=remote or "-",
+                user=self.credentials.name_of(authorization(request.headers)),
                 request=f"{request.method} {request.uri} {request.version}",
                 status=handler.get_status(),
                 size=None,
@@ -179,16 +191,30 @@ class SharQApplication(Application):
 class _UnknownRoute(RequestHandler):
     """For a path without a handler: 404 for any method."""
 
+    application: SharQApplication
+
     def prepare(self) -> None:
-        self.send_error()
+        allowed = self.application.origins.allowed
+        request = self.request
+        fields = allowed.preflight(request.method or "", request.headers, ALL_METHODS)
+        # A page may then see that there is no such route.
+        self._answer(replies.UNKNOWN_ROUTE if fields is None else replies.preflight(fields))
 
     def send_error(self, status_code: int = 404, **kwargs: Any) -> None:
-        reply = replies.UNKNOWN_ROUTE
+        self._answer(replies.UNKNOWN_ROUTE)
+
+    def _answer(self, reply: Reply) -> None:
         self.set_status(reply.status)
         self.set_header("Server", "SharQ")
-        self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
-        self.finish(reply.body)
+        if reply.body:
+            self.set_header("Content-Type", "application/json")
+        else:
+            self.clear_header("Content-Type")
+        for_page = self.application.origins.allowed.fields(self.request.headers)
+        for name, value in (*reply.more, *for_page):
+            self.set_header(name, value)
+        self.finish(reply.body or None)
 
     def log_exception(self, *error: Any) -> None:
         """Tornado's own errors for such a request do not matter."""

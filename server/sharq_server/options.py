@@ -13,6 +13,7 @@ from sharq import __version__
 from sharq.errors import ConfigError
 from sharq.settings.options import EMBEDDED
 from sharq.settings.reading import Settings
+from sharq_server.process.listening import is_unix
 
 
 class Options(NamedTuple):
@@ -47,12 +48,22 @@ def read(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Options
     return Options(settings, given.insecure)
 
 
-def check_exposure(host: str, may_be_reached: bool) -> None:
-    """Raise `ConfigError` for a host that others can reach, unless that is allowed."""
-    if may_be_reached or all(address.is_loopback for address in _addresses(host)):
+def check_exposure(places: Sequence[str], may_be_reached: bool) -> None:
+    """Raise `ConfigError` for an address that others can reach, unless that is allowed.
+
+    A unix socket is reached by those whom its file lets.
+    """
+    if may_be_reached:
+        return
+    exposed = [
+        place
+        for place in places
+        if not is_unix(place) and not all(address.is_loopback for address in _addresses(place))
+    ]
+    if not exposed:
         return
     raise ConfigError(
-        f"The server asks for no credentials, and others can reach it at {host}. "
+        f"The server asks for no credentials, and others can reach it at {', '.join(exposed)}. "
         "Give it tokens (token_file), let it listen on 127.0.0.1, or use --insecure if that "
         "network is safe."
     )
@@ -78,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-c", "--config", metavar="FILE", help="configuration file, like sharq.conf"
     )
-    parser.add_argument("--host", help="address to listen on")
+    parser.add_argument("--host", help="where to listen: addresses, names, unix:/path")
     parser.add_argument("--port", help="port to listen on; 0: any free port")
     parser.add_argument("--workers", metavar="N", help="number of server processes")
     parser.add_argument("--accesslog", metavar="FILE", help="access log; - is the standard output")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Container, Iterator
 from typing import Final
 
+from sharq.settings.kinds import LONGEST_SOCKET_PATH
 from sharq.settings.options import (
     EMBEDDED,
     TCP,
@@ -18,7 +19,6 @@ from sharq.settings.options import (
 
 DATA_DIR: Final[Key] = ("redis", "data_dir")
 
-_LONGEST_SOCKET_PATH: Final = 107  # sun_path of unix(7) without its closing NUL
 _EMBEDDED_DATABASES: Final = 16
 
 
@@ -49,8 +49,8 @@ def contradictions(
         socket = ("redis", "unix_socket_path")
         if store.unix_socket_path is None:
             yield socket, f"conn_type = {UNIX} needs the path of a socket"
-        elif len(os.fsencode(store.unix_socket_path)) > _LONGEST_SOCKET_PATH:
-            yield socket, f"the path of a socket has at most {_LONGEST_SOCKET_PATH} bytes"
+        elif len(os.fsencode(store.unix_socket_path)) > LONGEST_SOCKET_PATH:
+            yield socket, f"the path of a socket has at most {LONGEST_SOCKET_PATH} bytes"
     if store.clustered and not tcp:
         yield ("redis", "clustered"), needs_tcp
     if store.clustered and store.db != 0:

@@ -20,7 +20,15 @@ _HOST_PATTERN = re.compile(r"\*|(?:\*\.)?[\w.-]{1,253}")
 _ORIGIN = re.compile(
     r"\*|[a-z][a-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?|[a-z]+://\[[0-9a-f:.]+\](?::[0-9]{1,5})?"
 )
+_MODE = re.compile(r"0[0-7]{3}")
 _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
+
+
+UNIX_PREFIX = "unix:"
+"""How a place to listen on begins that is the path of a unix socket."""
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes of a unix socket's path: sun_path of unix(7) without its closing NUL."""
 
 
 class Refused(Exception):
@@ -150,18 +158,67 @@ def _read_origin(text: str, _: Mapping[str, str]) -> str:
     return text
 
 
-def words(kind: Kind) -> Kind:
-    """Any number of what `kind` takes, with white space or commas between them, as a tuple."""
+def _read_place(text: str, environ: Mapping[str, str]) -> str:
+    if not text.startswith(UNIX_PREFIX):
+        return _read_host(text, environ)
+    path = _read_path(text.removeprefix(UNIX_PREFIX), environ)
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise Refused(f"the path of a socket has at most {LONGEST_SOCKET_PATH} bytes")
+    return UNIX_PREFIX + path
+
+
+def _read_proxy(text: str, _: Mapping[str, str]) -> str:
+    if text == "unix":
+        return text
+    if "%" in text:
+        raise Refused
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+        first = ipaddress.ip_address(text.partition("/")[0])
+    except ValueError:
+        raise Refused from None
+    if network.network_address != first:
+        raise Refused(f"{text} is no network; did you mean {network}?")
+    return text
+
+
+def _read_mode(text: str, _: Mapping[str, str]) -> str:
+    if not _MODE.fullmatch(text):
+        raise Refused
+    return text
+
+
+def several(kind: Kind) -> Kind:
+    """One or more of what `kind` takes, with white space or commas between them, as a tuple."""
 
     def read(text: str, environ: Mapping[str, str]) -> tuple[Any, ...]:
-        return tuple(kind.read(word, environ) for word in text.replace(",", " ").split())
+        found = tuple(kind.read(word, environ) for word in text.replace(",", " ").split())
+        if not found:
+            raise Refused
+        return found
 
-    return Kind(f"{kind.expected}, or several with spaces between, or nothing", read)
+    return Kind(f"{kind.expected}, or several with spaces between", read)
+
+
+def words(kind: Kind) -> Kind:
+    """Any number of what `kind` takes, with white space or commas between them, as a tuple."""
+    some = several(kind)
+
+    def read(text: str, environ: Mapping[str, str]) -> tuple[Any, ...]:
+        return some.read(text, environ) if text.strip(" ,") else ()
+
+    return Kind(f"{some.expected}, or nothing", read)
 
 
 BOOLEAN = Kind("true or false (or yes, no, on, off, 1, 0)", _read_boolean)
 PATH = Kind("a path", _read_path)
 ADDRESS = Kind("a host name, or an IPv4 or IPv6 address without brackets and port", _read_host)
+PLACE = Kind(
+    "a host name, an IPv4 or IPv6 address without brackets and port, or unix: and a path",
+    _read_place,
+)
+PROXY = Kind("an IP address, a network such as 10.0.0.0/8, or unix", _read_proxy)
+MODE = Kind("four octal digits such as 0660", _read_mode)
 HOST_PATTERN = Kind(
     "a host name or an IP address without port, or *.name for all below it, or * for any",
     _read_host_pattern,

@@ -120,10 +120,36 @@ class QueueSettings:
 class ServerSettings:
     """The section ``[sharq-server]``: how the server is reached and run."""
 
-    host: str = field(default="127.0.0.1", metadata=_option(kinds.ADDRESS, "Address to listen on."))
+    host: tuple[str, ...] = field(
+        default=("127.0.0.1",),
+        metadata=_option(
+            kinds.several(kinds.PLACE),
+            "Where to listen: addresses, names, unix sockets. `::` serves IPv4, too.",
+        ),
+    )
     port: int = field(
         default=8080,
         metadata=_option(kinds.integer(0, 65_535), "Port to listen on. 0: any free port."),
+    )
+    socket_mode: str = field(
+        default="0660",
+        metadata=_option(kinds.MODE, "Who may connect to a unix socket: its file's mode."),
+    )
+    trusted_proxies: tuple[str, ...] = field(
+        default=(),
+        metadata=_option(
+            kinds.words(kinds.PROXY),
+            "Proxies whose X-Forwarded-For, -Proto and -Prefix count. unix: all that connect"
+            " to a unix socket.",
+        ),
+    )
+    stop_delay: int = field(
+        default=0,
+        metadata=_option(
+            kinds.milliseconds(0),
+            "How long a server that was told to stop goes on serving, while `/deepstatus/`"
+            " says `stopping`.",
+        ),
     )
     workers: int = field(
         default=1, metadata=_option(kinds.integer(1, 256), "Number of server processes.")

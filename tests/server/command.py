@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -26,10 +27,12 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return kept | {"HOME": str(home)} | more
 
 
-def run(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+def run(
+    home: Path, *arguments: str, command: Sequence[str] = COMMAND, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command that ends by itself."""
     return subprocess.run(
-        [*COMMAND, *arguments],
+        [*command, *arguments],
         check=False,
         cwd=home,
         env=environment(home, **more),
@@ -45,12 +48,19 @@ class Server:
     Everything that it writes is in `output` and `log`. It is ended with the context.
     """
 
-    def __init__(self, home: Path, *arguments: str, embedded: bool = True, **more: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *arguments: str,
+        embedded: bool = True,
+        command: Sequence[str] = COMMAND,
+        **more: str,
+    ) -> None:
         folder = ["--data-dir", str(home / "data")] if embedded else []
         self.output = ""
         self.log = ""
         self.process = subprocess.Popen(
-            [*COMMAND, "--port", "0", *folder, *arguments],
+            [*command, "--port", "0", *folder, *arguments],
             cwd=home,
             env=environment(home, **more),
             stdin=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ from tests.server.support import Raw, Rest
 from tests.support.stores import wait_for
 
 LINE = re.compile(
-    r'(\S+) - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "(.*?)" (\d{3}) (\d+|-)'
+    r'(\S+) - (?:\S+) \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "(.*?)" (\d{3}) (\d+|-)'
     r' "(.*?)" "(.*?)" \d+\.\d{6}\n'
 )
 

@@ -15,6 +15,7 @@ from sharq_server import SharQServer
 from sharq_server.http.listener import Listener
 from sharq_server.security import descriptors
 from sharq_server.security.admission import Connections
+from sharq_server.security.proxies import UNIX, Proxies
 from tests.server.subscriber import Subscriber
 from tests.server.support import Raw
 from tests.support.http import Connection
@@ -123,6 +124,11 @@ def test_the_limits_that_are_not_set_come_of_the_limit_of_files() -> None:
     assert few.enter("10.0.0.2")
     few.leave("10.0.0.1")
     assert few.enter("10.0.0.1")
+    few = Connections(4, 1, Proxies(("10.0.0.0/8",)))
+    assert [few.enter("10.0.0.1"), few.enter("10.0.0.1")] == [True, True]
+    assert [few.enter("11.0.0.1"), few.enter("11.0.0.1")] == [True, False]
+    few.leave("10.0.0.1")
+    assert [few.enter(UNIX) for _ in range(3)] == [True, True, False], "four in all"
     few = Connections(4)
     for loopback in ("127.0.0.1", "127.0.0.1", "127.0.0.1", "::1"):
         assert few.enter(loopback)

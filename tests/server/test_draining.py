@@ -303,3 +303,102 @@ def test_a_server_that_restarts_behind_a_balancer_harms_nobody(tmp_path: Path) -
             count = ask(two, way, "GET", "/metrics/t/q/").body["queue_length"]
             assert count == 20
         assert store_owner.stop() == 0
+
+
+# ---- with a delay ----
+
+
+class Leaving(NamedTuple):
+    server: Server
+    since: float
+
+
+@contextmanager
+def leaving(folder: Path, *arguments: str, delay: int = 1500) -> Iterator[Leaving]:
+    """A server that was told to stop, and says so."""
+    with Server(folder, *arguments, SHARQ_SERVER_STOP_DELAY=str(delay)) as server:
+        # It takes a moment for every worker to serve.
+        wait_for("it serves", lambda: ask(server, Way(), "GET", "/deepstatus/").status == 200)
+        before = [ask(server, Way(), "GET", "/deepstatus/").status for _ in range(20)]
+        assert set(before) == {200}
+        since = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        wait_for("it says so", lambda: ask(server, Way(), "GET", "/deepstatus/").status == 503)
+        yield Leaving(server, since)
+
+
+def refuses(server: Server) -> bool:
+    """Whether the port is closed."""
+    try:
+        socket.create_connection(("127.0.0.1", server.port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_a_server_with_a_delay_serves_until_it_is_over(tmp_path: Path, workers: str) -> None:
+    with leaving(tmp_path, "--workers", workers) as (server, since):
+        told = ask(server, Way(), "GET", "/deepstatus/")
+        assert (told.status, told.body["code"]) == (503, "stopping")
+        assert (told.retry_after, told.connection) == ("1", "close")
+        kept = [server.connect() for _ in range(3)]
+        for each in kept:
+            each.connect()
+        number = 0
+        while time.monotonic() - since < 1.2:
+            number += 1
+            job = {**JOB, "job_id": f"j{number}"}
+            told = ask(server, Way(), "POST", "/enqueue/t/q/", job)
+            assert (told.status, told.connection) == (201, "close")
+            told = ask(server, Way(), "GET", "/dequeue/t/")
+            assert (told.status, told.connection) == (200, "close")
+            path = f"/finish/t/q/j{number}/"
+            told = ask(server, Way(), "POST", path, {"lease": told.body["lease"]})
+            assert (told.status, told.connection) == (200, "close")
+        for each in kept:
+            # What it has accepted is answered, in the end.
+            each.request("GET", "/")
+            answer = each.getresponse()
+            assert (answer.status, answer.getheader("Connection")) == (200, "close")
+            answer.read()
+            each.close()
+        assert server.wait() == 0
+        assert 1.4 < time.monotonic() - since < 8
+        assert refuses(server)
+        assert server.log.count("Stopping in 1.5 s; requests are served until then") == int(workers)
+
+
+def test_a_long_poll_ends_with_the_delay_as_if_its_time_were_over(tmp_path: Path) -> None:
+    with leaving(tmp_path) as (server, since):
+        told = ask(server, Way(), "GET", "/dequeue/t/?wait=20")
+        assert 1.4 < time.monotonic() - since < 8
+        assert (told.status, told.body["code"]) == (404, "nothing_ready")
+        assert server.wait() == 0
+
+
+def test_a_second_signal_cuts_the_delay_short(tmp_path: Path) -> None:
+    with leaving(tmp_path, delay=60_000) as (server, _):
+        since = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        server.wait()
+        assert time.monotonic() - since < 5
+
+
+def test_requests_under_way_outlive_the_delay_and_new_ones_find_no_port(tmp_path: Path) -> None:
+    with leaving(tmp_path, delay=500) as (server, _):
+        connection = server.connect()
+        body = json.dumps(JOB).encode()
+        connection.putrequest("POST", "/enqueue/t/held/")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        assert connection.sock.recv(1000).startswith(b"HTTP/1.1 100 ")
+        wait_for("the port is closed", lambda: refuses(server))
+        assert server.process.poll() is None
+        connection.send(body)
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("Connection")) == (201, "close")
+        answer.read()
+        connection.close()
+        assert server.wait() == 0

@@ -12,13 +12,14 @@ import pytest
 from sharq import Batch
 from sharq_server import SharQServer
 from sharq_server.http.listener import Listener
-from sharq_server.http.requests import _Pace
+from sharq_server.http.pace import Pace
 from tests.server.support import Raw, Rest
 from tests.support.http import Connection
 
 pytestmark = pytest.mark.gen_test
 
 HOST = b"Host: localhost\r\n"
+CHUNKED = b"POST /finish/t/q/j/ HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
 MAX_PAYLOAD = 1000
 MAX_BODY = MAX_PAYLOAD + 64 * 1024
 MAX_BULK = 100_000
@@ -226,8 +227,56 @@ class TestSlowClients:
             await connection.send(b" " * 60_000)
             assert (await connection.answer()).status in (404, 405)
 
+    async def test_what_is_around_chunks_is_no_progress(self, raw: Raw) -> None:
+        async with raw.connect() as connection:
+            await connection.send(CHUNKED)
+
+            async def drip() -> None:
+                while True:
+                    await connection.send(b"1;%b\r\n \r\n" % (b"x" * 2000))
+                    await asyncio.sleep(0.02)
+
+            dripping = asyncio.ensure_future(drip())
+            assert (await connection.answer()).error == (408, "request_timeout")
+            dripping.cancel()
+
+    async def test_a_large_body_in_chunks_has_its_time(self, raw: Raw) -> None:
+        async with raw.connect() as connection:
+            await connection.send(CHUNKED)
+            since = time.monotonic()
+            while time.monotonic() - since < 0.6:
+                await connection.send(b"7d0\r\n%b\r\n" % (b" " * 2000))
+                await asyncio.sleep(0.02)
+            await connection.send(b"0\r\n\r\n")
+            assert (await connection.answer()).error == (404, "not_active")
+
+    def test_a_body_of_known_length_has_the_time_for_all_of_it(self) -> None:
+        # 60 s and a second for each 16 KiB of a MiB, whenever it comes.
+        pace = Pace(0.0, 1024 * 1024)
+        for second in range(1, 125):
+            pace.size += 1100
+            assert not pace.is_slow(second, 10.0, held=False)
+        assert pace.is_slow(125.0, 10.0, held=False)
+
+    def test_the_time_of_a_body_stands_still_while_the_server_holds_it(self) -> None:
+        pace = Pace(0.0)
+        for second in range(1, 101):
+            assert not pace.is_slow(second, 10.0, held=True)
+        for second in range(101, 161):
+            pace.size += 103
+            assert not pace.is_slow(second, 10.0, held=False)
+        assert pace.is_slow(161.0, 10.0, held=False)
+
+    def test_a_kibibyte_in_any_ten_seconds_is_enough(self) -> None:
+        pace = Pace(0.0, 1024 * 1024)
+        pace.size = 1024
+        assert not pace.is_slow(10.0, 10.0, held=False)
+        pace.size += 1023
+        assert not pace.is_slow(20.0, 10.0, held=False)
+        assert pace.is_slow(20.5, 10.0, held=False)
+
     def test_a_body_has_a_rate_to_keep(self) -> None:
-        pace = _Pace(0.0)
+        pace = Pace(0.0)
         for second in range(1, 61):
             pace.size += 2000
             assert not pace.is_slow(second, 10.0, held=False)

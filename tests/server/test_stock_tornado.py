@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,55 @@ async def test_a_body_over_the_limit_is_refused_before_it_comes(raw: Raw) -> Non
         )
         assert (await connection.answer()).error == (413, "payload_too_large")
         sending.cancel()
+
+
+SLOW = [b"Content-Length: 40000", b"Transfer-Encoding: chunked"]
+
+
+def part(length: bytes, size: int) -> bytes:
+    """A piece of a body, in its chunk if it has one."""
+    return b"%x\r\n%b\r\n" % (size, b" " * size) if length == SLOW[1] else b" " * size
+
+
+@pytest.fixture
+def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sharq_server.http.pace.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("sharq_server.http.pace._LOOK_EVERY", 0.05)
+
+
+@pytest.mark.parametrize("path", [b"/enqueue/t/q/", b"/finish/t/q/j/"])
+@pytest.mark.parametrize("length", SLOW)
+@pytest.mark.usefixtures("short_times")
+async def test_a_body_that_comes_too_slowly_is_given_up(
+    raw: Raw, path: bytes, length: bytes, server: SharQServer
+) -> None:
+    async with raw.connect() as connection:
+        await connection.send(b"POST %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % (path, length))
+
+        async def drip() -> None:
+            with suppress(OSError):
+                while True:
+                    await connection.send(part(length, 1))
+                    await asyncio.sleep(0.02)
+
+        dripping = asyncio.ensure_future(drip())
+        assert (await connection.answer()).error == (408, "request_timeout")
+        dripping.cancel()
+    await until(lambda: not server.app.under_way)
+
+
+@pytest.mark.parametrize("length", SLOW)
+@pytest.mark.usefixtures("short_times")
+async def test_a_body_that_comes_well_is_waited_for(raw: Raw, length: bytes) -> None:
+    async with raw.connect() as connection:
+        head = b"POST /finish/t/q/j/ HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % length
+        await connection.send(head)
+        for _ in range(20):
+            await connection.send(part(length, 2000))
+            await asyncio.sleep(0.03)
+        if length == SLOW[1]:
+            await connection.send(b"0\r\n\r\n")
+        assert (await connection.answer()).error == (404, "not_active")
 
 
 class TestTokens:

@@ -10,9 +10,13 @@ from collections.abc import Mapping
 from typing import Final
 
 PARTS: Final[Mapping[str, str]] = {
+    "apache2": "apache2",
+    "caddy": "caddy",
     "chromium": "chromium",
     "gevent": "",
+    "haproxy": "haproxy",
     "java": "javac",
+    "nginx": "nginx",
     "redis-benchmark": "redis-benchmark",
     "redis-server": "redis-server",
     "uwsgi": "uwsgi",

@@ -42,8 +42,11 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq", "max_payload_bytes"): 1_048_576,
     ("sharq", "max_bulk_bytes"): 16_777_216,
     ("sharq", "payload_max_queued_length"): True,
-    ("sharq-server", "host"): "127.0.0.1",
+    ("sharq-server", "host"): ("127.0.0.1",),
     ("sharq-server", "port"): 8080,
+    ("sharq-server", "socket_mode"): "0660",
+    ("sharq-server", "trusted_proxies"): (),
+    ("sharq-server", "stop_delay"): 0,
     ("sharq-server", "workers"): 1,
     ("sharq-server", "heartbeat"): 20_000,
     ("sharq-server", "accesslog"): None,
@@ -125,7 +128,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
         )
     ],
     *[
-        (section, "host", text, text)
+        (section, "host", text, (text,) if section == "sharq-server" else text)
         for section in ("sharq-server", "redis")
         for text in (
             "0.0.0.0",
@@ -137,7 +140,22 @@ GOOD: list[tuple[str, str, str, Any]] = [
             "bücher.de",
         )
     ],
+    ("sharq-server", "host", "0.0.0.0, ::", ("0.0.0.0", "::")),
+    ("sharq-server", "host", " localhost unix:/run/s ", ("localhost", "unix:/run/s")),
+    ("sharq-server", "host", "unix:~/s", ("unix:/home/tester/s",)),
+    ("sharq-server", "host", f"unix:/{'s' * 106}", (f"unix:/{'s' * 106}",)),
     ("sharq-server", "port", "0", 0),
+    ("sharq-server", "socket_mode", "0600", "0600"),
+    ("sharq-server", "socket_mode", "0777", "0777"),
+    ("sharq-server", "trusted_proxies", "", ()),
+    (
+        "sharq-server",
+        "trusted_proxies",
+        "127.0.0.1, ::1 10.0.0.0/8,fd00::/8 unix",
+        ("127.0.0.1", "::1", "10.0.0.0/8", "fd00::/8", "unix"),
+    ),
+    ("sharq-server", "stop_delay", "0", 0),
+    ("sharq-server", "stop_delay", "3000", 3000),
     ("sharq-server", "port", "65535", 65_535),
     ("sharq-server", "workers", "256", 256),
     ("sharq-server", "heartbeat", "100", 100),
@@ -244,7 +262,6 @@ BAD: list[tuple[str, str, str]] = [
         for section in ("sharq-server", "redis")
         for text in (
             "",
-            "a b",
             "localhost:80",
             "[::1]",
             "::g",
@@ -256,6 +273,27 @@ BAD: list[tuple[str, str, str]] = [
             "h" * 254,
         )
     ],
+    ("redis", "host", "a b"),
+    ("redis", "host", "unix:/run/s"),
+    *[
+        ("sharq-server", "host", text)
+        for text in (
+            " , ",
+            "a, *",
+            "unix:",
+            "127.0.0.1 unix:'/s'",
+        )
+    ],
+    *[
+        ("sharq-server", "socket_mode", text)
+        for text in ("", "660", "432", "0o660", "0888", "1777", "rw", "06600")
+    ],
+    *[
+        ("sharq-server", "trusted_proxies", text)
+        for text in ("10.0.0.0/33", "proxy.example", "*", "unix:/s", "::1%lo", "1.2")
+    ],
+    ("sharq-server", "stop_delay", "-1"),
+    ("sharq-server", "stop_delay", "31536000001"),
     ("sharq-server", "port", "-1"),
     ("sharq-server", "port", "65536"),
     ("sharq-server", "workers", "0"),
@@ -482,6 +520,20 @@ def test_all_mistakes_are_named_at_once() -> None:
     assert starts == ["sharq.conf"] * 3 + ["environment"] + ["command line"] * 2
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (f"host = unix:/{'s' * 107}", "the path of a socket has at most 107 bytes"),
+        (f"host = a, unix:/{'ä' * 54}", "the path of a socket has at most 107 bytes"),
+        ("trusted_proxies = 10.0.0.1/8", "10.0.0.1/8 is no network; did you mean 10.0.0.0/8?"),
+    ],
+)
+def test_a_message_says_what_is_wrong_with_a_value(line: str, reason: str) -> None:
+    message = message_of(f"[sharq-server]\n{line}\n")
+    assert message.startswith(f"sharq.conf: [sharq-server] {line.split()[0]} = ")
+    assert message.endswith(reason)
+
+
 def test_a_long_value_is_shortened_in_the_message() -> None:
     message = message_of(f"[redis]\nport = {'1' * 5000}")
     assert len(message) < 400
@@ -524,7 +576,9 @@ PRECEDENCE: dict[Key, tuple[str, str, str]] = {
     }[type(default)]
     for key, default in DEFAULTS.items()
 } | {
-    ("sharq-server", "host"): ("first", "second", "third"),
+    ("sharq-server", "host"): ("first", "second third", "fourth"),
+    ("sharq-server", "socket_mode"): ("0600", "0640", "0666"),
+    ("sharq-server", "trusted_proxies"): ("10.0.0.1", "10.0.0.2 unix", "::1"),
     ("sharq-server", "max_connections"): ("5", "6", "7"),
     ("sharq-server", "max_connections_per_address"): ("5", "6", "7"),
     ("sharq-server", "allowed_origins"): ("a://b", "a://c a://d", "a://e"),
@@ -620,7 +674,7 @@ def test_two_names_of_an_option_with_different_values_are_refused() -> None:
 @pytest.mark.parametrize("prefix", ["SHARQ_SERVER_", "SHARQ_SHARQ_SERVER_"])
 def test_a_variable_of_the_server_is_not_taken_for_one_of_the_queues(prefix: str) -> None:
     settings = Settings.load(environ={f"{prefix}PORT": "1", f"{prefix}HOST": "h"})
-    assert settings.server == ServerSettings(host="h", port=1)
+    assert settings.server == ServerSettings(host=("h",), port=1)
 
 
 @pytest.mark.parametrize(

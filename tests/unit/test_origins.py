@@ -7,8 +7,8 @@ from tornado.httputil import HTTPHeaders
 
 from sharq_server.security.origins import Origins
 
-LOOPBACK = Origins("127.0.0.1", (), ())
-OPEN = Origins("0.0.0.0", ("jobs.example.com", "*.shop.example"), (), own_names=("Box-7",))
+LOOPBACK = Origins(("127.0.0.1",), (), ())
+OPEN = Origins(("0.0.0.0",), ("jobs.example.com", "*.shop.example"), (), own_names=("Box-7",))
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,25 @@ def test_a_server_answers_to_its_own_names(host: str, loopback: bool, exposed: b
         ("::1", (), False, "10.1.2.3", False),
         ("::", (), False, "10.1.2.3", True),
         ("0.0.0.0", ("fe80::1",), False, "[FE80::1]:80", True),
+        ("127.0.0.1 ::1", (), False, "10.1.2.3", False),
+        ("127.0.0.1 10.1.2.3", (), False, "10.9.9.9", True),
+        ("127.0.0.1 unix:/run/s", (), True, "evil.example", False),
+        ("0.0.0.0 unix:/run/s", (), True, "evil.example", True),
+        ("unix:/run/s", (), False, "localhost", True),
+        ("unix:/run/s", (), False, "10.1.2.3", False),
+        ("unix:/run/s", (), False, "/run/s", False),
+        ("unix:/run/s", (), False, "unix", False),
+        ("unix:/run/s", ("sharq",), False, "sharq", True),
     ],
 )
 def test_what_is_allowed_besides(
     host: str, allowed: tuple[str, ...], any_host: bool, name: str, taken: bool
 ) -> None:
-    assert Origins(host, allowed, (), any_host=any_host).takes_host(name) is taken
+    assert Origins(host.split(), allowed, (), any_host=any_host).takes_host(name) is taken
 
 
 def test_hosts_that_are_known_do_not_pile_up() -> None:
-    origins = Origins("127.0.0.1", ("*",), ())
+    origins = Origins(("127.0.0.1",), ("*",), ())
     for number in range(5000):
         assert origins.takes_host(f"h{number}")
     assert len(origins.known_hosts) <= 1024
@@ -103,6 +112,6 @@ FOE = {"Origin": "https://evil.example"}
     ],
 )
 def test_a_page_of_another_origin_is_seen(headers: dict[str, str], foreign: bool) -> None:
-    origins = Origins("0.0.0.0", (), ("https://Friend.example",))
+    origins = Origins(("0.0.0.0",), (), ("https://Friend.example",))
     assert origins.is_foreign(HTTPHeaders(HOST | headers)) is foreign
-    assert not Origins("0.0.0.0", (), ("*",)).is_foreign(HTTPHeaders(HOST | FOE))
+    assert not Origins(("0.0.0.0",), (), ("*",)).is_foreign(HTTPHeaders(HOST | FOE))

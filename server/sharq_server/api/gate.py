@@ -24,12 +24,13 @@ class Admission(NamedTuple):
     """A request that is let in.
 
     `match` is None if it is for none of the routes. `grant` has the rights of the client. The body
-    may have `body_limit` bytes.
+    may have `body_limit` bytes. `preflight` is the answer to a browser that asks before a request.
     """
 
     match: Match | None
     grant: Grant
     body_limit: int
+    preflight: Reply | None = None
 
 
 class Gate:
@@ -48,7 +49,13 @@ class Gate:
         has_effects = match is not None and match.route.has_effects(method)
         refusal = self._origins.problem(headers, has_effects=has_effects)
         grant = UNLIMITED
+        bulk = match is not None and match.route.bulk
+        limit = self._bulk_limit if bulk else self.body_limit
         if refusal is None and match is not None:
+            # A browser asks without a token.
+            fields = self._origins.allowed.preflight(method, headers, match.route.methods)
+            if fields is not None:
+                return Admission(match, grant, limit, replies.preflight(fields))
             judged = self._authorize(match, headers)
             if isinstance(judged, Grant):
                 grant = judged
@@ -56,8 +63,7 @@ class Gate:
                 refusal = judged
         if refusal is not None:
             return replies.refused(refusal)
-        bulk = match is not None and match.route.bulk
-        return Admission(match, grant, self._bulk_limit if bulk else self.body_limit)
+        return Admission(match, grant, limit)
 
     def _authorize(self, match: Match, headers: HTTPHeaders) -> Grant | Refusal:
         """The client's rights, or a refusal if they do not allow the request."""

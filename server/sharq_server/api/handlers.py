@@ -53,7 +53,8 @@ class RequestDelegate(Protocol):
 
 class Request(NamedTuple):
     """`names`: the names in the path, in order. `query`: the query string as it came. `grant`: all
-    rights of the client, more than the route needs.
+    rights of the client, more than the route needs. `prefix`: the path before the route's, which a
+    proxy has taken off.
     """
 
     names: tuple[str, ...]
@@ -61,6 +62,7 @@ class Request(NamedTuple):
     body: bytes
     exchange: RequestDelegate
     grant: Grant = UNLIMITED
+    prefix: str = ""
 
 
 Handler = Callable[[Carrier, Request], Awaitable[Reply]]
@@ -70,8 +72,8 @@ async def index(_engine: Carrier, _request: Request) -> Reply:
     return replies.HELLO
 
 
-async def description(_engine: Carrier, _request: Request) -> Reply:
-    return openapi.reply()
+async def description(_engine: Carrier, request: Request) -> Reply:
+    return openapi.reply(request.prefix)
 
 
 async def deepstatus(engine: Carrier, _request: Request) -> Reply:

@@ -124,10 +124,13 @@ _HEADERS: Final[dict[int | str, tuple[str, Schema]]] = {
 _HEADER_MAY_BE_ABSENT: Final = "queue_full"
 
 
-@functools.cache
-def reply() -> Reply:
-    """The answer that describes the API."""
-    return Reply(200, msgspec.json.encode(document()))
+@functools.lru_cache(maxsize=16)
+def reply(prefix: str = "") -> Reply:
+    """The answer that describes the API; its paths are below `prefix`."""
+    described = document()
+    if prefix:
+        described["servers"] = [{"url": prefix}]
+    return Reply(200, msgspec.json.encode(described))
 
 
 def document() -> Schema:

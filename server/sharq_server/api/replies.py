@@ -18,10 +18,11 @@ _json = msgspec.json.Encoder().encode
 
 
 class Reply(NamedTuple):
-    """An answer: status, JSON text, and the two headers that depend on the case.
+    """An answer: status, JSON text, and the headers that depend on the case.
 
     `retry_after` is in seconds. `allow` names the methods of a route. `unsent` is called if the
-    client is gone before the answer could be sent.
+    client is gone before the answer could be sent. `more` are header fields for the page that has
+    sent the request (CORS).
     """
 
     status: int
@@ -29,6 +30,7 @@ class Reply(NamedTuple):
     retry_after: int | None = None
     allow: str | None = None
     unsent: Callable[[], None] | None = None
+    more: tuple[tuple[str, str], ...] = ()
 
     @property
     def fields(self) -> list[tuple[str, str]]:
@@ -42,7 +44,7 @@ class Reply(NamedTuple):
             fields.append(("Sec-WebSocket-Version", "13"))
         if self.allow is not None:
             fields.append(("Allow", self.allow))
-        return fields
+        return [*fields, *self.more]
 
 
 STATUS_OF_CODE: Final = {
@@ -87,6 +89,11 @@ def failure(code: str, message: str, **more: Any) -> Reply:
 def refused(refusal: Refusal) -> Reply:
     """The answer to a client that is not let in."""
     return failure(*refusal)
+
+
+def preflight(fields: Iterable[tuple[str, str]]) -> Reply:
+    """The answer to a browser that asks whether a page may send a request: it may."""
+    return Reply(204, b"", more=tuple(fields))
 
 
 def is_internal(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ ROUTES: Final = (
     # What the original's nginx asks to see whether it is there.
     Route("/status/", {"GET": handlers.index}, operation=OPEN),
     Route(openapi.PATH, {"GET": handlers.description}, operation=OPEN),
-    Route("/deepstatus/", {"GET": handlers.deepstatus}, operation=OPEN),
+    Route("/deepstatus/", {"GET": handlers.deepstatus}, operation=OPEN, tells_of_stop=True),
     Route("/enqueue/", {"POST": handlers.enqueue_many}, operation="enqueue", bulk=True),
     Route("/enqueue/<queue_type>/<queue_id>/", {"POST": handlers.enqueue}, operation="enqueue"),
     Route(
@@ -58,3 +58,6 @@ ROUTES: Final = (
         "/deletequeue/<queue_type>/<queue_id>/", {"DELETE": handlers.clear}, operation="deletequeue"
     ),
 )
+
+ALL_METHODS: Final = frozenset(method for route in ROUTES for method in route.methods)
+"""The methods of all routes."""

@@ -22,7 +22,7 @@ class Route:
     `names` are the fields that the variable segments stand for. HEAD is a GET without a body;
     `head` is False where a GET has effects. `bulk` tells that bodies may be as large as many jobs
     are. `operation` is the right that a client needs, `default_type` the queue type if the path has
-    none.
+    none. With `tells_of_stop` its answer is "stopping" as soon as the server has to stop.
     """
 
     def __init__(
@@ -34,12 +34,14 @@ class Route:
         default_type: str | None = None,
         head: bool = True,
         bulk: bool = False,
+        tells_of_stop: bool = False,
     ) -> None:
         segments = template.strip("/").split("/")
         self.first: Final = segments[0]
         self.names: Final = tuple(segment.strip("<>") for segment in segments[1:])
         self.methods: Final = dict(methods)
         self.bulk: Final = bulk
+        self.tells_of_stop: Final = tells_of_stop
         self.operation: Final = operation
         self._default_type: Final = default_type
         self._safe: Final = frozenset(("GET", "HEAD")) if head else frozenset()

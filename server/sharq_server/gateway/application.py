@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
+from tornado.httputil import HTTPHeaders
+
 from sharq import Batch, SharQ
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import ConfigSource, Deployment
@@ -19,9 +21,10 @@ from sharq_server.api import answering, error_reporting, replies
 from sharq_server.api.gate import Gate
 from sharq_server.api.handlers import Request
 from sharq_server.api.replies import Reply, failure
-from sharq_server.gateway import incoming, outgoing
+from sharq_server.api.routes import ALL_METHODS
+from sharq_server.gateway import incoming
 from sharq_server.gateway.incoming import Environ
-from sharq_server.gateway.outgoing import Answer, StartResponse
+from sharq_server.gateway.outgoing import Answer, Outgoing, StartResponse
 from sharq_server.gateway.upkeep import Upkeep
 from sharq_server.http import framing
 from sharq_server.security.credentials import Credentials
@@ -89,6 +92,7 @@ class WSGIServer:
             own_names=(socket.gethostname(),),
             any_host=self._credentials.needed,
         )
+        self._allowed = origins.allowed
         self._gate = Gate(origins, self._credentials, settings.sharq)
         self._tokens_read_at = time.monotonic()
         self._starting = threading.Lock()
@@ -119,46 +123,55 @@ class WSGIServer:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         headers = incoming.headers_of(environ)
         start_line = incoming.start_line_of(environ)
-        path, _, query = start_line.path.partition("?")
         method = start_line.method
+        out = Outgoing(start_response, method, self._allowed.fields(headers))
         reply = framing.problem(start_line, headers)
         if reply is not None:
-            return _answered(start_response, reply, method)
+            return out.answer(reply)
         self._look_at_tokens()
+        path, _, query = start_line.path.partition("?")
         judged = self._gate.judge(method, path, headers)
         if isinstance(judged, Reply):
-            return _answered(start_response, judged, method)
+            return out.answer(judged)
         match = judged.match
         if match is None:
-            return self._other(path, method, start_response)
+            return self._other(path, method, headers, out)
+        if judged.preflight is not None:
+            return out.answer(judged.preflight)
         body = incoming.body_of(environ, headers, judged.body_limit)
         if isinstance(body, Reply):
-            return _answered(start_response, body, method)
+            return out.answer(body)
         handler = answering.handler_of(match, method)
         if isinstance(handler, Reply):
-            return _answered(start_response, handler, method)
+            return out.answer(handler)
         about = f"{method} {path}"
         try:
             service = self._started()
         except SharqException as error:
-            return _answered(start_response, error_reporting.reply_to(error, about), method)
-        request = Request(match.values, query, body, service.exchange, judged.grant)
+            return out.answer(error_reporting.reply_to(error, about))
+        place = environ.get("SCRIPT_NAME", "")
+        request = Request(match.values, query, body, service.exchange, judged.grant, place)
         reply = carry_out(answering.answer(handler, service.carrier, request, about))
         if not (reply.unsent or (match.route.first in _SWEEPING and service.upkeep.due)):
-            return _answered(start_response, reply, method)
-        outgoing.begin(start_response, reply)
-        return Answer(b"" if method == "HEAD" else reply.body, reply.unsent, service.upkeep.sweep)
+            return out.answer(reply)
+        out.begin(reply)
+        return Answer(out.body(reply.body), reply.unsent, service.upkeep.sweep)
 
-    def _other(self, path: str, method: str, start_response: StartResponse) -> Iterable[bytes]:
+    def _other(
+        self, path: str, method: str, headers: HTTPHeaders, out: Outgoing
+    ) -> Iterable[bytes]:
         """Answer a request that is for none of the routes."""
         if _PUSH_CHANNEL.fullmatch(path):
-            return _answered(start_response, _NO_PUSH_CHANNEL, method)
+            return out.answer(_NO_PUSH_CHANNEL)
         if not _LIVE_PAGE.fullmatch(path):
-            return _answered(start_response, replies.UNKNOWN_ROUTE, method)
+            fields = self._allowed.preflight(method, headers, ALL_METHODS)
+            # A page may then see that there is no such route.
+            return out.answer(
+                replies.UNKNOWN_ROUTE if fields is None else replies.preflight(fields)
+            )
         if method not in ("GET", "HEAD"):
-            return _answered(start_response, _NOT_FOR_THE_PAGE, method)
-        outgoing.head(start_response, 200, live.FIELDS, len(live.PAGE))
-        return [b"" if method == "HEAD" else live.PAGE]
+            return out.answer(_NOT_FOR_THE_PAGE)
+        return out.page(live.FIELDS, live.PAGE)
 
     def _started(self) -> _Service:
         service = self._service
@@ -177,8 +190,3 @@ class WSGIServer:
             if now >= self._tokens_read_at + _LOOK_AT_TOKENS:
                 self._tokens_read_at = now
                 self._credentials.refresh()
-
-
-def _answered(start_response: StartResponse, reply: Reply, method: str) -> Iterable[bytes]:
-    outgoing.begin(start_response, reply)
-    return [b"" if method == "HEAD" else reply.body]

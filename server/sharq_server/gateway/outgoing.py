@@ -7,26 +7,46 @@ from http.client import responses
 from typing import Any, Final
 
 from sharq_server.api.replies import Reply
+from sharq_server.security.cors import Fields
 
 StartResponse = Callable[..., Any]
 
-_SAME: Final = (
-    ("Content-Type", "application/json"),
-    # A GET may have effects here, so no answer may be cached.
-    ("Cache-Control", "no-store"),
-)
+# A GET may have effects here, so no answer may be cached.
+_SAME: Final = (("Cache-Control", "no-store"),)
+_OF_BODY: Final = (("Content-Type", "application/json"),)
 
 
-def begin(start_response: StartResponse, reply: Reply) -> None:
-    """Tell the status and the headers of an answer."""
-    head(start_response, reply.status, [*_SAME, *reply.fields], len(reply.body))
+class Outgoing:
+    """The answer to one request; `for_page` are header fields for a page that has sent it."""
 
+    def __init__(self, start_response: StartResponse, method: str, for_page: Fields) -> None:
+        self._start_response = start_response
+        self._method = method
+        self._for_page = for_page
 
-def head(
-    start_response: StartResponse, status: int, fields: list[tuple[str, str]], size: int
-) -> None:
-    """Tell a status and the headers of a body of `size` bytes."""
-    start_response(f"{status} {responses[status]}", [*fields, ("Content-Length", str(size))])
+    def answer(self, reply: Reply) -> list[bytes]:
+        """Answer."""
+        self.begin(reply)
+        return self.body(reply.body)
+
+    def begin(self, reply: Reply) -> None:
+        """Tell the status and the headers of an answer."""
+        fields = [*_SAME, *reply.fields]
+        if reply.body:
+            fields += [*_OF_BODY, ("Content-Length", str(len(reply.body)))]
+        self._start(reply.status, fields)
+
+    def page(self, fields: list[tuple[str, str]], body: bytes) -> list[bytes]:
+        """Answer with something else than JSON."""
+        self._start(200, [*fields, ("Content-Length", str(len(body)))])
+        return self.body(body)
+
+    def body(self, body: bytes) -> list[bytes]:
+        """The body of the answer, which has none if the request is a HEAD."""
+        return [b"" if self._method == "HEAD" else body]
+
+    def _start(self, status: int, fields: list[tuple[str, str]]) -> None:
+        self._start_response(f"{status} {responses[status]}", [*fields, *self._for_page])
 
 
 class Answer:
@@ -37,9 +57,9 @@ class Answer:
     """
 
     def __init__(
-        self, body: bytes, unsent: Callable[[], None] | None, then: Callable[[], None]
+        self, body: list[bytes], unsent: Callable[[], None] | None, then: Callable[[], None]
     ) -> None:
-        self._bodies = iter((body,))
+        self._bodies = iter(body)
         self._unsent = unsent
         self._then = then
 

@@ -31,6 +31,7 @@ class AccessLog:
         self,
         *,
         remote: str,
+        user: str | None,
         request: str,
         status: int,
         size: int | None,
@@ -38,13 +39,16 @@ class AccessLog:
         agent: str | None,
         seconds: float,
     ) -> None:
-        """Add the line of a request; its answer has a body of `size` bytes (None: unknown)."""
+        """Add the line of a request; its answer has a body of `size` bytes (None: unknown).
+
+        `user` is the name of its token, if it has a valid one.
+        """
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)
         length = "-" if size is None else size
         self._lines.append(
-            f'{remote} - - [{_moment(int(time.time()))}] "{_quoted(request)}" {status} {length}'
-            f' "{_quoted(referrer)}" "{_quoted(agent)}" {seconds:.6f}\n'
+            f'{remote} - {_quoted(user)} [{_moment(int(time.time()))}] "{_quoted(request)}"'
+            f' {status} {length} "{_quoted(referrer)}" "{_quoted(agent)}" {seconds:.6f}\n'
         )
 
     def flush(self) -> None:

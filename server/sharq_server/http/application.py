@@ -14,6 +14,7 @@ from sharq_server.http.access_log import AccessLog
 from sharq_server.security.admission import Connections
 from sharq_server.security.credentials import Credentials
 from sharq_server.security.origins import Origins
+from sharq_server.security.proxies import Proxies
 
 
 class Jobs(Protocol):
@@ -54,6 +55,8 @@ class Application(Protocol):
     def origins(self) -> Origins: ...
     @property
     def credentials(self) -> Credentials: ...
+    @property
+    def proxies(self) -> Proxies: ...
     @property
     def connections(self) -> Connections: ...
     @property

@@ -19,6 +19,7 @@ from sharq_server.http import framing
 from sharq_server.http.responses import last_answer
 from sharq_server.http.tls import HANDSHAKE_SECONDS, TLS, is_plain_http
 from sharq_server.security.admission import Connections
+from sharq_server.security.proxies import UNIX
 
 _log = logging.getLogger(__name__)
 
@@ -138,8 +139,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def remote_ip(self) -> str:
-        """The client's address."""
-        return str(self.peer[0]) if isinstance(self.peer, tuple) else "0.0.0.0"
+        """The peer's address; `UNIX` on a unix socket."""
+        return str(self.peer[0]) if isinstance(self.peer, tuple) else UNIX
 
     @property
     def scheme(self) -> str:

@@ -69,7 +69,11 @@ def origin_form(target: str) -> str:
 
 def content_length(headers: HTTPHeaders) -> int | None:
     """The length of the body in bytes; None if there is no valid Content-Length."""
-    value = headers.get("Content-Length", "")
+    return length_in(headers.get("Content-Length", ""))
+
+
+def length_in(value: str) -> int | None:
+    """The bytes that a Content-Length tells; None if it is not valid."""
     return int(value) if _LENGTH.fullmatch(value) else None
 
 

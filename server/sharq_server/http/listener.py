@@ -13,13 +13,13 @@ from tornado.ioloop import IOLoop
 from sharq_server.http import framing
 from sharq_server.http.application import Application
 from sharq_server.http.connection import Connection
+from sharq_server.http.pace import BODY_SECONDS
 from sharq_server.http.requests import Requests
 from sharq_server.http.responses import last_answer
 from sharq_server.security.certificates import Certificate
 from sharq_server.security.descriptors import EXHAUSTED, Room
 
 IDLE_SECONDS: Final = 60.0
-BODY_SECONDS: Final = 10.0
 
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted, as far as the system allows."""
@@ -84,6 +84,11 @@ class Listener:
     def drain(self) -> None:
         """From now on tell new connections that the server stops."""
         self.drains = True
+
+    def accept_waiting(self) -> None:
+        """Accept what has come by now, in the running event loop."""
+        for each in tuple(self._sockets):
+            self._on_connections(each)
 
     def stop(self) -> None:
         """Accept no more connections."""

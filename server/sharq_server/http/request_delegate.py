@@ -28,7 +28,10 @@ from sharq_server.api.replies import Reply
 from sharq_server.api.routing import Match
 from sharq_server.http import framing, responses
 from sharq_server.http.application import Application
+from sharq_server.http.pace import Watch
 from sharq_server.http.tornado_connection import TornadoConnection
+from sharq_server.security.cors import Fields
+from sharq_server.security.proxies import UNIX, Client
 
 # Operations that end or extend a lease may have no second chance, and start no further work on a
 # server that stops.
@@ -55,6 +58,12 @@ class _TornadosWire:
         stream = self._connection.stream
         return stream is None or stream.closed()
 
+    @property
+    def client(self) -> Client:
+        context = self._connection.context
+        known = isinstance(context.address, tuple)
+        return Client(context.remote_ip if known else UNIX, context.protocol)
+
     def refuse(self, reply: Reply) -> None:
         responses.write(self._connection, reply, last=True)
         self._connection.finish()
@@ -73,6 +82,9 @@ class RequestDelegate(HTTPMessageDelegate):
         self._other: HTTPMessageDelegate | None = None
         self._refused = False
         self._grant = UNLIMITED
+        self._cors: Fields = ()
+        self._preflight: Reply | None = None
+        self._watch: Watch | None = None
         self._size = self._limit = 0
         self._chunks: list[bytes] = []
 
@@ -80,6 +92,11 @@ class RequestDelegate(HTTPMessageDelegate):
         self._start_line: RequestStartLine = start_line
         self._headers = headers
         self._received = time.monotonic()
+        self._client = self._wire.client
+        if self._app.proxies:
+            self._find_client(headers)
+        if "Origin" in headers:
+            self._find_cors(headers)
         reply = framing.problem(start_line, headers)
         if reply is None:
             path, _, self._query = framing.origin_form(start_line.path).partition("?")
@@ -87,7 +104,10 @@ class RequestDelegate(HTTPMessageDelegate):
             if isinstance(admission, Reply):
                 reply = admission
             else:
-                match, self._grant, self._limit = admission
+                match, self._grant, self._limit, self._preflight = admission
+                if match is not None and self._preflight is not None:
+                    self._begin(match)
+                    return None
                 if self._wire.late:
                     reply = _told_late(match)
                 if reply is None and (framing.content_length(headers) or 0) > self._limit:
@@ -100,9 +120,35 @@ class RequestDelegate(HTTPMessageDelegate):
             headers["Expect"] = "100-continue"
         if match is None:
             return self._pass_on(start_line, headers)
+        self._begin(match)
+        return None
+
+    def _begin(self, match: Match) -> None:
+        """The request is for a route, and is let in."""
         self._match: Match = match
         self._app.under_way.add(self)
-        return None
+        if isinstance(self._wire, _TornadosWire):
+            length = framing.content_length(self._headers) or 0
+            if length or "Transfer-Encoding" in self._headers:
+                self._watch = Watch(length, lambda: self._refuse(framing.TIMED_OUT))
+
+    def _find_client(self, headers: HTTPHeaders) -> None:
+        """Find out who has sent the request, if a trusted proxy tells."""
+        self._client = self._app.proxies.client(
+            self._client.address,
+            self._client.scheme,
+            headers.get("X-Forwarded-For"),
+            headers.get("X-Forwarded-Proto"),
+            headers.get("X-Forwarded-Prefix"),
+        )
+        if isinstance(self._wire, TornadoConnection):
+            self._wire.context.came_from(self._client)
+
+    def _find_cors(self, headers: HTTPHeaders) -> None:
+        """Find out what a page may read that has sent the request."""
+        self._cors = self._app.origins.allowed.fields(headers)
+        if isinstance(self._wire, TornadoConnection):
+            self._wire.more = self._cors
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._refused:
@@ -112,6 +158,8 @@ class RequestDelegate(HTTPMessageDelegate):
             # Only a chunked body gets here: its size is not known before.
             self._refuse(framing.too_large(self._limit))
             return None
+        if self._watch is not None:
+            self._watch.add(len(chunk))
         if self._other is not None:
             return self._other.data_received(chunk)
         self._chunks.append(chunk)
@@ -120,12 +168,18 @@ class RequestDelegate(HTTPMessageDelegate):
     def finish(self) -> None:
         if self._refused:
             return
+        self._stop_watching()
         if self._other is not None:
             self._other.finish()
             return
         self._app.run(self._respond())
 
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+
     def on_connection_close(self) -> None:
+        self._stop_watching()
         self._app.under_way.discard(self)
         if self._other is not None:
             self._other.on_connection_close()
@@ -162,10 +216,14 @@ class RequestDelegate(HTTPMessageDelegate):
 
     def _refuse(self, reply: Reply) -> None:
         self._refused = True
+        self._stop_watching()
         self._chunks.clear()
         self._app.under_way.discard(self)
-        self._wire.refuse(reply)
+        self._wire.refuse(self._for_page(reply))
         self._log(reply)
+
+    def _for_page(self, reply: Reply) -> Reply:
+        return reply._replace(more=(*reply.more, *self._cors)) if self._cors else reply
 
     async def _respond(self) -> None:
         try:
@@ -175,19 +233,24 @@ class RequestDelegate(HTTPMessageDelegate):
                     reply.unsent()
                 self._connection.close()
             else:
-                await self._send(reply)
+                await self._send(self._for_page(reply))
             self._log(reply)
         finally:
             self._app.under_way.discard(self)
 
     async def _answer(self) -> Reply:
+        if self._preflight is not None:
+            return self._preflight
+        if self._match.route.tells_of_stop and self._app.draining:
+            return framing.STOPPING
         method, path = self._start_line.method, self._start_line.path
         handler = answering.handler_of(self._match, method)
         if isinstance(handler, Reply):
             return handler
         await self._app.begun()
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        request = Request(self._match.values, self._query, body, self, self._grant)
+        names, prefix = self._match.values, self._client.prefix
+        request = Request(names, self._query, body, self, self._grant, prefix)
         return await answering.answer(handler, self._app.engine, request, f"{method} {path}")
 
     async def _send(self, reply: Reply) -> None:
@@ -206,7 +269,8 @@ class RequestDelegate(HTTPMessageDelegate):
         log = self._app.access_log
         if log is not None:
             log.write(
-                remote=self._connection.context.remote_ip,
+                remote=self._client.address,
+                user=None if reply.status == 401 else self._user(),
                 request=" ".join(self._start_line),
                 status=reply.status,
                 size=len(reply.body),
@@ -214,3 +278,10 @@ class RequestDelegate(HTTPMessageDelegate):
                 agent=self._headers.get("User-Agent"),
                 seconds=time.monotonic() - self._received,
             )
+
+    def _user(self) -> str | None:
+        """The name of the request's token."""
+        authorization = self._headers.get("Authorization")
+        if authorization is None:
+            return None
+        return self._app.credentials.name_of(authorization.encode("latin-1"))

@@ -12,7 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate
 
@@ -23,38 +23,12 @@ from sharq_server.http import framing
 from sharq_server.http._lane import IN_BODY, WAITING
 from sharq_server.http.application import Application
 from sharq_server.http.connection import Connection
+from sharq_server.http.pace import Pace
 from sharq_server.http.reading import RequestReader
 from sharq_server.http.responses import answer, last_answer
 from sharq_server.http.tornado_connection import Context, Message, TornadoConnection
 
 _log = logging.getLogger(__name__)
-
-
-_LEAST_BYTES: Final = 1024
-_LONGEST: Final = 60.0
-_LEAST_RATE: Final = 16 * 1024
-
-
-class _Pace:
-    """The progress of a body: `size` bytes so far."""
-
-    def __init__(self, now: float) -> None:
-        self.size = 0
-        self._began = self._since = now
-        self._seen = 0
-
-    def is_slow(self, now: float, seconds: float, *, held: bool) -> bool:
-        """Whether it has brought less than 1 KiB in the given seconds, or takes too long in all.
-
-        A body that is `held` up by the server is not late.
-        """
-        if held or self.size >= self._seen + _LEAST_BYTES:
-            self._since, self._seen = now, self.size
-        if held:
-            return False
-        return now - self._since > seconds or (
-            now - self._began > _LONGEST + self.size / _LEAST_RATE
-        )
 
 
 class Requests(RequestReader):
@@ -78,7 +52,7 @@ class Requests(RequestReader):
         self._behind: deque[Message | Reply | Callable[[], None]] = deque()
         self._current: Message | None = None
         self._receiving: Message | None = None
-        self._body: _Pace | None = None
+        self._body: Pace | None = None
         self._request_conn: TornadoConnection | None = None
         self._handling: asyncio.Task[None] | None = None
         self._advancing = False
@@ -89,7 +63,8 @@ class Requests(RequestReader):
     def on_data(self, data: bytes) -> None:
         self.read(data)
         if self.stage != WAITING or self._behind:
-            if self._body is not None:
+            # The body of a message is counted without what is around its chunks.
+            if self._body is not None and self._receiving is None:
                 self._body.size += len(data)
             self._look_after_reading()
 
@@ -170,13 +145,22 @@ class Requests(RequestReader):
         """The function that answers the current request, and writes the access log."""
         log, came = self._app.access_log, time.monotonic()
         request = b"%b %b HTTP/1.1" % (self.method, self.target)
-        fields = {name.lower(): value for name, value in self.headers}
+        fields: dict[bytes, bytes] = {}
+        for name, value in self.headers:
+            before = fields.get(name.lower())
+            fields[name.lower()] = value if before is None else b"%b,%b" % (before, value)
+        remote = self._connection.remote_ip
+        if self._app.proxies:
+            hops = fields.get(b"x-forwarded-for", b"").decode("latin-1")
+            remote = self._app.proxies.client(remote, "", hops, None, None).address
+        user = self._app.credentials.name_of(fields.get(b"authorization"))
 
         def respond(reply: Reply) -> None:
             self._respond(reply)
             if log is not None:
                 log.write(
-                    remote=self._connection.remote_ip,
+                    remote=remote,
+                    user=user,
                     request=request.decode("latin-1"),
                     status=reply.status,
                     size=len(reply.body),
@@ -219,6 +203,9 @@ class Requests(RequestReader):
 
     def on_chunk(self, chunk: bytes) -> None:
         if self._receiving is not None:
+            if self._body is None:
+                self._body = self._new_pace()
+            self._body.size += len(chunk)
             self._receiving.add(chunk)
 
     def on_end(self) -> None:
@@ -372,13 +359,19 @@ class Requests(RequestReader):
         if connection.ended:
             return
         if self.stage == IN_BODY and self._body is None:
-            self._body = _Pace(self._now())
+            self._body = self._new_pace()
         connection.hold(
             bool(self._behind)
             or self.upgrading
             or connection.stuck
             or (self._receiving is not None and self._receiving.full)
         )
+
+    def _new_pace(self) -> Pace:
+        """For a body that begins now."""
+        lengths = [value for name, value in self.headers if name.lower() == b"content-length"]
+        length = framing.length_in(lengths[0].decode("latin-1")) if lengths else None
+        return Pace(self._now(), length or 0)
 
     def look_at_time(self, now: float, idle: float, body: float) -> None:
         connection = self._connection

@@ -82,10 +82,13 @@ def write(
     headers = HTTPHeaders()
     headers["Server"] = "SharQ"
     headers["Date"] = http_date()
-    headers["Content-Type"] = "application/json"
+    has_content = reply.status != 204
+    if has_content:
+        headers["Content-Type"] = "application/json"
     # A GET may have effects here, so no answer may be cached.
     headers["Cache-Control"] = "no-store"
-    headers["Content-Length"] = str(len(reply.body))
+    if has_content:
+        headers["Content-Length"] = str(len(reply.body))
     for name, value in reply.fields:
         headers[name] = value
     if last:

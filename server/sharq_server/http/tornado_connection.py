@@ -24,6 +24,8 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from sharq_server.api.replies import Reply, failure
 from sharq_server.http.connection import Connection
+from sharq_server.security.cors import Fields
+from sharq_server.security.proxies import UNIX, Client
 
 _LINE_END: Final = re.compile(r"[\r\n]")
 _MOST_BUFFERED: Final = 64 * 1024
@@ -118,19 +120,28 @@ class Lane(Protocol):
 
 
 class Context:
-    """Where a request came from, for Tornado."""
+    """Where a request came from, for Tornado. `client` is its sender, as far as it is known."""
 
     def __init__(self, connection: Connection) -> None:
-        self.protocol = connection.scheme
-        self.remote_ip = connection.remote_ip
         self.address = connection.peer
+        self.came_from(Client(connection.remote_ip, connection.scheme))
+
+    def came_from(self, client: Client) -> None:
+        """Set the sender; Tornado has no address for one on a unix socket either."""
+        self.client = client
+        self.protocol = client.scheme
+        self.remote_ip = "0.0.0.0" if client.address == UNIX else client.address
 
 
 class TornadoConnection(HTTPConnection):
-    """Answers a message. `answered` is done when it is answered, or no longer can be."""
+    """Answers a message. `answered` is done when it is answered, or no longer can be.
+
+    `more` are header fields of any answer, unless a handler has set them itself.
+    """
 
     def __init__(self, lane: Lane, message: Message, context: Context) -> None:
         self.context = context
+        self.more: Fields = ()
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lane = lane
         self._message = message
@@ -162,6 +173,9 @@ class TornadoConnection(HTTPConnection):
             and not bodiless
             and "Content-Length" not in headers
         )
+        for name, value in self.more:
+            if name not in headers or (name == "Vary" and value not in headers.get_list(name)):
+                headers.add(name, value)
         self._closes = self._closes or self._lane.closing_down
         if headers.get("Connection", "").lower() == "close":
             self._closes = True
@@ -225,6 +239,11 @@ class TornadoConnection(HTTPConnection):
         return self._begun or self.answered.done()
 
     @property
+    def client(self) -> Client:
+        """Who sent the request."""
+        return self.context.client
+
+    @property
     def late(self) -> bool:
         """Whether the client came while the server was stopping."""
         return self._lane.connection.late
@@ -246,6 +265,8 @@ class TornadoConnection(HTTPConnection):
         if self._begun:
             self._lane.connection.abort()
         else:
+            if self.more and not reply.more:
+                reply = reply._replace(more=self.more)
             self._lane.refuse_now(reply)
         self._begun = True
         self._resolve()

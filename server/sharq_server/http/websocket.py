@@ -50,15 +50,19 @@ class Session(Protocol):
 class Frames:
     """Reads frames from `connection` for a session, and writes its frames.
 
-    A message may have `max_bytes`; the client is pinged every `heartbeat` seconds.
+    A message may have `max_bytes`; the client is pinged every `heartbeat` seconds. `remote` is its
+    address.
 
     Frames that can wait leave together at the end of the loop's turn. A frame that is sent at once
     ends such a batch, and the transport gets one batch at a time. So it is known whether the kernel
     has taken all of it, even if the connection then breaks.
     """
 
-    def __init__(self, connection: Connection, max_bytes: int, heartbeat: float) -> None:
+    def __init__(
+        self, connection: Connection, max_bytes: int, heartbeat: float, remote: str
+    ) -> None:
         self._connection = connection
+        self._remote = remote
         self._heartbeat = heartbeat
         self._session: Session | None = None
         self._input = ws.Reader(masked=True, max_bytes=max_bytes)
@@ -257,8 +261,7 @@ class Frames:
             self._silent_beats = 0
         self._heard = False
         if self._silent_beats == _MOST_SILENT_BEATS:
-            remote = self._connection.remote_ip
-            _log.info("Subscriber at %s timed out (missed two heartbeats)", remote)
+            _log.info("Subscriber at %s timed out (missed two heartbeats)", self._remote)
             self._give_up()
             return
         session.on_beat()

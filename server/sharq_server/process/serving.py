@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Final, Protocol
 
 from sharq_server.app import SharQApplication
@@ -57,7 +58,9 @@ class Process:
 
     `make_server` is called in the event loop. With `upkeep` it sweeps and keeps the embedded store.
     `lifeline` is, for one of several processes, the reading end of their pipe: it has a byte for
-    each when all of them stop, and is closed at its other end when the parent is gone.
+    each when all of them stop, and is closed at its other end when the parent is gone. A server
+    that was told to stop goes on serving for `stop_delay` seconds, while it says that it stops to
+    those who ask (`/deepstatus/`), and ends each connection with its next answer.
     """
 
     def __init__(
@@ -68,12 +71,14 @@ class Process:
         *,
         upkeep: bool = True,
         lifeline: int | None = None,
+        stop_delay: float = 0.0,
     ) -> None:
         self._make_server = make_server
         self._sockets = sockets
         self._access_log = access_log
         self._upkeep = upkeep
         self._lifeline = lifeline
+        self._stop_delay = stop_delay
         self._all_stop = False
         self._stops = 0
         self._stop = asyncio.Event()
@@ -85,7 +90,8 @@ class Process:
         SIGTERM stops gracefully, a second one at once; so does SIGINT, except for a worker (one
         with a `lifeline`): there the parent handles the terminal's signal. SIGHUP reopens the
         access log and reads the tokens and the certificate again. While it stops, new connections
-        get "stopping", until requests under way are answered. If this is one of several processes
+        get "stopping", until requests under way are answered; after a `stop_delay`, when nobody
+        should come any more, they are refused. If this is one of several processes
         and stops alone, the others take new connections. Raises `EmbeddedStoreError` and
         `ConfigError`.
         """
@@ -101,12 +107,14 @@ class Process:
                 return 0
             listener.add_sockets(self._sockets)
             await self._stop.wait()
-            deadline = asyncio.get_running_loop().time() + GRACE
             server.app.draining = True
             if self._others_go_on():
                 listener.stop()
+            elif self._stop_delay:
+                await self._linger(server, listener)
             else:
                 listener.drain()
+            deadline = asyncio.get_running_loop().time() + GRACE
             begun, under_way = set(server.app.under_way), server.app.under_way
             async with asyncio.TaskGroup() as ends:
                 ends.create_task(server.push.drain(GRACE, self._stop_at_once))
@@ -142,10 +150,21 @@ class Process:
                 return
             await asyncio.sleep(_LOOK_EVERY)
 
+    async def _linger(self, server: Server, listener: Listener) -> None:
+        """Serve until those who balance between servers have noticed, and close the port."""
+        _log.info("Stopping in %g s; requests are served until then", self._stop_delay)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._stop_delay):
+                await self._stop_at_once.wait()
+        await server.push.end_polls()
+        await self._accept_the_last(listener)
+
     async def _accept_the_last(self, listener: Listener) -> None:
         """Accept no more, but start requests that came before."""
         for _ in range(_LAST_TURNS):
             await asyncio.sleep(0)
+        # At the last moment: the system resets those that wait when a socket is closed.
+        listener.accept_waiting()
         listener.stop()
         for _ in range(_LAST_TURNS):
             await asyncio.sleep(0)

@@ -45,7 +45,7 @@ class Handshakes:
             return replies.failure("bad_request", "The Sec-WebSocket-Key is not valid.")
         if self._origins.is_foreign(headers):
             return replies.refused(FOREIGN_ORIGIN)
-        grant = self.credentials.grant_of(_authorization(headers))
+        grant = self.credentials.grant_of(authorization(headers))
         if grant is None:
             return replies.refused(UNAUTHORIZED)
         if self.push.draining or not self.push.started:
@@ -75,7 +75,7 @@ def _words(headers: HTTPHeaders, name: str) -> set[str]:
     return {word.strip().lower() for word in headers.get(name, "").split(",")}
 
 
-def _authorization(headers: HTTPHeaders) -> bytes | None:
+def authorization(headers: HTTPHeaders) -> bytes | None:
     """The value of the Authorization header, or of its substitute among the subprotocols."""
     for name in offered(headers):
         encoded = name.removeprefix(_BEARER)

@@ -36,6 +36,9 @@ _LONGEST_PAUSE: Final = 1.0
 _LOOK_EVERY: Final = 0.02
 _GOODBYE: Final = 1.0
 
+_LAST_TURNS: Final = 20
+"""Turns of the loop, at most, until polls that have to end are answered."""
+
 
 class Push:
     """The push service of one server process over `engine`, whose watcher it is.
@@ -48,6 +51,7 @@ class Push:
         self.sessions: set[Session] = set()
         self.draining = False
         self._polls: set[LongPoll] = set()
+        self._polls_end = False
         self._probing: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._schedule: Schedule | None = None
@@ -112,6 +116,8 @@ class Push:
         """
         if self.draining:
             raise Stopping
+        if self._polls_end:
+            seconds = 0.0
         poll = LongPoll(self.dispatcher, queue_type, count, request_id)
         self._polls.add(poll)
         try:
@@ -185,6 +191,17 @@ class Push:
             session.send(frame)
 
     # The end
+
+    async def end_polls(self) -> None:
+        """Answer the long polls as if their time were over, and let none wait from now on."""
+        self._polls_end = True
+        polls = set(self._polls)
+        for poll in polls:
+            poll.stop()
+        for _ in range(_LAST_TURNS):
+            if not polls & self._polls:
+                return
+            await asyncio.sleep(0)
 
     async def drain(self, grace: float, at_once: asyncio.Event | None = None) -> None:
         """Lease nothing more; held jobs can be finished here for `grace` seconds.

@@ -21,7 +21,7 @@ from sharq_server.http import responses
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.tornado_connection import TornadoConnection
 from sharq_server.http.websocket import Frames
-from sharq_server.push.handshake import Handshakes, accepting
+from sharq_server.push.handshake import Handshakes, accepting, authorization
 from sharq_server.push.session import Session
 
 PATH: Final = "/ws/?"
@@ -97,18 +97,20 @@ class _Handshake(HTTPMessageDelegate):
         """Accept, and read frames from now on; nothing of the request is kept."""
         handshakes = self._upgrades.handshakes
         push = handshakes.push
+        remote = self._request_conn.client.address
         connection, rest = self._request_conn.switch()
-        frames = Frames(connection, push.max_frame_bytes, push.heartbeat)
+        frames = Frames(connection, push.max_frame_bytes, push.heartbeat, remote)
         session = Session(push, frames, grant, handshakes.credentials.is_valid)
         frames.begin(session, push.leave, responses.switching(accepting(self._headers)))
         push.open(session)
         frames.on_data(rest)
 
     def _log(self, status: int, size: int) -> None:
-        log = self._upgrades.access_log
+        log, credentials = self._upgrades.access_log, self._upgrades.handshakes.credentials
         if log is not None:
             log.write(
-                remote=self._request_conn.context.remote_ip,
+                remote=self._request_conn.client.address,
+                user=None if status == 401 else credentials.name_of(authorization(self._headers)),
                 request=" ".join(self._start_line),
                 status=status,
                 size=size,

@@ -1,4 +1,4 @@
-"""Access: connections, hosts and origins, tokens, certificates.
+"""Access: connections, proxies, hosts and origins, tokens, certificates.
 
 Imports: nothing of the server's. Imported by: api, http, push, app.
 """

@@ -94,6 +94,13 @@ class Credentials:
                 self._seen[key] = grant
         return grant
 
+    def name_of(self, authorization: bytes | None) -> str | None:
+        """The name of the token in an Authorization header; None if there is no valid one."""
+        if not self.needed or authorization is None:
+            return None
+        grant = self.grant_of(authorization)
+        return None if grant is None else grant.name
+
     def is_valid(self, grant: Grant) -> bool:
         """Whether a grant is still valid and unchanged."""
         return not self.needed or self._tokens.grant_of(grant.digest) == grant

@@ -1,20 +1,19 @@
 """Which Host and which Origin a request may have. Pure.
 
 A page that points its name to this server (DNS rebinding) is recognized by its Host; one that lets
-a browser send requests across sites, by Origin and Sec-Fetch-Site.
+a browser send requests across sites, by Origin and Sec-Fetch-Site. Headers are any mapping that
+does not distinguish capitals.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
-from tornado.httputil import HTTPHeaders
-
+from sharq.settings.kinds import UNIX_PREFIX
+from sharq_server.security.cors import ANY, AllowedOrigins
 from sharq_server.security.refusal import Refusal
-
-ANY: Final = "*"
 
 FOREIGN_HOST: Final = Refusal("forbidden", "Host header not allowed. Add it to `allowed_hosts`.")
 FOREIGN_ORIGIN: Final = Refusal("forbidden", "Origin not allowed. Add it to `allowed_origins`.")
@@ -31,33 +30,33 @@ _MOST_KNOWN: Final = 1024
 class Origins:
     """The rules of one server.
 
-    `host` is where it listens: on a loopback address only loopback names are allowed, elsewhere
-    also every IP address and `own_names`, and with `any_host` any name. `allowed_hosts` are further
-    names, without ports; ``*.name`` stands for all names below it, and ``*`` for all.
-    `allowed_origins` are those whose pages may change something.
+    `places` is where it listens: on loopback addresses and unix sockets only loopback names are
+    allowed, elsewhere also every IP address and `own_names`, and with `any_host` any name.
+    `allowed_hosts` are further names, without ports; ``*.name`` stands for all names below it, and
+    ``*`` for all. `allowed_origins` are those whose pages may use the API.
 
     `known_hosts` has raw values of Host that were found to be allowed.
     """
 
     def __init__(
         self,
-        host: str,
+        places: Collection[str],
         allowed_hosts: Collection[str],
         allowed_origins: Collection[str],
         *,
         own_names: Collection[str] = (),
         any_host: bool = False,
     ) -> None:
-        exposed = not _is_loopback(_name_in(host))
+        hosts = [place for place in places if not place.startswith(UNIX_PREFIX)]
+        exposed = not all(_is_loopback(_name_in(host)) for host in hosts)
+        self.allowed: Final = AllowedOrigins(allowed_origins)
         self.known_hosts: set[bytes] = set()
         self._any_host = ANY in allowed_hosts or (exposed and any_host)
         self._any_address = exposed
-        self._names = {_name_in(name) for name in (host, *allowed_hosts)}
+        self._names = {_name_in(name) for name in (*hosts, *allowed_hosts)}
         if exposed:
             self._names.update(_name_in(name) for name in own_names)
         self._below = tuple(name[1:] for name in self._names if name.startswith("*."))
-        self._any_origin = ANY in allowed_origins
-        self._origins = {origin.lower() for origin in allowed_origins}
 
     def takes_host(self, value: str) -> bool:
         """Whether a request may have this Host."""
@@ -73,10 +72,10 @@ class Origins:
             return True
         return name.endswith(self._below) or (self._any_address and _address(name) is not None)
 
-    def is_foreign(self, headers: HTTPHeaders) -> bool:
+    def is_foreign(self, headers: Mapping[str, str]) -> bool:
         """Whether a page of a forbidden origin has sent the request."""
         origin = headers.get("Origin")
-        if origin is not None and (self._any_origin or origin.lower() in self._origins):
+        if self.allowed.has(origin):
             return False
         site = headers.get("Sec-Fetch-Site")
         if site is not None:
@@ -87,7 +86,7 @@ class Origins:
         own = origin.partition("://")[2].removesuffix("/").lower()
         return own != headers.get("Host", "").lower()
 
-    def problem(self, headers: HTTPHeaders, *, has_effects: bool) -> Refusal | None:
+    def problem(self, headers: Mapping[str, str], *, has_effects: bool) -> Refusal | None:
         """Why a request is refused for its Host or Origin; None if it is allowed."""
         host = headers.get("Host")
         if host is not None and not self.takes_host(host):
@@ -100,7 +99,7 @@ class Origins:
         return None
 
 
-def _media_type(headers: HTTPHeaders) -> str:
+def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 

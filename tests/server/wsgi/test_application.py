@@ -177,3 +177,25 @@ def test_a_store_that_is_away_is_told_and_found_again(settings: Settings, expect
     call = Call(server, "GET", "/deepstatus/")
     call.close()  # said once
     server.close()
+
+
+@pytest.mark.parametrize("options", [{"sharq-server": {"allowed_origins": "https://page.example"}}])
+def test_a_page_of_an_allowed_origin_may_ask_and_read(application: Any) -> None:
+    page = {"HTTP_ORIGIN": "https://page.example"}
+    asks = {**page, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
+    for path, methods in (("/enqueue/t/q/", "POST"), ("/nowhere/", "DELETE, GET, HEAD, POST")):
+        call = Call(application, "OPTIONS", path, **asks)
+        assert (call.status, call.read()) == (204, b"")
+        assert call.fields["Access-Control-Allow-Methods"] == methods
+        assert "Content-Length" not in call.fields
+    for path in ("/metrics/", "/nowhere/", "/status/t/q/j/", "/ws/"):
+        fields = Call(application, "GET", path, **page).fields
+        assert fields["Access-Control-Allow-Origin"] == "https://page.example", path
+        assert fields["Vary"] == "Origin"
+    other = Call(application, "GET", "/metrics/", HTTP_ORIGIN="https://other.example")
+    assert "Access-Control-Allow-Origin" not in other.fields
+
+
+def test_the_place_of_the_application_is_in_its_description(application: Any) -> None:
+    call = Call(application, "GET", "/openapi.json", SCRIPT_NAME="/queue")
+    assert json.loads(call.read())["servers"] == [{"url": "/queue"}]

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the certificates that the tests use: an authority, a server for localhost and 127.0.0.1,
-# and a client. They protect nothing; they are valid for a hundred years.
+# a client, and, signed by itself, a proxy for jobs.example.com. They protect nothing; they are valid for a hundred years.
 set -eu
 cd "$(dirname "$0")"
 days=36500
@@ -22,3 +22,7 @@ sign() {
 sign server "subjectAltName=DNS:localhost,IP:127.0.0.1"
 sign client "extendedKeyUsage=clientAuth"
 rm authority.key authority.srl
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days $days \
+    -subj "/CN=jobs.example.com" -keyout jobs.key -out jobs.pem \
+    -addext "subjectAltName=DNS:jobs.example.com"

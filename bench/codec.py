@@ -63,6 +63,7 @@ _TEXT = json.dumps([_VALUE] * 50).encode()
 
 # Arguments for each call, all different, so that it shows where each of them goes.
 _CALLS: Final[dict[str, tuple[Any, ...]]] = {
+    "cancel": ("mail", _LEASES, 3_600_000, 86_400_000),
     "claim_sweep": (900,),
     "clear": ("mail", "tenant-1", 86_400_000, False),
     "dequeue": ("mail", 32, 60_000, 262_144, "r-1", ".s1", 7, False),

@@ -55,6 +55,14 @@ class Codec:
     def claim_sweep(self, hold: int) -> bytes:
         """Pack the claim to sweep for the next `hold` ms."""
 
+    def cancel(
+        self, queue_type: str, leases: list[Lease], retention: int, interval_retention: int
+    ) -> bytes:
+        """Pack the removal of jobs of one type; an empty `n` means one that is not leased.
+
+        `retention`, `interval_retention`: ms, as in `finish`.
+        """
+
     def clear(self, queue_type: str, queue_id: str, interval_retention: int, purge: bool) -> bytes:
         """Pack the removal of a queue's waiting jobs, with `purge` of its leases too.
 

@@ -250,6 +250,12 @@ class AsyncSharQ:
             self._engine.flows.extend_job(queue_type, queue_id, job_id, by, lease)
         )
 
+    async def cancel_job(
+        self, queue_type: str, queue_id: str, job_id: str, lease: str | None = None
+    ) -> Ended:
+        """Remove a job that waits; with its lease token one that is leased, while it is valid."""
+        return await self._run(self._engine.flows.cancel_job(queue_type, queue_id, job_id, lease))
+
     async def finish_many(self, leases: Sequence[str]) -> list[Ended | StoreError]:
         """End leased jobs for good by their tokens; each succeeds or fails alone, in order."""
         return await self._run(self._engine.flows.finish_many(leases))

@@ -221,6 +221,12 @@ class SharQ:
         """Let a lease end at the later of its end and `by` ms from now."""
         return self._run(self._engine.flows.extend_job(queue_type, queue_id, job_id, by, lease))
 
+    def cancel_job(
+        self, queue_type: str, queue_id: str, job_id: str, lease: str | None = None
+    ) -> Ended:
+        """Remove a job that waits; with its lease token one that is leased, while it is valid."""
+        return self._run(self._engine.flows.cancel_job(queue_type, queue_id, job_id, lease))
+
     def finish_many(self, leases: Sequence[str]) -> list[Ended | StoreError]:
         """End leased jobs for good by their tokens; each succeeds or fails alone, in order."""
         return self._run(self._engine.flows.finish_many(leases))

@@ -73,3 +73,32 @@ def check_lease(token: Any) -> Lease:
     if lease is None:
         raise invalid("lease")
     return lease
+
+
+# Names are checked in the original's order, since that decides which error is raised.
+
+
+def check_queue(queue_type: Any, queue_id: Any) -> tuple[str, str]:
+    """Return the names of a queue, as `check_identifier` does each."""
+    queue_id = check_identifier("queue_id", queue_id)
+    return check_identifier("queue_type", queue_type), queue_id
+
+
+def check_job(queue_type: Any, queue_id: Any, job_id: Any) -> tuple[str, str, str]:
+    """Return the names of a job, as `check_identifier` does each."""
+    job_id = check_identifier("job_id", job_id)
+    return *check_queue(queue_type, queue_id), job_id
+
+
+def check_leased(queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Lease:
+    """The lease that is meant; its `n` is empty (any lease) if no token is given.
+
+    Raises `BadArgumentException`.
+    """
+    job = check_job(queue_type, queue_id, job_id)
+    if lease is None:
+        return Lease(*job, n="")
+    meant = check_lease(lease)
+    if meant[:3] != job:
+        raise invalid("lease")
+    return meant

@@ -21,6 +21,7 @@ NOT_ACTIVE: Final = "not_active"
 STALE_LEASE: Final = "stale_lease"
 ALREADY_FINISHED: Final = "already_finished"
 NOT_FOUND: Final = "not_found"
+JOB_ACTIVE: Final = "job_active"
 INVALID: Final = "invalid_argument"
 
 
@@ -62,10 +63,11 @@ class Enqueued(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The result of a finish or a release.
+    """The result of a finish, a release or a cancellation.
 
-    `outcome`: SUCCESS (finished, or queued again), DEAD (released with no requeue left),
-    NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED; of many also INVALID, for an invalid lease token.
+    `outcome`: SUCCESS (finished, queued again or removed), DEAD (released with no requeue left),
+    NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED; of many also INVALID, for an invalid lease token. A
+    cancellation has NOT_FOUND for an unknown job, and JOB_ACTIVE for one under another lease.
     """
 
     outcome: str

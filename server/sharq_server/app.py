@@ -61,6 +61,9 @@ ROUTES: Final = (
         "/extend/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.extend}, operation="extend"
     ),
     Route(
+        "/job/<queue_type>/<queue_id>/<job_id>/", {"DELETE": handlers.cancel}, operation="cancel"
+    ),
+    Route(
         "/status/<queue_type>/<queue_id>/<job_id>/",
         {"GET": handlers.job_status},
         operation="status",

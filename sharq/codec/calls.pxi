@@ -103,6 +103,18 @@ cdef class Codec:
 
     # In the order of the files in lua/
 
+    def cancel(self, str queue_type, list leases not None, int64_t retention,
+               int64_t interval_retention):
+        cdef Writer out = self._begin_for("cancel", queue_type, 4, 7 + 3 * len(leases))
+        self._type_keys()
+        self._key(HELD, "")
+        self._queue_keys("")
+        self._key(MARKS, "")
+        out.integer(retention)
+        out.integer(interval_retention)
+        self._leased(leases)
+        return out.take()
+
     def claim_sweep(self, int64_t hold):
         cdef Writer out = self._begin("claim_sweep", 1, 1)
         out.blob(self.keys._own_tag + SWEEP)

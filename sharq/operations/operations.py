@@ -133,6 +133,11 @@ class Operations:
         )
         return Call(packed, self._keys.tag(queue_type), _ended_many)
 
+    def cancel(self, queue_type: str, jobs: list[Lease]) -> Call[list[Ended]]:
+        """Remove up to `BULK_SIZE` jobs of one type; an empty `n` means one that is not leased."""
+        packed = self._codec.cancel(queue_type, jobs, self._retention, self._interval_retention)
+        return Call(packed, self._keys.tag(queue_type), _ended_many)
+
     def claim_sweep(self, hold: int) -> Call[bool]:
         """Claim the sweep for the next `hold` ms; False if another server has it."""
         return Call(self._codec.claim_sweep(hold), self._keys.registry(), bool)
@@ -247,6 +252,8 @@ _ENDED = {
         results.NOT_ACTIVE,
         results.STALE_LEASE,
         results.ALREADY_FINISHED,
+        results.NOT_FOUND,
+        results.JOB_ACTIVE,
     )
 }
 

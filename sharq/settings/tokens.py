@@ -25,6 +25,7 @@ OPERATIONS: Final = (
     "finish",
     "release",
     "extend",
+    "cancel",
     "status",
     "interval",
     "metrics",

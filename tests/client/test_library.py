@@ -40,6 +40,7 @@ from sharq.results import (
     DUPLICATE,
     FINISHED,
     FULL,
+    JOB_ACTIVE,
     NOT_ACTIVE,
     NOT_FOUND,
     QUEUED,
@@ -578,6 +579,18 @@ def test_a_clear_tells_what_it_removed(queue: Face) -> None:
     assert queue.clear("mail", "bob") == Cleared(2, 0)
     assert queue.clear("mail", "bob", purge_all=True) == Cleared(0, 1)
     assert queue.clear("mail", "bob") == Cleared(0, 0)
+
+
+def test_a_job_is_cancelled(queue: Face) -> None:
+    for job_id in ("j1", "j2"):
+        enqueue(queue, job_id)
+    lease = queue.take("mail").jobs[0].lease
+    assert queue.cancel_job("mail", "bob", "j1") == Ended(JOB_ACTIVE)
+    assert queue.cancel_job("mail", "bob", "j2") == Ended(SUCCESS)
+    assert queue.cancel_job("mail", "bob", "j2") == Ended(NOT_FOUND)
+    assert queue.cancel_job("mail", "bob", "j1", lease=lease) == Ended(SUCCESS)
+    assert queue.finish_job("mail", "bob", "j1", lease) == Ended(NOT_ACTIVE)
+    assert queue.queue_length("mail", "bob") == 0
 
 
 def test_the_numbers_of_a_queue(queue: Face, clock: HandClock) -> None:

@@ -107,6 +107,11 @@ class ModelQueue:
         waiting = next((job for job in self.queued() if job.job_id == job_id), None)
         return waiting or self.leased.get(job_id)
 
+    def remove(self, job: ModelJob) -> None:
+        for jobs in (self.new, self.back, self.late):
+            if job in jobs:
+                jobs.remove(job)
+
     def in_order(self, now: int) -> list[ModelJob]:
         """The jobs that may go, in the order in which they will."""
         due = [job for job in self.late if job.due <= now]
@@ -372,6 +377,34 @@ class Model:
         if job is not None:
             outcome = self._give_back(name, job, counted, delay)
             expect("release", got.outcome, outcome)
+
+    def cancel(self, name: JobName, n: str, got: Ended) -> None:
+        queue = self.queues[name.queue]
+        job = queue.leased.get(name.job_id)
+        if job is not None:
+            entitled = n == job.n
+            outcome = results.SUCCESS if entitled else results.JOB_ACTIVE
+            expect("cancel of a leased job", got.outcome, outcome)
+            if entitled:
+                del queue.leased[name.job_id]
+                queue.settle(self.now, self.settings.interval_retention)
+            return
+        job = queue.find(name.job_id)
+        if job is None or n:
+            if got.outcome == results.NOT_FOUND:
+                expect("a lease was given", n, "")
+                got = Ended(results.NOT_ACTIVE)
+            elif got.outcome == results.NOT_ACTIVE:
+                expect("a lease was given", n != "")
+            self._held(name, n, got.outcome)
+            return
+        expect("cancel of a waiting job", got.outcome, results.SUCCESS)
+        queue.remove(job)
+        if not queue.length:
+            queue.turn = None
+        elif queue.length == len(queue.late):
+            queue.reschedule(self.now)
+        queue.settle(self.now, self.settings.interval_retention)
 
     def extend(self, name: JobName, n: str, by: int, got: Extended) -> None:
         job = self._held(name, n, got.outcome)

@@ -343,6 +343,12 @@ class BadField(NamedTuple):
     message: str
 
 
+WRONG_LEASES: Final = (
+    *('""', '"x"', "5", "true", "[]", "{}", '"t/q/j/"', '"t/q/j/5\\n"', '"t/q/j/-1"'),
+    *('"t/q/other/5"', '"u/q/j/5"', '"t/q/j/' + "9" * 20 + '"'),
+)
+
+
 OTHER_FIELDS: Final[dict[str, BadField]] = {
     **{
         f"interval: interval {text[:30]}": BadField(
@@ -364,11 +370,20 @@ OTHER_FIELDS: Final[dict[str, BadField]] = {
             "`lease` has an invalid value.",
         )
         for verb in ("finish", "release", "extend")
-        for text in (
-            *('""', '"x"', "5", "true", "[]", "{}", '"t/q/j/"', '"t/q/j/5\\n"', '"t/q/j/-1"'),
-            *('"t/q/other/5"', '"u/q/j/5"', '"t/q/j/' + "9" * 20 + '"'),
-        )
+        for text in WRONG_LEASES
     },
+    **{
+        f"cancel: lease {text[:30]}": BadField(
+            "DELETE",
+            "/job/t/q/j/",
+            b'{"lease":%b}' % text.encode(),
+            "`lease` has an invalid value.",
+        )
+        for text in WRONG_LEASES
+    },
+    "cancel: unknown field": BadField(
+        "DELETE", "/job/t/q/j/", b'{"purge":1}', "`purge` is not a known parameter."
+    ),
     **{
         f"release: delay {text[:30]}": BadField(
             "POST",
@@ -551,6 +566,21 @@ FRAMES: Final[dict[str, tuple[str, str, str]]] = {
         "`by` is a mandatory parameter",
     ),
     "missing field: jobs": ('{"op":"enqueue"}', INVALID, "`jobs` is a mandatory parameter"),
+    "missing field: jobs of cancel": (
+        '{"op":"cancel"}',
+        INVALID,
+        "`jobs` is a mandatory parameter",
+    ),
+    "wrong field: jobs of cancel": (
+        '{"op":"cancel","jobs":"x"}',
+        INVALID,
+        "`jobs` has an invalid value.",
+    ),
+    "wrong field: too many jobs of cancel": (
+        '{"op":"cancel","jobs":[' + ",".join(["1"] * 1001) + "]}",
+        INVALID,
+        "`jobs` has more than 1000 entries.",
+    ),
     "wrong field": ('{"op":"ping","x":1}', INVALID, "`x` is not a known parameter."),
     "wrong field: mode": (
         '{"op":"subscribe","queue_type":"t","credit":1,"mode":"x"}',

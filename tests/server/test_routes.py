@@ -59,6 +59,7 @@ ROUTES = {
     "/finish/t/q/j": "POST",
     "/release/t/q/j": "POST",
     "/extend/t/q/j": "POST",
+    "/job/t/q/j": "DELETE",
     "/status/t/q/j": "GET, HEAD",
     "/interval/t/q": "DELETE, POST",
     "/metrics": "GET, HEAD",
@@ -554,6 +555,32 @@ async def test_a_release_can_be_delayed(rest: Rest) -> None:
     status = (await rest.get("/status/t/q/j/")).body
     assert status["state"] == "queued"
     assert 90_000 < status["ready_in"] <= 100_000
+
+
+async def test_a_waiting_job_is_cancelled_once(rest: Rest) -> None:
+    await rest.enqueue(job_id="j")
+    await rest.enqueue(job_id="k")
+    assert (await rest.delete("/job/t/q/j/")).outcome == (200, {"status": "success"})
+    assert (await rest.delete("/job/t/q/j/")).error == (404, "not_found")
+    assert (await rest.get("/status/t/q/j/")).error == (404, "not_found")
+    assert (await rest.get("/dequeue/t/")).body["job_id"] == "k"
+
+
+async def test_a_leased_job_is_cancelled_by_its_lease(rest: Rest) -> None:
+    await rest.enqueue()
+    lease = await lease_of(rest)
+    assert (await rest.delete("/job/t/q/j/")).error == (409, "job_active")
+    assert (await rest.delete("/job/t/q/j/", {"lease": "t/q/j/1"})).error == (409, "job_active")
+    assert (await rest.delete("/job/t/q/j/", {"lease": lease})).status == 200
+    assert (await rest.delete("/job/t/q/j/", {"lease": lease})).error == (404, "not_active")
+    assert (await rest.post("/finish/t/q/j/", {"lease": lease})).error == (404, "not_active")
+
+
+async def test_a_finished_job_is_not_cancelled(rest: Rest) -> None:
+    await rest.enqueue()
+    await lease_of(rest)
+    await rest.post("/finish/t/q/j/")
+    assert (await rest.delete("/job/t/q/j/")).error == (404, "already_finished")
 
 
 async def test_an_extended_lease_tells_how_long_it_lasts(rest: Rest) -> None:

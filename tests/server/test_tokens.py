@@ -61,6 +61,7 @@ REQUESTS = [
     ("POST", "/finish/sms/q/j/", b"", "finish"),
     ("POST", "/release/sms/q/j/", b"", "release"),
     ("POST", "/extend/sms/q/j/", {"by": 5}, "extend"),
+    ("DELETE", "/job/sms/q/j/", None, "cancel"),
     ("GET", "/status/sms/q/j/", None, "status"),
     ("POST", "/interval/sms/q/", {"interval": 5}, "interval"),
     ("DELETE", "/interval/sms/q/", None, "interval"),

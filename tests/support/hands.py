@@ -111,6 +111,10 @@ class Hands:
         (ended,) = self.run(self.operations.release(TYPE, [_lease(job)], delay, counted))
         return ended.outcome
 
+    def cancel(self, job_id: str, queue_id: str = "q", n: str = "") -> str:
+        (ended,) = self.run(self.operations.cancel(TYPE, [Lease(TYPE, queue_id, job_id, n)]))
+        return ended.outcome
+
     def extend(self, job: Job, by: int) -> Extended:
         (extended,) = self.run(self.operations.extend(TYPE, [_lease(job)], by))
         return extended

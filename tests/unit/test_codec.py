@@ -46,6 +46,16 @@ QUEUE_PREFIXES = "T:q: T:j: T:r: T:d:"
 DEQUEUE_KEYS = "T:void T:ready T:leases T:held T:serial T:waiting"
 LEASES = [Lease("mail", "bob", "j1", "17"), Lease("mail", "eve", "j2", "18")]
 CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
+    "cancel": [
+        (
+            ("mail", LEASES, 60000, 7),
+            f"4 T:void T:ready T:leases T:held {QUEUE_PREFIXES} T:f: 60000 7 bob j1 17 eve j2 18",
+        ),
+        (
+            ("mail", [Lease("mail", "bob", "j1", "")], 0, 0),
+            f"4 T:void T:ready T:leases T:held {QUEUE_PREFIXES} T:f: 0 0 bob j1 ''",
+        ),
+    ],
     "claim_sweep": [((900,), "1 {p}:sweep 900")],
     "clear": [
         (("mail", "bob", 7, False), f"8 T:void T:ready T:leases T:held {QUEUE_KEYS} 7 bob 0"),

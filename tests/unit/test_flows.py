@@ -459,12 +459,14 @@ def test_a_flow_of_one_call(flow: Flow[Any], words: str) -> None:
             "release 60000 3600000 5 0 bob j1 7",
         ),
         (make().extend_job("mail", "bob", "j1", 5, LEASE), "extend 60000 5 bob j1 7"),
+        (make().cancel_job("mail", "bob", "j1", LEASE), "cancel 60000 3600000 bob j1 7"),
+        (make().cancel_job("mail", "bob", "j1", None), "cancel 60000 3600000 bob j1 ''"),
     ],
 )
 def test_one_lease_is_a_list_of_one(flow: Flow[Any], words: str) -> None:
     drive = Drive(lambda _: ["its outcome"])
     assert drive(flow) == "its outcome"
-    assert drive.requests == [words.split()]
+    assert drive.requests == [["" if word == "''" else word for word in words.split()]]
 
 
 @pytest.mark.parametrize("name", ["finish", "extend", "release"])

@@ -77,6 +77,10 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
     count_requeue: Any = None
 
 
+class Cancel(msgspec.Struct, forbid_unknown_fields=True):
+    lease: Any = None
+
+
 class Extend(msgspec.Struct, forbid_unknown_fields=True):
     by: Any = UNSET
     lease: Any = None

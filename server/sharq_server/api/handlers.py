@@ -185,6 +185,14 @@ async def extend(engine: Engine, request: Request) -> Reply:
     )
 
 
+async def cancel(engine: Engine, request: Request) -> Reply:
+    queue_type, queue_id, job_id = request.names
+    lease = bodies.decode_optional(bodies.Cancel, request.body).lease
+    return replies.cancelled(
+        await engine.run(engine.flows.cancel_job(queue_type, queue_id, job_id, lease))
+    )
+
+
 async def job_status(engine: Engine, request: Request) -> Reply:
     return replies.job_status(await engine.run(engine.flows.job_status(*request.names)))
 

@@ -73,6 +73,12 @@ _OPERATIONS: Final = {
     "POST /extend/<queue_type>/<queue_id>/<job_id>/": _Operation(
         "Extend the lease of a job", {200: "Extended"}, _NOT_ENDED, "Extend"
     ),
+    "DELETE /job/<queue_type>/<queue_id>/<job_id>/": _Operation(
+        "Remove a job",
+        {200: "Done"},
+        ("not_found", "not_active", "already_finished", "job_active"),
+        "Cancel?",
+    ),
     "GET /status/<queue_type>/<queue_id>/<job_id>/": _Operation(
         "Tell the state of a job", {200: "JobStatus"}, ("not_found",)
     ),

@@ -60,6 +60,7 @@ STATUS_OF_CODE: Final = {
     "method_not_allowed": 405,
     "request_timeout": 408,
     "job_conflict": 409,
+    "job_active": 409,
     "payload_too_large": 413,
     "uri_too_long": 414,
     "unsupported_media_type": 415,
@@ -139,6 +140,12 @@ _RELEASED: Final = {
     results.DEAD: Reply(200, b'{"status":"success","state":"dead"}'),
     **_NOT_ENDED,
 }
+_CANCELLED: Final = {
+    results.SUCCESS: SUCCESS,
+    results.NOT_FOUND: NO_SUCH_JOB,
+    results.JOB_ACTIVE: failure("job_active", "The job is active: only its lease can cancel it."),
+    **_NOT_ENDED,
+}
 
 _NONE_CLEARED: Final = Reply(200, b'{"status":"Failure","message":"No queued calls found"}')
 _CLEARED: Final = Reply(
@@ -196,6 +203,10 @@ def finished(result: results.Ended) -> Reply:
 
 def released(result: results.Ended) -> Reply:
     return _RELEASED[result.outcome]
+
+
+def cancelled(result: results.Ended) -> Reply:
+    return _CANCELLED[result.outcome]
 
 
 def extended(result: results.Extended) -> Reply:

@@ -114,6 +114,7 @@ BODIES: Final[dict[str, Schema]] = {
         },
         closed=True,
     ),
+    "Cancel": _object({}, {"lease": _or_null(LEASE)}, closed=True),
     "Extend": _object(
         {"by": {**_integer(1, MAX_INTERVAL), "description": "ms from now."}},
         {"lease": _or_null(LEASE)},

@@ -74,6 +74,7 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "hand_on": ("mail", ".s1", 0),
     "interval": ("mail", "tenant-1", 250, 86_400_000),
     "interval_reset": ("mail", "tenant-1", 86_400_000),
+    "list_jobs": ("mail", "tenant-1", "new", 42, 0, 100, 262_144),
     "list_queues": ("mail", True, "42", 1000),
     "list_types": ("42", 1000),
     "offer": ("mail", ".s1", 50, 20, 250),

@@ -117,6 +117,35 @@ class JobStatus:
     estimated: bool = False
 
 
+class WaitingJob(NamedTuple):
+    """A job in a listing. `payload` is JSON text.
+
+    `position`: the jobs before it in the listing; an estimate if `estimated` is set. `due_in`: the
+    milliseconds until a delayed job is due, None for one that is not delayed.
+    """
+
+    job_id: str
+    payload: bytes
+    requeues_remaining: int
+    position: int
+    estimated: bool
+    due_in: int | None
+
+
+class JobPage(NamedTuple):
+    """A part of a listing. `cursor` asks for the next one; it is None after the last."""
+
+    jobs: list[WaitingJob]
+    cursor: str | None
+
+
+class QueuePage(NamedTuple):
+    """A part of the queues of a type. `cursor` asks for the next one; it is None after the last."""
+
+    queue_ids: list[str]
+    cursor: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class QueueMetrics:
     """One queue: lengths, rate and the counts of the last ten minutes.

@@ -68,6 +68,7 @@ ROUTES: Final = (
         {"GET": handlers.job_status},
         operation="status",
     ),
+    Route("/jobs/<queue_type>/<queue_id>/", {"GET": handlers.jobs}, operation="jobs"),
     Route(
         "/interval/<queue_type>/<queue_id>/",
         {"POST": handlers.set_interval, "DELETE": handlers.reset_interval},

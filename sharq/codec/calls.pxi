@@ -239,6 +239,18 @@ cdef class Codec:
         out.integer(interval_retention)
         return out.take()
 
+    def list_jobs(self, str queue_type, str queue_id, str part, int64_t start, int64_t seen,
+                  int64_t count, int64_t max_bytes):
+        cdef Writer out = self._begin_for("list_jobs", queue_type, 5, 5)
+        self._key(VOID, "")
+        self._queue_keys(queue_id)
+        out.word(part)
+        out.integer(start)
+        out.integer(seen)
+        out.integer(count)
+        out.integer(max_bytes)
+        return out.take()
+
     def list_queues(self, str queue_type, bint waiting, str cursor, int64_t count):
         cdef Writer out = self._begin_for("list_queues", queue_type, 3, 3)
         self._type_keys()

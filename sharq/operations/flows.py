@@ -27,6 +27,7 @@ from sharq.identifiers import (
     invalid,
 )
 from sharq.operations.call import Call, Flow
+from sharq.operations.cursors import QueueCursor, job_cursor, queue_cursor
 from sharq.operations.expiry import Expiry
 from sharq.operations.operations import BULK_SIZE, Operations
 from sharq.operations.payloads import check_payload
@@ -38,12 +39,14 @@ from sharq.results import (
     Ended,
     Enqueued,
     Extended,
+    JobPage,
     JobStatus,
     Lease,
     NewJob,
     Offer,
     Overview,
     QueueMetrics,
+    QueuePage,
     Swept,
 )
 from sharq.settings.options import QueueSettings
@@ -51,7 +54,10 @@ from sharq.settings.options import QueueSettings
 T = TypeVar("T")
 
 MAX_TAKE = 100
-"""Jobs that one dequeue leases at most."""
+"""Jobs that one dequeue leases, or one page of a listing has, at most."""
+
+MAX_QUEUES = 1000
+"""Queues that one page of a listing is asked for, at most."""
 
 
 class Flows:
@@ -414,6 +420,26 @@ class Flows:
                 cursor = page.cursor
                 names.update(dict.fromkeys(page.names))
         return list(names)
+
+    def queue_page(self, queue_type: Any, cursor: Any, count: Any) -> Flow[QueuePage]:
+        """About `count` queues of a type."""
+        queue_type = check_identifier("queue_type", queue_type)
+        waiting, at = queue_cursor(cursor)
+        check_integer("count", count, 1, MAX_QUEUES)
+        page = yield self.operations.list_queues(queue_type, waiting, at, count)
+        follows = QueueCursor(waiting, page.cursor)
+        if page.cursor == "0":
+            follows = QueueCursor(False)
+        over = page.cursor == "0" and not waiting
+        return QueuePage(list(dict.fromkeys(page.names)), None if over else str(follows))
+
+    def job_page(self, queue_type: Any, queue_id: Any, cursor: Any, count: Any) -> Flow[JobPage]:
+        """Waiting jobs of a queue, up to `count`."""
+        queue = check_queue(queue_type, queue_id)
+        start = job_cursor(cursor)
+        check_integer("count", count, 1, MAX_TAKE)
+        page: JobPage = yield self.operations.list_jobs(*queue, start, count)
+        return page
 
     def sweep(self) -> Flow[int]:
         """Take back the jobs of all types whose leases have run out; returns their number.

@@ -27,6 +27,7 @@ OPERATIONS: Final = (
     "extend",
     "cancel",
     "status",
+    "jobs",
     "interval",
     "metrics",
     "deletequeue",

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sharq.identifiers import Lease
 from sharq.operations.call import Call
+from sharq.operations.cursors import JobCursor, job_cursor
 from sharq.results import NewJob
 from sharq.settings.options import QueueSettings
 from tests.model.model import COUNTERS_KEPT, SERIAL_KEPT, JobName, Model, QueueName, expect
@@ -264,6 +265,17 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(us=st.sampled_from([1, 1_000, 700_000, 5_000_000, 300_000_000]))
     def step_back(self, us: int) -> None:
         self._move_to(self.model.now_us - us)
+
+    @rule(name=queue_names, count=st.sampled_from([1, 1, 2, 100]))
+    def list_jobs(self, name: QueueName, count: int) -> None:
+        jobs, cursor = [], JobCursor()
+        for _ in range(len(JOBS) + 1):
+            page = self._run(self.operations.list_jobs(*name, cursor, count))
+            jobs += page.jobs
+            if page.cursor is None:
+                break
+            cursor = job_cursor(page.cursor)
+        self.model.check_jobs(name, jobs)
 
     # What must hold after each
 

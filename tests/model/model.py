@@ -27,6 +27,7 @@ from sharq.results import (
     NewJob,
     QueueMetrics,
     Swept,
+    WaitingJob,
 )
 from sharq.settings.options import QueueSettings
 
@@ -498,6 +499,23 @@ class Model:
             first = max(queue.turn or 0, self.now)
             turn = first + before * (queue.interval or 0)
             expect(f"{name}", got, JobStatus(results.QUEUED, before, turn - self.now))
+
+    def check_jobs(self, name: QueueName, got: list[WaitingJob]) -> None:
+        """Check the listing of a queue that nothing has changed between its pages."""
+        queue = self.queues[name]
+        back = sorted(queue.back, key=lambda job: job.place)
+        late = sorted(queue.late, key=lambda job: job.due)
+        expect(
+            f"the listed jobs of {name}",
+            [(job.job_id, job.payload, job.requeues_remaining) for job in got if not job.estimated],
+            [(job.job_id, job.payload, job.left) for job in (*back, *queue.new)],
+        )
+        expect(
+            f"the delayed jobs of {name}",
+            sorted((job.due_in or 0, job.job_id, job.payload) for job in got if job.estimated),
+            sorted((max(0, job.due - self.now), job.job_id, job.payload) for job in late),
+        )
+        expect("the positions", [job.position for job in got], list(range(len(got))))
 
     def check_queue(self, name: QueueName, got: QueueMetrics, length: int) -> None:
         queue = self.queues[name]

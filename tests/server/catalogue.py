@@ -381,6 +381,23 @@ OTHER_FIELDS: Final[dict[str, BadField]] = {
         )
         for text in WRONG_LEASES
     },
+    **{
+        f"{path}: {query}": BadField(
+            "GET", f"{path}?{query}", b"", f"`{query.partition('=')[0]}` has an invalid value."
+        )
+        for path, queries in {
+            "/jobs/t/q/": ("count=101", "cursor=w1", "cursor=n" + "9" * 16 + "-0", "cursor=n1"),
+            "/metrics/t/": ("count=1001", "cursor=n1-0", "cursor=w" + "9" * 20, "cursor=w-1"),
+        }.items()
+        for query in (*queries, "count=0", "count=-1", "count=", "count=1.0", "count=x", "cursor=")
+    },
+    **{
+        f"{path}: {name} twice": BadField(
+            "GET", f"{path}?{name}=1&{name}=1", b"", f"`{name}` is given twice."
+        )
+        for path in ("/jobs/t/q/", "/metrics/t/")
+        for name in ("cursor", "count")
+    },
     "cancel: unknown field": BadField(
         "DELETE", "/job/t/q/j/", b'{"purge":1}', "`purge` is not a known parameter."
     ),

@@ -63,6 +63,8 @@ REQUESTS = [
     ("POST", "/extend/sms/q/j/", {"by": 5}, "extend"),
     ("DELETE", "/job/sms/q/j/", None, "cancel"),
     ("GET", "/status/sms/q/j/", None, "status"),
+    ("GET", "/jobs/sms/q/?count=2", None, "jobs"),
+    ("GET", "/metrics/sms/?count=2", None, "metrics"),
     ("POST", "/interval/sms/q/", {"interval": 5}, "interval"),
     ("DELETE", "/interval/sms/q/", None, "interval"),
     ("GET", "/metrics/", None, "metrics"),

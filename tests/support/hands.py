@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 
 from sharq._fastpath import Batch, Job
 from sharq.operations.call import Call
+from sharq.operations.cursors import job_cursor
 from sharq.operations.operations import BULK_SIZE, Operations, TypeMetrics
 from sharq.operations.scripts import Scripts
 from sharq.results import (
     Cleared,
     Enqueued,
     Extended,
+    JobPage,
     JobStatus,
     Lease,
     NewJob,
@@ -144,6 +146,9 @@ class Hands:
 
     def status(self, job_id: str, queue_id: str = "q") -> JobStatus:
         return self.run(self.operations.status(TYPE, queue_id, job_id))
+
+    def page(self, cursor: str | None = None, count: int = 100, queue_id: str = "q") -> JobPage:
+        return self.run(self.operations.list_jobs(TYPE, queue_id, job_cursor(cursor), count))
 
     def length(self, queue_id: str = "q") -> int:
         return self.run(self.operations.queue_length(TYPE, queue_id))

@@ -146,6 +146,12 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
         (("mail", "bob", 250, 7), "5 T:void T:ready T:waiting T:q:bob T:d:bob 7 bob 250"),
     ],
     "interval_reset": [(("mail", "bob", 7), "2 T:void T:q:bob 7")],
+    "list_jobs": [
+        (
+            ("mail", "bob", "new", 42, 3, 100, 262144),
+            f"5 T:void {QUEUE_KEYS} new 42 3 100 262144",
+        )
+    ],
     "list_queues": [
         (("mail", True, "0", 1000), "3 T:void T:ready T:leases 1 0 1000"),
         (("mail", False, "42", 1000), "3 T:void T:ready T:leases 0 42 1000"),

@@ -24,7 +24,10 @@ MAX_JOBS: Final = json_decoding.MAX_ITEMS
 """Jobs in one request of the bulk route, at most."""
 
 MAX_DEQUEUED: Final = 100
-"""Jobs in one answer of the dequeue route, at most."""
+"""Jobs in one answer of the dequeue route, or in one page of a listing, at most."""
+
+MAX_QUEUES: Final = 1000
+"""Queues that one page of a listing is asked for, at most."""
 
 MAX_WAIT: Final = 30
 """Seconds for which a dequeue waits, at most."""
@@ -32,6 +35,7 @@ MAX_WAIT: Final = 30
 _PARAMETERS: Final = frozenset(("count", "wait", "request_id"))
 _SECONDS = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,3}", re.ASCII)
+_PAGE_COUNT = re.compile(r"[0-9]{1,4}", re.ASCII)
 _BOUND: Final = b"max_queued_length"
 _LEASE = re.compile(rb"\blease\b")
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
@@ -180,6 +184,29 @@ def flag(field: str, value: Any, default: bool) -> bool:
     if not isinstance(value, bool):
         raise invalid(field)
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """The query of a listing."""
+
+    cursor: str | None
+    count: int | None
+
+
+def paging(query: str) -> Paging:
+    """The parameters in a listing's query string. Raises `BadArgumentException`."""
+    given: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in ("cursor", "count"):
+            continue
+        if name in given:
+            raise BadArgumentException(f"`{name}` is given twice.")
+        given[name] = value
+    count = given.get("count")
+    if count is not None and not _PAGE_COUNT.fullmatch(count):
+        raise invalid("count")
+    return Paging(given.get("cursor"), None if count is None else int(count))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ _OUT_OF_REACH: Final = replies.refused(FORBIDDEN)
 _AT_A_TIME: Final = 100
 """Jobs of a bulk that are checked before other requests get their turn."""
 
+_QUEUES_A_PAGE: Final = 100
+
 
 class RequestDelegate(Protocol):
     """What a handler may use of its request's connection."""
@@ -213,8 +215,24 @@ async def overview(engine: Engine, _request: Request) -> Reply:
     return replies.overview(await engine.run(engine.flows.overview()))
 
 
+async def jobs(engine: Engine, request: Request) -> Reply:
+    queue_type, queue_id = request.names
+    asked = bodies.paging(request.query)
+    count = bodies.MAX_DEQUEUED if asked.count is None else asked.count
+    return replies.job_page(
+        await engine.run(engine.flows.job_page(queue_type, queue_id, asked.cursor, count))
+    )
+
+
 async def queue_ids(engine: Engine, request: Request) -> Reply:
-    return replies.queue_ids(await engine.run(engine.flows.queue_ids(*request.names)))
+    (queue_type,) = request.names
+    asked = bodies.paging(request.query)
+    if asked.cursor is not None or asked.count is not None:
+        count = _QUEUES_A_PAGE if asked.count is None else asked.count
+        return replies.queue_page(
+            await engine.run(engine.flows.queue_page(queue_type, asked.cursor, count))
+        )
+    return replies.queue_ids(await engine.run(engine.flows.queue_ids(queue_type)))
 
 
 async def queue_metrics(engine: Engine, request: Request) -> Reply:

@@ -245,6 +245,28 @@ def overview(result: results.Overview) -> Reply:
     return Reply(200, _json(body))
 
 
+def job_page(page: results.JobPage) -> Reply:
+    jobs = []
+    for job in page.jobs:
+        shown: dict[str, Any] = {
+            "job_id": job.job_id,
+            "payload": msgspec.Raw(job.payload),
+            "requeues_remaining": job.requeues_remaining,
+            "position": job.position,
+        }
+        if job.estimated:
+            shown["estimated"] = True
+        if job.due_in is not None:
+            shown["due_in"] = job.due_in
+        jobs.append(shown)
+    return Reply(200, _json({"status": "success", "jobs": jobs, "cursor": page.cursor}))
+
+
+def queue_page(page: results.QueuePage) -> Reply:
+    body = {"status": "success", "queue_ids": page.queue_ids, "cursor": page.cursor}
+    return Reply(200, _json(body))
+
+
 def queue_ids(names: list[str]) -> Reply:
     return Reply(200, _json({"status": "success", "queue_ids": names}))
 

@@ -55,6 +55,10 @@ COUNTS: Final[Schema] = {
     "additionalProperties": False,
     "description": "Counts by the minute's epoch in ms.",
 }
+CURSOR: Final[Schema] = {
+    "type": ["string", "null"],
+    "description": "For the next page; null after the last.",
+}
 
 # What comes in. An optional field that is null is absent.
 
@@ -202,7 +206,30 @@ ANSWERS: Final[dict[str, Schema]] = {
         }
     ),
     "QueueIds": _object(
-        {"status": SUCCESS, "queue_ids": {"type": "array", "items": NAME, "uniqueItems": True}}
+        {"status": SUCCESS, "queue_ids": {"type": "array", "items": NAME, "uniqueItems": True}},
+        {"cursor": CURSOR},
+    ),
+    "JobPage": _object(
+        {
+            "status": SUCCESS,
+            "jobs": {
+                "type": "array",
+                "maxItems": bodies.MAX_DEQUEUED,
+                "items": _object(
+                    {
+                        "job_id": NAME,
+                        "payload": {"description": "As it was enqueued."},
+                        "requeues_remaining": _integer(-1),
+                        "position": COUNT,
+                    },
+                    {
+                        "estimated": {"const": True},
+                        "due_in": {**COUNT, "description": "ms until a delayed job is due."},
+                    },
+                ),
+            },
+            "cursor": CURSOR,
+        }
     ),
     "QueueMetrics": _object(
         {

@@ -18,7 +18,7 @@ local function fresh_before(q, jobs, seq)
       local field = found[at - first + 1]
       local gap = field and string.match(field, '^/(%d+)$')
       count = gap and count or count + 1
-      at = (gap or at) + 1
+      at = math.max(gap or at, at) + 1
     end
   end
   if at < seq then

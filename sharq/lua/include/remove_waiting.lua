@@ -4,8 +4,8 @@
 
 -- A job that was never delivered leaves a gap, or makes one longer, unless it is the next job.
 local function remove_fresh(q, jobs, job_id, seq)
-  local first = seq > q.head and end_of_gap(q, jobs, seq - 1)
-  local last = seq + 1 < q.next and end_of_gap(q, jobs, seq + 1)
+  local first = seq > q.head and end_of_gap(q, jobs, seq - 1, q.head, seq - 1)
+  local last = seq + 1 < q.next and end_of_gap(q, jobs, seq + 1, seq + 1, q.next - 1)
   local fields = {job_id, string.format(':%d', seq)}
   if first then
     fields[#fields + 1] = string.format(':%d', seq - 1)

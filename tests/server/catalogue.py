@@ -6,6 +6,7 @@ The identity of tokens, Host names and origins has tests of its own.
 from __future__ import annotations
 
 import base64
+import gzip
 from typing import Final, NamedTuple
 
 from sharq.codec import websocket_frames as ws
@@ -133,11 +134,48 @@ FRAMING: Final[dict[str, Refusal]] = {
     "Expect other than 100-continue": Refusal(
         request("GET", "/", None, "Expect: 200-ok"), 417, "expectation_failed", "100-continue"
     ),
-    "gzip body": Refusal(
-        request("POST", "/finish/t/q/j/", b"{}", "Content-Encoding: gzip"),
-        415,
-        "unsupported_media_type",
-        "compressed",
+    **{
+        f"body with Content-Encoding {encoding}": Refusal(
+            request("POST", "/finish/t/q/j/", b"{}", f"Content-Encoding: {encoding}"),
+            415,
+            "unsupported_media_type",
+            "gzip only",
+        )
+        for encoding in ("deflate", "br", "zstd", "gzip, gzip", "gzip, identity", "compress")
+    },
+    **{
+        f"gzip body that is {what}": Refusal(
+            request("POST", "/enqueue/t/q/", body, "Content-Encoding: gzip"),
+            400,
+            MALFORMED,
+            message,
+        )
+        for what, body, message in (
+            ("plain", b"{}", "not valid gzip"),
+            ("truncated", gzip.compress(b"{}")[:-1], "ends in the middle"),
+            ("broken", gzip.compress(b"{}")[:-5] + b"xxxxx", "not valid gzip"),
+            ("followed by something else", gzip.compress(b"{}") + b"{}", "not valid gzip"),
+            ("made of too many members", gzip.compress(b"") * 1025, "more than 1024 gzip members"),
+        )
+    },
+    "gzip bomb": Refusal(
+        request(
+            "POST",
+            "/enqueue/t/q/",
+            gzip.compress(b" " * (MAX_BODY + 1)),
+            "Content-Encoding: gzip",
+        ),
+        413,
+        TOO_LARGE,
+        str(MAX_BODY),
+    ),
+    "gzip bomb in many members": Refusal(
+        request(
+            "POST", "/enqueue/t/q/", gzip.compress(b" " * 10_000) * 200, "Content-Encoding: gzip"
+        ),
+        413,
+        TOO_LARGE,
+        str(MAX_BODY),
     ),
     **{
         f"form body with an Origin: {field}": Refusal(

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -22,7 +22,8 @@ from sharq.settings.reading import Settings
 from sharq_server import options
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import BACKLOG
-from sharq_server.process import event_loop
+from sharq_server.process import event_loop, notify
+from sharq_server.process.notify import Tell
 from sharq_server.process.serving import GRACE, Process
 from sharq_server.process.workers import Supervisor
 from sharq_server.security import descriptors
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     settings, insecure = options.read(arguments, os.environ)
     _set_up_logging()
+    tell = notify.to_manager(os.environ)
     # Their errors are reported before anything starts.
     credentials = Credentials(settings.server.token_file, settings.server.tokens)
     if settings.server.tls_certificate is not None:
@@ -79,8 +81,8 @@ def _run(arguments: Sequence[str] | None) -> int:
             store = held.enter_context(_embedded_store(settings))
         _greet(settings, sockets)
         if settings.server.workers == 1:
-            return event_loop.run(_serve(settings, sockets, access_log))
-        return _supervise(settings, sockets, access_log, store)
+            return event_loop.run(_serve(settings, sockets, access_log, tell=tell))
+        return _supervise(settings, sockets, access_log, store, tell)
 
 
 async def _serve(
@@ -95,12 +97,16 @@ def _supervise(
     sockets: Sequence[socket.socket],
     access_log: AccessLog | None,
     store: EmbeddedStore | None,
+    tell: Tell,
 ) -> int:
-    def work(index: int, lifeline: int) -> int:
+    def work(index: int, lifeline: int, report: Callable[[], None]) -> int:
+        def tell_parent(state: str) -> None:
+            if state == notify.READY:
+                report()
+
         try:
-            upkeep = index == 0
-            served = _serve(settings, sockets, access_log, upkeep=upkeep, lifeline=lifeline)
-            return event_loop.run(served)
+            how = {"upkeep": index == 0, "lifeline": lifeline, "tell": tell_parent}
+            return event_loop.run(_serve(settings, sockets, access_log, **how))
         finally:
             # The worker's share in the parent's hold: if the parent is killed, the last worker is
             # the last user.
@@ -110,11 +116,21 @@ def _supervise(
                 except EmbeddedStoreError as error:
                     _log.warning("%s", error)
 
+    def stop() -> None:
+        tell(notify.STOPPING)
+        _close(sockets)
+
+    def hang_up() -> None:
+        tell(notify.reloading())
+        if access_log is not None:
+            access_log.reopen()
+
     supervisor = Supervisor(
         settings.server.workers,
         work,
-        on_stop=lambda: _close(sockets),
-        on_hangup=lambda: None if access_log is None else access_log.reopen(),
+        on_ready=lambda: tell(notify.READY),
+        on_stop=stop,
+        on_hangup=hang_up,
         grace=_GRACE,
     )
     return supervisor.run()

@@ -15,6 +15,8 @@ from typing import Final, Protocol
 from sharq_server.app import SharQApplication
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import Listener
+from sharq_server.process import notify
+from sharq_server.process.notify import Tell
 from sharq_server.push.push import Push
 
 _log = logging.getLogger(__name__)
@@ -57,7 +59,8 @@ class Process:
 
     `make_server` is called in the event loop. With `upkeep` it sweeps and keeps the embedded store.
     `lifeline` is, for one of several processes, the reading end of their pipe: it has a byte for
-    each when all of them stop, and is closed at its other end when the parent is gone.
+    each when all of them stop, and is closed at its other end when the parent is gone. `tell` is
+    told that it serves, reloads and stops.
     """
 
     def __init__(
@@ -68,12 +71,14 @@ class Process:
         *,
         upkeep: bool = True,
         lifeline: int | None = None,
+        tell: Tell = notify.to_nobody,
     ) -> None:
         self._make_server = make_server
         self._sockets = sockets
         self._access_log = access_log
         self._upkeep = upkeep
         self._lifeline = lifeline
+        self._tell = tell
         self._all_stop = False
         self._stops = 0
         self._stop = asyncio.Event()
@@ -100,6 +105,8 @@ class Process:
             if not await self._started(server):
                 return 0
             listener.add_sockets(self._sockets)
+            if not self._stops:
+                self._tell(notify.READY)
             await self._stop.wait()
             deadline = asyncio.get_running_loop().time() + GRACE
             server.app.draining = True
@@ -170,14 +177,18 @@ class Process:
 
     def _on_stop(self) -> None:
         self._stops += 1
+        if self._stops == 1:
+            self._tell(notify.STOPPING)
         self._stop.set()
         if self._stops > 1:
             self._stop_at_once.set()
 
     def _on_hangup(self) -> None:
+        self._tell(notify.reloading())
         if self._access_log is not None:
             self._access_log.reopen()
         self._server.reload()
+        self._tell(notify.READY)
 
     def _on_lifeline(self) -> None:
         assert self._lifeline is not None

@@ -265,7 +265,8 @@ class Bad(NamedTuple):
 NO_OBJECTS: Final[dict[str, Bad]] = {
     "empty": Bad(b"", NOT_JSON),
     "white space": Bad(b" \r\n", NOT_JSON),
-    "not JSON": Bad(b"job_id=j&interval=0", NOT_JSON),
+    "not JSON": Bad(b"{job_id: 5}", NOT_JSON),
+    "a form": Bad(b"job_id=j&interval=0", NOT_JSON, "is a form. A JSON object is expected"),
     "cut off": Bad(job()[:-1], NOT_JSON),
     "trailing garbage": Bad(job() + b" x", NOT_JSON),
     "two objects": Bad(job() + job(), NOT_JSON),
@@ -436,6 +437,9 @@ OTHER_FIELDS: Final[dict[str, BadField]] = {
         for path in ("/jobs/t/q/", "/metrics/t/")
         for name in ("cursor", "count")
     },
+    "interval: a wrong name in the path": BadField(
+        "POST", "/interval/t/a%20b/", b'{"interval":5}', "`queue_id` has an invalid value."
+    ),
     "cancel: unknown field": BadField(
         "DELETE", "/job/t/q/j/", b'{"purge":1}', "`purge` is not a known parameter."
     ),

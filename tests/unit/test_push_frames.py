@@ -21,6 +21,7 @@ from sharq.errors import (
     StoreUnavailable,
     UnexpectedReply,
 )
+from sharq.identifiers import EXPECTED
 from sharq.results import Ended, Extended, Lease
 from sharq_server.push import frames as push_frames
 from sharq_server.push.frames import BadFrame, decode
@@ -711,3 +712,8 @@ def test_the_reference_shows_every_event_as_it_is() -> None:
         assert frame.keys() <= written[frame["event"]].keys()
         if "limits" in frame:
             assert frame["limits"] == limits
+
+
+def test_every_op_is_expected() -> None:
+    words = re.split(", | or ", EXPECTED["op"])
+    assert sorted(words) == sorted((*OPS, "ping"))

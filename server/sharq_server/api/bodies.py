@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw
 
 from sharq.codec import json_text
 from sharq.errors import BadArgumentException, NotJson
-from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer
+from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer, missing
 from sharq_server.api import json_decoding
 from sharq_server.api.json_decoding import Form
 
@@ -37,6 +37,7 @@ _SECONDS = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,3}", re.ASCII)
 _PAGE_COUNT = re.compile(r"[0-9]{1,4}", re.ASCII)
 _BOUND: Final = b"max_queued_length"
+_FORM = re.compile(rb"[\w.%+-]+=")
 _LEASE = re.compile(rb"\blease\b")
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
@@ -142,16 +143,20 @@ def decode_entry(entry: Raw) -> Job:
 
 def _decode(form: type[Form], text: bytes, noun: str) -> Form:
     # msgspec does not check the bytes of text that stays text.
-    if json_decoding.is_utf8(text):
-        return json_decoding.decode(form, text, noun)
-    return json_decoding.decode_carefully(form, text, noun)
+    read = json_decoding.decode if json_decoding.is_utf8(text) else json_decoding.decode_carefully
+    try:
+        return read(form, text, noun)
+    except NotJson:
+        if not _FORM.match(text):
+            raise
+    raise NotJson(f'{noun} is a form. A JSON object is expected, such as {{"job_id": "job-1"}}.')
 
 
 def payload_of(job: Job) -> bytes:
     """The JSON text of a job's payload, as it was sent."""
     payload = bytes(job.payload)
     if not payload:
-        raise BadArgumentException("`payload` is a mandatory parameter")
+        raise missing("payload")
     return payload
 
 
@@ -205,7 +210,7 @@ def paging(query: str) -> Paging:
         given[name] = value
     count = given.get("count")
     if count is not None and not _PAGE_COUNT.fullmatch(count):
-        raise invalid("count")
+        raise invalid("count", "an integer")
     return Paging(given.get("cursor"), None if count is None else int(count))
 
 
@@ -235,7 +240,7 @@ def dequeue_parameters(query: str) -> Wanted:
             if name == "count":
                 count = int(value) if _COUNT.fullmatch(value) else 0
                 if not 1 <= count <= MAX_DEQUEUED:
-                    raise invalid("count")
+                    raise invalid("count", f"an integer from 1 to {MAX_DEQUEUED}")
             elif name == "request_id":
                 request_id = check_identifier("request_id", value)
             else:

@@ -88,9 +88,9 @@ def job_of(engine: Engine, queue_type: str, queue_id: str, text: bytes) -> NewJo
     """The job in the body of a request."""
     body = bodies.decode(bodies.Job, text)
     if body.queue_type is not UNSET and body.queue_type != queue_type:
-        raise invalid("queue_type")
+        raise invalid("queue_type", "none, or that of the path")
     if body.queue_id is not UNSET and body.queue_id != queue_id:
-        raise invalid("queue_id")
+        raise invalid("queue_id", "none, or that of the path")
     return _new_job(engine, body, queue_type, queue_id)
 
 

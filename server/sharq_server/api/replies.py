@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from sharq import results
-from sharq.errors import JobConflict, SharqException, StoreError
+from sharq.errors import BadArgumentException, JobConflict, SharqException, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -99,6 +99,8 @@ _CLIENT_CODES: Final = STATUS_OF_CODE.keys() - {"internal"}
 
 def more_about(error: SharqException) -> dict[str, str]:
     """Further fields of an error's answer, besides its code and message."""
+    if isinstance(error, BadArgumentException) and error.expected is not None:
+        return {"expected": error.expected}
     unknown = isinstance(error, StoreError) and error.outcome_unknown
     return {"outcome": "unknown"} if unknown else {}
 

@@ -144,6 +144,7 @@ ANSWERS: Final[dict[str, Schema]] = {
         {"status": word("failure"), "message": TEXT, "code": word(*STATUS_OF_CODE)},
         {
             "outcome": word("unknown"),
+            "expected": {**TEXT, "description": "What would be valid, for people."},
             "request_id": TEXT,
             "current_queue_length": COUNT,
             "room_in": {

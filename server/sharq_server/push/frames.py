@@ -24,7 +24,7 @@ from sharq.identifiers import (
     invalid,
 )
 from sharq.settings.tokens import OPERATIONS
-from sharq_server.api import bodies, json_decoding
+from sharq_server.api import bodies, json_decoding, replies
 from sharq_server.api.json_decoding import mandatory
 
 PROTOCOL: Final = "sharq.v1.json"
@@ -49,6 +49,7 @@ class BadFrame(Exception):
         super().__init__(error.message)
         self.code = error.code
         self.message = error.message
+        self.more = replies.more_about(error)
         self.id = frame_id
 
 

@@ -40,7 +40,9 @@ EXPECTED: Final[Mapping[str, str]] = {
     "cursor": "the cursor of another page of this listing",
     "wait": "seconds from 0 to 30, with up to six decimals",
     "credit": "an integer from 0 to 10000",
-    "op": "subscribe, credit, unsubscribe, finish, release, extend, cancel, enqueue, dequeue or ping",
+    "op": (
+        "subscribe, credit, unsubscribe, finish, release, extend, cancel, enqueue, dequeue or ping"
+    ),
     "mode": "deliver or notify",
     "on_disconnect": "keep or release",
     "id": "a string, number, true, false or null, of up to 128 bytes",

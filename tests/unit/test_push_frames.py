@@ -696,7 +696,7 @@ def test_the_reference_shows_every_event_as_it_is() -> None:
                 push_frames.jobs("sms", 1, b"[]"),
                 push_frames.ready("sms", 1, 250),
                 push_frames.reply(b"1", b"[]", b"[]"),
-                push_frames.error(b"1", "not_json", "No."),
+                push_frames.error(b"1", "invalid_argument", "No.", expected="a name"),
                 push_frames.expired([LEASE]),
                 push_frames.paused("store_unavailable"),
                 push_frames.resumed(),

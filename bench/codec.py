@@ -63,6 +63,7 @@ _TEXT = json.dumps([_VALUE] * 50).encode()
 
 # Arguments for each call, all different, so that it shows where each of them goes.
 _CALLS: Final[dict[str, tuple[Any, ...]]] = {
+    "cancel": ("mail", _LEASES, 3_600_000, 86_400_000),
     "claim_sweep": (900,),
     "clear": ("mail", "tenant-1", 86_400_000, False),
     "dequeue": ("mail", 32, 60_000, 262_144, "r-1", ".s1", 7, False),
@@ -73,6 +74,7 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "hand_on": ("mail", ".s1", 0),
     "interval": ("mail", "tenant-1", 250, 86_400_000),
     "interval_reset": ("mail", "tenant-1", 86_400_000),
+    "list_jobs": ("mail", "tenant-1", "new", 42, 0, 100, 262_144),
     "list_queues": ("mail", True, "42", 1000),
     "list_types": ("42", 1000),
     "offer": ("mail", ".s1", 50, 20, 250),

@@ -55,6 +55,14 @@ class Codec:
     def claim_sweep(self, hold: int) -> bytes:
         """Pack the claim to sweep for the next `hold` ms."""
 
+    def cancel(
+        self, queue_type: str, leases: list[Lease], retention: int, interval_retention: int
+    ) -> bytes:
+        """Pack the removal of jobs of one type; an empty `n` means one that is not leased.
+
+        `retention`, `interval_retention`: ms, as in `finish`.
+        """
+
     def clear(self, queue_type: str, queue_id: str, interval_retention: int, purge: bool) -> bytes:
         """Pack the removal of a queue's waiting jobs, with `purge` of its leases too.
 
@@ -128,6 +136,22 @@ class Codec:
 
     def interval_reset(self, queue_type: str, queue_id: str, interval_retention: int) -> bytes:
         """Pack that enqueues set a queue's interval again. `interval_retention` in ms."""
+
+    def list_jobs(
+        self,
+        queue_type: str,
+        queue_id: str,
+        part: str,
+        start: int,
+        seen: int,
+        count: int,
+        max_bytes: int,
+    ) -> bytes:
+        """Pack a look at up to `count` waiting jobs, of `max_bytes` together.
+
+        The page begins in a `part` ("returned", "new" or "delayed") at `start` (a sequence number;
+        of the delayed a time in ms, behind the first `seen` jobs of that time).
+        """
 
     def list_queues(self, queue_type: str, waiting: bool, cursor: str, count: int) -> bytes:
         """Pack one page, of about `count`, of a type's queues that have waiting or leased jobs.

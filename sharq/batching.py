@@ -16,8 +16,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from sharq._fastpath import Batch
 from sharq.errors import UnexpectedReply
+from sharq.identifiers import check_leased
 from sharq.operations.call import Flow
-from sharq.operations.flows import MAX_TAKE, Flows, check_leased
+from sharq.operations.flows import MAX_TAKE, Flows
 from sharq.operations.operations import BULK_SIZE
 from sharq.results import Ended, Enqueued, Lease, NewJob
 

@@ -16,10 +16,12 @@ from sharq.results import (
     Ended,
     Enqueued,
     Extended,
+    JobPage,
     JobStatus,
     NewJob,
     Overview,
     QueueMetrics,
+    QueuePage,
 )
 from sharq.settings.reading import Settings
 
@@ -229,6 +231,12 @@ class SharQ:
         """Let a lease end at the later of its end and `by` ms from now."""
         return self._run(self._engine.flows.extend_job(queue_type, queue_id, job_id, by, lease))
 
+    def cancel_job(
+        self, queue_type: str, queue_id: str, job_id: str, lease: str | None = None
+    ) -> Ended:
+        """Remove a job that waits; with its lease token one that is leased, while it is valid."""
+        return self._run(self._engine.flows.cancel_job(queue_type, queue_id, job_id, lease))
+
     def finish_many(self, leases: Sequence[str]) -> list[Ended | StoreError]:
         """End leased jobs for good by their tokens; each succeeds or fails alone, in order."""
         return self._run(self._engine.flows.finish_many(leases))
@@ -266,6 +274,23 @@ class SharQ:
     def queue_ids(self, queue_type: str) -> list[str]:
         """The queues of a type that have waiting or leased jobs."""
         return self._run(self._engine.flows.queue_ids(queue_type))
+
+    def queue_page(self, queue_type: str, cursor: str | None = None, count: int = 100) -> QueuePage:
+        """The queues of a type that have waiting or leased jobs, about `count` (1 to 1000) a time.
+
+        It begins with no `cursor`, and goes on with that of the page before, until that is None.
+        """
+        return self._run(self._engine.flows.queue_page(queue_type, cursor, count))
+
+    def job_page(
+        self, queue_type: str, queue_id: str, cursor: str | None = None, count: int = 100
+    ) -> JobPage:
+        """The waiting jobs of a queue in their order, up to `count` (1 to 100) a time.
+
+        It begins with no `cursor`, and goes on with that of the page before, until that is None. A
+        page stays under 256 KiB, or has one job.
+        """
+        return self._run(self._engine.flows.job_page(queue_type, queue_id, cursor, count))
 
     def queue_metrics(self, queue_type: str, queue_id: str) -> QueueMetrics:
         """Lengths, rate and counts of a queue."""

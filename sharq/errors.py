@@ -27,6 +27,11 @@ class BadArgumentException(SharqException):
 
     code = "invalid_argument"
 
+    def __init__(self, message: str | None = None, expected: str | None = None) -> None:
+        """`expected`: what would be valid, in words, where it is known."""
+        super().__init__(message)
+        self.expected = expected
+
 
 class NotJson(BadArgumentException):
     """The body is not valid JSON."""

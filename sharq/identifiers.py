@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sharq import _fastpath
@@ -20,9 +21,43 @@ is_identifier: Final = _fastpath.is_name
 _lease_parts: Final = _fastpath.lease_parts
 
 
-def invalid(field: str) -> BadArgumentException:
-    """The original's message for a field with an invalid value."""
-    return BadArgumentException(f"`{field}` has an invalid value.")
+_NAME: Final = "1 to 100 of the characters A-Z a-z 0-9 _ -"
+_TIME: Final = f"an integer from 0 to {MAX_INTERVAL} (milliseconds)"
+
+EXPECTED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("queue_type", "queue_id", "job_id", "request_id"), _NAME),
+    "interval": _TIME,
+    "delay": _TIME,
+    "by": f"an integer from 1 to {MAX_INTERVAL} (milliseconds)",
+    "requeue_limit": f"an integer from -1 (no limit) to {MAX_COUNT}",
+    "max_queued_length": f"an integer from 0 to {MAX_COUNT}",
+    "payload": "any JSON value",
+    "lease": "the token of a lease of this job, queue_type/queue_id/job_id/number",
+    "leases": "a list of 1 to 1000 lease tokens",
+    "jobs": "a list of 1 to 1000 jobs",
+    "count_requeue": "true or false",
+    "purge_all": "true or false",
+    "cursor": "the cursor of another page of this listing",
+    "wait": "seconds from 0 to 30, with up to six decimals",
+    "credit": "an integer from 0 to 10000",
+    "op": (
+        "subscribe, credit, unsubscribe, finish, release, extend, cancel, enqueue, dequeue or ping"
+    ),
+    "mode": "deliver or notify",
+    "on_disconnect": "keep or release",
+    "id": "a string, number, true, false or null, of up to 128 bytes",
+}
+"""What is valid in each field."""
+
+
+def invalid(field: str, expected: str | None = None) -> BadArgumentException:
+    """The original's message for a field with an invalid value, and what would be valid."""
+    return BadArgumentException(f"`{field}` has an invalid value.", expected or EXPECTED.get(field))
+
+
+def missing(field: str) -> BadArgumentException:
+    """The original's message for a field that has to be there, and what would be valid."""
+    return BadArgumentException(f"`{field}` is a mandatory parameter", EXPECTED.get(field))
 
 
 def is_integer(value: Any, low: int, high: int) -> bool:
@@ -36,7 +71,7 @@ def check_identifier(field: str, value: Any) -> str:
     Raises `BadArgumentException` otherwise.
     """
     if not is_identifier(value):
-        raise invalid(field)
+        raise invalid(field, _NAME)
     # Not str(value): an enumeration's text shows its class.
     text: str = value if type(value) is str else str.__str__(value)
     return text
@@ -47,7 +82,7 @@ def check_integer(field: str, value: Any, low: int, high: int) -> int:
     if type(value) is int and low <= value <= high:
         return value
     if not is_integer(value, low, high):
-        raise invalid(field)
+        raise invalid(field, EXPECTED.get(field) or f"an integer from {low} to {high}")
     return int(value)
 
 
@@ -73,3 +108,32 @@ def check_lease(token: Any) -> Lease:
     if lease is None:
         raise invalid("lease")
     return lease
+
+
+# Names are checked in the original's order, since that decides which error is raised.
+
+
+def check_queue(queue_type: Any, queue_id: Any) -> tuple[str, str]:
+    """Return the names of a queue, as `check_identifier` does each."""
+    queue_id = check_identifier("queue_id", queue_id)
+    return check_identifier("queue_type", queue_type), queue_id
+
+
+def check_job(queue_type: Any, queue_id: Any, job_id: Any) -> tuple[str, str, str]:
+    """Return the names of a job, as `check_identifier` does each."""
+    job_id = check_identifier("job_id", job_id)
+    return *check_queue(queue_type, queue_id), job_id
+
+
+def check_leased(queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Lease:
+    """The lease that is meant; its `n` is empty (any lease) if no token is given.
+
+    Raises `BadArgumentException`.
+    """
+    job = check_job(queue_type, queue_id, job_id)
+    if lease is None:
+        return Lease(*job, n="")
+    meant = check_lease(lease)
+    if meant[:3] != job:
+        raise invalid("lease")
+    return meant

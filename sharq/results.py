@@ -21,6 +21,7 @@ NOT_ACTIVE: Final = "not_active"
 STALE_LEASE: Final = "stale_lease"
 ALREADY_FINISHED: Final = "already_finished"
 NOT_FOUND: Final = "not_found"
+JOB_ACTIVE: Final = "job_active"
 INVALID: Final = "invalid_argument"
 
 
@@ -62,10 +63,11 @@ class Enqueued(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The result of a finish or a release.
+    """The result of a finish, a release or a cancellation.
 
-    `outcome`: SUCCESS (finished, or queued again), DEAD (released with no requeue left),
-    NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED; of many also INVALID, for an invalid lease token.
+    `outcome`: SUCCESS (finished, queued again or removed), DEAD (released with no requeue left),
+    NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED; of many also INVALID, for an invalid lease token. A
+    cancellation has NOT_FOUND for an unknown job, and JOB_ACTIVE for one under another lease.
     """
 
     outcome: str
@@ -113,6 +115,35 @@ class JobStatus:
     ready_in: int | None = None
     lease_expires_in: int | None = None
     estimated: bool = False
+
+
+class WaitingJob(NamedTuple):
+    """A job in a listing. `payload` is JSON text.
+
+    `position`: the jobs before it in the listing; an estimate if `estimated` is set. `due_in`: the
+    milliseconds until a delayed job is due, None for one that is not delayed.
+    """
+
+    job_id: str
+    payload: bytes
+    requeues_remaining: int
+    position: int
+    estimated: bool
+    due_in: int | None
+
+
+class JobPage(NamedTuple):
+    """A part of a listing. `cursor` asks for the next one; it is None after the last."""
+
+    jobs: list[WaitingJob]
+    cursor: str | None
+
+
+class QueuePage(NamedTuple):
+    """A part of the queues of a type. `cursor` asks for the next one; it is None after the last."""
+
+    queue_ids: list[str]
+    cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -20,8 +20,9 @@ from sharq.settings.reading import Settings
 from sharq_server import options
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import BACKLOG
-from sharq_server.process import event_loop, init
+from sharq_server.process import event_loop, init, notify
 from sharq_server.process.listening import CannotListen, Listening, is_unix
+from sharq_server.process.notify import Tell
 from sharq_server.process.serving import GRACE, Process
 from sharq_server.process.workers import Supervisor
 from sharq_server.security import descriptors
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     settings, insecure = options.read(arguments, os.environ)
     _set_up_logging()
+    tell = notify.to_manager(os.environ)
     # Their errors are reported before anything starts.
     credentials = Credentials(settings.server.token_file, settings.server.tokens)
     if settings.server.tls_certificate is not None:
@@ -82,8 +84,8 @@ def _run(arguments: Sequence[str] | None) -> int:
             store = held.enter_context(_embedded_store(settings))
         _greet(settings, listening)
         if settings.server.workers == 1:
-            return event_loop.run(_serve(settings, listening, access_log))
-        return _supervise(settings, listening, access_log, store)
+            return event_loop.run(_serve(settings, listening, access_log, tell=tell))
+        return _supervise(settings, listening, access_log, store, tell)
 
 
 async def _serve(
@@ -104,12 +106,16 @@ def _supervise(
     listening: Listening,
     access_log: AccessLog | None,
     store: EmbeddedStore | None,
+    tell: Tell,
 ) -> int:
-    def work(index: int, lifeline: int) -> int:
+    def work(index: int, lifeline: int, report: Callable[[], None]) -> int:
+        def tell_parent(state: str) -> None:
+            if state == notify.READY:
+                report()
+
         try:
-            upkeep = index == 0
-            served = _serve(settings, listening, access_log, upkeep=upkeep, lifeline=lifeline)
-            return event_loop.run(served)
+            how = {"upkeep": index == 0, "lifeline": lifeline, "tell": tell_parent}
+            return event_loop.run(_serve(settings, listening, access_log, **how))
         finally:
             # The worker's share in the parent's hold: if the parent is killed, the last worker is
             # the last user.
@@ -119,11 +125,21 @@ def _supervise(
                 except EmbeddedStoreError as error:
                     _log.warning("%s", error)
 
+    def stop() -> None:
+        tell(notify.STOPPING)
+        listening.close()
+
+    def hang_up() -> None:
+        tell(notify.reloading())
+        if access_log is not None:
+            access_log.reopen()
+
     supervisor = Supervisor(
         settings.server.workers,
         work,
-        on_stop=listening.close,
-        on_hangup=lambda: None if access_log is None else access_log.reopen(),
+        on_ready=lambda: tell(notify.READY),
+        on_stop=stop,
+        on_hangup=hang_up,
         grace=_GRACE + settings.server.stop_delay / 1000,
     )
     return supervisor.run()

@@ -103,6 +103,18 @@ cdef class Codec:
 
     # In the order of the files in lua/
 
+    def cancel(self, str queue_type, list leases not None, int64_t retention,
+               int64_t interval_retention):
+        cdef Writer out = self._begin_for("cancel", queue_type, 4, 7 + 3 * len(leases))
+        self._type_keys()
+        self._key(HELD, "")
+        self._queue_keys("")
+        self._key(MARKS, "")
+        out.integer(retention)
+        out.integer(interval_retention)
+        self._leased(leases)
+        return out.take()
+
     def claim_sweep(self, int64_t hold):
         cdef Writer out = self._begin("claim_sweep", 1, 1)
         out.blob(self.keys._own_tag + SWEEP)
@@ -225,6 +237,18 @@ cdef class Codec:
         self._key(VOID, "")
         self._key(QUEUE, queue_id)
         out.integer(interval_retention)
+        return out.take()
+
+    def list_jobs(self, str queue_type, str queue_id, str part, int64_t start, int64_t seen,
+                  int64_t count, int64_t max_bytes):
+        cdef Writer out = self._begin_for("list_jobs", queue_type, 5, 5)
+        self._key(VOID, "")
+        self._queue_keys(queue_id)
+        out.word(part)
+        out.integer(start)
+        out.integer(seen)
+        out.integer(count)
+        out.integer(max_bytes)
         return out.take()
 
     def list_queues(self, str queue_type, bint waiting, str cursor, int64_t count):

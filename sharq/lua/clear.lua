@@ -16,7 +16,8 @@ if idle then
 end
 redis.call('ZREM', KEYS[2], queue_id)
 redis.call('UNLINK', KEYS[5], KEYS[6], KEYS[7], KEYS[8])
-q.first, q.head, q.cleared, q.back, q.late, q.waiting = '', q.next, q.next, 0, 0, 0
+q.first, q.head, q.cleared = '', q.next, q.next
+q.back, q.late, q.cancelled, q.waiting = 0, 0, 0, 0
 
 -- Ends the leases of the queue among `members`; returns their number.
 local function end_leases(members)

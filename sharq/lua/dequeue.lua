@@ -27,7 +27,7 @@ if wanted == 1 then
   out, next_at = take_plain(k, lease_ms, request_id)
 end
 if not out then
-  --@include queue queues schedule count_many delayed next_job pop_job damage take_one save_taken number_taken take_jobs
+  --@include queue queues schedule count_many delayed next_job gap pop_job damage take_one save_taken number_taken take_jobs
   k.returned, k.delayed = ARGV[3], ARGV[4]
   out = {0, 0}
   next_at = take_jobs(k, out, wanted, lease_ms, tonumber(ARGV[8]), request_id)

@@ -19,12 +19,15 @@ from sharq.identifiers import (
     check_identifier,
     check_integer,
     check_interval,
-    check_lease,
+    check_job,
+    check_leased,
+    check_queue,
     check_requeue_limit,
     find_lease,
     invalid,
 )
 from sharq.operations.call import Call, Flow
+from sharq.operations.cursors import QueueCursor, job_cursor, queue_cursor
 from sharq.operations.expiry import Expiry
 from sharq.operations.operations import BULK_SIZE, Operations
 from sharq.operations.payloads import check_payload
@@ -36,12 +39,14 @@ from sharq.results import (
     Ended,
     Enqueued,
     Extended,
+    JobPage,
     JobStatus,
     Lease,
     NewJob,
     Offer,
     Overview,
     QueueMetrics,
+    QueuePage,
     Swept,
 )
 from sharq.settings.options import QueueSettings
@@ -49,7 +54,10 @@ from sharq.settings.options import QueueSettings
 T = TypeVar("T")
 
 MAX_TAKE = 100
-"""Jobs that one dequeue leases at most."""
+"""Jobs that one dequeue leases, or one page of a listing has, at most."""
+
+MAX_QUEUES = 1000
+"""Queues that one page of a listing is asked for, at most."""
 
 
 class Flows:
@@ -210,6 +218,19 @@ class Flows:
         outcomes: list[Extended] = yield self.operations.extend(meant.queue_type, [meant], by)
         return outcomes[0]
 
+    def cancel_job(self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Flow[Ended]:
+        """Remove a waiting job, or a leased one by its lease."""
+        meant = check_leased(queue_type, queue_id, job_id, lease)
+        outcomes: list[Ended] = yield self.operations.cancel(meant.queue_type, [meant])
+        return outcomes[0]
+
+    def cancel_many(self, jobs: Sequence[Lease | None]) -> Flow[list[Ended | StoreError]]:
+        """Remove jobs as `cancel_job` does; the outcome or the failure of each, in order.
+
+        None stands for an invalid one. An empty `n` means that no lease was given.
+        """
+        return (yield from self._of_types(jobs, self.operations.cancel, _NOT_ENDED))
+
     def finish_many(self, leases: Sequence[Any]) -> Flow[list[Ended | StoreError]]:
         """End leased jobs for good; the outcome or the failure of each, in order."""
         return (yield from self._with_leases(leases, self.operations.finish_many, _NOT_ENDED))
@@ -250,11 +271,20 @@ class Flows:
         make_call: Callable[[str, list[Lease]], Call[list[T]]],
         not_valid: T,
     ) -> Flow[list[T | StoreError]]:
-        """Calls for leases of any types, those of a type together, `BULK_SIZE` in each."""
-        results: list[T | StoreError] = [not_valid] * len(tokens)
+        """Calls for leases of any types, by their tokens."""
+        leases = [find_lease(token) for token in tokens]
+        return (yield from self._of_types(leases, make_call, not_valid))
+
+    def _of_types(
+        self,
+        leases: Sequence[Lease | None],
+        make_call: Callable[[str, list[Lease]], Call[list[T]]],
+        not_valid: T,
+    ) -> Flow[list[T | StoreError]]:
+        """The same for leases; those of a type together, `BULK_SIZE` in each call."""
+        results: list[T | StoreError] = [not_valid] * len(leases)
         by_type: dict[str, list[tuple[int, Lease]]] = {}
-        for index, token in enumerate(tokens):
-            lease = find_lease(token)
+        for index, lease in enumerate(leases):
             if lease is not None:
                 by_type.setdefault(lease.queue_type, []).append((index, lease))
         chunks = [
@@ -318,26 +348,26 @@ class Flows:
 
     def job_status(self, queue_type: Any, queue_id: Any, job_id: Any) -> Flow[JobStatus]:
         """The state of a job."""
-        job = _check_job(queue_type, queue_id, job_id)
+        job = check_job(queue_type, queue_id, job_id)
         status: JobStatus = yield self.operations.status(*job)
         return status
 
     def set_interval(self, queue_type: Any, queue_id: Any, interval: Any) -> Flow[bool]:
         """Set a queue's interval; enqueues no longer change it."""
         check_interval("interval", interval)
-        queue = _check_queue(queue_type, queue_id)
+        queue = check_queue(queue_type, queue_id)
         known: bool = yield self.operations.set_interval(*queue, interval)
         return known
 
     def reset_interval(self, queue_type: Any, queue_id: Any) -> Flow[bool]:
         """Let enqueues set a queue's interval again."""
-        queue = _check_queue(queue_type, queue_id)
+        queue = check_queue(queue_type, queue_id)
         known: bool = yield self.operations.reset_interval(*queue)
         return known
 
     def clear(self, queue_type: Any, queue_id: Any, purge_all: Any) -> Flow[Cleared]:
         """Remove the waiting jobs of a queue, with `purge_all` its leases too."""
-        queue = _check_queue(queue_type, queue_id)
+        queue = check_queue(queue_type, queue_id)
         if not isinstance(purge_all, bool):
             raise invalid("purge_all")
         cleared: Cleared = yield self.operations.clear(*queue, purge_all)
@@ -352,7 +382,7 @@ class Flows:
 
     def queue_metrics(self, queue_type: Any, queue_id: Any) -> Flow[QueueMetrics]:
         """Lengths, rate and counts of a queue."""
-        queue = _check_queue(queue_type, queue_id)
+        queue = check_queue(queue_type, queue_id)
         metrics: QueueMetrics = yield self.operations.queue_metrics(*queue)
         return metrics
 
@@ -391,6 +421,26 @@ class Flows:
                 names.update(dict.fromkeys(page.names))
         return list(names)
 
+    def queue_page(self, queue_type: Any, cursor: Any, count: Any) -> Flow[QueuePage]:
+        """About `count` queues of a type."""
+        queue_type = check_identifier("queue_type", queue_type)
+        waiting, at = queue_cursor(cursor)
+        check_integer("count", count, 1, MAX_QUEUES)
+        page = yield self.operations.list_queues(queue_type, waiting, at, count)
+        follows = QueueCursor(waiting, page.cursor)
+        if page.cursor == "0":
+            follows = QueueCursor(False)
+        over = page.cursor == "0" and not waiting
+        return QueuePage(list(dict.fromkeys(page.names)), None if over else str(follows))
+
+    def job_page(self, queue_type: Any, queue_id: Any, cursor: Any, count: Any) -> Flow[JobPage]:
+        """Waiting jobs of a queue, up to `count`."""
+        queue = check_queue(queue_type, queue_id)
+        start = job_cursor(cursor)
+        check_integer("count", count, 1, MAX_TAKE)
+        page: JobPage = yield self.operations.list_jobs(*queue, start, count)
+        return page
+
     def sweep(self) -> Flow[int]:
         """Take back the jobs of all types whose leases have run out; returns their number.
 
@@ -428,33 +478,6 @@ class Flows:
 
 _NOT_ENDED = Ended(INVALID)
 _NOT_EXTENDED = Extended(INVALID, 0)
-
-
-# Names are checked in the original's order, since that decides which error is raised.
-
-
-def _check_queue(queue_type: Any, queue_id: Any) -> tuple[str, str]:
-    queue_id = check_identifier("queue_id", queue_id)
-    return check_identifier("queue_type", queue_type), queue_id
-
-
-def _check_job(queue_type: Any, queue_id: Any, job_id: Any) -> tuple[str, str, str]:
-    job_id = check_identifier("job_id", job_id)
-    return *_check_queue(queue_type, queue_id), job_id
-
-
-def check_leased(queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Lease:
-    """The lease that is meant; its `n` is empty (any lease) if no token is given.
-
-    Raises `BadArgumentException`.
-    """
-    job = _check_job(queue_type, queue_id, job_id)
-    if lease is None:
-        return Lease(*job, n="")
-    meant = check_lease(lease)
-    if meant[:3] != job:
-        raise invalid("lease")
-    return meant
 
 
 def _unfailed(answers: Iterable[Any]) -> list[Any]:

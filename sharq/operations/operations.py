@@ -9,6 +9,7 @@ from sharq import results
 from sharq._fastpath import Batch, Codec, enqueued
 from sharq.identifiers import is_identifier
 from sharq.operations.call import Call
+from sharq.operations.cursors import JobCursor
 from sharq.operations.rights import Rights
 from sharq.operations.scripts import Scripts
 from sharq.results import (
@@ -16,12 +17,14 @@ from sharq.results import (
     Ended,
     Enqueued,
     Extended,
+    JobPage,
     JobStatus,
     Lease,
     NewJob,
     Offer,
     QueueMetrics,
     Swept,
+    WaitingJob,
 )
 from sharq.settings.options import QueueSettings
 
@@ -133,6 +136,11 @@ class Operations:
         )
         return Call(packed, self._keys.tag(queue_type), _ended_many)
 
+    def cancel(self, queue_type: str, jobs: list[Lease]) -> Call[list[Ended]]:
+        """Remove up to `BULK_SIZE` jobs of one type; an empty `n` means one that is not leased."""
+        packed = self._codec.cancel(queue_type, jobs, self._retention, self._interval_retention)
+        return Call(packed, self._keys.tag(queue_type), _ended_many)
+
     def claim_sweep(self, hold: int) -> Call[bool]:
         """Claim the sweep for the next `hold` ms; False if another server has it."""
         return Call(self._codec.claim_sweep(hold), self._keys.registry(), bool)
@@ -200,9 +208,18 @@ class Operations:
         packed = self._codec.type_metrics(queue_type)
         return Call(packed, self._keys.tag(queue_type), _type_metrics, True)
 
-    def list_queues(self, queue_type: str, waiting: bool, cursor: str) -> Call[Page]:
-        """One page of the queues of a type that have waiting (or leased) jobs."""
-        packed = self._codec.list_queues(queue_type, waiting, cursor, PAGE_SIZE)
+    def list_jobs(
+        self, queue_type: str, queue_id: str, cursor: JobCursor, count: int
+    ) -> Call[JobPage]:
+        """Up to `count` waiting jobs of a queue, and no more than `BATCH_BYTES` but for one."""
+        packed = self._codec.list_jobs(queue_type, queue_id, *cursor, count, BATCH_BYTES)
+        return Call(packed, self._keys.tag(queue_type), _job_page, True)
+
+    def list_queues(
+        self, queue_type: str, waiting: bool, cursor: str, count: int = PAGE_SIZE
+    ) -> Call[Page]:
+        """One page, of about `count`, of the queues of a type with waiting (or leased) jobs."""
+        packed = self._codec.list_queues(queue_type, waiting, cursor, count)
         return Call(packed, self._keys.tag(queue_type), _page, True)
 
     def list_types(self, cursor: str) -> Call[TypePage]:
@@ -247,6 +264,8 @@ _ENDED = {
         results.NOT_ACTIVE,
         results.STALE_LEASE,
         results.ALREADY_FINISHED,
+        results.NOT_FOUND,
+        results.JOB_ACTIVE,
     )
 }
 
@@ -305,6 +324,22 @@ def _type_metrics(reply: list[int]) -> TypeMetrics:
 
 def _page(reply: list[bytes]) -> Page:
     return Page(reply[0].decode(), [name.decode() for name in reply[1:]])
+
+
+def _job_page(reply: list[Any]) -> JobPage:
+    part, start, seen = reply[:3]
+    jobs = [
+        WaitingJob(
+            reply[at].decode(),
+            reply[at + 1],
+            int(reply[at + 2]),
+            reply[at + 3],
+            bool(reply[at + 4]),
+            None if reply[at + 5] < 0 else reply[at + 5],
+        )
+        for at in range(3, len(reply), 6)
+    ]
+    return JobPage(jobs, str(JobCursor(part.decode(), start, seen)) if part else None)
 
 
 def _type_page(reply: list[Any]) -> TypePage:

@@ -19,6 +19,8 @@ BY_VARIABLE: Final[Mapping[str, Option]] = {
 _SECTIONS: Final = ("sharq-server", "redis", "sharq")
 # Names that programs give to settings of their own: `SHARQ_HOST` may tell a client where to go.
 _OF_CLIENTS: Final = {"host", "port", "username", "password"}
+# Not even for a section: `SHARQ_SERVER_URL` is a client's, too.
+_OF_CLIENTS_ALWAYS: Final = {"url"}
 # Of names this much alike, one is the other misspelt (`difflib`: 1 is the same).
 _ALIKE: Final = 0.75
 _SERVICE: Final = re.compile(
@@ -62,5 +64,5 @@ def _is_meant(section: str, name: str) -> bool:
         return True
     if "_" in name and any(option.startswith(name) for option in own):
         return True
-    of_another = name in {option.name for option in OPTIONS}
+    of_another = name in {option.name for option in OPTIONS} - _OF_CLIENTS_ALWAYS
     return of_another and not (section == "sharq" and name in _OF_CLIENTS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from sharq.identifiers import MAX_COUNT
-from sharq.settings import kinds
+from sharq.settings import kinds, store_url
 
 TCP: Final = "tcp_sock"
 UNIX: Final = "unix_sock"
@@ -237,6 +237,14 @@ class StoreSettings:
         metadata=_option(
             kinds.one_of(TCP, UNIX, EMBEDDED),
             "How to connect to the store. Empty: chosen by the other options.",
+        ),
+    )
+    url: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_option(
+            kinds.optional(store_url.URL),
+            "Address of the store in one text, in place of the options that it sets.",
         ),
     )
     host: str = field(

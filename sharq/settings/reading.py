@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from sharq.errors import ConfigError
-from sharq.settings import kinds
+from sharq.settings import kinds, store_url
 from sharq.settings.checking import DATA_DIR, contradictions
 from sharq.settings.environment import BY_VARIABLE, misspelt, set_for_a_service
 from sharq.settings.explaining import labelled, meant, no_such_option, slip, visible
@@ -37,6 +37,7 @@ CONFIG_VARIABLE: Final = "SHARQ_CONFIG"
 _LARGEST_FILE: Final = 1024 * 1024
 _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 _CONN_TYPE: Final[Key] = ("redis", "conn_type")
+_URL: Final[Key] = ("redis", "url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Settings:
         reader.take_environment(environ)
         for (section, name), text in overrides.items():
             reader.take_section(section, [(name, text)], "command line: ")
+        reader.end_source()
         return reader.settings()
 
     @classmethod
@@ -84,6 +86,7 @@ class Settings:
             reader.take_section(
                 section, [(name, as_written(value)) for name, value in values.items()]
             )
+        reader.end_source()
         return reader.settings()
 
 
@@ -95,12 +98,15 @@ class _Reader:
         self._values: dict[Key, Any] = {}
         self._labels: dict[Key, str] = {}
         self._problems: list[str] = []
+        # What the source that is being read has set.
+        self._given: dict[Key, Any] = {}
 
     def take_file(self, path: str, *, named_by: str = "") -> None:
         origin = (visible(path) or "''") + (f" (named by {named_by})" if named_by else "")
         parser = _parse(_read_text(path, origin), origin)
         for section in parser.sections():
             self.take_section(section, parser.items(section), f"{origin}: ")
+        self.end_source()
 
     def take_environment(self, environ: Mapping[str, str]) -> None:
         ours = {name: text for name, text in environ.items() if not set_for_a_service(name, text)}
@@ -111,6 +117,7 @@ class _Reader:
             elif (meant_for := misspelt(name)) is not None:
                 reason = no_such_option(*meant_for, variable=True)
                 self._problems.append(f"environment: {visible(name)}: {reason}")
+        self.end_source()
 
     def _take_variable(self, option: Option, name: str, environ: Mapping[str, str]) -> None:
         label = f"environment: {name} ([{option.section}] {option.name})"
@@ -154,8 +161,25 @@ class _Reader:
             reason = str(refused) or f"expected {option.kind.expected}{slip(text)}"
             self._problems.append(labelled(label, option, text) + reason)
             return
-        self._values[option.section, option.name] = value
+        self._given[option.section, option.name] = value
         self._labels[option.section, option.name] = label
+
+    def end_source(self) -> None:
+        """What a source has set counts; a URL in it sets the options that it is made of."""
+        given, self._given = self._given, {}
+        url = given.get(_URL)
+        said = store_url.options_of(url, self._environ) if url else {}
+        for name in dict.fromkeys((*store_url.SAYS, *said)) if said else ():
+            key = ("redis", name)
+            if key in given and (name not in said or given[key] != said[name]):
+                self._problems.append(
+                    f"{self._labels[_URL]}: it contradicts {name}, which is set beside it;"
+                    " remove one of the two"
+                )
+        for name, value in said.items():
+            given["redis", name] = value
+            self._labels["redis", name] = self._labels[_URL]
+        self._values.update(given)
 
     def settings(self) -> Settings:
         self._complain()
@@ -170,6 +194,8 @@ class _Reader:
             option = BY_NAME[key]
             label = self._labels.get(key, f"[{option.section}] {option.name}")
             text = as_written(self._values.get(key, option.default))
+            if label == self._labels.get(_URL):
+                option = BY_NAME[_URL]
             self._problems.append(labelled(label, option, text) + reason)
         self._complain()
         return Settings(queue, server, store)

@@ -40,6 +40,7 @@ from sharq.results import (
     DUPLICATE,
     FINISHED,
     FULL,
+    JOB_ACTIVE,
     NOT_ACTIVE,
     NOT_FOUND,
     QUEUED,
@@ -53,6 +54,7 @@ from sharq.results import (
     NewJob,
     Overview,
     QueueMetrics,
+    QueuePage,
 )
 from tests.support.faces import (
     CLOCKED_SCRIPTS,
@@ -578,6 +580,31 @@ def test_a_clear_tells_what_it_removed(queue: Face) -> None:
     assert queue.clear("mail", "bob") == Cleared(2, 0)
     assert queue.clear("mail", "bob", purge_all=True) == Cleared(0, 1)
     assert queue.clear("mail", "bob") == Cleared(0, 0)
+
+
+def test_a_job_is_cancelled(queue: Face) -> None:
+    for job_id in ("j1", "j2"):
+        enqueue(queue, job_id)
+    lease = queue.take("mail").jobs[0].lease
+    assert queue.cancel_job("mail", "bob", "j1") == Ended(JOB_ACTIVE)
+    assert queue.cancel_job("mail", "bob", "j2") == Ended(SUCCESS)
+    assert queue.cancel_job("mail", "bob", "j2") == Ended(NOT_FOUND)
+    assert queue.cancel_job("mail", "bob", "j1", lease=lease) == Ended(SUCCESS)
+    assert queue.finish_job("mail", "bob", "j1", lease) == Ended(NOT_ACTIVE)
+    assert queue.queue_length("mail", "bob") == 0
+
+
+def test_waiting_jobs_and_queues_come_in_pages(queue: Face) -> None:
+    for job_id in ("j1", "j2", "j3"):
+        enqueue(queue, job_id)
+    first = queue.job_page("mail", "bob", count=2)
+    assert [job.job_id for job in first.jobs] == ["j1", "j2"]
+    rest = queue.job_page("mail", "bob", first.cursor)
+    assert [(job.job_id, job.position) for job in rest.jobs] == [("j3", 2)]
+    assert rest.cursor is None
+    queues = queue.queue_page("mail")
+    assert queues.queue_ids == ["bob"]
+    assert queue.queue_page("mail", queues.cursor, 5) == QueuePage([], None)
 
 
 def test_the_numbers_of_a_queue(queue: Face, clock: HandClock) -> None:

@@ -19,6 +19,7 @@ or not at all. A `Drain` moves the streams into ``audit.jsonl``, an entry a line
       extend           n, ends
       interval, reset  interval: set by the API; given back to the producers
       clear            removed, ended (leases), purge
+      cancel           n: of the lease that it ended, 0 where the job waited
 """
 
 from __future__ import annotations

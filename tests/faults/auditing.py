@@ -93,6 +93,7 @@ class Auditing:
             whole, _, self._rest = (self._rest + chunk).rpartition(b"\n")
             self.enqueued += whole.count(b'"what":"enqueue"')
             self._ended += whole.count(b'"what":"finish"') + whole.count(b'"what":"dead"')
+            self._ended += whole.count(b'"what":"cancel"')
             if b'"what":"clear"' in whole:
                 for line in whole.split(b"\n"):
                     if b'"what":"clear"' in line:

@@ -12,6 +12,7 @@
       release           the same, with delay and count_requeue
       interval          invoke: type, queue, interval. reset_interval: type, queue
       clear             invoke: type, queue, purge. ok: removed (false: there was nothing)
+      cancel            invoke: type, queue, job, n (0: it is to wait)
       deliver           note of a websocket: type, queue, job, n, payload, left; in a worker, of
                         a handler that has begun: with started (µs as t: when the worker had it so)
       subscribe, credit note of a websocket: type, credit; written before it is sent, or where it

@@ -1,4 +1,4 @@
-"""A client that does what operators do: looks, changes rates, clears queues."""
+"""A client that does what operators do: looks, changes rates, clears queues, cancels jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Operator:
         """Operate as long as jobs are put in; then give back all rates that were set."""
         rng = self._caller.rng
         loop = asyncio.get_running_loop()
-        acts = (self._look, self._look, self._set_interval, self._clear)
+        acts = (self._look, self._look, self._set_interval, self._clear, self._cancel)
         while await self._run.until("producing"):
             async with self._run.at_work():
                 await rng.choice(acts)()
@@ -80,6 +80,12 @@ class Operator:
         body = {"purge_all": True} if purge else None
         path = f"/deletequeue/{queue_type}/{queue}/"
         await self._caller.operate("clear", fields, "DELETE", path, body)
+
+    async def _cancel(self) -> None:
+        queue_type, queue = self._queue(("reused",))
+        job = f"again-{self._caller.rng.randrange(KINDS[queue_type].names)}"
+        fields = {"type": queue_type, "queue": queue, "job": job}
+        await self._caller.operate("cancel", fields, "DELETE", f"/job/{queue_type}/{queue}/{job}/")
 
     def _queue(self, types: tuple[str, ...]) -> tuple[str, str]:
         kind = KINDS[self._caller.rng.choice(types)]

@@ -82,6 +82,7 @@ class Scenario:
         self._give_back()
         self._change_rates()
         self._clear()
+        self._cancel_some()
         self._put(*self._jobs("b", 2, 30), *self._jobs("d", 1, 0))
         self._take(1)
 
@@ -170,6 +171,18 @@ class Scenario:
         self._clear_queue("q", purge=False)
         for job in leased:
             self._finish(job)
+
+    def _cancel_some(self) -> None:
+        jobs = self._jobs("x", 9, 0)
+        self._put(*jobs)
+        taken = self._take(3)
+        self._release(taken[0])
+        self._release(taken[1], delay=200)
+        for at in (5, 4, 0, 1, 8, 8):
+            self._cancel(jobs[at])
+        self._cancel(jobs[2])
+        self._cancel(jobs[2], taken[2].lease)
+        self._finish(*self._take(1))
 
     def _drain_queues(self) -> None:
         """Take and finish all that is there."""
@@ -285,6 +298,13 @@ class Scenario:
         i = self._log.invoke("clear", type="t", queue=queue, purge=purge)
         cleared = self._sharq.clear("t", queue, purge)
         self._log.ok(i, "clear", removed=cleared != (0, 0))
+
+    def _cancel(self, job: NewJob, lease: str | None = None) -> None:
+        named = {"type": job.queue_type, "queue": job.queue_id, "job": job.job_id}
+        named["n"] = lease.rpartition("/")[2] if lease else 0
+        i = self._log.invoke("cancel", **named)
+        ended = self._sharq.cancel_job(job.queue_type, job.queue_id, job.job_id, lease)
+        self._end(i, "cancel", ended.outcome)
 
     def _sweep(self) -> None:
         self._sharq.sweep()

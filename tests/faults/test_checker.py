@@ -97,6 +97,12 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
         "I1",
         {"if purge then\n  local AT_ONCE": "if true then\n  local AT_ONCE"},
     ),
+    "a gap takes the next job along": (
+        "I5",
+        {"q.head, q.popped = last + 1": "q.head, q.popped = last + 2"},
+    ),
+    "a job that is cancelled stays": ("I6", {"    remove_waiting(k, q, job_id, record)\n": ""}),
+    "a cancellation needs no lease": ("I12", {"if n ~= number_of(leased) then": "if false then"}),
     "a job that is given back has another payload": (
         "I2",
         {"left, ended, job.payload": "left, ended, '0'"},

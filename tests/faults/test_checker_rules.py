@@ -520,6 +520,17 @@ def test_a_leased_job_of_a_cleared_queue_is_discarded(story: Story) -> None:
     assert story.violated == {"I7"}
 
 
+@pytest.mark.parametrize(("n", "violated"), [(1, set()), (0, {"I6"}), (2, {"I6"})])
+def test_a_leased_job_is_cancelled_by_its_lease_alone(
+    story: Story, n: int, violated: set[str]
+) -> None:
+    jobs(story, 1, 0)
+    dispatches(story, 0)
+    story.enter("cancel", 10, job="j1", n=n)
+    story.say("cancel", "ok", job="j1", n=n)
+    assert story.violated == violated
+
+
 # ---- I8: liveness ----
 
 

@@ -141,6 +141,19 @@ def test_a_clear_works(full: FullStore, purge: bool) -> None:
     assert full.hands.clear(purge=purge) == Cleared(2, 1 if purge else 0)
 
 
+def test_a_cancel_works(full: FullStore) -> None:
+    full.hands.put_many(new_job(job_id, interval=10) for job_id in "abcde")
+    full.hands.put("x", "small")
+    job, small = full.hands.take(2)
+    full.hands.release(small, 1_000)
+    full.fill()
+    for job_id in "cdb":
+        assert full.hands.cancel(job_id) == results.SUCCESS
+    assert full.hands.cancel("a", n=check_lease(job.lease).n) == results.SUCCESS
+    assert full.hands.cancel("x", "small") == results.SUCCESS
+    assert full.hands.length() == 1
+
+
 def test_an_interval_can_be_given_back(full: FullStore) -> None:
     full.hands.put("a", interval=10)
     full.hands.set_interval(20)

@@ -143,7 +143,7 @@ PARAMETERS = {
 NUMBERS = (
     *("age", "batch", "by", "count", "delay", "interval", "interval_retention", "lease_ms"),
     *("max_bytes", "max_length", "requeue_limit", "retention"),
-    *("hold", "seq", "wanted", "offered", "offer_ms"),
+    *("hold", "seq", "wanted", "offered", "offer_ms", "start", "seen"),
 )
 # Arguments of the codec's methods with a value that tells which one it is; that of a text is its
 # name.
@@ -171,7 +171,7 @@ def announced_words(name: str, *left_out: str, jobs: int = 0, **values: str) -> 
     return ["EVALSHA", name, str(len(keys)), *keys, *arguments]
 
 
-MANY = ("enqueue", "finish_many", "release", "extend")
+MANY = ("enqueue", "finish_many", "release", "extend", "cancel")
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in (*MANY, "dequeue")])
@@ -312,6 +312,11 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("finish_many", ("mail", [Lease(*MAIL, "j1", "1"), Lease(*MAIL, "j2", "1")], 60000, 0)),
     ("release", ("mail", [], 0, True, 60000, 0)),
     ("extend", ("mail", [Lease(*MAIL, "j1", "1"), Lease(*MAIL, "j3", "")], 0, 60000)),
+    ("list_jobs", (*MAIL, "returned", 0, 0, 1, 262144)),
+    ("list_jobs", (*MAIL, "new", 0, 0, 1, 262144)),
+    ("list_jobs", (*MAIL, "delayed", 0, 0, 100, 262144)),
+    ("cancel", ("mail", [], 60000, 0)),
+    ("cancel", ("mail", [Lease(*MAIL, "j1", "1"), Lease(*MAIL, "j3", "")], 60000, 0)),
     ("clear", (*MAIL, 60000, True)),
     ("clear", (*MAIL, 60000, False)),
     ("unregister", ("mail", 60000)),

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sharq.identifiers import Lease
 from sharq.operations.call import Call
+from sharq.operations.cursors import JobCursor, job_cursor
 from sharq.results import NewJob
 from sharq.settings.options import QueueSettings
 from tests.model.model import COUNTERS_KEPT, SERIAL_KEPT, JobName, Model, QueueName, expect
@@ -26,7 +27,7 @@ QUEUES = [
     QueueName("payload", "ready"),
 ]
 TYPES = ["active", "payload"]
-JOBS = ["time", "leases", "1", "q"]
+JOBS = ["time", "leases", "1", "q", "e"]
 
 LEASE = 1_000
 LONGEST_LEASE = 3_000
@@ -188,7 +189,31 @@ class QueueMachine(RuleBasedStateMachine):
             self._finish,
             lambda name, n: self._release(name, n, 0, True),
             lambda name, n: self._extend(name, n, LEASE),
-        )[pick % 3](name, n)
+            self._cancel,
+        )[pick % 4](name, n)
+
+    @rule(chosen=st.lists(job_names, min_size=1, max_size=4), queue_type=queue_types)
+    def cancel_many(self, chosen: list[JobName], queue_type: str) -> None:
+        """Cancel jobs of one type in one call, some of them perhaps twice."""
+        names = [name for name in chosen if name.queue_type == queue_type]
+        call = self.operations.cancel(queue_type, [Lease(*name, "") for name in names])
+        for name, got in zip(names, self._run(call), strict=True):
+            self.model.cancel(name, "", got)
+
+    @rule(pick=picks)
+    def cancel_one_that_waits(self, pick: int) -> None:
+        waiting = [
+            JobName(*name, job.job_id)
+            for name, queue in sorted(self.model.queues.items())
+            for job in queue.queued()
+        ]
+        if waiting:
+            self._cancel(waiting[pick % len(waiting)], "")
+
+    @precondition(some_job_is_leased)
+    @rule(pick=picks, token=tokens)
+    def cancel_one_that_is_leased(self, pick: int, token: str) -> None:
+        self._cancel(*self._lease(pick, token))
 
     # Operators
 
@@ -240,6 +265,17 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(us=st.sampled_from([1, 1_000, 700_000, 5_000_000, 300_000_000]))
     def step_back(self, us: int) -> None:
         self._move_to(self.model.now_us - us)
+
+    @rule(name=queue_names, count=st.sampled_from([1, 1, 2, 100]))
+    def list_jobs(self, name: QueueName, count: int) -> None:
+        jobs, cursor = [], JobCursor()
+        for _ in range(len(JOBS) + 1):
+            page = self._run(self.operations.list_jobs(*name, cursor, count))
+            jobs += page.jobs
+            if page.cursor is None:
+                break
+            cursor = job_cursor(page.cursor)
+        self.model.check_jobs(name, jobs)
 
     # What must hold after each
 
@@ -354,6 +390,10 @@ class QueueMachine(RuleBasedStateMachine):
         leases = [Lease(*name, n)]
         (ended,) = self._run(self.operations.release(name.queue_type, leases, delay, counted))
         self.model.release(name, n, delay, counted, ended)
+
+    def _cancel(self, name: JobName, n: str) -> None:
+        (got,) = self._run(self.operations.cancel(name.queue_type, [Lease(*name, n)]))
+        self.model.cancel(name, n, got)
 
     def _extend(self, name: JobName, n: str, by: int) -> None:
         (extended,) = self._run(self.operations.extend(name.queue_type, [Lease(*name, n)], by))

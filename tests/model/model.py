@@ -27,6 +27,7 @@ from sharq.results import (
     NewJob,
     QueueMetrics,
     Swept,
+    WaitingJob,
 )
 from sharq.settings.options import QueueSettings
 
@@ -106,6 +107,11 @@ class ModelQueue:
     def find(self, job_id: str) -> ModelJob | None:
         waiting = next((job for job in self.queued() if job.job_id == job_id), None)
         return waiting or self.leased.get(job_id)
+
+    def remove(self, job: ModelJob) -> None:
+        for jobs in (self.new, self.back, self.late):
+            if job in jobs:
+                jobs.remove(job)
 
     def in_order(self, now: int) -> list[ModelJob]:
         """The jobs that may go, in the order in which they will."""
@@ -373,6 +379,34 @@ class Model:
             outcome = self._give_back(name, job, counted, delay)
             expect("release", got.outcome, outcome)
 
+    def cancel(self, name: JobName, n: str, got: Ended) -> None:
+        queue = self.queues[name.queue]
+        job = queue.leased.get(name.job_id)
+        if job is not None:
+            entitled = n == job.n
+            outcome = results.SUCCESS if entitled else results.JOB_ACTIVE
+            expect("cancel of a leased job", got.outcome, outcome)
+            if entitled:
+                del queue.leased[name.job_id]
+                queue.settle(self.now, self.settings.interval_retention)
+            return
+        job = queue.find(name.job_id)
+        if job is None or n:
+            if got.outcome == results.NOT_FOUND:
+                expect("a lease was given", n, "")
+                got = Ended(results.NOT_ACTIVE)
+            elif got.outcome == results.NOT_ACTIVE:
+                expect("a lease was given", n != "")
+            self._held(name, n, got.outcome)
+            return
+        expect("cancel of a waiting job", got.outcome, results.SUCCESS)
+        queue.remove(job)
+        if not queue.length:
+            queue.turn = None
+        elif queue.length == len(queue.late):
+            queue.reschedule(self.now)
+        queue.settle(self.now, self.settings.interval_retention)
+
     def extend(self, name: JobName, n: str, by: int, got: Extended) -> None:
         job = self._held(name, n, got.outcome)
         if job is None:
@@ -465,6 +499,23 @@ class Model:
             first = max(queue.turn or 0, self.now)
             turn = first + before * (queue.interval or 0)
             expect(f"{name}", got, JobStatus(results.QUEUED, before, turn - self.now))
+
+    def check_jobs(self, name: QueueName, got: list[WaitingJob]) -> None:
+        """Check the listing of a queue that nothing has changed between its pages."""
+        queue = self.queues[name]
+        back = sorted(queue.back, key=lambda job: job.place)
+        late = sorted(queue.late, key=lambda job: job.due)
+        expect(
+            f"the listed jobs of {name}",
+            [(job.job_id, job.payload, job.requeues_remaining) for job in got if not job.estimated],
+            [(job.job_id, job.payload, job.left) for job in (*back, *queue.new)],
+        )
+        expect(
+            f"the delayed jobs of {name}",
+            sorted((job.due_in or 0, job.job_id, job.payload) for job in got if job.estimated),
+            sorted((max(0, job.due - self.now), job.job_id, job.payload) for job in late),
+        )
+        expect("the positions", [job.position for job in got], list(range(len(got))))
 
     def check_queue(self, name: QueueName, got: QueueMetrics, length: int) -> None:
         queue = self.queues[name]

@@ -6,6 +6,7 @@ The identity of tokens, Host names and origins has tests of its own.
 from __future__ import annotations
 
 import base64
+import gzip
 from typing import Final, NamedTuple
 
 from sharq.codec import websocket_frames as ws
@@ -133,11 +134,48 @@ FRAMING: Final[dict[str, Refusal]] = {
     "Expect other than 100-continue": Refusal(
         request("GET", "/", None, "Expect: 200-ok"), 417, "expectation_failed", "100-continue"
     ),
-    "gzip body": Refusal(
-        request("POST", "/finish/t/q/j/", b"{}", "Content-Encoding: gzip"),
-        415,
-        "unsupported_media_type",
-        "compressed",
+    **{
+        f"body with Content-Encoding {encoding}": Refusal(
+            request("POST", "/finish/t/q/j/", b"{}", f"Content-Encoding: {encoding}"),
+            415,
+            "unsupported_media_type",
+            "gzip only",
+        )
+        for encoding in ("deflate", "br", "zstd", "gzip, gzip", "gzip, identity", "compress")
+    },
+    **{
+        f"gzip body that is {what}": Refusal(
+            request("POST", "/enqueue/t/q/", body, "Content-Encoding: gzip"),
+            400,
+            MALFORMED,
+            message,
+        )
+        for what, body, message in (
+            ("plain", b"{}", "not valid gzip"),
+            ("truncated", gzip.compress(b"{}")[:-1], "ends in the middle"),
+            ("broken", gzip.compress(b"{}")[:-5] + b"xxxxx", "not valid gzip"),
+            ("followed by something else", gzip.compress(b"{}") + b"{}", "not valid gzip"),
+            ("made of too many members", gzip.compress(b"") * 1025, "more than 1024 gzip members"),
+        )
+    },
+    "gzip bomb": Refusal(
+        request(
+            "POST",
+            "/enqueue/t/q/",
+            gzip.compress(b" " * (MAX_BODY + 1)),
+            "Content-Encoding: gzip",
+        ),
+        413,
+        TOO_LARGE,
+        str(MAX_BODY),
+    ),
+    "gzip bomb in many members": Refusal(
+        request(
+            "POST", "/enqueue/t/q/", gzip.compress(b" " * 10_000) * 200, "Content-Encoding: gzip"
+        ),
+        413,
+        TOO_LARGE,
+        str(MAX_BODY),
     ),
     **{
         f"form body with an Origin: {field}": Refusal(
@@ -227,7 +265,8 @@ class Bad(NamedTuple):
 NO_OBJECTS: Final[dict[str, Bad]] = {
     "empty": Bad(b"", NOT_JSON),
     "white space": Bad(b" \r\n", NOT_JSON),
-    "not JSON": Bad(b"job_id=j&interval=0", NOT_JSON),
+    "not JSON": Bad(b"{job_id: 5}", NOT_JSON),
+    "a form": Bad(b"job_id=j&interval=0", NOT_JSON, "is a form. A JSON object is expected"),
     "cut off": Bad(job()[:-1], NOT_JSON),
     "trailing garbage": Bad(job() + b" x", NOT_JSON),
     "two objects": Bad(job() + job(), NOT_JSON),
@@ -343,6 +382,12 @@ class BadField(NamedTuple):
     message: str
 
 
+WRONG_LEASES: Final = (
+    *('""', '"x"', "5", "true", "[]", "{}", '"t/q/j/"', '"t/q/j/5\\n"', '"t/q/j/-1"'),
+    *('"t/q/other/5"', '"u/q/j/5"', '"t/q/j/' + "9" * 20 + '"'),
+)
+
+
 OTHER_FIELDS: Final[dict[str, BadField]] = {
     **{
         f"interval: interval {text[:30]}": BadField(
@@ -364,11 +409,40 @@ OTHER_FIELDS: Final[dict[str, BadField]] = {
             "`lease` has an invalid value.",
         )
         for verb in ("finish", "release", "extend")
-        for text in (
-            *('""', '"x"', "5", "true", "[]", "{}", '"t/q/j/"', '"t/q/j/5\\n"', '"t/q/j/-1"'),
-            *('"t/q/other/5"', '"u/q/j/5"', '"t/q/j/' + "9" * 20 + '"'),
-        )
+        for text in WRONG_LEASES
     },
+    **{
+        f"cancel: lease {text[:30]}": BadField(
+            "DELETE",
+            "/job/t/q/j/",
+            b'{"lease":%b}' % text.encode(),
+            "`lease` has an invalid value.",
+        )
+        for text in WRONG_LEASES
+    },
+    **{
+        f"{path}: {query}": BadField(
+            "GET", f"{path}?{query}", b"", f"`{query.partition('=')[0]}` has an invalid value."
+        )
+        for path, queries in {
+            "/jobs/t/q/": ("count=101", "cursor=w1", "cursor=n" + "9" * 16 + "-0", "cursor=n1"),
+            "/metrics/t/": ("count=1001", "cursor=n1-0", "cursor=w" + "9" * 20, "cursor=w-1"),
+        }.items()
+        for query in (*queries, "count=0", "count=-1", "count=", "count=1.0", "count=x", "cursor=")
+    },
+    **{
+        f"{path}: {name} twice": BadField(
+            "GET", f"{path}?{name}=1&{name}=1", b"", f"`{name}` is given twice."
+        )
+        for path in ("/jobs/t/q/", "/metrics/t/")
+        for name in ("cursor", "count")
+    },
+    "interval: a wrong name in the path": BadField(
+        "POST", "/interval/t/a%20b/", b'{"interval":5}', "`queue_id` has an invalid value."
+    ),
+    "cancel: unknown field": BadField(
+        "DELETE", "/job/t/q/j/", b'{"purge":1}', "`purge` is not a known parameter."
+    ),
     **{
         f"release: delay {text[:30]}": BadField(
             "POST",
@@ -551,6 +625,21 @@ FRAMES: Final[dict[str, tuple[str, str, str]]] = {
         "`by` is a mandatory parameter",
     ),
     "missing field: jobs": ('{"op":"enqueue"}', INVALID, "`jobs` is a mandatory parameter"),
+    "missing field: jobs of cancel": (
+        '{"op":"cancel"}',
+        INVALID,
+        "`jobs` is a mandatory parameter",
+    ),
+    "wrong field: jobs of cancel": (
+        '{"op":"cancel","jobs":"x"}',
+        INVALID,
+        "`jobs` has an invalid value.",
+    ),
+    "wrong field: too many jobs of cancel": (
+        '{"op":"cancel","jobs":[' + ",".join(["1"] * 1001) + "]}",
+        INVALID,
+        "`jobs` has more than 1000 entries.",
+    ),
     "wrong field": ('{"op":"ping","x":1}', INVALID, "`x` is not a known parameter."),
     "wrong field: mode": (
         '{"op":"subscribe","queue_type":"t","credit":1,"mode":"x"}',

@@ -381,6 +381,16 @@ def refuse_body(client: Client, method: str, path: str, case: Bad) -> None:
     assert answer.status == (413 if case.code == catalogue.TOO_LARGE else 400)
     answer.check_refusal(case.code, case.message)
     assert len(answer.body["message"]) < 300
+    check_expected(answer.body)
+
+
+def check_expected(body: dict[str, Any]) -> None:
+    """Where a field is wrong or missing, the answer says what would be valid."""
+    names_a_field = body["message"].endswith(("` has an invalid value.", "a mandatory parameter"))
+    if names_a_field and body["code"] == INVALID:
+        assert len(body["expected"]) > 3, body
+    else:
+        assert "expected" not in body
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -431,6 +441,7 @@ def test_a_job_of_a_bulk_and_of_a_frame(port: Port, case: Bad) -> None:
             results += event.get("results", [event])
             assert push.say(op="ping")["event"] == "pong"
     for result in results:
+        check_expected(result)
         assert result["code"] == case.code
         assert case.message in result["message"] or case.code == NOT_JSON
 
@@ -565,6 +576,7 @@ def test_a_message(port: Port, case: tuple[str, str, str]) -> None:
         error = push.event()
         assert (error["event"], error["code"]) == ("error", code)
         assert message in error["message"]
+        check_expected(error)
         assert push.say(op="ping")["event"] == "pong"
 
 

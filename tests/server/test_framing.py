@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from sharq_server import SharQServer
 from tests.server.catalogue import GET, HOST, NO_REQUESTS, POST
-from tests.server.support import Raw, Rest
+from tests.server.support import Answer, Raw, Rest
 
 pytestmark = pytest.mark.gen_test
 
@@ -55,6 +56,54 @@ async def test_pipelined_requests_are_answered_in_order(raw: Raw) -> None:
         for i in range(20):
             assert (await connection.answer()).body == {"status": "queued"}
             assert (await connection.answer()).body["payload"] == i
+
+
+IN_GZIP = {"Content-Encoding": "gzip"}
+
+
+async def test_bodies_in_gzip_are_decoded_on_every_route(rest: Rest) -> None:
+    async def call(method: str, path: str, body: Any, **head: str) -> Answer:
+        data = gzip.compress(json.dumps(body).encode())
+        return await rest.call(method, path, data, {**IN_GZIP, **head})
+
+    job = {"job_id": "j", "interval": 0, "payload": {"to": "x" * 5000}}
+    assert (await call("POST", "/enqueue/t/q/", job)).status == 201
+    named = {**job, "job_id": "k", "queue_type": "t", "queue_id": "q"}
+    assert (await call("POST", "/enqueue/", {"jobs": [named]})).body["results"] == [
+        {"status": "queued"}
+    ]
+    taken = (await rest.get("/dequeue/t/")).body
+    assert taken["payload"] == job["payload"]
+    lease = {"lease": taken["lease"]}
+    assert (await call("POST", "/extend/t/q/j/", {**lease, "by": 5})).status == 200
+    encoding = {"Content-Encoding": "X-GZIP"}
+    assert (await call("POST", "/finish/t/q/j/", lease, **encoding)).status == 200
+    assert (await call("POST", "/interval/t/q/", {"interval": 7})).status == 200
+    assert (await call("DELETE", "/deletequeue/t/q/", {"purge_all": True})).body["message"] == (
+        "Successfully removed all queued calls and purged related resources"
+    )
+
+
+async def test_no_body_and_an_identity_are_fine(rest: Rest) -> None:
+    assert (await rest.call("GET", "/metrics/", None, IN_GZIP)).status == 200
+    assert (await rest.call("POST", "/dequeue/t/", b"", IN_GZIP)).error == (404, "nothing_ready")
+    identity = {"Content-Encoding": "Identity"}
+    body = b'{"job_id": "j", "interval": 0, "payload": 1}'
+    assert (await rest.call("POST", "/enqueue/t/q/", body, identity)).status == 201
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+async def test_a_chunked_body_in_gzip_is_read(raw: Raw, rest: Rest, piece: int) -> None:
+    body = b'{"job_id": "j", "interval": 0, "payload": 1}'
+    data = gzip.compress(body[:20]) + gzip.compress(body[20:])
+    pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in pieces)
+    head = b"POST /enqueue/t/q/ HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n"
+    async with raw.connect() as connection:
+        await connection.send(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+        await connection.send(b"0\r\n\r\n")
+        assert (await connection.answer()).status == 201
+    assert (await rest.get("/dequeue/t/")).body["payload"] == 1
 
 
 async def test_a_chunked_body_is_read(raw: Raw, rest: Rest) -> None:

@@ -22,13 +22,18 @@ def in_the_window():
 
 os.register_at_fork(after_in_child=in_the_window)
 
-def work(index, lifeline):
+def work(index, lifeline, report):
     print("at work", flush=True)
     os.kill(os.getppid(), signal.SIGTERM)
     signal.pause()
 
 supervisor = Supervisor(
-    1, work, on_stop=lambda: print("stops", flush=True), on_hangup=lambda: None, grace=10
+    1,
+    work,
+    on_ready=lambda: print("ready", flush=True),
+    on_stop=lambda: print("stops", flush=True),
+    on_hangup=lambda: None,
+    grace=10,
 )
 sys.exit(supervisor.run())
 """

@@ -150,6 +150,24 @@ async def test_jobs_are_fetched_released_and_extended(connect: Any, rest: Rest) 
         assert (await subscriber.ask(op="dequeue", queue_type="none"))["jobs"] == []
 
 
+async def test_jobs_are_cancelled(connect: Any, rest: Rest) -> None:
+    for job_id in ("a", "b", "c"):
+        await rest.enqueue("t/q", job_id)
+    async with await connect() as subscriber:
+        await subscriber.subscribe(credit=1)
+        (held,) = (await subscriber.event("jobs"))["jobs"]
+        named = [{"queue_type": "t", "queue_id": "q", "job_id": job_id} for job_id in "abx"]
+        wrong = [None, {}, {**named[0], "colour": 1}, {**named[0], "lease": "t/q/b/1"}]
+        answer = await subscriber.ask(op="cancel", jobs=[*named, *wrong])
+        invalid = ["invalid_argument"] * 4
+        assert answer["results"] == ["job_active", "success", "not_found", *invalid]
+
+        # The lease that it ends has its place in the credit again.
+        answer = await subscriber.ask(op="cancel", jobs=[{**named[0], "lease": held["lease"]}])
+        assert answer["results"] == ["success"]
+        assert (await subscriber.event("jobs"))["jobs"][0]["job_id"] == "c"
+
+
 async def test_a_request_id_gets_the_same_jobs(connect: Any, rest: Rest) -> None:
     await rest.enqueue()
     await rest.enqueue(job_id="k")

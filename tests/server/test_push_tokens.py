@@ -22,6 +22,7 @@ TOKENS = {
     "root": (["*"], ["*"]),
     "worker": (["dequeue", "finish", "release", "extend"], ["sms"]),
     "producer": (["enqueue"], ["sms"]),
+    "canceller": (["cancel"], ["sms"]),
 }
 
 
@@ -96,6 +97,15 @@ def job(queue_type: str, job_id: str = "j") -> dict[str, Any]:
     }
 
 
+NAMED = {"queue_type": "sms", "queue_id": "q", "job_id": "none"}
+
+
+async def test_jobs_of_other_types_are_not_cancelled(connect: Any) -> None:
+    async with await connect("canceller") as canceller:
+        answer = await canceller.ask(op="cancel", jobs=[NAMED, {**NAMED, "queue_type": "email"}])
+        assert answer["results"] == ["not_found", "forbidden"]
+
+
 async def test_each_frame_is_judged(connect: Any) -> None:
     frames: list[tuple[dict[str, Any], set[str]]] = [
         ({"op": "subscribe", "queue_type": "sms", "credit": 0}, {"root", "worker"}),
@@ -107,6 +117,7 @@ async def test_each_frame_is_judged(connect: Any) -> None:
         ({"op": "finish", "leases": ["sms/q/j/1"]}, {"root", "worker"}),
         ({"op": "release", "leases": ["sms/q/j/1"]}, {"root", "worker"}),
         ({"op": "extend", "leases": ["sms/q/j/1"], "by": 1}, {"root", "worker"}),
+        ({"op": "cancel", "jobs": [NAMED]}, {"root", "canceller"}),
         ({"op": "enqueue", "jobs": [job("sms")]}, {"root", "producer"}),
     ]
     for secret in TOKENS:

@@ -59,6 +59,8 @@ ROUTES = {
     "/finish/t/q/j": "POST",
     "/release/t/q/j": "POST",
     "/extend/t/q/j": "POST",
+    "/job/t/q/j": "DELETE",
+    "/jobs/t/q": "GET, HEAD",
     "/status/t/q/j": "GET, HEAD",
     "/interval/t/q": "DELETE, POST",
     "/metrics": "GET, HEAD",
@@ -566,6 +568,32 @@ async def test_a_release_can_be_delayed(rest: Rest) -> None:
     assert 90_000 < status["ready_in"] <= 100_000
 
 
+async def test_a_waiting_job_is_cancelled_once(rest: Rest) -> None:
+    await rest.enqueue(job_id="j")
+    await rest.enqueue(job_id="k")
+    assert (await rest.delete("/job/t/q/j/")).outcome == (200, {"status": "success"})
+    assert (await rest.delete("/job/t/q/j/")).error == (404, "not_found")
+    assert (await rest.get("/status/t/q/j/")).error == (404, "not_found")
+    assert (await rest.get("/dequeue/t/")).body["job_id"] == "k"
+
+
+async def test_a_leased_job_is_cancelled_by_its_lease(rest: Rest) -> None:
+    await rest.enqueue()
+    lease = await lease_of(rest)
+    assert (await rest.delete("/job/t/q/j/")).error == (409, "job_active")
+    assert (await rest.delete("/job/t/q/j/", {"lease": "t/q/j/1"})).error == (409, "job_active")
+    assert (await rest.delete("/job/t/q/j/", {"lease": lease})).status == 200
+    assert (await rest.delete("/job/t/q/j/", {"lease": lease})).error == (404, "not_active")
+    assert (await rest.post("/finish/t/q/j/", {"lease": lease})).error == (404, "not_active")
+
+
+async def test_a_finished_job_is_not_cancelled(rest: Rest) -> None:
+    await rest.enqueue()
+    await lease_of(rest)
+    await rest.post("/finish/t/q/j/")
+    assert (await rest.delete("/job/t/q/j/")).error == (404, "already_finished")
+
+
 async def test_an_extended_lease_tells_how_long_it_lasts(rest: Rest) -> None:
     await rest.enqueue()
     await lease_of(rest)
@@ -730,3 +758,56 @@ async def test_the_deep_status_is_success_after_a_script_call(
     before = calls()
     assert (await rest.get("/deepstatus/")).outcome == (200, {"status": "success"})
     assert calls() == before + 1
+
+
+# ---- pages ----
+
+
+async def test_waiting_jobs_are_shown_page_by_page(rest: Rest) -> None:
+    for job_id in "abc":
+        await rest.enqueue(job_id=job_id, payload={"n": [job_id, 1e2]}, requeue_limit=4)
+    await lease_of(rest)
+    await rest.post("/release/t/q/a/", {"delay": 100_000})
+    first = (await rest.get("/jobs/t/q/?count=2")).body
+    assert first["status"] == "success"
+    assert first["jobs"] == [
+        {"job_id": each, "payload": {"n": [each, 100]}, "requeues_remaining": 4, "position": at}
+        for at, each in enumerate("bc")
+    ]
+    rest_of_it = (await rest.get(f"/jobs/t/q/?count=2&cursor={first['cursor']}")).body
+    (job,) = rest_of_it["jobs"]
+    assert 90_000 < job.pop("due_in") <= 100_000
+    assert job == {
+        "job_id": "a",
+        "payload": {"n": ["a", 100]},
+        "requeues_remaining": 3,
+        "position": 2,
+        "estimated": True,
+    }
+    assert rest_of_it["cursor"] is None
+    whole = (await rest.get("/jobs/t/q?colour=1")).body
+    assert [each["job_id"] for each in whole["jobs"]] == ["b", "c", "a"]
+    assert (await rest.get("/jobs/t/none/")).outcome == (
+        200,
+        {"status": "success", "jobs": [], "cursor": None},
+    )
+
+
+async def test_queues_are_listed_page_by_page(rest: Rest) -> None:
+    names = [f"q{i}" for i in range(700)]
+    jobs = [
+        {"queue_type": "t", "queue_id": name, "job_id": "j", "interval": 0, "payload": 1}
+        for name in names
+    ]
+    await rest.post("/enqueue/", {"jobs": jobs})
+    for _ in range(3):
+        await rest.get("/dequeue/t/?count=100")
+    found: list[str] = []
+    query: str | None = "count=50"
+    while query is not None:
+        page = (await rest.get(f"/metrics/t/?{query}")).body
+        assert len(page["queue_ids"]) < 150
+        found += page["queue_ids"]
+        query = None if page["cursor"] is None else f"cursor={page['cursor']}"
+    assert sorted(found) == sorted(names)
+    assert sorted((await rest.get("/metrics/t/")).body["queue_ids"]) == sorted(names)

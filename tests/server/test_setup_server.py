@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,6 +163,9 @@ async def test_handlers_of_a_program_serve_other_paths(
     server.app.add_handlers(r".*", [(r"/greeting/(\w+)", Greeting)])
     assert (await rest.get("/greeting/Ada")).outcome == (200, {"hello": "Ada"})
     assert (await rest.post("/greeting/Ada", b"x" * 1000)).outcome == (200, {"Ada": 1000})
+    body, head = gzip.compress(b"x" * 1000), {"Content-Encoding": "gzip"}
+    compressed = await rest.call("POST", "/greeting/Ada", body, head)
+    assert compressed.outcome == (200, {"Ada": 1000})
     assert (await rest.get("/")).outcome == (200, {"message": "Hello, SharQ!"})
     assert (await rest.get("/greetings")).error == (404, "not_found")
     query = b"&".join([b"a=1"] * 2000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -66,6 +67,8 @@ async def test_every_route_is_served(rest: Rest) -> None:
         ("GET", "/metrics/", None, 200),
         ("GET", "/metrics/t/", None, 200),
         ("GET", "/metrics/u/r/", None, 200),
+        ("GET", "/jobs/u/r/", None, 200),
+        ("DELETE", "/job/u/r/j/", None, 200),
         ("DELETE", "/deletequeue/u/r/", None, 200),
     ]
     for method, path, body, status in asked:
@@ -76,6 +79,16 @@ async def test_every_route_is_served(rest: Rest) -> None:
     assert found == {route.first for route in ROUTES}
     assert (await rest.get("/nowhere")).error == (404, "not_found")
     assert (await rest.post("/metrics/")).error == (405, "method_not_allowed")
+
+
+async def test_a_body_in_gzip_is_decoded(rest: Rest) -> None:
+    head = {"Content-Encoding": "gzip"}
+    body = gzip.compress(json.dumps(JOB).encode())
+    assert (await rest.call("POST", "/enqueue/t/q/", body, head)).status == 201
+    assert (await rest.call("POST", "/enqueue/t/q/", body[:-1], head)).error == (400, "bad_request")
+    bomb = gzip.compress(b" " * 1_200_000)
+    answer = await rest.call("POST", "/enqueue/t/q/", bomb, head)
+    assert answer.error == (413, "payload_too_large")
 
 
 async def test_the_page_is_served(raw: Raw) -> None:

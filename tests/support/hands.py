@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 
 from sharq._fastpath import Batch, Job
 from sharq.operations.call import Call
+from sharq.operations.cursors import job_cursor
 from sharq.operations.operations import BULK_SIZE, Operations, TypeMetrics
 from sharq.operations.scripts import Scripts
 from sharq.results import (
     Cleared,
     Enqueued,
     Extended,
+    JobPage,
     JobStatus,
     Lease,
     NewJob,
@@ -111,6 +113,10 @@ class Hands:
         (ended,) = self.run(self.operations.release(TYPE, [_lease(job)], delay, counted))
         return ended.outcome
 
+    def cancel(self, job_id: str, queue_id: str = "q", n: str = "") -> str:
+        (ended,) = self.run(self.operations.cancel(TYPE, [Lease(TYPE, queue_id, job_id, n)]))
+        return ended.outcome
+
     def extend(self, job: Job, by: int) -> Extended:
         (extended,) = self.run(self.operations.extend(TYPE, [_lease(job)], by))
         return extended
@@ -140,6 +146,9 @@ class Hands:
 
     def status(self, job_id: str, queue_id: str = "q") -> JobStatus:
         return self.run(self.operations.status(TYPE, queue_id, job_id))
+
+    def page(self, cursor: str | None = None, count: int = 100, queue_id: str = "q") -> JobPage:
+        return self.run(self.operations.list_jobs(TYPE, queue_id, job_cursor(cursor), count))
 
     def length(self, queue_id: str = "q") -> int:
         return self.run(self.operations.queue_length(TYPE, queue_id))

@@ -46,6 +46,16 @@ QUEUE_PREFIXES = "T:q: T:j: T:r: T:d:"
 DEQUEUE_KEYS = "T:void T:ready T:leases T:held T:serial T:waiting"
 LEASES = [Lease("mail", "bob", "j1", "17"), Lease("mail", "eve", "j2", "18")]
 CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
+    "cancel": [
+        (
+            ("mail", LEASES, 60000, 7),
+            f"4 T:void T:ready T:leases T:held {QUEUE_PREFIXES} T:f: 60000 7 bob j1 17 eve j2 18",
+        ),
+        (
+            ("mail", [Lease("mail", "bob", "j1", "")], 0, 0),
+            f"4 T:void T:ready T:leases T:held {QUEUE_PREFIXES} T:f: 0 0 bob j1 ''",
+        ),
+    ],
     "claim_sweep": [((900,), "1 {p}:sweep 900")],
     "clear": [
         (("mail", "bob", 7, False), f"8 T:void T:ready T:leases T:held {QUEUE_KEYS} 7 bob 0"),
@@ -136,6 +146,12 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
         (("mail", "bob", 250, 7), "5 T:void T:ready T:waiting T:q:bob T:d:bob 7 bob 250"),
     ],
     "interval_reset": [(("mail", "bob", 7), "2 T:void T:q:bob 7")],
+    "list_jobs": [
+        (
+            ("mail", "bob", "new", 42, 3, 100, 262144),
+            f"5 T:void {QUEUE_KEYS} new 42 3 100 262144",
+        )
+    ],
     "list_queues": [
         (("mail", True, "0", 1000), "3 T:void T:ready T:leases 1 0 1000"),
         (("mail", False, "42", 1000), "3 T:void T:ready T:leases 0 42 1000"),

@@ -59,6 +59,7 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq-server", "tls_certificate"): None,
     ("sharq-server", "tls_key"): None,
     ("redis", "conn_type"): "embedded",
+    ("redis", "url"): None,
     ("redis", "host"): "127.0.0.1",
     ("redis", "port"): 6379,
     ("redis", "unix_socket_path"): None,
@@ -191,6 +192,9 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("redis", "conn_type", "tcp_sock", "tcp_sock"),
     ("redis", "conn_type", "unix_sock", "unix_sock"),
     ("redis", "conn_type", "embedded", "embedded"),
+    ("redis", "url", "", None),
+    ("redis", "url", "redis://h", "redis://h"),
+    ("redis", "url", "unix:///run/store.sock", "unix:///run/store.sock"),
     ("redis", "port", "1", 1),
     ("redis", "port", "65535", 65_535),
     ("redis", "unix_socket_path", "", None),
@@ -335,6 +339,8 @@ BAD: list[tuple[str, str, str]] = [
         ("redis", "key_prefix", text)
         for text in ("", "{a}", "a}", "a b", "a\u00a0b", "a\x07b", "a\u200bb", '"a"', "p" * 101)
     ],
+    ("redis", "url", "h:6379"),
+    ("redis", "url", "http://h"),
     ("redis", "username", "a b"),
     ("redis", "username", "'a'"),
     ("redis", "password", "a\x00b"),
@@ -585,6 +591,7 @@ PRECEDENCE: dict[Key, tuple[str, str, str]] = {
     ("redis", "host"): ("first", "second", "third"),
     ("sharq-server", "heartbeat"): ("500", "600", "700"),
     ("redis", "conn_type"): ("embedded", "tcp_sock", "unix_sock"),
+    ("redis", "url"): ("redis://first", "unix:///second", "rediss://third"),
     ("redis", "appendfsync"): ("no", "everysec", "always"),
 }
 
@@ -988,6 +995,18 @@ def test_a_slip_in_writing_is_pointed_at(line: str, slip: str) -> None:
         ("", {"SHARQ_REDIS_PASSWORD": SECRET}),
         ("", {"SHARQ_REDIS_PASSWD": SECRET}),
         ("", {"SHARQ_REDIS_HOST": f"a\npassword={SECRET}"}),
+        *(
+            ("", {"SHARQ_REDIS_URL": url})
+            for url in (
+                *(f"redis://u:{SECRET}@", f"redis://u:{SECRET}@h/x", f"http://u:{SECRET}@h"),
+                *(f"redis://u:{SECRET}%@h", f"redis://u:{SECRET}%ff@h", f"redis://{SECRET}:x"),
+                *(f"unix:///s?password={SECRET}", f"redis://h/{SECRET}", f"redis://{SECRET}@h"),
+                *(f"redis://u:{SECRET}\n@h", f"unix://u:{SECRET}@h/s", SECRET),
+            )
+        ),
+        (f"[redis]\nurl = redis://u:{SECRET}@h\nhost = i\n", {}),
+        (f"[redis]\nurl = redis://u:{SECRET}@h/1\nclustered = yes\n", {}),
+        (f"[redis]\nurls = redis://u:{SECRET}@h\n", {}),
     ],
 )
 def test_a_secret_is_in_no_message(text: str | bytes, environ: dict[str, str]) -> None:
@@ -1005,11 +1024,122 @@ def test_a_password_is_not_in_the_representation_of_settings() -> None:
     )
     assert settings.redis.password == SECRET
     assert SECRET not in f"{settings!r} {settings}"
+    by_url = Settings.from_mapping({"redis": {"url": f"redis://joe:{SECRET}@h"}})
+    assert by_url.redis.password == SECRET
+    assert SECRET not in f"{by_url!r} {by_url}"
     assert "joe" in repr(settings)
 
 
 def test_the_host_is_shown_behind_withheld_credentials() -> None:
     assert "host = '...@h b': " in message_of(f"[redis]\nhost = {SECRET}@h b\n")
+
+
+# A URL
+
+URLS: list[tuple[str, dict[str, Any]]] = [
+    ("redis://h", {"conn_type": "tcp_sock", "host": "h", "port": 6379, "tls": False}),
+    ("REDIS://h/", {"conn_type": "tcp_sock", "host": "h"}),
+    ("redis://10.0.0.1:7000/3", {"host": "10.0.0.1", "port": 7000, "db": 3}),
+    ("redis://[::1]", {"host": "::1", "port": 6379}),
+    ("rediss://[fe80::1]:1/0", {"host": "fe80::1", "port": 1, "db": 0, "tls": True}),
+    ("redis://joe:p@h", {"username": "joe", "password": "p"}),
+    ("redis://:p@h", {"username": None, "password": "p"}),
+    ("redis://j%6fe:%20p%2F%40%C3%A4:%25@h", {"username": "joe", "password": " p/@ä:%"}),
+    ("redis://joe:p@q@h", {"password": "p@q", "host": "h"}),
+    ("unix:///run/s.sock", {"conn_type": "unix_sock", "unix_socket_path": "/run/s.sock"}),
+    ("unix:///run/a%20b?db=7", {"unix_socket_path": "/run/a b", "db": 7}),
+    ("unix://joe:p@/run/s", {"username": "joe", "password": "p", "unix_socket_path": "/run/s"}),
+]
+
+
+@pytest.mark.parametrize(("url", "options"), URLS)
+def test_a_url_sets_what_it_says(url: str, options: dict[str, Any]) -> None:
+    for settings in (
+        load(f"[redis]\nurl = {url}\n"),
+        load("", environ={"SHARQ_REDIS_URL": url}),
+        Settings.from_mapping({"redis": {"url": url}}),
+    ):
+        assert {name: getattr(settings.redis, name) for name in options} == options
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        *(
+            (it, "expected redis://[user:pass")
+            for it in ("h", "http://h", "redis:h", "unix:/s", "//h")
+        ),
+        *((it, "it has no host") for it in ("redis://", "redis://:6379", "rediss://joe:p@/0")),
+        *((f"redis://{it}", "its host is not valid") for it in ("a b", "a%2Fb", "", "h\\")[:2]),
+        *((f"redis://h:{it}", "its port is not valid") for it in ("", "0", "65536", "x", "+1")),
+        *(
+            (f"redis://h/{it}", "its database is not valid")
+            for it in ("x", "-1", "1/2", "2147483648")
+        ),
+        *((f"redis://{it}", "in brackets") for it in ("::1", "h:1:2", "[::1", "[h]:1:2")),
+        *((f"redis://h{it}", "only a unix:// URL has a param") for it in ("?", "?db=1", "/0?x")),
+        *((f"unix:///s?{it}", "db is the only param") for it in ("password=p", "DB=1", "x")),
+        *((f"unix:///s?db={it}", "its database is not valid") for it in ("x", "1&db=2")),
+        *((f"unix://{it}", "comes an absolute path") for it in ("", "s", "h/s", "~/s")),
+        *((f"redis://{it}@h", "a % that two") for it in ("joe:%", "joe:%4", "%zz:p")),
+        *((f"redis://j:{it}@h", "its password is not valid") for it in ("%00", "%0a", "%ff")),
+        ("redis://a b:p@h", "its user is not valid"),
+        ("redis://joe:a#b@h", "it has a `#`"),
+        ("redis://joe@h", "a username needs a password"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_told_without_it(url: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("", environ={"SHARQ_REDIS_URL": url})
+    message = str(caught.value)
+    assert message.startswith("environment: SHARQ_REDIS_URL ([redis] url): ")
+    assert reason in message
+    assert "\n" not in message
+
+
+def test_a_stronger_source_beats_what_a_weaker_one_sets() -> None:
+    text = (
+        "[redis]\nconn_type = unix_sock\nunix_socket_path = /s\nhost = a\nport = 1\npassword = p\n"
+    )
+    redis = load(text, environ={"SHARQ_REDIS_URL": "redis://b/2"}).redis
+    assert (redis.conn_type, redis.host, redis.port, redis.db) == ("tcp_sock", "b", 6379, 2)
+    assert redis.password == "p"
+
+    text = "[redis]\nurl = redis://joe:p@a:1/2\n"
+    redis = load(text, environ={"SHARQ_REDIS_HOST": "b", "SHARQ_REDIS_PASSWORD": "q"}).redis
+    assert (redis.host, redis.port, redis.db) == ("b", 1, 2)
+    assert (redis.username, redis.password) == ("joe", "q")
+
+
+@pytest.mark.parametrize(
+    ("url", "other", "named"),
+    [
+        ("redis://h", "host = i", "host"),
+        ("redis://h", "port = 7000", "port"),
+        ("redis://h/1", "db = 2", "db"),
+        ("redis://joe:p@h", "password = q", "password"),
+        ("redis://h", "tls = true", "tls"),
+        ("redis://h", "unix_socket_path = /s", "unix_socket_path"),
+        ("redis://h", "conn_type = embedded", "conn_type"),
+        ("unix:///s", "host = h", "host"),
+        ("unix:///s", "unix_socket_path = /t", "unix_socket_path"),
+    ],
+)
+def test_a_url_and_an_option_of_the_same_source_do_not_differ(
+    url: str, other: str, named: str
+) -> None:
+    expected = (
+        f"sharq.conf: [redis] url: it contradicts {named}, which is set beside it;"
+        " remove one of the two"
+    )
+    assert message_of(f"[redis]\nurl = {url}\n{other}\n") == expected
+    assert message_of(f"[redis]\n{other}\nurl = {url}\n") == expected
+
+
+def test_a_url_and_an_option_may_say_the_same_or_complete_each_other() -> None:
+    text = "[redis]\nurl = redis://h:1\nhost = h\nport = 1\ndb = 3\npassword = p\nclustered = no\n"
+    redis = load(text).redis
+    assert (redis.host, redis.port, redis.db, redis.password) == ("h", 1, 3, "p")
 
 
 # What fits together

@@ -359,6 +359,13 @@ def refused() -> Iterator[tuple[str, Flow[Any], str]]:
     for flag in (1, 0, None, "true"):
         yield "release_job", f.release_job("mail", "bob", "j1", LEASE, 0, flag), "count_requeue"
         yield "clear", f.clear("mail", "bob", flag), "purge_all"
+    for cursor in ("", "x", 5, "n1", "n1-", "m1-1", "n-1-0", "r" + "1" * 16 + "-0", b"n1-0"):
+        yield "job_page", f.job_page("mail", "bob", cursor, 1), "cursor"
+    for cursor in ("", "x", 5, "w", "w-1", "q1", "w" + "9" * 20, b"w1"):
+        yield "queue_page", f.queue_page("mail", cursor, 1), "cursor"
+    for count in (0, -1, 1001, True, "1", None):
+        yield "queue_page", f.queue_page("mail", None, count), "count"
+        yield "job_page", f.job_page("mail", "bob", None, count), "count"
     for by in (0, -1, 31_536_000_001, True, None, "5"):
         yield "extend_job", f.extend_job("mail", "bob", "j1", by, None), "by"
     yield "job_status", f.job_status(bad, bad, bad), "job_id"
@@ -441,6 +448,8 @@ def test_the_settings_give_the_requeue_limit_and_the_bound_of_payloads() -> None
         (make().reset_interval("mail", "bob"), "interval_reset 3600000"),
         (make().clear("mail", "bob", True), "clear 3600000 bob 1"),
         (make().queue_length("mail", "bob"), "queue_length"),
+        (make().job_page("mail", "bob", None, 100), "list_jobs returned 0 0 100 262144"),
+        (make().job_page("mail", "bob", "d9-8", 1), "list_jobs delayed 9 8 1 262144"),
         (make().queue_metrics("mail", "bob"), "queue_metrics bob"),
     ],
 )
@@ -459,12 +468,14 @@ def test_a_flow_of_one_call(flow: Flow[Any], words: str) -> None:
             "release 60000 3600000 5 0 bob j1 7",
         ),
         (make().extend_job("mail", "bob", "j1", 5, LEASE), "extend 60000 5 bob j1 7"),
+        (make().cancel_job("mail", "bob", "j1", LEASE), "cancel 60000 3600000 bob j1 7"),
+        (make().cancel_job("mail", "bob", "j1", None), "cancel 60000 3600000 bob j1 ''"),
     ],
 )
 def test_one_lease_is_a_list_of_one(flow: Flow[Any], words: str) -> None:
     drive = Drive(lambda _: ["its outcome"])
     assert drive(flow) == "its outcome"
-    assert drive.requests == [words.split()]
+    assert drive.requests == [["" if word == "''" else word for word in words.split()]]
 
 
 @pytest.mark.parametrize("name", ["finish", "extend", "release"])

@@ -21,7 +21,8 @@ from sharq.errors import (
     StoreUnavailable,
     UnexpectedReply,
 )
-from sharq.results import Ended, Extended
+from sharq.identifiers import EXPECTED
+from sharq.results import Ended, Extended, Lease
 from sharq_server.push import frames as push_frames
 from sharq_server.push.frames import BadFrame, decode
 
@@ -43,7 +44,7 @@ def plain(frame: push_frames.Frame) -> dict[str, Any]:
     fields = msgspec.structs.asdict(frame)
     del fields["op"], fields["raw_id"]
     if "jobs" in fields:
-        fields["jobs"] = [bytes(job) for job in fields["jobs"]]
+        fields["jobs"] = [bytes(j) if isinstance(j, msgspec.Raw) else j for j in fields["jobs"]]
     return fields
 
 
@@ -128,6 +129,23 @@ FRAMES: list[tuple[str, type[Any], dict[str, Any]]] = [
         '{"op":"release","leases":["sms/q1/j1/1"],"delay":31536000000,"count_requeue":false}',
         push_frames.Release,
         {"leases": [LEASE], "delay": YEAR, "count_requeue": False},
+    ),
+    (
+        '{"op":"cancel","jobs":[{"queue_type":"sms","queue_id":"q1","job_id":"j1"},'
+        '{"queue_type":"sms","queue_id":"q1","job_id":"j1","lease":"sms/q1/j1/1"},'
+        '{"queue_type":"sms","queue_id":"q1","job_id":"j1","lease":null},'
+        '{"queue_type":"sms","queue_id":"q1","job_id":"j1","lease":"sms/q1/j2/1"},'
+        '{"queue_type":"sms","queue_id":"q1"},{"queue_type":"s s","queue_id":"q","job_id":"j"},'
+        '{"queue_type":"sms","queue_id":"q1","job_id":"j1","x":1},null,"sms/q1/j1/1"]}',
+        push_frames.Cancel,
+        {
+            "jobs": [
+                Lease("sms", "q1", "j1", ""),
+                Lease("sms", "q1", "j1", "1"),
+                Lease("sms", "q1", "j1", ""),
+                *[None] * 6,
+            ]
+        },
     ),
     (
         '{"op":"extend","leases":["sms/q1/j1/1"],"by":1}',
@@ -307,6 +325,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("extend", {"leases": [LEASE]}, mandatory("by")),
     *(("extend", {"leases": [LEASE], "by": it}, invalid("by")) for it in NOT_EXTENSIONS),
+    ("cancel", {}, mandatory("jobs")),
+    *(("cancel", {"jobs": it}, invalid("jobs")) for it in (None, [], {}, "x", 5, True)),
+    ("cancel", {"jobs": [1] * 1001}, "`jobs` has more than 1000 entries."),
     ("enqueue", {}, NO_JOBS),
     ("enqueue", {"jobs": []}, NO_JOBS),
     ("enqueue", {"jobs": [1], "queue_type": "sms"}, unknown("queue_type")),
@@ -424,7 +445,8 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
     max_leaves=6,
 )
-OPS = ("subscribe", "credit", "unsubscribe", "finish", "release", "extend", "enqueue", "dequeue")
+OPS = ("subscribe", "credit", "unsubscribe", "finish", "release", "extend", "cancel", "enqueue",
+       "dequeue")  # fmt: skip
 FIELDS = (
     *("id", "queue_type", "mode", "credit", "leases", "on_disconnect", "delay", "count_requeue"),
     *("by", "jobs", "count", "request_id"),
@@ -601,11 +623,13 @@ STORE_CODES = [
                 Ended(results.NOT_ACTIVE),
                 Ended(results.STALE_LEASE),
                 Ended(results.ALREADY_FINISHED),
+                Ended(results.NOT_FOUND),
+                Ended(results.JOB_ACTIVE),
                 Ended(results.INVALID),
                 StoreFull(),
             ],
-            b'["success","success","not_active","stale_lease","already_finished",'
-            b'"invalid_argument","store_full"]',
+            b'["success","success","not_active","stale_lease","already_finished","not_found",'
+            b'"job_active","invalid_argument","store_full"]',
         ),
         *(([failure, Ended("success")], b'[%b,"success"]' % code) for failure, code in STORE_CODES),
     ],
@@ -672,7 +696,7 @@ def test_the_reference_shows_every_event_as_it_is() -> None:
                 push_frames.jobs("sms", 1, b"[]"),
                 push_frames.ready("sms", 1, 250),
                 push_frames.reply(b"1", b"[]", b"[]"),
-                push_frames.error(b"1", "not_json", "No."),
+                push_frames.error(b"1", "invalid_argument", "No.", expected="a name"),
                 push_frames.expired([LEASE]),
                 push_frames.paused("store_unavailable"),
                 push_frames.resumed(),
@@ -688,3 +712,8 @@ def test_the_reference_shows_every_event_as_it_is() -> None:
         assert frame.keys() <= written[frame["event"]].keys()
         if "limits" in frame:
             assert frame["limits"] == limits
+
+
+def test_every_op_is_expected() -> None:
+    words = re.split(", | or ", EXPECTED["op"])
+    assert sorted(words) == sorted((*OPS, "ping"))

@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw
 
 from sharq.codec import json_text
 from sharq.errors import BadArgumentException, NotJson
-from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer
+from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer, missing
 from sharq_server.api import json_decoding
 from sharq_server.api.json_decoding import Form
 
@@ -24,7 +24,10 @@ MAX_JOBS: Final = json_decoding.MAX_ITEMS
 """Jobs in one request of the bulk route, at most."""
 
 MAX_DEQUEUED: Final = 100
-"""Jobs in one answer of the dequeue route, at most."""
+"""Jobs in one answer of the dequeue route, or in one page of a listing, at most."""
+
+MAX_QUEUES: Final = 1000
+"""Queues that one page of a listing is asked for, at most."""
 
 MAX_WAIT: Final = 30
 """Seconds for which a dequeue waits, at most."""
@@ -32,7 +35,9 @@ MAX_WAIT: Final = 30
 _PARAMETERS: Final = frozenset(("count", "wait", "request_id"))
 _SECONDS = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,3}", re.ASCII)
+_PAGE_COUNT = re.compile(r"[0-9]{1,4}", re.ASCII)
 _BOUND: Final = b"max_queued_length"
+_FORM = re.compile(rb"[\w.%+-]+=")
 _LEASE = re.compile(rb"\blease\b")
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
@@ -75,6 +80,10 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
     lease: Any = None
     delay: Any = None
     count_requeue: Any = None
+
+
+class Cancel(msgspec.Struct, forbid_unknown_fields=True):
+    lease: Any = None
 
 
 class Extend(msgspec.Struct, forbid_unknown_fields=True):
@@ -134,16 +143,20 @@ def decode_entry(entry: Raw) -> Job:
 
 def _decode(form: type[Form], text: bytes, noun: str) -> Form:
     # msgspec does not check the bytes of text that stays text.
-    if json_decoding.is_utf8(text):
-        return json_decoding.decode(form, text, noun)
-    return json_decoding.decode_carefully(form, text, noun)
+    read = json_decoding.decode if json_decoding.is_utf8(text) else json_decoding.decode_carefully
+    try:
+        return read(form, text, noun)
+    except NotJson:
+        if not _FORM.match(text):
+            raise
+    raise NotJson(f'{noun} is a form. A JSON object is expected, such as {{"job_id": "job-1"}}.')
 
 
 def payload_of(job: Job) -> bytes:
     """The JSON text of a job's payload, as it was sent."""
     payload = bytes(job.payload)
     if not payload:
-        raise BadArgumentException("`payload` is a mandatory parameter")
+        raise missing("payload")
     return payload
 
 
@@ -179,6 +192,29 @@ def flag(field: str, value: Any, default: bool) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Paging:
+    """The query of a listing."""
+
+    cursor: str | None
+    count: int | None
+
+
+def paging(query: str) -> Paging:
+    """The parameters in a listing's query string. Raises `BadArgumentException`."""
+    given: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in ("cursor", "count"):
+            continue
+        if name in given:
+            raise BadArgumentException(f"`{name}` is given twice.")
+        given[name] = value
+    count = given.get("count")
+    if count is not None and not _PAGE_COUNT.fullmatch(count):
+        raise invalid("count", "an integer")
+    return Paging(given.get("cursor"), None if count is None else int(count))
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """The query of a dequeue. `wait` is in seconds, 0 for none."""
 
@@ -204,7 +240,7 @@ def dequeue_parameters(query: str) -> Wanted:
             if name == "count":
                 count = int(value) if _COUNT.fullmatch(value) else 0
                 if not 1 <= count <= MAX_DEQUEUED:
-                    raise invalid("count")
+                    raise invalid("count", f"an integer from 1 to {MAX_DEQUEUED}")
             elif name == "request_id":
                 request_id = check_identifier("request_id", value)
             else:

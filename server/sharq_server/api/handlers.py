@@ -27,6 +27,8 @@ _OUT_OF_REACH: Final = replies.refused(FORBIDDEN)
 _AT_A_TIME: Final = 100
 """Jobs of a bulk that are checked before other requests get their turn."""
 
+_QUEUES_A_PAGE: Final = 100
+
 
 class RequestDelegate(Protocol):
     """What a handler may use of its request's connection."""
@@ -92,9 +94,9 @@ def job_of(engine: Carrier, queue_type: str, queue_id: str, text: bytes) -> NewJ
     """The job in the body of a request."""
     body = bodies.decode(bodies.Job, text)
     if body.queue_type is not UNSET and body.queue_type != queue_type:
-        raise invalid("queue_type")
+        raise invalid("queue_type", "none, or that of the path")
     if body.queue_id is not UNSET and body.queue_id != queue_id:
-        raise invalid("queue_id")
+        raise invalid("queue_id", "none, or that of the path")
     return _new_job(engine, body, queue_type, queue_id)
 
 
@@ -191,6 +193,14 @@ async def extend(engine: Carrier, request: Request) -> Reply:
     )
 
 
+async def cancel(engine: Carrier, request: Request) -> Reply:
+    queue_type, queue_id, job_id = request.names
+    lease = bodies.decode_optional(bodies.Cancel, request.body).lease
+    return replies.cancelled(
+        await engine.run(engine.flows.cancel_job(queue_type, queue_id, job_id, lease))
+    )
+
+
 async def job_status(engine: Carrier, request: Request) -> Reply:
     return replies.job_status(await engine.run(engine.flows.job_status(*request.names)))
 
@@ -211,8 +221,24 @@ async def overview(engine: Carrier, _request: Request) -> Reply:
     return replies.overview(await engine.run(engine.flows.overview()))
 
 
+async def jobs(engine: Carrier, request: Request) -> Reply:
+    queue_type, queue_id = request.names
+    asked = bodies.paging(request.query)
+    count = bodies.MAX_DEQUEUED if asked.count is None else asked.count
+    return replies.job_page(
+        await engine.run(engine.flows.job_page(queue_type, queue_id, asked.cursor, count))
+    )
+
+
 async def queue_ids(engine: Carrier, request: Request) -> Reply:
-    return replies.queue_ids(await engine.run(engine.flows.queue_ids(*request.names)))
+    (queue_type,) = request.names
+    asked = bodies.paging(request.query)
+    if asked.cursor is not None or asked.count is not None:
+        count = _QUEUES_A_PAGE if asked.count is None else asked.count
+        return replies.queue_page(
+            await engine.run(engine.flows.queue_page(queue_type, asked.cursor, count))
+        )
+    return replies.queue_ids(await engine.run(engine.flows.queue_ids(queue_type)))
 
 
 async def queue_metrics(engine: Carrier, request: Request) -> Reply:

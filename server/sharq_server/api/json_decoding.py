@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw
 
 from sharq.codec import json_text
 from sharq.errors import BadArgumentException
-from sharq.identifiers import invalid
+from sharq.identifiers import invalid, missing
 
 Form = TypeVar("Form", bound=msgspec.Struct)
 
@@ -104,7 +104,7 @@ def field_of(text: bytes, name: str) -> bytes | None:
 def mandatory(field: str, value: Any) -> Any:
     """Return `value`; raise if the body does not have it."""
     if value is UNSET:
-        raise BadArgumentException(f"`{field}` is a mandatory parameter")
+        raise missing(field)
     return value
 
 

@@ -30,8 +30,9 @@ _NOT_ENDED: Final = ("not_active", "stale_lease", "already_finished")
 class _Operation(NamedTuple):
     """`answers`: schemas by status. `failures`: codes besides those of any request.
 
-    `queries`: parameters. `body` is a schema's name, a body that is optional has a "?". One that is
-    `open` needs no token, even if the others do.
+    `queries`: parameters; what follows a ":" tells those of one name apart. `body` is a schema's
+    name, a body that is optional has a "?". One that is `open` needs no token, even if the others
+    do.
     """
 
     summary: str
@@ -74,8 +75,17 @@ _OPERATIONS: Final = {
     "POST /extend/<queue_type>/<queue_id>/<job_id>/": _Operation(
         "Extend the lease of a job", {200: "Extended"}, _NOT_ENDED, "Extend"
     ),
+    "DELETE /job/<queue_type>/<queue_id>/<job_id>/": _Operation(
+        "Remove a job",
+        {200: "Done"},
+        ("not_found", "not_active", "already_finished", "job_active"),
+        "Cancel?",
+    ),
     "GET /status/<queue_type>/<queue_id>/<job_id>/": _Operation(
         "Tell the state of a job", {200: "JobStatus"}, ("not_found",)
+    ),
+    "GET /jobs/<queue_type>/<queue_id>/": _Operation(
+        "List the waiting jobs of a queue", {200: "JobPage"}, queries=("cursor", "count:jobs")
     ),
     "POST /interval/<queue_type>/<queue_id>/": _Operation(
         "Set the rate of a queue", {200: "Done"}, ("not_found",), "Interval"
@@ -84,7 +94,9 @@ _OPERATIONS: Final = {
         "Let enqueues set the rate of a queue again", {200: "Done"}, ("not_found",)
     ),
     "GET /metrics/": _Operation("Tell counts and types", {200: "Overview"}),
-    "GET /metrics/<queue_type>/": _Operation("List the queues of a type", {200: "QueueIds"}),
+    "GET /metrics/<queue_type>/": _Operation(
+        "List the queues of a type", {200: "QueueIds"}, queries=("cursor", "count:queues")
+    ),
     "GET /metrics/<queue_type>/<queue_id>/": _Operation(
         "Tell lengths, rate and counts of a queue", {200: "QueueMetrics"}
     ),
@@ -99,12 +111,18 @@ _OPERATIONS: Final = {
 
 _QUERIES: Final[dict[str, Schema]] = {
     "count": {"type": "integer", "minimum": 1, "maximum": bodies.MAX_DEQUEUED},
+    "count:jobs": {"type": "integer", "minimum": 1, "maximum": bodies.MAX_DEQUEUED},
+    "count:queues": {"type": "integer", "minimum": 1, "maximum": bodies.MAX_QUEUES},
+    "cursor": api_schemas.TEXT,
     "wait": {"type": "number", "minimum": 0, "maximum": bodies.MAX_WAIT},
     "request_id": api_schemas.NAME,
     "purge_all": {"enum": ["true", "false", "1", "0"]},
 }
 _ABOUT_QUERIES: Final = {
     "count": "Take up to this number of jobs; the answer is a list.",
+    "count:jobs": "List up to this number of jobs.",
+    "count:queues": "List about this number of queues; the answer is a page.",
+    "cursor": "The cursor of the page before; without it, the first page.",
     "wait": "Wait up to this number of seconds for a job; up to six decimals.",
     "request_id": "A name for this request, which makes it safe to repeat.",
     "purge_all": "End the leases of the queue, too, and drop its interval of the API.",
@@ -203,7 +221,7 @@ def _operation(method: str, template: str, operation: _Operation) -> Schema:
     if operation.queries:
         described["parameters"] = [
             {
-                "name": name,
+                "name": name.partition(":")[0],
                 "in": "query",
                 "description": _ABOUT_QUERIES[name],
                 "schema": _QUERIES[name],

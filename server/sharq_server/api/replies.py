@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from sharq import results
-from sharq.errors import JobConflict, SharqException, StoreError
+from sharq.errors import BadArgumentException, JobConflict, SharqException, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -62,6 +62,7 @@ STATUS_OF_CODE: Final = {
     "method_not_allowed": 405,
     "request_timeout": 408,
     "job_conflict": 409,
+    "job_active": 409,
     "length_required": 411,
     "payload_too_large": 413,
     "uri_too_long": 414,
@@ -106,6 +107,8 @@ _CLIENT_CODES: Final = STATUS_OF_CODE.keys() - {"internal"}
 
 def more_about(error: SharqException) -> dict[str, str]:
     """Further fields of an error's answer, besides its code and message."""
+    if isinstance(error, BadArgumentException) and error.expected is not None:
+        return {"expected": error.expected}
     unknown = isinstance(error, StoreError) and error.outcome_unknown
     return {"outcome": "unknown"} if unknown else {}
 
@@ -145,6 +148,12 @@ _FINISHED: Final = {results.SUCCESS: SUCCESS, **_NOT_ENDED}
 _RELEASED: Final = {
     results.SUCCESS: Reply(200, b'{"status":"success","state":"queued"}'),
     results.DEAD: Reply(200, b'{"status":"success","state":"dead"}'),
+    **_NOT_ENDED,
+}
+_CANCELLED: Final = {
+    results.SUCCESS: SUCCESS,
+    results.NOT_FOUND: NO_SUCH_JOB,
+    results.JOB_ACTIVE: failure("job_active", "The job is active: only its lease can cancel it."),
     **_NOT_ENDED,
 }
 
@@ -206,6 +215,10 @@ def released(result: results.Ended) -> Reply:
     return _RELEASED[result.outcome]
 
 
+def cancelled(result: results.Ended) -> Reply:
+    return _CANCELLED[result.outcome]
+
+
 def extended(result: results.Extended) -> Reply:
     if result.outcome == results.SUCCESS:
         return Reply(200, b'{"status":"success","lease_expires_in":%d}' % result.lease_ms)
@@ -239,6 +252,28 @@ def overview(result: results.Overview) -> Reply:
         "enqueue_counts": result.enqueue_counts,
         "dequeue_counts": result.dequeue_counts,
     }
+    return Reply(200, _json(body))
+
+
+def job_page(page: results.JobPage) -> Reply:
+    jobs = []
+    for job in page.jobs:
+        shown: dict[str, Any] = {
+            "job_id": job.job_id,
+            "payload": msgspec.Raw(job.payload),
+            "requeues_remaining": job.requeues_remaining,
+            "position": job.position,
+        }
+        if job.estimated:
+            shown["estimated"] = True
+        if job.due_in is not None:
+            shown["due_in"] = job.due_in
+        jobs.append(shown)
+    return Reply(200, _json({"status": "success", "jobs": jobs, "cursor": page.cursor}))
+
+
+def queue_page(page: results.QueuePage) -> Reply:
+    body = {"status": "success", "queue_ids": page.queue_ids, "cursor": page.cursor}
     return Reply(200, _json(body))
 
 

@@ -40,10 +40,14 @@ ROUTES: Final = (
         "/extend/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.extend}, operation="extend"
     ),
     Route(
+        "/job/<queue_type>/<queue_id>/<job_id>/", {"DELETE": handlers.cancel}, operation="cancel"
+    ),
+    Route(
         "/status/<queue_type>/<queue_id>/<job_id>/",
         {"GET": handlers.job_status},
         operation="status",
     ),
+    Route("/jobs/<queue_type>/<queue_id>/", {"GET": handlers.jobs}, operation="jobs"),
     Route(
         "/interval/<queue_type>/<queue_id>/",
         {"POST": handlers.set_interval, "DELETE": handlers.reset_interval},

@@ -55,6 +55,10 @@ COUNTS: Final[Schema] = {
     "additionalProperties": False,
     "description": "Counts by the minute's epoch in ms.",
 }
+CURSOR: Final[Schema] = {
+    "type": ["string", "null"],
+    "description": "For the next page; null after the last.",
+}
 
 # What comes in. An optional field that is null is absent.
 
@@ -114,6 +118,7 @@ BODIES: Final[dict[str, Schema]] = {
         },
         closed=True,
     ),
+    "Cancel": _object({}, {"lease": _or_null(LEASE)}, closed=True),
     "Extend": _object(
         {"by": {**_integer(1, MAX_INTERVAL), "description": "ms from now."}},
         {"lease": _or_null(LEASE)},
@@ -139,6 +144,7 @@ ANSWERS: Final[dict[str, Schema]] = {
         {"status": word("failure"), "message": TEXT, "code": word(*STATUS_OF_CODE)},
         {
             "outcome": word("unknown"),
+            "expected": {**TEXT, "description": "What would be valid, for people."},
             "request_id": TEXT,
             "current_queue_length": COUNT,
             "room_in": {
@@ -201,7 +207,30 @@ ANSWERS: Final[dict[str, Schema]] = {
         }
     ),
     "QueueIds": _object(
-        {"status": SUCCESS, "queue_ids": {"type": "array", "items": NAME, "uniqueItems": True}}
+        {"status": SUCCESS, "queue_ids": {"type": "array", "items": NAME, "uniqueItems": True}},
+        {"cursor": CURSOR},
+    ),
+    "JobPage": _object(
+        {
+            "status": SUCCESS,
+            "jobs": {
+                "type": "array",
+                "maxItems": bodies.MAX_DEQUEUED,
+                "items": _object(
+                    {
+                        "job_id": NAME,
+                        "payload": {"description": "As it was enqueued."},
+                        "requeues_remaining": _integer(-1),
+                        "position": COUNT,
+                    },
+                    {
+                        "estimated": {"const": True},
+                        "due_in": {**COUNT, "description": "ms until a delayed job is due."},
+                    },
+                ),
+            },
+            "cursor": CURSOR,
+        }
     ),
     "QueueMetrics": _object(
         {

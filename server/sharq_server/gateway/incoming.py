@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from tornado.httputil import HTTPHeaders, RequestStartLine
 
+from sharq_server.api.compression import BrokenGzip, GzipDecoder, TooLarge
 from sharq_server.api.replies import Reply, failure
 from sharq_server.http import framing
 
@@ -81,9 +82,23 @@ def body_of(environ: Environ, headers: HTTPHeaders, limit: int) -> bytes | Reply
         body = _read(stream, size)
     except Exception:  # each web server has its own
         return _NOT_WHOLE
-    if "Transfer-Encoding" not in headers:
-        return body if len(body) == size else _NOT_WHOLE
-    return body if len(body) <= limit else framing.too_large(limit)
+    if "Transfer-Encoding" not in headers and len(body) < size:
+        return _NOT_WHOLE
+    if len(body) > limit:
+        return framing.too_large(limit)
+    return _unpacked(body, limit) if framing.is_gzip(headers) else body
+
+
+def _unpacked(body: bytes, limit: int) -> bytes | Reply:
+    decoder = GzipDecoder(limit)
+    try:
+        unpacked = decoder.feed(body)
+        decoder.end()
+    except TooLarge:
+        return framing.too_large(limit)
+    except BrokenGzip as error:
+        return framing.broken(str(error))
+    return unpacked
 
 
 def _read(stream: Any, size: int) -> bytes:

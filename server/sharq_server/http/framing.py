@@ -11,6 +11,7 @@ from typing import Final
 
 from tornado.httputil import HTTPHeaders, RequestStartLine
 
+from sharq_server.api import compression
 from sharq_server.api.replies import Reply, failure
 from sharq_server.http._lane import MAX_URL
 
@@ -54,9 +55,19 @@ def problem(start_line: RequestStartLine, headers: HTTPHeaders) -> Reply | None:
         return URI_TOO_LONG
     if "Expect" in headers and headers["Expect"].lower() != "100-continue":
         return failure("expectation_failed", "The only known expectation is 100-continue.")
-    if headers.get("Content-Encoding", "identity").lower() != "identity":
-        return failure("unsupported_media_type", "Bodies cannot be compressed.")
+    if headers.get("Content-Encoding", "").lower() not in compression.PLAIN | compression.GZIP:
+        return failure("unsupported_media_type", "A body can be compressed by gzip only.")
     return None
+
+
+def is_gzip(headers: HTTPHeaders) -> bool:
+    """Whether the body of a request without a `problem` is compressed."""
+    return headers.get("Content-Encoding", "").lower() in compression.GZIP
+
+
+def broken(reason: str) -> Reply:
+    """The answer for a body that is not the gzip that its head says."""
+    return failure("bad_request", reason)
 
 
 def origin_form(target: str) -> str:

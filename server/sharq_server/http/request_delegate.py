@@ -23,6 +23,7 @@ from tornado.iostream import StreamClosedError
 from sharq import Batch
 from sharq.settings.tokens import UNLIMITED
 from sharq_server.api import answering
+from sharq_server.api.compression import BrokenGzip, GzipDecoder, TooLarge
 from sharq_server.api.handlers import Request
 from sharq_server.api.replies import Reply
 from sharq_server.api.routing import Match
@@ -86,6 +87,7 @@ class RequestDelegate(HTTPMessageDelegate):
         self._preflight: Reply | None = None
         self._watch: Watch | None = None
         self._size = self._limit = 0
+        self._decoder: GzipDecoder | None = None
         self._chunks: list[bytes] = []
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
@@ -118,6 +120,8 @@ class RequestDelegate(HTTPMessageDelegate):
         if "Expect" in headers:
             # Tornado knows it by this spelling only.
             headers["Expect"] = "100-continue"
+        if framing.is_gzip(headers):
+            self._decoder = GzipDecoder(self._limit)
         if match is None:
             return self._pass_on(start_line, headers)
         self._begin(match)
@@ -160,6 +164,17 @@ class RequestDelegate(HTTPMessageDelegate):
             return None
         if self._watch is not None:
             self._watch.add(len(chunk))
+        if self._decoder is not None:
+            try:
+                chunk = self._decoder.feed(chunk)
+            except TooLarge:
+                self._refuse(framing.too_large(self._limit))
+                return None
+            except BrokenGzip as error:
+                self._refuse(framing.broken(str(error)))
+                return None
+            if not chunk:
+                return None
         if self._other is not None:
             return self._other.data_received(chunk)
         self._chunks.append(chunk)
@@ -169,6 +184,12 @@ class RequestDelegate(HTTPMessageDelegate):
         if self._refused:
             return
         self._stop_watching()
+        if self._decoder is not None:
+            try:
+                self._decoder.end()
+            except BrokenGzip as error:
+                self._refuse(framing.broken(str(error)))
+                return
         if self._other is not None:
             self._other.finish()
             return
@@ -207,6 +228,9 @@ class RequestDelegate(HTTPMessageDelegate):
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         start_line = start_line._replace(path=framing.origin_form(start_line.path))
+        if self._decoder is not None:
+            # As Tornado does where it decodes a body itself.
+            headers["X-Consumed-Content-Encoding"] = headers.pop("Content-Encoding")
         self._other = self._app.start_other_request(self._server_connection, self._connection)
         try:
             return self._other.headers_received(start_line, headers)

@@ -16,6 +16,8 @@ from typing import Final, Protocol
 from sharq_server.app import SharQApplication
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import Listener
+from sharq_server.process import notify
+from sharq_server.process.notify import Tell
 from sharq_server.push.push import Push
 
 _log = logging.getLogger(__name__)
@@ -60,7 +62,8 @@ class Process:
     `lifeline` is, for one of several processes, the reading end of their pipe: it has a byte for
     each when all of them stop, and is closed at its other end when the parent is gone. A server
     that was told to stop goes on serving for `stop_delay` seconds, while it says that it stops to
-    those who ask (`/deepstatus/`), and ends each connection with its next answer.
+    those who ask (`/deepstatus/`), and ends each connection with its next answer. `tell` is told
+    that it serves, reloads and stops.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Process:
         upkeep: bool = True,
         lifeline: int | None = None,
         stop_delay: float = 0.0,
+        tell: Tell = notify.to_nobody,
     ) -> None:
         self._make_server = make_server
         self._sockets = sockets
@@ -79,6 +83,7 @@ class Process:
         self._upkeep = upkeep
         self._lifeline = lifeline
         self._stop_delay = stop_delay
+        self._tell = tell
         self._all_stop = False
         self._stops = 0
         self._stop = asyncio.Event()
@@ -106,6 +111,8 @@ class Process:
             if not await self._started(server):
                 return 0
             listener.add_sockets(self._sockets)
+            if not self._stops:
+                self._tell(notify.READY)
             await self._stop.wait()
             server.app.draining = True
             if self._others_go_on():
@@ -189,14 +196,18 @@ class Process:
 
     def _on_stop(self) -> None:
         self._stops += 1
+        if self._stops == 1:
+            self._tell(notify.STOPPING)
         self._stop.set()
         if self._stops > 1:
             self._stop_at_once.set()
 
     def _on_hangup(self) -> None:
+        self._tell(notify.reloading())
         if self._access_log is not None:
             self._access_log.reopen()
         self._server.reload()
+        self._tell(notify.READY)
 
     def _on_lifeline(self) -> None:
         assert self._lifeline is not None

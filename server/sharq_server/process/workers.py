@@ -41,27 +41,31 @@ class _Worker:
 class Supervisor:
     """Keeps `count` workers running.
 
-    `work` runs in each worker, with its index and a descriptor that has a byte for each when all of
-    them have to stop, and is at end of file when this process is gone; it returns the exit code.
-    SIGTERM and SIGINT stop the workers (a second one at once), SIGHUP is passed on; `on_stop` and
-    `on_hangup` are called here before. Workers that do not end within `grace` seconds are
-    killed.
+    `work` runs in each worker, with its index, a descriptor that has a byte for each when all of
+    them have to stop, and is at end of file when this process is gone, and a function to call when
+    it serves, and when it has reloaded; it returns the exit code. SIGTERM and SIGINT stop the
+    workers (a second one at once), SIGHUP is passed on; `on_stop` and `on_hangup` are called here
+    before, and `on_ready` when all workers serve, and again when all have reloaded. Workers that do
+    not end within `grace` seconds are killed.
     """
 
     def __init__(
         self,
         count: int,
-        work: Callable[[int, int], int],
+        work: Callable[[int, int, Callable[[], None]], int],
         *,
+        on_ready: Callable[[], None],
         on_stop: Callable[[], None],
         on_hangup: Callable[[], None],
         grace: float,
     ) -> None:
         self._work = work
+        self._on_ready = on_ready
         self._on_stop = on_stop
         self._on_hangup = on_hangup
         self._grace = grace
         self._workers = [_Worker() for _ in range(count)]
+        self._unready = set(range(count))
         self._stopping = False
         self._deadline = float("inf")
         self._exit_code = 0
@@ -70,6 +74,8 @@ class Supervisor:
         """Run until stopped; returns 0 if every worker ended in good order."""
         self._lifeline, self._held_end = os.pipe()
         self._woken, wake = os.pipe()
+        self._reports, self._reporting_end = os.pipe()
+        os.set_blocking(self._reports, False)
         os.set_blocking(self._woken, False)
         os.set_blocking(wake, False)
         former = {number: signal.signal(number, _note) for number in _SIGNALS}
@@ -77,15 +83,17 @@ class Supervisor:
         try:
             while not self._stopping or any(worker.pid for worker in self._workers):
                 self._start_due()
-                select.select([self._woken], [], [], self._pause())
+                select.select([self._woken, self._reports], [], [], self._pause())
                 self._on_signals()
+                self._on_reports()
                 self._reap()
                 self._kill_late()
         finally:
             signal.set_wakeup_fd(-1)
             for number, handler in former.items():
                 signal.signal(number, handler)
-            for descriptor in (self._lifeline, self._held_end, self._woken, wake):
+            pipes = (self._lifeline, self._held_end, self._reports, self._reporting_end)
+            for descriptor in (*pipes, self._woken, wake):
                 os.close(descriptor)
         return self._exit_code
 
@@ -117,12 +125,25 @@ class Supervisor:
             # Ctrl-C reaches the whole group; the parent passes it on as SIGTERM.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            code = self._work(index, self._lifeline)
+            code = self._work(index, self._lifeline, lambda: self._report(index))
         except BaseException:
             _log.exception("Worker %d failed", index)
         finally:
             logging.shutdown()
             os._exit(code)
+
+    def _report(self, index: int) -> None:
+        """Let the parent know that this worker is ready."""
+        with suppress(OSError):
+            os.write(self._reporting_end, bytes([index]))
+
+    def _on_reports(self) -> None:
+        with suppress(BlockingIOError):
+            reports = os.read(self._reports, 4096)
+            if self._unready:
+                self._unready.difference_update(reports)
+                if not self._unready and not self._stopping:
+                    self._on_ready()
 
     def _pause(self) -> float | None:
         """Seconds until the next work without a signal."""
@@ -140,6 +161,7 @@ class Supervisor:
                 self._on_stop_signal()
             elif number == signal.SIGHUP:
                 self._on_hangup()
+                self._unready.update(range(len(self._workers)))
                 self._signal_all(signal.SIGHUP)
 
     def _on_stop_signal(self) -> None:

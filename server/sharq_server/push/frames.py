@@ -7,7 +7,7 @@ explains each frame.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -20,10 +20,11 @@ from sharq.identifiers import (
     check_identifier,
     check_integer,
     check_interval,
+    check_leased,
     invalid,
 )
 from sharq.settings.tokens import OPERATIONS
-from sharq_server.api import bodies, json_decoding
+from sharq_server.api import bodies, json_decoding, replies
 from sharq_server.api.json_decoding import mandatory
 
 PROTOCOL: Final = "sharq.v1.json"
@@ -48,6 +49,7 @@ class BadFrame(Exception):
         super().__init__(error.message)
         self.code = error.code
         self.message = error.message
+        self.more = replies.more_about(error)
         self.id = frame_id
 
 
@@ -123,6 +125,18 @@ class Extend(_Frame):
         check_integer("by", mandatory("by", self.by), 1, MAX_INTERVAL)
 
 
+class Cancel(_Frame):
+    jobs: Any = UNSET
+
+    def check(self) -> None:
+        values = mandatory("jobs", self.jobs)
+        if not isinstance(values, list | tuple) or not values:
+            raise invalid("jobs")
+        if len(values) > LIMITS["max_jobs"]:
+            raise BadArgumentException(f"`jobs` has more than {LIMITS['max_jobs']} entries.")
+        self.jobs = [_named_job(value) for value in values]
+
+
 class Enqueue(_Frame):
     jobs: list[Raw] = []
 
@@ -147,12 +161,11 @@ class Ping(_Frame):
     pass
 
 
-Frame = Subscribe | Credit | Unsubscribe | Finish | Release | Extend | Enqueue | Dequeue | Ping
+Frame = (
+    Subscribe | Credit | Unsubscribe | Finish | Release | Extend | Cancel | Enqueue | Dequeue | Ping
+)
 
-_FORMS: Final[dict[Any, type[Any]]] = {
-    form.__name__.lower(): form
-    for form in (Subscribe, Credit, Unsubscribe, Finish, Release, Extend, Enqueue, Dequeue, Ping)
-}
+_FORMS: Final[dict[Any, type[Any]]] = {form.__name__.lower(): form for form in get_args(Frame)}
 
 
 class _Op(msgspec.Struct):
@@ -218,6 +231,21 @@ def _leases(values: Any, fewest: int) -> list[str]:
     if len(values) > LIMITS["max_leases"]:
         raise BadArgumentException(f"`leases` has more than {LIMITS['max_leases']} entries.")
     return [value if isinstance(value, str) else "" for value in values]
+
+
+def _named_job(value: Any) -> results.Lease | None:
+    """A job to be cancelled, with an empty `n` if there is no lease; None for an invalid one."""
+    if not isinstance(value, dict) or not value.keys() <= _NAMING:
+        return None
+    try:
+        return check_leased(
+            value.get("queue_type"), value.get("queue_id"), value.get("job_id"), value.get("lease")
+        )
+    except BadArgumentException:
+        return None
+
+
+_NAMING: Final = frozenset(("queue_type", "queue_id", "job_id", "lease"))
 
 
 def _word(field: str, value: Any, words: tuple[str, ...]) -> str:
@@ -313,7 +341,7 @@ def pong(server_time: int, frame_id: bytes | None = None) -> bytes:
 
 
 def ended(outcomes: Sequence[results.Ended | StoreError]) -> bytes:
-    """The results of a finish or a release: an array of words."""
+    """The results of a finish, a release or a cancellation: an array of words."""
     return b"[%b]" % b",".join([_ENDED.get(outcome) or _failed(outcome) for outcome in outcomes])
 
 
@@ -341,6 +369,8 @@ _ENDED: Final[dict[Any, bytes]] = {
         results.NOT_ACTIVE,
         results.STALE_LEASE,
         results.ALREADY_FINISHED,
+        results.NOT_FOUND,
+        results.JOB_ACTIVE,
         results.INVALID,
     )
 }

@@ -18,6 +18,7 @@ from sharq_server.push.session import Answer, Session, Slot
 from sharq_server.push.subscription import Subscription
 
 T = TypeVar("T")
+L = TypeVar("L")
 _Flow = Generator[Any, Any, T]
 
 _REFUSED: Final[Ended | StoreError] = Ended(Forbidden.code)
@@ -34,18 +35,23 @@ async def carry_out(session: Session, frame: Any, slot: Slot) -> Answer:
 
 async def _within_reach(
     session: Session,
-    leases: Sequence[str],
-    make_flow: Callable[[Sequence[str]], _Flow[Sequence[T]]],
+    leases: Sequence[L],
+    make_flow: Callable[[Sequence[L]], _Flow[Sequence[T]]],
     refusal: T,
+    type_of: Callable[[L], str | None],
 ) -> Sequence[T]:
     """The outcomes for leases; `refusal` for types that the client's token does not allow."""
     grant, engine = session.grant, session.push.engine
     if grant.queue_types is None:
         return await engine.run(make_flow(leases))
-    within = [grant.reaches(lease.partition("/")[0]) for lease in leases]
+    within = [grant.reaches(type_of(lease)) for lease in leases]
     reached = [lease for lease, is_within in zip(leases, within, strict=True) if is_within]
     outcomes = iter(await engine.run(make_flow(reached)) if reached else ())
     return [next(outcomes) if is_within else refusal for is_within in within]
+
+
+def _of_token(lease: str) -> str:
+    return lease.partition("/")[0]
 
 
 # Changes of subscriptions are made in turn, so that a frame applies to the result of earlier ones.
@@ -129,7 +135,7 @@ async def _unsubscribe(session: Session, frame: frames.Unsubscribe, slot: Slot) 
 
 async def _finish(session: Session, frame: frames.Finish, _slot: Slot) -> Answer:
     finish = session.push.engine.flows.finish_many
-    outcomes = await _within_reach(session, frame.leases, finish, _REFUSED)
+    outcomes = await _within_reach(session, frame.leases, finish, _REFUSED, _of_token)
     return _ended(session, frame, outcomes)
 
 
@@ -139,7 +145,7 @@ async def _release(session: Session, frame: frames.Release, _slot: Slot) -> Answ
     def release(leases: Sequence[str]) -> _Flow[list[Ended | StoreError]]:
         return flows.release_many(leases, frame.delay, frame.count_requeue)
 
-    outcomes = await _within_reach(session, frame.leases, release, _REFUSED)
+    outcomes = await _within_reach(session, frame.leases, release, _REFUSED, _of_token)
     return _ended(session, frame, outcomes)
 
 
@@ -156,6 +162,22 @@ def _ended(
         ]
     text = frames.reply(frame.id, frames.ended(outcomes))
     return Answer(text, lambda: session.free(final))
+
+
+async def _cancel(session: Session, frame: frames.Cancel, _slot: Slot) -> Answer:
+    cancel = session.push.engine.flows.cancel_many
+    outcomes = _carried_out(
+        await _within_reach(
+            session, frame.jobs, cancel, _REFUSED, lambda job: job and job.queue_type
+        )
+    )
+    over = [
+        "/".join(job)
+        for job, outcome in zip(frame.jobs, outcomes, strict=True)
+        if job is not None and job.n and isinstance(outcome, Ended) and outcome.outcome == SUCCESS
+    ]
+    text = frames.reply(frame.id, frames.ended(outcomes))
+    return Answer(text, lambda: session.free(over))
 
 
 async def _extend(session: Session, frame: frames.Extend, _slot: Slot) -> Answer:
@@ -175,7 +197,7 @@ async def _extended(
     def extend(leases: Sequence[str]) -> _Flow[list[Extended | StoreError]]:
         return flows.extend_many(leases, by)
 
-    return await _within_reach(session, leases, extend, Extended(Forbidden.code, 0))
+    return await _within_reach(session, leases, extend, Extended(Forbidden.code, 0), _of_token)
 
 
 async def _enqueue(session: Session, frame: frames.Enqueue, _slot: Slot) -> Answer:
@@ -253,6 +275,7 @@ _OPERATIONS: Final[dict[type[Any], tuple[str, _Operation]]] = {
     frames.Finish: ("finish", _finish),
     frames.Release: ("release", _release),
     frames.Extend: ("extend", _extend),
+    frames.Cancel: ("cancel", _cancel),
     frames.Enqueue: ("enqueue", _enqueue),
     frames.Dequeue: ("dequeue", _dequeue),
 }

@@ -151,7 +151,7 @@ class Session:
             frame = frames.decode(text)
         except BadFrame as bad:
             self._slots.append(slot)
-            self._settle(slot, Answer(frames.error(bad.id, bad.code, bad.message)))
+            self._settle(slot, Answer(frames.error(bad.id, bad.code, bad.message, **bad.more)))
             self._count_bad_frame()
             return None
         if isinstance(frame, frames.Ping):

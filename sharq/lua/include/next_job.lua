@@ -37,7 +37,7 @@ local function next_job(k, q)
   elseif q.first ~= '' then
     return string.match(q.first, '^(%S+) (.*)$')
   end
-  if not q.ahead then
+  if not q.ahead or q.cancelled > 0 then
     local job_id = redis.call('HGET', jobs, string.format(':%d', q.head))
     q.ahead, q.ahead_of = {job_id}, q.head
     return job_id, job_id and redis.call('HGET', jobs, job_id)

@@ -2,4 +2,4 @@
 local QUEUED, DUPLICATE, CONFLICT, FULL = 'queued', 'duplicate', 'conflict', 'full'
 local SUCCESS, DEAD, ACTIVE, FINISHED = 'success', 'dead', 'active', 'finished'
 local NOT_ACTIVE, STALE_LEASE, ALREADY_FINISHED = 'not_active', 'stale_lease', 'already_finished'
-local NOT_FOUND = 'not_found'
+local NOT_FOUND, JOB_ACTIVE = 'not_found', 'job_active'

@@ -2,16 +2,18 @@
 local PASSED_AT_ONCE = 1000
 
 local function pass_over(k, q, job_id)
-  local first, last = q.head, math.min(q.head + PASSED_AT_ONCE, q.next)
+  local last = math.min(q.head + PASSED_AT_ONCE, q.next)
   if job_id then
-    pop_job(q, job_id)
+    pop_job(q, k.jobs .. q.id, job_id)
   else
     repeat
       q.head = q.head + 1
     until q.head == last
       or redis.call('HEXISTS', k.jobs .. q.id, string.format(':%d', q.head)) == 1
-    q.waiting = q.waiting - (q.head - first)
   end
+  -- Of gaps, too, the ends may be gone: what is left of them counts as such jobs.
+  q.cancelled = 0
+  count_waiting(q)
   q.ahead, q.collected = nil, true
   tell_damage(k.queues .. q.id, 'jobs are gone')
 end
@@ -41,7 +43,7 @@ local function take_one(k, out, batch, q, room)
   if room < 0 and last > 2 then
     return room
   end
-  pop_job(q, job_id)
+  pop_job(q, k.jobs .. q.id, job_id)
   q.tat, q.leased, q.counted = math.max(now, q.tat) + q.interval, q.leased + 1, (q.counted or 0) + 1
   local _, left, attempt, payload = unpack_waiting(record)
   out[last + 1], out[last + 2], out[last + 3], out[last + 4] = q.id, job_id, false, left

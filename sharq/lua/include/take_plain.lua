@@ -1,5 +1,5 @@
 -- Leases a job, the short way: that of the schedule's first queue, if it may go and was never
--- delivered, and none was given back or delayed. Returns the answer, with the time (ms) of the
+-- delivered, and none was given back, delayed or cancelled. Returns the answer, with the time (ms) of the
 -- schedule's next job (`inf`: none) if it has no job; nil if `take_jobs` has to do it: nothing has
 -- changed.
 -- k: ready leases held serial queues jobs counters
@@ -14,7 +14,8 @@ local function take_plain(k, lease_ms, request_id)
   local text = redis.pcall('GET', key)
   local interval, tat, head, next, leased, rest, job_id, record = string.match(
     type(text) == 'string' and text or '', '^(%d+):(%d+):(%d+):(%d+):(%d+)([%d:]*) (%S*) ?(.*)$')
-  if head == next or tonumber(tat) > now or (rest ~= '' and string.sub(rest, 1, 5) ~= ':0:0:') then
+  if head == next or tonumber(tat) > now
+    or (rest ~= '' and not string.find(rest, '^:0:0:%d+:%d:%d+$')) then
     return nil
   end
 

@@ -47,6 +47,7 @@ __all__ = ["Report", "Violation", "check", "check_all"]
 
 _WHAT: Final = (
     *("enqueue", "dispatch", "finish", "return", "dead", "extend", "interval", "reset", "clear"),
+    "cancel",
 )
 
 _NEVER: Final = 1 << 62
@@ -236,7 +237,7 @@ class Clients:
             elif op in ("finish", "release", "extend"):
                 self._replies.on_ended(event, end)
                 self._credit.on_ended(event, end)
-            elif op in ("interval", "reset_interval", "clear"):
+            elif op in ("interval", "reset_interval", "clear", "cancel"):
                 self._replies.on_changed(event, end)
             elif op == "dequeue" and end is not None and end.e == "ok":
                 self._replies.on_dequeued(event, end)

@@ -8,7 +8,8 @@ good for two lives, and a refusal by the queue itself (a conflict, a full queue)
 
 At the end, the jobs that the audit leaves waiting or leased are those of the last snapshot, in the
 same states: what is missing was lost (I1), what is there beside was invented (I2). The audit alone
-says that a job has one life at a time, and that only what was enqueued is dispatched (I2).
+says that a job has one life at a time, and that only what was enqueued is dispatched or cancelled
+(I2).
 
 A payload reaches a worker as a value that was enqueued under its job_id, and the same in each
 delivery of a life; where a job_id had several, equal texts in the store are equal values (I2).
@@ -71,6 +72,10 @@ class Conservation:
             f"job {entry.job} is dispatched and was never put in",
             entry,
         )
+
+    def on_cancel(self, entry: Entry, _queue: Queue, job: Job | None) -> None:
+        """A job is removed."""
+        self._invented.expect(job is not None, f"job {entry.job} is cancelled, not there", entry)
 
     def on_asked(self, invoke: Event) -> None:
         """A client asks for an enqueue."""

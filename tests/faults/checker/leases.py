@@ -53,6 +53,14 @@ class Leases:
         self._expect_held(entry, job)
         self._expect_run_out(entry)
 
+    def on_cancel(self, entry: Entry, _queue: Queue, job: Job | None) -> None:
+        """A job is removed: one that waits, or by the lease that holds it."""
+        if entry.n:
+            self._expect_held(entry, job)
+        else:
+            waits = job is None or job.state == QUEUED
+            self._final.expect(waits, f"job {entry.job} is cancelled while it is leased", entry)
+
     def on_extend(self, entry: Entry, _queue: Queue, job: Job | None) -> None:
         """A lease ends later."""
         self._expect_held(entry, job)

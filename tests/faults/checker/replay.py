@@ -207,6 +207,7 @@ class Replay:
             "interval": self._interval,
             "reset": self._reset,
             "clear": self._clear,
+            "cancel": self._cancel,
         }
 
     def find(self, entry: Entry) -> tuple[Queue, Job | None]:
@@ -329,6 +330,14 @@ class Replay:
         if entry.purge:
             queue.api = False
         queue.settle(entry.now)
+
+    def _cancel(self, entry: Entry, queue: Queue, job: Job | None) -> None:
+        lease = self.lease(entry.type, entry.n) if entry.n else None
+        if lease is not None:
+            lease.end = CLEARED
+        if job is not None:
+            _over(job, CLEARED)
+            queue.settle(entry.now)
 
 
 def _over(job: Job, state: str) -> None:

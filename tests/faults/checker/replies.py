@@ -9,7 +9,8 @@ What a client was told must be what the store did for this request and no other:
   where the lease was given back or its job discarded; an extension, where there was such a lease
 - each finish of the audit was asked for, by its lease or by the name of its job, and was not told
   to have failed
-- as many changes of an interval, and as many clears that met something, as clients were told
+- as many changes of an interval, as many clears that met something, and as many cancellations of a
+  job, as clients were told
   of, and no more than with those whose answer was lost (twice that of an interval's while faults
   are about: a server may send it again)
 """
@@ -54,6 +55,10 @@ class Replies:
         if entry.removed or entry.ended:
             self._done["clear", entry.type, entry.queue, ""] += 1
 
+    def on_cancel(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
+        """A job is removed."""
+        self._done["cancel", entry.type, entry.queue, f"{entry.job}/{entry.n}"] += 1
+
     # What clients were told
 
     def on_ended(self, invoke: Event, end: Event | None) -> None:
@@ -94,6 +99,8 @@ class Replies:
     def on_changed(self, invoke: Event, end: Event | None) -> None:
         """An operation on a queue is over."""
         value = str(invoke.interval) if invoke.op == "interval" else ""
+        if invoke.op == "cancel":
+            value = f"{invoke.job}/{invoke.n}"
         row = (invoke.op, invoke.type, invoke.queue, value)
         if end is None or end.e == "unknown":
             self._lost[row] += 1

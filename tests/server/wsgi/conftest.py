@@ -84,5 +84,11 @@ def http_port(web_server: WebServer) -> int:
 
 
 @pytest.fixture
-def rest(http_client: AsyncHTTPClient, http_port: int, settings: Settings) -> Rest:
-    return RestOfWSGI(http_client, http_port, settings)
+def rest(
+    http_client: AsyncHTTPClient, http_port: int, settings: Settings, web_server: WebServer
+) -> Iterator[Rest]:
+    yield RestOfWSGI(http_client, http_port, settings)
+    connection = web_server.connect()
+    connection.request("GET", "/", headers={HEADER: ""})
+    assert connection.getresponse().status == 204
+    connection.close()

@@ -11,7 +11,7 @@ from sharq.settings.reading import Settings
 from sharq_server.gateway.application import WSGIServer
 
 HEADER = "X-Settings"
-"""The header with the configuration: JSON, options by section."""
+"""The header with the configuration: JSON, options by section; empty to close all connections."""
 
 _servers: dict[str, WSGIServer] = {}
 _lock = threading.Lock()
@@ -19,6 +19,12 @@ _lock = threading.Lock()
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     settings = environ.pop("HTTP_X_SETTINGS")
+    if not settings:
+        with _lock:
+            while _servers:
+                _servers.popitem()[1].close()
+        start_response("204 No Content", [])
+        return []
     with _lock:
         server = _servers.get(settings)
         if server is None:

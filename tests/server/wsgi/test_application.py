@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Iterable
@@ -199,3 +200,15 @@ def test_a_page_of_an_allowed_origin_may_ask_and_read(application: Any) -> None:
 def test_the_place_of_the_application_is_in_its_description(application: Any) -> None:
     call = Call(application, "GET", "/openapi.json", SCRIPT_NAME="/queue")
     assert json.loads(call.read())["servers"] == [{"url": "/queue"}]
+
+
+def test_a_compressed_body(application: Any) -> None:
+    packed = gzip.compress(b'{"job_id": "j", "interval": 0, "payload": 1}')
+    encoding = {"HTTP_CONTENT_ENCODING": "gzip"}
+    assert Call(application, "POST", "/enqueue/t/q/", packed, **encoding).status == 201
+    cut = Call(application, "POST", "/enqueue/t/q/", packed[:-3], **encoding)
+    assert (cut.status, json.loads(cut.read())["code"]) == (400, "bad_request")
+    bomb = gzip.compress(bytes(10_000_000))
+    assert Call(application, "POST", "/finish/t/q/j/", bomb, **encoding).status == 413
+    other = Call(application, "POST", "/finish/t/q/j/", packed, HTTP_CONTENT_ENCODING="br")
+    assert other.status == 415

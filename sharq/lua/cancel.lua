@@ -1,0 +1,42 @@
+-- Removes up to a hundred jobs of one type, in order: waiting ones, and leased ones by their lease `n`.
+-- They leave no mark, and the rate keeps its slots.
+-- KEYS: void ready leases held
+-- ARGV: queues jobs returned delayed marks retention interval_retention {queue_id job_id n}
+-- Returns: {status (success, not_found, already_finished, not_active, job_active)}
+--@include status clock record delayed queue save schedule find gap remove_waiting bucket mark read_mark refusal
+local k = {
+  ready = KEYS[2], leases = KEYS[3], held = KEYS[4], queues = ARGV[1], jobs = ARGV[2],
+  returned = ARGV[3], delayed = ARGV[4],
+}
+local retention, interval_retention = tonumber(ARGV[6]), tonumber(ARGV[7])
+
+local function cancel(queue_id, job_id, n)
+  local member = queue_id .. '/' .. job_id
+  local leased, q = redis.call('HGET', k.held, member), load_queue(k.queues .. queue_id)
+  q.id = queue_id
+  if leased then
+    if n ~= number_of(leased) then
+      return JOB_ACTIVE
+    end
+    redis.call('HDEL', k.held, member)
+    redis.call('ZREM', k.leases, member)
+    q.leased = q.leased - 1
+  else
+    -- A lease that was given has to be valid.
+    local record = n == '' and find_waiting(q, k.jobs .. queue_id, job_id)
+    if not record then
+      local refusal = refusal_of(ARGV[5], retention, member, n)
+      return refusal == NOT_ACTIVE and n == '' and NOT_FOUND or refusal
+    end
+    remove_waiting(k, q, job_id, record)
+  end
+  save_queue(q, interval_retention)
+  --@audit 'cancel', member, 'n', leased and number_of(leased) or 0
+  return SUCCESS
+end
+
+local out = {}
+for i = 8, #ARGV, 3 do
+  out[#out + 1] = cancel(ARGV[i], ARGV[i + 1], ARGV[i + 2])
+end
+return out

@@ -1,0 +1,48 @@
+-- Removes a waiting job from its queue, and the queue from the schedule if no other waits. The first
+-- write is a removal, so that it works in a full store.
+-- k: ready jobs returned delayed
+
+-- A job that was never delivered leaves a gap, or makes one longer, unless it is the next job.
+local function remove_fresh(q, jobs, job_id, seq)
+  local first = seq > q.head and end_of_gap(q, jobs, seq - 1, q.head, seq - 1)
+  local last = seq + 1 < q.next and end_of_gap(q, jobs, seq + 1, seq + 1, q.next - 1)
+  local fields = {job_id, string.format(':%d', seq)}
+  if first then
+    fields[#fields + 1] = string.format(':%d', seq - 1)
+  end
+  if last then
+    fields[#fields + 1] = string.format(':%d', seq + 1)
+    fields[#fields + 1] = string.format(':%d', last)
+  end
+  redis.call('HDEL', jobs, unpack(fields))
+  last = last or seq
+  if seq == q.head then
+    q.cancelled, q.head, q.first = math.max(0, q.cancelled - (last - seq)), last + 1, ''
+    return
+  end
+  first = first or seq
+  q.cancelled = q.cancelled + 1
+  redis.call('HSET', jobs, string.format(':%d', first), string.format('/%d', last),
+    string.format(':%d', last), string.format('/%d', first))
+end
+
+local function remove_waiting(k, q, job_id, record)
+  local seq, jobs, delayed = tonumber((unpack_waiting(record))), k.jobs .. q.id, k.delayed .. q.id
+  if seq >= q.head then
+    remove_fresh(q, jobs, job_id, seq)
+  else
+    redis.call('HDEL', jobs, job_id)
+    if redis.call('ZREM', delayed, delayed_member(seq, job_id)) == 1 then
+      q.late = q.late - 1
+    else
+      redis.call('ZREM', k.returned .. q.id, job_id)
+      q.back = q.back - 1
+    end
+  end
+  count_waiting(q)
+  if q.waiting == 0 then
+    redis.call('ZREM', k.ready, q.id)
+  elseif q.waiting == q.late then
+    reschedule(k.ready, q, delayed)
+  end
+end

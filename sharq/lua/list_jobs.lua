@@ -1,0 +1,55 @@
+-- One page of the waiting jobs of a queue: those given back, then those never delivered, then those
+-- delayed. Up to `count`, while they fit into `max_bytes`, but one at least.
+-- KEYS: void queue jobs returned delayed
+-- ARGV: part start seen count max_bytes
+-- Returns: part, start, seen (of the next page; an empty part after the last one),
+--   {job_id, payload, requeues_remaining, position, estimated (1 or 0), ms until it is due (-1: now)}
+--@include clock record queue delayed jobs_before add_job read_new
+local part, start, seen = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local q = load_queue(KEYS[2])
+local page = {
+  jobs = KEYS[3], out = {'', 0, 0}, left = tonumber(ARGV[4]), room = tonumber(ARGV[5]),
+}
+
+-- A page that ends in a part returns where the next one begins in it.
+local function read_returned(at)
+  local ids = redis.call('ZRANGEBYSCORE', KEYS[4], at, '+inf', 'LIMIT', 0, page.left + 1)
+  local position = redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. at)
+  for i, job_id in ipairs(ids) do
+    local record = redis.call('HGET', page.jobs, job_id)
+    if not add_job(page, job_id, record, position + i - 1, false, -1) then
+      return tonumber((unpack_waiting(record)))
+    end
+  end
+end
+
+-- Those due at `at` (ms) and later, without the first `seen` of that time.
+local function read_delayed(at)
+  local rank = redis.call('ZCOUNT', KEYS[5], '-inf', '(' .. at) + seen
+  local members = redis.call('ZRANGE', KEYS[5], rank, rank + page.left, 'WITHSCORES')
+  for i = 1, #members, 2 do
+    local _, job_id = split_delayed(members[i])
+    local due, position = tonumber(members[i + 1]), q.waiting - q.late + rank + (i - 1) / 2
+    local record = redis.call('HGET', page.jobs, job_id)
+    if not add_job(page, job_id, record, position, true, math.max(0, due - now)) then
+      return at
+    end
+    seen = due == at and seen + 1 or 1
+    at = due
+  end
+end
+
+for _, each in ipairs({
+  {'returned', read_returned}, {'new', function(at) return read_new(page, q, at) end},
+  {'delayed', read_delayed},
+}) do
+  if each[1] == part then
+    start = each[2](start)
+    if start then
+      page.out[1], page.out[2], page.out[3] = part, start, seen
+      return page.out
+    end
+    part, start, seen = part == 'returned' and 'new' or 'delayed', 0, 0
+  end
+end
+return page.out

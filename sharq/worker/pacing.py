@@ -21,6 +21,9 @@ timer that is late by less does not lower a queue's rate."""
 LONGEST_TURN: Final = 0.1
 """Seconds that a job may wait behind others of its queue, if that is more than an interval."""
 
+_RECENT: Final = 1.0
+"""Seconds for which the start of a job without an interval counts: its queue may get one."""
+
 _FEW: Final = 1024
 
 _Queue = tuple[str, str]
@@ -77,6 +80,7 @@ class Starts:
             job = self._ready.popleft()
             if not job.interval:
                 if self._begin(job, now):
+                    self._note(job, now, _RECENT, now)
                     return job
             elif self._is_due(job, now) and self._begin_spaced(job, now):
                 return job
@@ -123,13 +127,17 @@ class Starts:
         turn = self._turn_of(job, now)
         if not self._begin(job, now):
             return False
-        self._last[_queue_of(job)] = (max(turn, now - TICK), job.interval / 1000)
+        self._note(job, max(turn, now - TICK), job.interval / 1000, now)
+        return True
+
+    def _note(self, job: LeasedJob, start: float, counts_for: float, now: float) -> None:
+        """Note when a job of its queue has started, and for how many seconds that counts."""
+        self._last[_queue_of(job)] = (start, counts_for)
         if len(self._last) > self._most_kept:
             over = [queue for queue, (last, gap) in self._last.items() if last + gap < now]
             for queue in over:
                 del self._last[queue]
             self._most_kept = max(_FEW, 2 * len(self._last))
-        return True
 
 
 def _queue_of(job: LeasedJob) -> _Queue:

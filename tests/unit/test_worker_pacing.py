@@ -54,6 +54,19 @@ def stage() -> Stage:
     return Stage()
 
 
+def test_a_limit_counts_from_the_start_of_a_job_that_had_none(stage: Stage) -> None:
+    stage.starts.add([job("q", 0, "free"), job("other", 0, "other")])
+    assert stage.begin() == ["free", "other"]
+    stage.now += 0.146
+    stage.starts.add([job("q", 150, "limited"), job("new", 150, "first")])
+    assert stage.begin() == ["first"]
+    stage.until(stage.now + 0.01)
+    assert stage.begun[-1] == (pytest.approx(1000.15), "q", "limited")
+    stage.now += 0.01
+    stage.starts.add([job("q", 0, "free again")])
+    assert stage.begin() == ["free again"]
+
+
 def test_jobs_without_a_limit_begin_at_once_and_in_order(stage: Stage) -> None:
     stage.starts.add([job("q", 0, name) for name in "abc"])
     assert stage.begin() == ["a", "b", "c"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sharq.deployment import ConfigSource, Deployment
 from sharq.embedded.store import EmbeddedStore
@@ -14,8 +15,10 @@ from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
 from sharq.operations.sweeping import Sweeping
+from sharq.results import Keeping
 from sharq.store import redis_clients
 from sharq.store.blocking_link import SyncClusterLink, SyncLink, open_sync_link
+from sharq.store.durability import look_at_blocking
 from sharq.store.failover import after_both, lost_calls
 from sharq.store.fork_lock import ForkLock
 from sharq.store.joining import at_socket, join_store
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     import redis
 
 T = TypeVar("T")
+
+_LOOK_TIMEOUT: Final = 3.0
+"""Seconds for a query of a node, over a connection of its own."""
 
 
 class SyncEngine:
@@ -117,6 +123,18 @@ class SyncEngine:
             self._sweeping = Sweeping.by(self.flows.operations, self.flows.settings, time.monotonic)
         self.run(self._sweeping.sweep())
         return max(0.0, self._sweeping.due_at - time.monotonic())
+
+    def look_at_store(self) -> list[Keeping]:
+        """How each node of the store keeps its data; of a cluster the primaries.
+
+        Raises `StoreError` if one does not answer.
+        """
+        link = self._connected()
+        settings = at_socket(self.deployment.settings.redis, self._store)
+        if not isinstance(link, SyncClusterLink):
+            return [look_at_blocking(settings, _LOOK_TIMEOUT)]
+        nodes = [replace(settings, host=node.host, port=node.port) for node in link.nodes]
+        return [look_at_blocking(node, _LOOK_TIMEOUT) for node in nodes]
 
     # Inside
 

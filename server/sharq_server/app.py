@@ -18,6 +18,7 @@ from sharq_server.api import replies
 from sharq_server.api.gate import Gate
 from sharq_server.api.replies import Reply
 from sharq_server.api.routes import ALL_METHODS
+from sharq_server.api.warnings import Warnings
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import BACKLOG, IDLE_SECONDS, Listener
 from sharq_server.http.pace import BODY_SECONDS
@@ -81,6 +82,7 @@ class SharQApplication(Application):
         self.certificate: Certificate | None = None
         if server.tls_certificate is not None:
             self.certificate = Certificate(server.tls_certificate, server.tls_key)
+        self.warnings = Warnings()
         self.access_log = access_log
         self.gate = Gate(self.origins, self.credentials, engine.settings.sharq)
         self.draining = False

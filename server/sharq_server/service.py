@@ -14,7 +14,7 @@ from sharq.settings.options import EMBEDDED
 from sharq.settings.reading import Settings
 from sharq_server.app import SharQApplication
 from sharq_server.http.access_log import AccessLog
-from sharq_server.process.durability import DurabilityCheck
+from sharq_server.process.health import HealthCheck
 from sharq_server.process.maintenance import StoreKeeper, Sweep
 from sharq_server.push.push import Push
 
@@ -50,6 +50,7 @@ class SharQServer:
         self._keeper: StoreKeeper | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._health: HealthCheck | None = None
         self._checking: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -83,13 +84,15 @@ class SharQServer:
             self._keeper.stop()
             await self._keeping
         self._starting = self._sweeping = self._watching = self._keeping = self._keeper = None
-        self._checking = None
+        self._checking = self._health = None
 
     def reload(self) -> None:
         """Read again what can change while the server runs: the tokens and the certificate."""
         self.app.credentials.reload()
         if self.app.certificate is not None:
             self.app.certificate.reload()
+        if self._health is not None:
+            self._health.look_at_certificate()
 
     def _start_task(self, *, upkeep: bool) -> asyncio.Task[None]:
         self._begun = True
@@ -101,10 +104,12 @@ class SharQServer:
         await self.engine.start()
         if self.config.server.token_file is not None:
             self._watching = asyncio.get_running_loop().create_task(self._watch_tokens())
+        app = self.app
+        self._health = HealthCheck(self.engine, app.certificate, app.warnings, speaks=upkeep)
+        loop = asyncio.get_running_loop()
+        self._checking = loop.create_task(self._health.run())
         if not upkeep:
             return
-        loop = asyncio.get_running_loop()
-        self._checking = loop.create_task(DurabilityCheck(self.engine).run())
         if self.config.redis.conn_type == EMBEDDED:
             self._keeper = StoreKeeper(partial(EmbeddedStore.of, self.config.redis))
             await self._keeper.begin()

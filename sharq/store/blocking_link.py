@@ -293,6 +293,11 @@ class SyncClusterLink:
         self._learned_at = float("-inf")
         self._closed = False
 
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """The known primaries; before the first call the node of the settings."""
+        return self._topology.primaries or (self._topology.seed,)
+
     def run(self, call: Call[T]) -> T:
         """Send `call` to the node of its key and return its result; raises like `SyncLink.run`."""
         (result,) = self.run_many((call,))

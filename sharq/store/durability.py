@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from hiredis import ReplyError
 
@@ -10,7 +10,7 @@ from sharq.operations.call import Call
 from sharq.results import Keeping
 from sharq.settings.options import StoreSettings
 from sharq.store.connecting import address
-from sharq.store.query import ask
+from sharq.store.query import ask, ask_blocking
 from sharq.store.script_loading import pack
 
 _INFO: Final = Call(pack(b"INFO"), b"", lambda reply: reply)
@@ -19,7 +19,15 @@ _APPENDFSYNC: Final = Call(pack(b"CONFIG", b"GET", b"appendfsync"), b"", lambda 
 
 async def look_at(settings: StoreSettings, timeout: float) -> Keeping:
     """Ask one node. `timeout` is as in `ask`; raises `StoreError` if it does not answer."""
-    info, appendfsync = await ask(settings, [_INFO, _APPENDFSYNC], timeout)
+    return _keeping(settings, *await ask(settings, [_INFO, _APPENDFSYNC], timeout))
+
+
+def look_at_blocking(settings: StoreSettings, timeout: float) -> Keeping:
+    """The same without an event loop; `timeout` in seconds is for all of it."""
+    return _keeping(settings, *ask_blocking(settings, [_INFO, _APPENDFSYNC], timeout))
+
+
+def _keeping(settings: StoreSettings, info: Any, appendfsync: Any) -> Keeping:
     where = address(settings)
     if isinstance(info, ReplyError):
         return Keeping(where, refused=("INFO", str(info)))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from sharq.errors import StoreError, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
-from sharq.store.connecting import connect
+from sharq.store.blocking_connection import BlockingWire
+from sharq.store.connecting import connect, connect_blocking
+from sharq.store.reply_queue import ReplyProtocolError
+from sharq.store.request import Request
 from sharq.store.wire import Entry, Wire
 
 
@@ -42,3 +46,17 @@ async def ask(settings: StoreSettings, questions: Sequence[Call[Any]], timeout: 
         if isinstance(reply, StoreError):
             raise reply
     return replies
+
+
+def ask_blocking(
+    settings: StoreSettings, questions: Sequence[Call[Any]], timeout: float
+) -> list[Any]:
+    """The same, blocking, within `timeout` seconds."""
+    wire = BlockingWire(connect_blocking(settings, timeout))
+    try:
+        exchanged = wire.exchange([Request(each) for each in questions], time.monotonic() + timeout)
+        return [reply for _, reply in exchanged]
+    except (OSError, ReplyProtocolError) as error:
+        raise StoreUnavailable from error
+    finally:
+        wire.close()

@@ -101,6 +101,7 @@ class Protocol:
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_on_loop_error)
         self._end = asyncio.Event()
         self._changed = asyncio.Event()
         self._timeout = _LAST_WORDS
@@ -206,3 +207,14 @@ class Protocol:
             allowed, self._allowed = self._allowed, None
             dialogue.allow(allowed)
         self._on_change()
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what went wrong in the loop of the protocol.
+
+    If a connection fails at the moment at which it is given up, asyncio says that nobody wanted to
+    know of it.
+    """
+    given_up = "future" in context and isinstance(context.get("exception"), OSError)
+    if not given_up:
+        loop.default_exception_handler(context)

@@ -47,7 +47,7 @@ def expect_log(caplog: pytest.LogCaptureFixture) -> Iterator[ExpectLog]:
         for phase in ("setup", "call")
         for record in caplog.get_records(phase)
         # The tests' stores keep nothing; what is said of that is in test_durability.py.
-        if record.levelno >= logging.WARNING and record.name != "sharq_server.process.durability"
+        if record.levelno >= logging.WARNING and record.name != "sharq_server.process.health"
     ]
     messages = [record.getMessage() for record in records]
     unexpected = [m for m in messages if not any(re.search(e, m) for e in expected)]

@@ -47,17 +47,17 @@ async def told(
     meanwhile: Callable[[], None] | None = None,
 ) -> list[tuple[int, str]]:
     """What a server says of its store."""
-    caplog.set_level(logging.DEBUG, "sharq_server.process.durability")
+    caplog.set_level(logging.DEBUG, "sharq_server.process.health")
     async with started(settings) as server:
         if meanwhile is not None:
             meanwhile()
-        checking = server._checking
-        assert checking is not None
-        await eventually("the server has looked", checking.done)
+        health = server._health
+        assert health is not None
+        await eventually("the server has looked", health.looked.is_set)
     return [
         (line.levelno, line.getMessage())
         for line in caplog.records
-        if line.name == "sharq_server.process.durability" and line.levelno > logging.DEBUG
+        if line.name == "sharq_server.process.health" and line.levelno > logging.DEBUG
     ]
 
 
@@ -158,7 +158,7 @@ def test_a_store_that_is_away_is_looked_at_when_it_is_back(
 ) -> None:
     expect_log("No connection to the store")
     expect_log("Expired jobs are not taken back", certain=False)
-    monkeypatch.setattr("sharq_server.process.durability._TRY_AGAIN", 0.05)
+    monkeypatch.setattr("sharq_server.process.health._TRY_AGAIN", 0.05)
     with PrivateStore() as store:
         store.stop()
 
@@ -187,10 +187,14 @@ async def test_a_server_ends_while_it_waits_to_look(expect_log: ExpectLog) -> No
 
 
 @on_loop
-async def test_of_several_one_looks() -> None:
-    with PrivateStore() as store:
+async def test_of_several_one_says_it_and_all_know(caplog: pytest.LogCaptureFixture) -> None:
+    with PrivateStore(**{"maxmemory-policy": "allkeys-lru"}) as store:
         async with started(settings_for(store), upkeep=False) as server:
-            assert server._checking is None
+            assert server._health is not None
+            await server._health.looked.wait()
+            (warning,) = server.app.warnings.lines
+    assert "(maxmemory-policy allkeys-lru)" in warning
+    assert not [each for each in caplog.records if each.name == "sharq_server.process.health"]
 
 
 def test_the_command_says_it_once_for_all_its_processes(tmp_path: Path) -> None:
@@ -203,3 +207,20 @@ def test_the_command_says_it_once_for_all_its_processes(tmp_path: Path) -> None:
             wait_for("it has looked", lambda: "appendfsync everysec" in server.log)
             assert server.call("GET", "/deepstatus/") == (200, {"status": "success"})
         assert server.log.count("appendfsync everysec") == 1
+
+
+def test_the_status_of_a_server_tells_of_a_store_that_drops_keys(tmp_path: Path) -> None:
+    with PrivateStore(**(KEPT | {"maxmemory-policy": "volatile-lru"})) as store:
+        place = {
+            "SHARQ_REDIS_CONN_TYPE": "unix_sock",
+            "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
+        }
+        with Server(tmp_path, "--workers", "2", embedded=False, **place) as server:
+
+            def is_told() -> bool:
+                status, body = server.call("GET", "/deepstatus/")
+                assert (status, body["status"]) == (200, "success")
+                return "(maxmemory-policy volatile-lru)" in str(body.get("warnings"))
+
+            for _ in range(10):  # whichever process answers
+                wait_for("it is told", is_told)

@@ -117,7 +117,7 @@ def test_a_tornado_program_serves_it_without_another_word(conf: Path) -> None:
         from sharq_server import setup_server
 
         # The tests' store keeps nothing.
-        logging.getLogger("sharq_server.process.durability").setLevel(logging.ERROR)
+        logging.getLogger("sharq_server.process.health").setLevel(logging.ERROR)
         server = setup_server(sys.argv[1])
         listener = server.app.listen(0, "127.0.0.1")
         port = listener.addresses()[0][1]

@@ -375,3 +375,25 @@ def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path) -> No
     done = run(tmp_path, SHARQ_SERVER_TLS_CERTIFICATE="absent.pem")
     assert (done.returncode, done.stdout) == (2, "")
     assert "absent.pem cannot be read" in done.stderr
+
+
+async def test_the_status_tells_that_the_certificate_ends_soon(
+    server: SharQServer, secure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate, health = server.app.certificate, server._health
+    assert certificate is not None
+    assert health is not None
+    end = certificate._end
+    assert end is not None
+    certificate._clock = lambda: end - 3.5 * 24 * 60 * 60
+    health.look_at_certificate()
+    health.look_at_certificate()
+    assert caplog.text.count("ends in 3 days.") == 1
+    connection = await secure()
+    told = (await connection.ask("GET", "/deepstatus/")).body
+    assert told["status"] == "success"
+    assert [line for line in told["warnings"] if line.endswith("ends in 3 days.")]
+    certificate._clock = lambda: end - 30 * 24 * 60 * 60
+    server.reload()
+    assert (await connection.ask("GET", "/deepstatus/")).body == {"status": "success"}
+    connection.close()

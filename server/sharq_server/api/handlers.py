@@ -38,6 +38,10 @@ class RequestDelegate(Protocol):
         """Whether a request may wait for jobs."""
 
     @property
+    def warnings(self) -> Sequence[str]:
+        """What an operator should know of the server and its store."""
+
+    @property
     def gone(self) -> bool:
         """Whether the client is gone, or may be: nothing more is leased to it."""
 
@@ -78,9 +82,9 @@ async def description(_engine: Carrier, request: Request) -> Reply:
     return openapi.reply(request.prefix)
 
 
-async def deepstatus(engine: Carrier, _request: Request) -> Reply:
+async def deepstatus(engine: Carrier, request: Request) -> Reply:
     await engine.ping()
-    return replies.SUCCESS
+    return replies.working(request.exchange.warnings)
 
 
 async def enqueue(engine: Carrier, request: Request) -> Reply:

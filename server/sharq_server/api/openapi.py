@@ -55,7 +55,7 @@ _OPERATIONS: Final = {
     "GET /": _Operation("Greet", {200: "Hello"}, open=True),
     "GET /status/": _Operation("Greet, as the original does", {200: "Hello"}, open=True),
     f"GET {PATH}": _Operation("Describe the API", {200: "Description"}, open=True),
-    "GET /deepstatus/": _Operation("Tell whether the store works", {200: "Done"}, open=True),
+    "GET /deepstatus/": _Operation("Tell whether the store works", {200: "Works"}, open=True),
     "POST /enqueue/": _Operation(
         "Put many jobs into many queues", {200: "Results"}, body="NewJobs"
     ),

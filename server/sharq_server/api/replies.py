@@ -10,7 +10,7 @@ from sharq import results
 from sharq.errors import BadArgumentException, JobConflict, SharqException, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sharq_server.security.refusal import Refusal
 
@@ -166,6 +166,13 @@ _PURGED: Final = Reply(
     b'{"status":"Success","message":'
     b'"Successfully removed all queued calls and purged related resources"}',
 )
+
+
+def working(warnings: Sequence[str]) -> Reply:
+    """The store works; `warnings` are what an operator should know."""
+    if not warnings:
+        return SUCCESS
+    return Reply(200, _json({"status": "success", "warnings": warnings}))
 
 
 def enqueued(result: results.Enqueued, bounded: bool) -> Reply:

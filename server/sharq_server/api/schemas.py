@@ -162,6 +162,9 @@ ANSWERS: Final[dict[str, Schema]] = {
         {"openapi": TEXT, "info": {"type": "object"}, "paths": {"type": "object"}}
     ),
     "Done": _object({"status": SUCCESS}),
+    "Works": _object(
+        {"status": SUCCESS}, {"warnings": {"type": "array", "minItems": 1, "items": TEXT}}
+    ),
     "Queued": _object(
         {"status": word("queued")}, {"duplicate": {"const": True}, "current_queue_length": COUNT}
     ),

@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from tornado.httputil import HTTPHeaders
@@ -22,6 +22,7 @@ from sharq_server.api.gate import Gate
 from sharq_server.api.handlers import Request
 from sharq_server.api.replies import Reply, failure
 from sharq_server.api.routes import ALL_METHODS
+from sharq_server.api.warnings import Warnings
 from sharq_server.gateway import incoming
 from sharq_server.gateway.incoming import Environ
 from sharq_server.gateway.outgoing import Answer, Outgoing, StartResponse
@@ -51,8 +52,13 @@ class _Exchange:
 
     waits = gone = False
 
-    def __init__(self, engine: SyncEngine) -> None:
+    def __init__(self, engine: SyncEngine, warnings: Warnings) -> None:
         self._engine = engine
+        self._warnings = warnings
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return self._warnings.lines
 
     async def wait_for(self, *_: Any) -> Batch | None:
         return None
@@ -155,7 +161,7 @@ class WSGIServer:
         if not (reply.unsent or (match.route.first in _SWEEPING and service.upkeep.due)):
             return out.answer(reply)
         out.begin(reply)
-        return Answer(out.body(reply.body), reply.unsent, service.upkeep.sweep)
+        return Answer(out.body(reply.body), reply.unsent, service.upkeep.work)
 
     def _other(
         self, path: str, method: str, headers: HTTPHeaders, out: Outgoing
@@ -180,7 +186,9 @@ class WSGIServer:
                 service = self._service
                 if service is None:
                     engine = SyncEngine(self._deployment, reclaims=False)
-                    service = _Service(engine, Immediate(engine), _Exchange(engine), Upkeep(engine))
+                    warnings = Warnings()
+                    exchange, upkeep = _Exchange(engine, warnings), Upkeep(engine, warnings)
+                    service = _Service(engine, Immediate(engine), exchange, upkeep)
                     self._service = service
         return service
 

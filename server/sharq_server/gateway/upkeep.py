@@ -1,27 +1,35 @@
-"""The sweep of a server that has no thread of its own: done by requests, after their answers."""
+"""The upkeep of a server that has no thread of its own: done by requests, after their answers."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from typing import Final
 
 from sharq.blocking_engine import SyncEngine
 from sharq.errors import SharqException
+from sharq_server.api.durability import evictions
+from sharq_server.api.warnings import Warnings
 
 _log = logging.getLogger(__name__)
 
+_LOOK_EVERY: Final = 3600.0
+
 
 class Upkeep:
-    """Sweeps for one process, by one thread at a time, when a sweep is due.
+    """Sweeps for one process, by one thread at a time, when a sweep is due, and looks each hour how
+    the store keeps its data.
 
     Of all servers on a store one sweeps at a time, so many processes may try.
     """
 
-    def __init__(self, engine: SyncEngine) -> None:
+    def __init__(self, engine: SyncEngine, warnings: Warnings) -> None:
         self._engine = engine
+        self._warnings = warnings
         self._interval = engine.flows.settings.job_requeue_interval / 1000
         self._busy = threading.Lock()
+        self._look_at = time.monotonic()
         self._due_at = time.monotonic()
         self._failing = False
 
@@ -30,14 +38,15 @@ class Upkeep:
         """Whether there is something to do."""
         return time.monotonic() >= self._due_at
 
-    def sweep(self) -> None:
-        """Sweep if that is due. A failure of the store is logged, once until it is over."""
+    def work(self) -> None:
+        """Do what is due. A failure of the store is logged, once until it is over."""
         if not self._busy.acquire(blocking=False):
             return
         try:
             if self.due:
                 self._due_at = time.monotonic() + self._interval
                 self._due_at = time.monotonic() + self._engine.sweep_when_due()
+                self._look_at_store()
         except SharqException as error:
             if not self._failing:
                 _log.warning("Expired jobs are not taken back: %s", error)
@@ -48,3 +57,9 @@ class Upkeep:
             self._failing = False
         finally:
             self._busy.release()
+
+    def _look_at_store(self) -> None:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_EVERY
+            self._warnings.set("store", evictions(self._engine.look_at_store()))

@@ -10,6 +10,7 @@ from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from sharq import Batch
 from sharq.engine import Engine
 from sharq_server.api.gate import Gate
+from sharq_server.api.warnings import Warnings
 from sharq_server.http.access_log import AccessLog
 from sharq_server.security.admission import Connections
 from sharq_server.security.credentials import Credentials
@@ -51,6 +52,8 @@ class Application(Protocol):
     def push(self) -> Jobs: ...
     @property
     def gate(self) -> Gate: ...
+    @property
+    def warnings(self) -> Warnings: ...
     @property
     def origins(self) -> Origins: ...
     @property

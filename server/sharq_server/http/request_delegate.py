@@ -8,7 +8,7 @@ of the `Application`, as in any Tornado program.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -208,6 +208,10 @@ class RequestDelegate(HTTPMessageDelegate):
     # What a handler may use of the connection
 
     waits = True
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return self._app.warnings.lines
 
     @property
     def gone(self) -> bool:

@@ -4,22 +4,49 @@ from __future__ import annotations
 
 import logging
 import ssl
+import time
+from collections.abc import Callable
+from typing import Final
 
 from sharq.errors import ConfigError
+from sharq_server.security.expiry import end_of
 
 _log = logging.getLogger(__name__)
+
+_DAY: Final = 24 * 60 * 60
+_SOON: Final = 14
+"""Days before its end from which on a certificate is warned of."""
 
 
 class Certificate:
     """A certificate (PEM, with the chain to its authority) and its key, in one file or in two.
 
-    `context` is for new connections: TLS 1.2 or later. Raises `ConfigError`.
+    `context` is for new connections: TLS 1.2 or later. `clock` tells seconds since the epoch.
+    Raises `ConfigError`.
     """
 
-    def __init__(self, certificate: str, key: str | None) -> None:
+    def __init__(
+        self, certificate: str, key: str | None, clock: Callable[[], float] = time.time
+    ) -> None:
         self._certificate = certificate
         self._key = key
+        self._clock = clock
         self.context = self._load()
+        self._end = end_of(certificate, self.context)
+
+    @property
+    def days_left(self) -> int | None:
+        """Whole days until it ends; None if that is not known."""
+        return None if self._end is None else int((self._end - self._clock()) // _DAY)
+
+    @property
+    def warning(self) -> str | None:
+        """What to say of it if it ends soon."""
+        left = self.days_left
+        if left is None or left >= _SOON:
+            return None
+        when = "has ended" if left < 0 else f"ends in {left} day{'' if left == 1 else 's'}"
+        return f"The certificate {self._certificate} {when}."
 
     def reload(self) -> bool:
         """Read the files again; if that fails, the certificate stays as it was.
@@ -28,6 +55,7 @@ class Certificate:
         """
         try:
             self.context = self._load()
+            self._end = end_of(self._certificate, self.context)
         except ConfigError as error:
             _log.error("The certificate stays as it was: %s", error)
             return False

@@ -15,6 +15,7 @@ import pytest
 from sharq.settings.reading import Settings
 from sharq_server.gateway.application import WSGIServer
 from sharq_server.gateway.incoming import path_of
+from tests.support.stores import PrivateStore
 
 
 @pytest.fixture
@@ -212,3 +213,13 @@ def test_a_compressed_body(application: Any) -> None:
     assert Call(application, "POST", "/finish/t/q/j/", bomb, **encoding).status == 413
     other = Call(application, "POST", "/finish/t/q/j/", packed, HTTP_CONTENT_ENCODING="br")
     assert other.status == 415
+
+
+def test_the_status_tells_of_a_store_that_drops_keys(application: Any, store: PrivateStore) -> None:
+    store.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    try:
+        assert json.loads(Call(application, "GET", "/deepstatus/").read()) == {"status": "success"}
+        told = json.loads(Call(application, "GET", "/deepstatus/").read())  # looked at meanwhile
+    finally:
+        store.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    assert "(maxmemory-policy allkeys-lru)" in told["warnings"][0]

@@ -1,21 +1,12 @@
-"""How safely the store keeps its data: checked when a server starts, and logged."""
+"""How safely the store keeps its data: what there is to say about it. Pure."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Final
 
-from sharq.engine import Engine
-from sharq.errors import StoreError
 from sharq.results import Keeping
-
-_log = logging.getLogger(__name__)
-
-_TRY_AGAIN: Final = 1.0
-_TIMEOUT: Final = 10.0
-"""Seconds for the store's answer."""
 
 _UNLOGGED: Final = (
     "The store at {} keeps no log of its changes (appendonly no): when it ends, all changes"
@@ -69,26 +60,7 @@ def _findings(node: Keeping) -> Iterable[tuple[int, str]]:
         yield logging.WARNING, _REPLICATED
 
 
-class DurabilityCheck:
-    """Checks the store of `engine` once, over separate connections."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    async def run(self) -> None:
-        """Check as soon as the store answers, and log the findings; raises nothing."""
-        nodes: list[Keeping] = []
-        while not nodes:
-            try:
-                async with asyncio.timeout(_TIMEOUT):
-                    nodes = await self._engine.look_at_store()
-            except (StoreError, TimeoutError) as error:
-                # The link logs that the store is away.
-                _log.debug("The store cannot be checked yet: %s", error)
-            except Exception:
-                _log.exception("A bug while checking the store")
-                return
-            if not nodes:
-                await asyncio.sleep(_TRY_AGAIN)
-        for level, line in findings(nodes):
-            _log.log(level, "%s", line)
+def evictions(nodes: Iterable[Keeping]) -> list[str]:
+    """Of the findings those about keys that the store may drop: jobs and limits."""
+    policies = {node.where: node.eviction for node in nodes if node.eviction != "noeviction"}
+    return [_EVICTING.format(where, policy=policy) for where, policy in policies.items()]

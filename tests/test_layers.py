@@ -39,6 +39,7 @@ FLOORS = (
     ("sharq_server", "app"),
     ("sharq_server", "process"),
     ("sharq_server", "service options"),
+    ("sharq_server", "preflight"),
     ("sharq_server", "__init__ server demo wsgi"),
     ("sharq_server", "__main__"),
 )

@@ -17,7 +17,7 @@ from sharq.errors import ConfigError, EmbeddedStoreError
 from sharq.settings.kinds import UNIX_PREFIX
 from sharq.settings.options import EMBEDDED, TCP
 from sharq.settings.reading import Settings
-from sharq_server import options
+from sharq_server import options, preflight
 from sharq_server.http.access_log import AccessLog
 from sharq_server.http.listener import BACKLOG
 from sharq_server.process import event_loop, init, notify
@@ -65,14 +65,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    settings, insecure = options.read(arguments, os.environ)
+    given = options.read(arguments, os.environ)
+    settings = given.settings
+    if given.print_config:
+        print(*preflight.config_lines(settings, given.origins), sep="\n")
+        return 0
+    if given.check:
+        logging.basicConfig(format="sharq-server: %(message)s", stream=sys.stderr)
+        return _tell(preflight.check(given))
     _set_up_logging()
     tell = notify.to_manager(os.environ)
     # Their errors are reported before anything starts.
     credentials = Credentials(settings.server.token_file, settings.server.tokens)
     if settings.server.tls_certificate is not None:
         Certificate(settings.server.tls_certificate, settings.server.tls_key)
-    options.check_exposure(settings.server.host, insecure or credentials.needed)
+    options.check_exposure(settings.server.host, given.insecure or credentials.needed)
     descriptors.raise_limit()
     with ExitStack() as held:
         access_log = _open_access_log(settings)
@@ -210,6 +217,15 @@ def _whereabouts(settings: Settings) -> str:
     if store.conn_type == TCP:
         return f"The data is in the store at {store.host}, port {store.port}"
     return f"The data is in the store at {store.unix_socket_path}"
+
+
+def _tell(report: preflight.Report) -> int:
+    """Print what was found; the exit code."""
+    if not report.bad:
+        print(*report.good, sep="\n")
+    for line in (*report.notes, *report.bad):
+        print(f"sharq-server: {line}", file=sys.stderr)
+    return 2 if report.bad else 0
 
 
 def _set_up_logging() -> None:

@@ -11,16 +11,22 @@ from typing import NamedTuple
 
 from sharq import __version__
 from sharq.errors import ConfigError
-from sharq.settings.options import EMBEDDED
+from sharq.settings.options import EMBEDDED, Key
 from sharq.settings.reading import Settings
 from sharq_server.process.listening import is_unix
 
 
 class Options(NamedTuple):
-    """The settings of a server; `insecure`: all who can reach it may do anything."""
+    """The settings of a server, and where each value comes from that is not a default.
+
+    `insecure`: all who can reach it may do anything. `check` and `print_config`: only that.
+    """
 
     settings: Settings
+    origins: Mapping[Key, str]
     insecure: bool
+    check: bool
+    print_config: bool
 
 
 def read(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Options:
@@ -40,12 +46,14 @@ def read(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Options
         )
         if value is not None
     }
-    settings = Settings.load(given.config, environ=environ, overrides=overrides)
+    settings, origins = Settings.load_with_origins(
+        given.config, environ=environ, overrides=overrides
+    )
     if given.data_dir is not None and settings.redis.conn_type != EMBEDDED:
         raise ConfigError(
             f"--data-dir is for the embedded store, and conn_type is {settings.redis.conn_type}."
         )
-    return Options(settings, given.insecure)
+    return Options(settings, origins, given.insecure, given.check, given.print_config)
 
 
 def check_exposure(places: Sequence[str], may_be_reached: bool) -> None:
@@ -98,6 +106,18 @@ def _parser() -> argparse.ArgumentParser:
         "--insecure",
         action="store_true",
         help="allow an address that others can reach without tokens",
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--check",
+        action="store_true",
+        help="check the configuration, tokens, certificate and store, and start nothing; the exit "
+        "code is 2 if something is wrong",
+    )
+    instead.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print each option with its value and where that comes from; secrets are hidden",
     )
     parser.add_argument("--version", action="version", version=f"SharQ Server {__version__}")
     return parser

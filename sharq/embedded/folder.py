@@ -30,26 +30,54 @@ def open_folder(data_dir: str | Path) -> Path:
     """Make the folder if it is missing, check that it is ours, and close it to others."""
     folder = Path(os.path.realpath(data_dir))
     with explained(folder):
-        if folder.exists() and not folder.is_dir():
-            raise EmbeddedStoreError(f"The data folder {folder} is not a folder.")
+        _check_kind(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-        if status.st_uid != os.geteuid():
-            raise EmbeddedStoreError(
-                f"The data folder {folder} belongs to another user (uid {status.st_uid})."
-                " Set data_dir to a folder of your own, or to one that does not exist yet."
-            )
-        strangers = set(os.listdir(folder)) - {"lost+found"}
-        # Checked after the listing: a new user makes start.lock first.
-        if strangers and not (folder / START_LOCK).exists():
-            raise EmbeddedStoreError(
-                f"The data folder {folder} holds other data ({min(strangers)})."
-                " Set data_dir to an empty folder, or to one that does not exist yet."
-            )
+        status = _check_ours(folder)
         if status.st_mode & 0o077:
             folder.chmod(stat.S_IMODE(status.st_mode) & 0o700)
         os.close(os.open(folder / START_LOCK, os.O_RDWR | os.O_CREAT, 0o600))
     return folder
+
+
+def check_folder(data_dir: str | Path) -> Path | None:
+    """Check that `open_folder` could be called; None if there is no such folder yet.
+
+    Raises `EmbeddedStoreError`, and changes nothing.
+    """
+    folder = Path(os.path.realpath(data_dir))
+    with explained(folder):
+        _check_kind(folder)
+        if folder.exists():
+            _check_ours(folder)
+            return folder
+        parent = next(each for each in folder.parents if each.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise EmbeddedStoreError(
+                f"The data folder {folder} cannot be made: nothing may be made in {parent}."
+            )
+    return None
+
+
+def _check_kind(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise EmbeddedStoreError(f"The data folder {folder} is not a folder.")
+
+
+def _check_ours(folder: Path) -> os.stat_result:
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        raise EmbeddedStoreError(
+            f"The data folder {folder} belongs to another user (uid {status.st_uid})."
+            " Set data_dir to a folder of your own, or to one that does not exist yet."
+        )
+    strangers = set(os.listdir(folder)) - {"lost+found"}
+    # Checked after the listing: a new user makes start.lock first.
+    if strangers and not (folder / START_LOCK).exists():
+        raise EmbeddedStoreError(
+            f"The data folder {folder} holds other data ({min(strangers)})."
+            " Set data_dir to an empty folder, or to one that does not exist yet."
+        )
+    return status
 
 
 @contextmanager

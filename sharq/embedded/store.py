@@ -33,9 +33,11 @@ from sharq.embedded.folder import (
     STORE_LOCK,
     USERS_LOCK,
     alone,
+    check_folder,
     explained,
     lock,
     open_folder,
+    opened_unshared,
     reopened,
 )
 from sharq.embedded.process import (
@@ -112,6 +114,26 @@ class EmbeddedStore:
     def of(cls, settings: StoreSettings, given_up: threading.Event | None = None) -> EmbeddedStore:
         """`join` the store of the settings."""
         return cls.join(settings.data_dir, appendfsync=settings.appendfsync, given_up=given_up)
+
+    @classmethod
+    def check(cls, data_dir: str | Path) -> int:
+        """Whether the store of `data_dir` can be used: its process, 0 if it would be started.
+
+        Nothing is started, and no folder is made. Raises `EmbeddedStoreError`.
+        """
+        find_binary()
+        folder = check_folder(data_dir)
+        if folder is None:
+            return 0
+        with explained(folder), opened_unshared(folder / STORE_LOCK) as store_lock:
+            if lock(store_lock, fcntl.LOCK_SH):
+                return 0
+            try:
+                return look_at(socket_path_of(folder)).pid
+            except (OSError, hiredis.HiredisError) as error:
+                raise EmbeddedStoreError(
+                    f"The store of {folder} does not answer: {error}."
+                ) from error
 
     def leave(self) -> None:
         """Give up the hold; the last user to do so stops the store and waits until it is gone.

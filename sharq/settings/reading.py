@@ -64,6 +64,17 @@ class Settings:
 
         Raises `ConfigError` with one line for each problem; a secret is never part of it.
         """
+        return cls.load_with_origins(path, environ=environ, overrides=overrides)[0]
+
+    @classmethod
+    def load_with_origins(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        environ: Mapping[str, str] = _NOTHING,
+        overrides: Mapping[tuple[str, str], str] = _NOTHING,
+    ) -> tuple[Settings, dict[Key, str]]:
+        """The same, with a few words on where each value comes from that is not a default."""
         reader = _Reader(environ)
         if path is not None:
             reader.take_file(os.fspath(path))
@@ -71,9 +82,9 @@ class Settings:
             reader.take_file(environ[CONFIG_VARIABLE], named_by=CONFIG_VARIABLE)
         reader.take_environment(environ)
         for (section, name), text in overrides.items():
-            reader.take_section(section, [(name, text)], "command line: ")
+            reader.take_section(section, [(name, text)], "command line")
         reader.end_source()
-        return reader.settings()
+        return reader.settings(), reader.origins
 
     @classmethod
     def from_mapping(cls, sections: Mapping[str, Mapping[str, object]]) -> Settings:
@@ -97,6 +108,7 @@ class _Reader:
         self._environ = {**os.environ, **environ}
         self._values: dict[Key, Any] = {}
         self._labels: dict[Key, str] = {}
+        self.origins: dict[Key, str] = {}
         self._problems: list[str] = []
         # What the source that is being read has set.
         self._given: dict[Key, Any] = {}
@@ -105,7 +117,7 @@ class _Reader:
         origin = (visible(path) or "''") + (f" (named by {named_by})" if named_by else "")
         parser = _parse(_read_text(path, origin), origin)
         for section in parser.sections():
-            self.take_section(section, parser.items(section), f"{origin}: ")
+            self.take_section(section, parser.items(section), origin)
         self.end_source()
 
     def take_environment(self, environ: Mapping[str, str]) -> None:
@@ -128,28 +140,29 @@ class _Reader:
             )
         # White space may belong to a secret, but not what files and editors leave around it.
         text = environ[name].strip("\r\n\ufeff") if option.secret else environ[name].strip()
-        self._take(option, text, label)
+        self._take(option, text, label, f"environment, {name}")
 
     def take_section(
         self, section: str, values: Iterable[tuple[str, str]], origin: str = ""
     ) -> None:
+        before = f"{origin}: " if origin else ""
         if section not in SECTIONS:
             headers = {each: f"[{each}]" for each in SECTIONS}
             self._problems.append(
-                f"{origin}[{visible(section)}]: no such section{meant(section, headers)}; "
+                f"{before}[{visible(section)}]: no such section{meant(section, headers)}; "
                 f"the sections are {', '.join(headers.values())}"
             )
             return
         for name, text in values:
-            label = f"{origin}[{section}] {visible(name)}"
+            label = f"{before}[{section}] {visible(name)}"
             option = BY_NAME.get((section, name))
             if option is not None:
-                self._take(option, text, label)
+                self._take(option, text, label, origin)
             else:
                 # Without the value: it may be a secret with a misspelt name.
                 self._problems.append(f"{label}: {no_such_option(section, name)}")
 
-    def _take(self, option: Option, text: str, label: str) -> None:
+    def _take(self, option: Option, text: str, label: str, origin: str) -> None:
         try:
             if "\n" in text or "\r" in text:
                 raise kinds.Refused(
@@ -163,6 +176,7 @@ class _Reader:
             return
         self._given[option.section, option.name] = value
         self._labels[option.section, option.name] = label
+        self.origins[option.section, option.name] = origin
 
     def end_source(self) -> None:
         """What a source has set counts; a URL in it sets the options that it is made of."""
@@ -179,6 +193,7 @@ class _Reader:
         for name, value in said.items():
             given["redis", name] = value
             self._labels["redis", name] = self._labels[_URL]
+            self.origins["redis", name] = f"url, {self.origins[_URL]}"
         self._values.update(given)
 
     def settings(self) -> Settings:

@@ -49,6 +49,9 @@ class Credentials:
         if self.needed:
             self._take(self._read())
 
+    def __len__(self) -> int:
+        return len(self._tokens)
+
     def reload(self) -> bool:
         """Read the tokens again; if that fails, the old ones stay valid.
 

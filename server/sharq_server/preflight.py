@@ -1,0 +1,125 @@
+"""`sharq-server --check` and `--print-config`: what a server would start with, without a start."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from sharq import EmbeddedStore
+from sharq.blocking_engine import SyncEngine
+from sharq.deployment import Deployment
+from sharq.errors import ConfigError, SharqException, StoreError
+from sharq.settings.options import EMBEDDED, OPTIONS, TCP, Key, as_written
+from sharq.settings.reading import Settings
+from sharq_server import options
+from sharq_server.api.durability import findings
+from sharq_server.options import Options
+from sharq_server.security.certificates import Certificate
+from sharq_server.security.credentials import Credentials
+
+_HIDDEN: Final = "***"
+_WIDTH: Final = 40
+
+
+class Report:
+    """What was found: `good` and `bad` lines, and `notes` that stop nobody."""
+
+    def __init__(self) -> None:
+        self.good: list[str] = []
+        self.bad: list[str] = []
+        self.notes: list[str] = []
+
+
+def check(given: Options) -> Report:
+    """Look at everything that a start needs; nothing is started, changed or listened on."""
+    report = Report()
+    report.good.append("The configuration is valid.")
+    for look in (_tokens, _exposure, _certificate, _access_log, _store):
+        try:
+            look(given, report)
+        except SharqException as error:
+            report.bad.append(" ".join(str(error).splitlines()))
+    return report
+
+
+def config_lines(settings: Settings, origins: Mapping[Key, str]) -> Iterator[str]:
+    """Every option with its value, as a file would have it, and where the value comes from."""
+    sections = {"sharq": settings.sharq, "sharq-server": settings.server, "redis": settings.redis}
+    section = ""
+    for option in OPTIONS:
+        if option.section != section:
+            yield from (["", f"[{option.section}]"] if section else [f"[{option.section}]"])
+            section = option.section
+        value = as_written(getattr(sections[section], option.name))
+        if option.secret and value:
+            value = _HIDDEN
+        origin = origins.get((section, option.name))
+        if origin is None:
+            origin = "default" if value == _default(option.default) else "by other options"
+        yield f"{f'{option.name} = {value}':<{_WIDTH}}  ; {origin}"
+
+
+def _default(written: str) -> str:
+    return os.path.expanduser(written) if written.startswith("~") else written
+
+
+def _tokens(given: Options, report: Report) -> None:
+    server = given.settings.server
+    credentials = Credentials(server.token_file, server.tokens)
+    if credentials.needed:
+        report.good.append(f"{len(credentials)} tokens are valid.")
+
+
+def _exposure(given: Options, _report: Report) -> None:
+    server = given.settings.server
+    locked = server.token_file is not None or server.tokens is not None
+    options.check_exposure(server.host, given.insecure or locked)
+
+
+def _certificate(given: Options, report: Report) -> None:
+    server = given.settings.server
+    if server.tls_certificate is None:
+        return
+    certificate = Certificate(server.tls_certificate, server.tls_key)
+    if certificate.warning is not None:
+        report.notes.append(certificate.warning)
+    left = certificate.days_left
+    days = "" if left is None else f", for {left} days"
+    report.good.append(f"The certificate {server.tls_certificate} can be used{days}.")
+
+
+def _access_log(given: Options, _report: Report) -> None:
+    path = given.settings.server.accesslog
+    if path is None or path == "-":
+        return
+    place = path if os.path.exists(path) else os.path.dirname(path)
+    if os.path.isdir(path) or not os.access(place, os.W_OK):
+        raise ConfigError(f"The access log {path} cannot be written.")
+
+
+def _store(given: Options, report: Report) -> None:
+    store = given.settings.redis
+    if store.conn_type == EMBEDDED:
+        pid = EmbeddedStore.check(store.data_dir)
+        how = f"runs, process {pid}" if pid else "can be started"
+        report.good.append(f"The embedded store in {store.data_dir} {how}.")
+        return
+    where = f"{store.host}, port {store.port}" if store.conn_type == TCP else store.unix_socket_path
+    engine = SyncEngine(Deployment.read(given.settings), reclaims=False)
+    try:
+        engine.ping()
+        report.notes += [
+            line for level, line in findings(engine.look_at_store()) if level >= logging.WARNING
+        ]
+    except StoreError as error:
+        reason: BaseException = error
+        while reason.__cause__ is not None:
+            reason = reason.__cause__
+        told = reason.strerror if isinstance(reason, OSError) else None
+        told = told or str(reason).rstrip(".")
+        raise ConfigError(f"The store at {where} does not work: {told}.") from error
+    finally:
+        engine.close()
+    report.good.append(f"The store at {where} works.")

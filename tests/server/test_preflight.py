@@ -1,0 +1,154 @@
+"""`--check` and `--print-config`: what a start would meet, without a start."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from sharq import EmbeddedStore, Settings
+from sharq.settings.options import OPTIONS
+from sharq.settings.tokens import line_for
+from tests.server.command import Server, run
+from tests.support.stores import PrivateStore
+
+FILES = Path(__file__).parents[1] / "support" / "tls"
+KEPT = {"appendonly": True, "appendfsync": "always"}
+
+
+def write_tokens(path: Path) -> None:
+    path.write_text(line_for("secret", "one") + "\n")
+    path.chmod(0o600)
+
+
+def test_all_is_well(tmp_path: Path) -> None:
+    write_tokens(tmp_path / "tokens")
+    with PrivateStore(**KEPT) as store:
+        (tmp_path / "sharq.conf").write_text(
+            f"[sharq-server]\nhost = 0.0.0.0\ntoken_file = {tmp_path}/tokens\n"
+            f"tls_certificate = {FILES}/server.pem\ntls_key = {FILES}/server.key\n"
+            f"accesslog = {tmp_path}/access.log\n"
+            f"[redis]\nunix_socket_path = {store.socket_path}\n"
+        )
+        ran = run(tmp_path, "--check", "-c", "sharq.conf")
+        assert store.client.dbsize() == 0
+    assert (ran.returncode, ran.stderr) == (0, "")
+    said = ran.stdout.splitlines()
+    assert said[:2] == ["The configuration is valid.", "1 tokens are valid."]
+    assert re.fullmatch(r"The certificate .*server\.pem can be used, for \d+ days\.", said[2])
+    assert said[3:] == [f"The store at {store.socket_path} works."]
+    assert sorted(os.listdir(tmp_path)) == ["sharq.conf", "tokens"]
+
+
+def test_each_thing_that_is_wrong_has_a_line(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("nonsense\n")
+    (tmp_path / "tokens").chmod(0o600)
+    (tmp_path / "sharq.conf").write_text(
+        f"[sharq-server]\ntoken_file = {tmp_path}/tokens\ntls_certificate = /absent.pem\n"
+        "accesslog = /absent/access.log\n[redis]\nport = 1\n"
+    )
+    ran = run(tmp_path, "--check", "-c", "sharq.conf")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    told = ran.stderr.splitlines()
+    for line, words in zip(
+        told,
+        [
+            "tokens: line 1: expected a name",
+            "/absent.pem cannot be read: No such file or directory.",
+            "The access log /absent/access.log cannot be written.",
+            "The store at 127.0.0.1, port 1 does not work: Connection refused.",
+        ],
+        strict=True,
+    ):
+        assert line.startswith("sharq-server: ")
+        assert words in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--host", "0.0.0.0"), "others can reach it at 0.0.0.0"),
+        (("--port", "x"), "command line: [sharq-server] port = 'x'"),
+        (("-c", "absent.conf"), "absent.conf: cannot be read"),
+        (("--data-dir", "/dev/null"), "The data folder /dev/null is not a folder."),
+        (("--data-dir", "/proc/absent"), "cannot be made: nothing may be made in /proc."),
+    ],
+)
+def test_what_would_end_a_start(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    if words.startswith("cannot be made") and os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    ran = run(tmp_path, "--check", *arguments)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert words in ran.stderr
+
+
+def test_a_store_that_keeps_little_is_noted_and_stops_nobody(tmp_path: Path) -> None:
+    with PrivateStore(**{"maxmemory-policy": "allkeys-lru"}) as store:
+        place = {"SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path}
+        ran = run(tmp_path, "--check", **place)
+    assert ran.returncode == 0
+    assert "(maxmemory-policy allkeys-lru)" in ran.stderr
+    assert "(appendonly no)" in ran.stderr
+
+
+def test_the_embedded_store_is_looked_at_and_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    ran = run(tmp_path, "--check", "--data-dir", str(folder))
+    assert f"The embedded store in {folder} can be started." in ran.stdout
+    assert not folder.exists()
+    with Server(tmp_path) as server:  # one that runs is no hindrance
+        ran = run(tmp_path, "--check", "--data-dir", str(folder), "--port", str(server.port))
+        assert ran.returncode == 0, ran.stderr
+        assert f"The embedded store in {folder} runs, process" in ran.stdout
+        assert server.call("GET", "/deepstatus/")[0] == 200
+    assert EmbeddedStore.check(folder) == 0
+    ran = run(tmp_path, "--check", "--data-dir", str(folder))
+    assert ran.returncode == 0
+    assert not (folder / "store.sock").exists()
+
+
+def test_print_config_tells_every_value_and_its_source(tmp_path: Path) -> None:
+    (tmp_path / "sharq.conf").write_text(
+        "[sharq-server]\nport = 1\nworkers = 2\nheartbeat = 500\n[redis]\nusername = u\n"
+    )
+    ran = run(
+        tmp_path,
+        *("--print-config", "-c", "sharq.conf", "--port", "3"),
+        SHARQ_SERVER_PORT="2",
+        SHARQ_SERVER_WORKERS="4",
+        SHARQ_REDIS_HOST="store.example",
+        SHARQ_REDIS_PASSWORD="swordfish",
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    found = dict(re.findall(r"^(\w+ = .*?) +; (.*)$", ran.stdout, re.M))
+    assert found["port = 3"] == "command line"
+    assert found["workers = 4"] == "environment, SHARQ_SERVER_WORKERS"
+    assert found["heartbeat = 500"] == "sharq.conf"
+    assert found["username = u"] == "sharq.conf"
+    assert found["password = ***"] == "environment, SHARQ_REDIS_PASSWORD"
+    assert found["conn_type = tcp_sock"] == "by other options"
+    assert found["appendfsync = always"] == "default"
+    assert f"data_dir = {tmp_path}/.local/share/sharq" in found
+    assert found[f"data_dir = {tmp_path}/.local/share/sharq"] == "default"
+    assert "swordfish" not in ran.stdout
+    assert len(re.findall(r"^\w+ =", ran.stdout, re.M)) == len(OPTIONS)
+
+
+def test_what_print_config_prints_is_a_configuration(tmp_path: Path) -> None:
+    given = {
+        "SHARQ_SERVER_ALLOWED_HOSTS": "a.example b.example",
+        "SHARQ_SERVER_TRUSTED_PROXIES": "10.0.0.0/8 unix",
+        "SHARQ_REDIS_URL": "rediss://store.example/7",
+    }
+    ran = run(tmp_path, "--print-config", **given)
+    printed = tmp_path / "printed.conf"
+    printed.write_text(ran.stdout.replace("url = ***", "url ="))
+    loaded, meant = (
+        Settings.load(str(printed)),
+        Settings.load(environ=given | {"HOME": str(tmp_path)}),
+    )
+    assert loaded.server == meant.server
+    assert loaded.sharq == meant.sharq
+    assert (loaded.redis.host, loaded.redis.db, loaded.redis.tls) == ("store.example", 7, True)

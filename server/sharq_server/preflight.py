@@ -69,7 +69,7 @@ def _tokens(given: Options, report: Report) -> None:
     server = given.settings.server
     credentials = Credentials(server.token_file, server.tokens)
     if credentials.needed:
-        report.good.append(f"{len(credentials)} tokens are valid.")
+        report.good.append(f"Tokens that are valid: {len(credentials)}.")
 
 
 def _exposure(given: Options, _report: Report) -> None:

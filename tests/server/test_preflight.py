@@ -36,7 +36,7 @@ def test_all_is_well(tmp_path: Path) -> None:
         assert store.client.dbsize() == 0
     assert (ran.returncode, ran.stderr) == (0, "")
     said = ran.stdout.splitlines()
-    assert said[:2] == ["The configuration is valid.", "1 tokens are valid."]
+    assert said[:2] == ["The configuration is valid.", "Tokens that are valid: 1."]
     assert re.fullmatch(r"The certificate .*server\.pem can be used, for \d+ days\.", said[2])
     assert said[3:] == [f"The store at {store.socket_path} works."]
     assert sorted(os.listdir(tmp_path)) == ["sharq.conf", "tokens"]

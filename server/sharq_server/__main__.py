@@ -196,7 +196,7 @@ def _greet(settings: Settings, listening: Listening) -> None:
         f"{_whereabouts(settings)}\n"
         "Try it:\n"
         f"  {curl} -X POST {url}/enqueue/hello/queue-1/ -d '{job}'\n"
-        f"  {curl} {url}/dequeue/hello/\n"
+        f"  {curl} -X POST {url}/dequeue/hello/\n"
         f"  {curl} -X POST {url}/finish/hello/queue-1/job-1/",
         flush=True,
     )

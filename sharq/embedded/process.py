@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import hiredis
 
-from sharq.embedded import damage
+from sharq.embedded import allocator, damage
 from sharq.embedded.folder import STORE_LOCK, handed_on, lock, opened_unshared
 from sharq.errors import EmbeddedStoreError
 
@@ -51,7 +51,6 @@ _A_STORE_OF_YOUR_OWN: Final = (
 _ANSWER_TIMEOUT: Final = 1.0
 _LOG_LINES: Final = 8
 _MOST_SAID: Final = 1024 * 1024
-_TUNABLES: Final = "glibc.malloc.tcache_count=8192:glibc.malloc.tcache_max=256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +104,6 @@ class _State:
     appendfsync: str
     ready: bool
     loaded: int
-
-
-def store_environment() -> dict[str, str]:
-    """The environment for a store: this process's, and glibc's allocator set up for its load.
-
-    A store's memory comes and goes in small pieces. glibc caches 7 free ones of each size for a
-    thread, and searches its bins when these are used up: with 100,000 queues that is a third of the
-    time of a dequeue. Pieces cached for one size cannot be used for others, so only sizes up to 256
-    bytes are cached, 20 MB at most. See tcache_count and tcache_max in glibc's manual, "Memory
-    Allocation Tunables"; other allocators ignore them.
-    """
-    tunables = [os.environ.get("GLIBC_TUNABLES", ""), _TUNABLES]
-    return {**os.environ, "GLIBC_TUNABLES": ":".join(filter(None, tunables))}
 
 
 def find_binary() -> Path:
@@ -197,9 +183,9 @@ def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launc
         arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
         with handed_on(store_lock):
             shell = subprocess.run(
-                ["/bin/sh", "-c", _LAUNCH, str(binary), *arguments],
+                ["/bin/sh", "-c", _LAUNCH, *allocator.preloading(), str(binary), *arguments],
                 cwd=folder,
-                env=store_environment(),
+                env=allocator.environment(),
                 pass_fds=(store_lock,),
                 start_new_session=True,  # Ctrl-C in the user's terminal must not reach the store
                 umask=0o077,

@@ -22,7 +22,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from sharq.embedded.process import store_environment
+from sharq.embedded import allocator
 from sharq.embedded.store import EmbeddedStore, ServerLock
 from sharq.errors import EmbeddedStoreError
 from tests.support.stores import wait_for
@@ -179,9 +179,77 @@ def test_glibc_is_told_to_keep_free_memory_beside_what_a_user_asks_of_it(
 ) -> None:
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     ours = "glibc.malloc.tcache_count=8192:glibc.malloc.tcache_max=256"
-    assert store_environment()["GLIBC_TUNABLES"] == ours
+    assert allocator.environment()["GLIBC_TUNABLES"] == ours
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
-    assert store_environment()["GLIBC_TUNABLES"] == f"glibc.malloc.arena_max=1:{ours}"
+    assert allocator.environment()["GLIBC_TUNABLES"] == f"glibc.malloc.arena_max=1:{ours}"
+
+
+class Distribution:
+    """An installed package with one file, which is anywhere."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.files = [Path("lib/libmimalloc.so.3")]
+
+    def locate_file(self, _file: Path) -> str:
+        return self.path
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Install a library in the place of mimalloc."""
+
+    def install(path: str) -> None:
+        monkeypatch.setattr(allocator, "distribution", lambda _name: Distribution(path))
+        allocator.mimalloc.cache_clear()
+
+    yield install
+    monkeypatch.undo()
+    allocator.mimalloc.cache_clear()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is preloaded by Linux alone")
+def test_an_allocator_that_is_installed_is_the_stores_alone(
+    folder: Path, install: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = Path("/proc/self/maps").read_text()
+    (known,) = {line.split()[-1] for line in maps.splitlines() if "/libc.so." in line}
+    library = tmp_path / "libmimalloc.so.3"
+    shutil.copy(Path(known).with_name("libm.so.6"), library)
+    install(str(library))
+    monkeypatch.setenv("LD_PRELOAD", known)  # what a user preloads stays
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    with EmbeddedStore.join(folder) as store, client(store) as connection:
+        assert str(library) in Path(f"/proc/{store.pid}/maps").read_text()
+        assert connection.ping()
+    assert allocator.preloading() == ["/usr/bin/env", f"LD_PRELOAD={library} {known}"]
+    assert "GLIBC_TUNABLES" not in allocator.environment()
+    assert str(library) not in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is preloaded by Linux alone")
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "cannot open shared object file"), (b"junk", "cannot be preload")]
+)
+def test_an_allocator_that_cannot_be_loaded_is_told_and_done_without(
+    folder: Path,
+    install: Callable[[str], None],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    content: bytes | None,
+    words: str,
+) -> None:
+    library = tmp_path / "libmimalloc.so.3"
+    if content is not None:
+        library.write_bytes(content)
+    install(str(library))
+    with EmbeddedStore.join(folder) as store, client(store) as connection:
+        assert connection.ping()
+    assert allocator.preloading() == []
+    assert "tcache_count" in allocator.environment()["GLIBC_TUNABLES"]
+    (record,) = caplog.records
+    assert "The store starts without cmeel-mimalloc: " in record.getMessage()
+    assert words in record.getMessage()
 
 
 def test_a_second_user_joins_the_store_of_the_first(

@@ -15,7 +15,7 @@ import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from sharq.embedded.process import store_environment
+from sharq.embedded import allocator
 from tests.faults.keeper import Reconnector
 from tests.faults.processes import Managed, run_quietly
 from tests.support.stores import store_binary
@@ -63,10 +63,10 @@ class Store:
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self.process = Managed(
             "store",
-            [store_binary(), *words],
+            [*allocator.preloading(), store_binary(), *words],
             keeper=keeper,
             log=folder / "store.log",
-            environment=store_environment(),
+            environment=allocator.environment(),
         )
         self._hold = 0.0
         self._supervising: asyncio.Task[None] | None = None

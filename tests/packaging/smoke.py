@@ -95,6 +95,7 @@ def check_refusal(home: Path) -> None:
     server = subprocess.run(
         [SCRIPTS / "sharq-server", "--port", "0", "--data-dir", home / "none"],
         check=False,
+        env={**os.environ, "PATH": str(home)},  # no store is on it
         capture_output=True,
         text=True,
         timeout=PATIENCE,

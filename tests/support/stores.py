@@ -22,7 +22,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from sharq.embedded.process import find_binary, store_environment
+from sharq.embedded import allocator
+from sharq.embedded.process import find_binary
 
 Option = str | int | bool | Sequence[str]
 
@@ -132,9 +133,9 @@ class PrivateStore:
             command += [f"--{name}", *_words(value)]
         with (self.folder / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
-                command,
+                [*allocator.preloading(), *command],
                 cwd=self.folder,
-                env=store_environment(),
+                env=allocator.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

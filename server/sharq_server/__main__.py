@@ -76,7 +76,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     _set_up_logging()
     tell = notify.to_manager(os.environ)
     # Their errors are reported before anything starts.
-    credentials = Credentials(settings.server.token_file, settings.server.tokens)
+    server = settings.server
+    credentials = Credentials(server.token_file, server.tokens, quiet=True)
     if settings.server.tls_certificate is not None:
         Certificate(settings.server.tls_certificate, settings.server.tls_key)
     options.check_exposure(settings.server.host, given.insecure or credentials.needed)

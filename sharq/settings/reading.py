@@ -34,6 +34,9 @@ from sharq.settings.options import (
 CONFIG_VARIABLE: Final = "SHARQ_CONFIG"
 """The environment variable that names the configuration file."""
 
+_NOT_CONFIG: Final = "SHARQ_CONF"
+"""How variables begin that somebody takes for `CONFIG_VARIABLE`."""
+
 _LARGEST_FILE: Final = 1024 * 1024
 _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 _CONN_TYPE: Final[Key] = ("redis", "conn_type")
@@ -126,6 +129,11 @@ class _Reader:
             option = BY_VARIABLE.get(name)
             if option is not None:
                 self._take_variable(option, name, ours)
+            elif name.startswith(_NOT_CONFIG) and name != CONFIG_VARIABLE:
+                self._problems.append(
+                    f"environment: {visible(name)}: no such variable (did you mean"
+                    f" {CONFIG_VARIABLE}?)"
+                )
             elif (meant_for := misspelt(name)) is not None:
                 reason = no_such_option(*meant_for, variable=True)
                 self._problems.append(f"environment: {visible(name)}: {reason}")

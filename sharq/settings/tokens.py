@@ -98,7 +98,9 @@ def parse(lines: Iterable[str], origin: str) -> list[Grant]:
             if any(grant.digest == each.digest for each in grants):
                 raise ValueError("the token is there already")
         except ValueError as error:
-            raise ConfigError(f"{origin}: line {number}: {error}") from None
+            raise ConfigError(
+                f"{origin}: line {number}: {error} (`sharq token new` makes such lines)"
+            ) from None
         grants.append(grant)
     return grants
 

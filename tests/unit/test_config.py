@@ -636,6 +636,12 @@ def test_a_bad_value_is_named_even_where_a_stronger_source_has_a_good_one() -> N
     assert message.startswith("sharq.conf: [redis] port = 'abc'")
 
 
+@pytest.mark.parametrize("name", ["SHARQ_CONF", "SHARQ_CONFIG_FILE", "SHARQ_CONFIGURATION"])
+def test_a_variable_that_is_taken_for_that_of_the_file_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name}: no such variable \(did you mean SHARQ_CONFIG"):
+        Settings.load(environ={name: "/etc/sharq.conf"})
+
+
 def test_white_space_around_a_variable_is_not_part_of_it_but_of_a_password() -> None:
     settings = Settings.load(
         environ={"SHARQ_REDIS_PORT": " 7000\n", "SHARQ_REDIS_PASSWORD": "\ufeff ;p \r\n"}

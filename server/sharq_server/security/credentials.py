@@ -34,12 +34,14 @@ class Credentials:
     """Tokens from the file at `path`, if there is one, and from `inline`, lines with | between.
 
     `needed` tells whether requests need a token: they do if either is set, even if empty. `epoch`
-    is a number that changes when the tokens are read again. Raises `ConfigError`.
+    is a number that changes when the tokens are read again. With `quiet` only errors are logged:
+    for who only looks at them. Raises `ConfigError`.
     """
 
-    def __init__(self, path: str | None, inline: str | None) -> None:
+    def __init__(self, path: str | None, inline: str | None, *, quiet: bool = False) -> None:
         self.needed: Final = path is not None or inline is not None
         self.epoch: Final = [0]
+        self._quiet = quiet
         self._path = path
         self._inline = inline
         self._version: _Version | None = None
@@ -127,10 +129,13 @@ class Credentials:
         self._tokens = Tokens(grants)
         self._seen.clear()
         self.epoch[0] += 1
-        _log.info("%d tokens are valid", len(grants))
+        if not self._quiet:
+            _log.info("%d tokens are valid", len(grants))
 
     def _read(self) -> list[Grant]:
-        grants = [] if self._inline is None else parse(self._inline.split("|"), "tokens")
+        grants = (
+            [] if self._inline is None else parse(self._inline.split("|"), "[sharq-server] tokens")
+        )
         if self._path is not None:
             grants += parse(self._read_file(self._path), self._path)
         return grants
@@ -145,7 +150,7 @@ class Credentials:
             raise ConfigError(f"The token file {path} cannot be read: {reason}.") from None
         if state.st_mode & stat.S_IWOTH:
             raise ConfigError(f"Everybody may write the token file {path}: chmod 600 {path}")
-        if state.st_mode & stat.S_IROTH:
+        if state.st_mode & stat.S_IROTH and not self._quiet:
             _log.warning("Everybody may read the token file %s: chmod 600 %s", path, path)
         self._version = _version(state)
         return text.splitlines()

@@ -16,7 +16,7 @@ from bench.processes import ALWAYS, NO_LOG, serving, stand
 from bench.progress import Progress
 from bench.report import Column, Table
 from bench.series import Series
-from bench.store import StoreCalls, new_job
+from bench.store import StoreCalls, refilling
 from bench.subject import Findings, Options, Subject
 from bench.targets import Target
 
@@ -95,24 +95,11 @@ def _ours(held: ExitStack, store: str, settings: dict[str, Any], rounds: int) ->
     for what, (queue_type, queues, depth, at) in wanted.items():
         calls = StoreCalls(at.store)
         held.callback(calls.close)
-        refill = _refill(calls, queue_type, queues)
+        refill = refilling(calls, queue_type, queues)
         refill(queues * depth)
         order = Order("cycle", at.port, _SECONDS, queue_type, queues)
         cases[("SharQ", what, store)] = _Case(order, rounds, refill)
     return cases
-
-
-def _refill(calls: StoreCalls, queue_type: str, queues: int) -> Callable[[int], None]:
-    at = 0
-
-    def refill(count: int) -> None:
-        # Queues are emptied in turn, and are filled in the same turn.
-        nonlocal at
-        numbers = range(at, at + count)
-        calls.fill(new_job(queue_type, f"queue-{each % queues}", 1) for each in numbers)
-        at += count
-
-    return refill
 
 
 def _originals(held: ExitStack, progress: Progress, rounds: int) -> dict[Key, _Case]:

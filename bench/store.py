@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -139,3 +139,16 @@ def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in pieces of `size`, the last one perhaps shorter."""
     for at in range(0, len(items), size):
         yield items[at : at + size]
+
+
+def refilling(calls: StoreCalls, queue_type: str, queues: int) -> Callable[[int], None]:
+    """Puts jobs into queues, in turn: as they are emptied."""
+    at = 0
+
+    def refill(count: int) -> None:
+        nonlocal at
+        numbers = range(at, at + count)
+        calls.fill(new_job(queue_type, f"queue-{each % queues}", 1) for each in numbers)
+        at += count
+
+    return refill

@@ -21,7 +21,7 @@ from bench.processes import NO_LOG, stand
 from bench.progress import Progress
 from bench.report import Column, Table
 from bench.series import Series
-from bench.store import StoreCalls, new_job
+from bench.store import StoreCalls, refilling
 from bench.subject import Findings, Options, Subject
 from tests.server.wsgi.web_servers import WebServer
 from tests.support.parts import find
@@ -95,23 +95,12 @@ def _ours(held: ExitStack, name: str) -> dict[tuple[str, str], _Case]:
         port = held.enter_context(WebServer(name, place, home, settings)).port
     calls = StoreCalls(store)
     held.callback(calls.close)
-    refill = _refill(calls)
+    refill = refilling(calls, "bench", _QUEUES)
     refill(_QUEUES * _DEPTH)
     return {
         (name, "enqueue"): _Case(Order("enqueue", port, _SECONDS)),
         (name, "cycle"): _Case(Order("cycle", port, _SECONDS), refill),
     }
-
-
-def _refill(calls: StoreCalls) -> Callable[[int], None]:
-    at = 0
-
-    def refill(count: int) -> None:
-        nonlocal at
-        calls.fill(new_job("bench", f"queue-{each % _QUEUES}", 1) for each in range(at, at + count))
-        at += count
-
-    return refill
 
 
 def _originals(held: ExitStack, progress: Progress) -> dict[tuple[str, str], _Case]:

@@ -4,7 +4,7 @@
 -- ARGV: part start seen count max_bytes
 -- Returns: part, start, seen (of the next page; an empty part after the last one),
 --   {job_id, payload, requeues_remaining, position, estimated (1 or 0), ms until it is due (-1: now)}
---@include clock record queue delayed jobs_before add_job read_new
+--@include clock record queue delayed read_places jobs_before add_job read_new
 local part, start, seen = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local q = load_queue(KEYS[2])
 local page = {

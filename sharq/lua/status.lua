@@ -3,7 +3,7 @@
 -- ARGV: marks retention queue_id job_id
 -- Returns: state; queued: jobs before it, ms until its turn, estimated (1 or 0);
 --   active: ms until its lease ends
---@include status clock record delayed queue find jobs_before bucket mark read_mark
+--@include status clock record delayed queue find read_places jobs_before bucket mark read_mark
 local returned, delayed = KEYS[7], KEYS[8]
 local queue_id, job_id = ARGV[3], ARGV[4]
 local member = queue_id .. '/' .. job_id

@@ -9,11 +9,8 @@ local function fresh_before(q, jobs, seq)
   end
   local at, count = q.head, 0
   while at < seq and count < EXACT_TO do
-    local first, last, fields = at, math.min(at + AT_ONCE, seq) - 1, {}
-    for i = first, last do
-      fields[i - first + 1] = string.format(':%d', i)
-    end
-    local found = redis.call('HMGET', jobs, unpack(fields))
+    local first, last = at, math.min(at + AT_ONCE, seq) - 1
+    local found = read_places(jobs, first, last)
     while at <= last do
       local field = found[at - first + 1]
       local gap = field and string.match(field, '^/(%d+)$')

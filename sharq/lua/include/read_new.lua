@@ -5,11 +5,7 @@ local MOST_PLACES = 10000
 
 -- Adds those from `at` to `last`. Returns the place after them, and whether the page is full.
 local function read_some(page, jobs, at, last, estimated)
-  local first, fields = at, {}
-  for i = first, last do
-    fields[i - first + 1] = string.format(':%d', i)
-  end
-  local found = redis.call('HMGET', jobs, unpack(fields))
+  local first, found = at, read_places(jobs, at, last)
   while at <= last do
     local field = found[at - first + 1]
     local gap = field and string.match(field, '^/(%d+)$')

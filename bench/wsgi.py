@@ -33,7 +33,7 @@ _WEB_SERVERS: Final = {
     "gunicorn, threads": "gunicorn",
     "gunicorn, gevent": "gevent",
     "waitress": "waitress",
-    "uwsgi": "uwsgi",
+    "uwsgi, keep-alive": "uwsgi",
 }
 """Web servers by the names that tests give them, and what each needs."""
 
@@ -155,7 +155,7 @@ def _table(cases: dict[tuple[str, str], _Case], rounds: int, without: str) -> Ta
             f"Load by {generator()}, {Order('', 0, 0).connections} connections; medians of",
             f"{rounds} rounds of {_SECONDS} s, all in turn; ratios within a round. A dequeue",
             "and a finish are two requests. Stores without a log. gunicorn with 8 threads keeps",
-            "connections open, as do gevent and waitress; uWSGI's own HTTP router does not.",
+            "connections open, as do gevent and waitress, and uWSGI with --http-keepalive.",
             *([f"The original: {without}."] if without else [f"The original: {original.SETUP}."]),
         ),
     )

@@ -91,6 +91,17 @@ class StoreError(SharqException):
     outcome_unknown = False
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something failed, in a few words without a stop: what is at the bottom of an error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = error.strerror if isinstance(error, OSError) else None
+    text = (
+        text or str(error.args[0] if error.args and error.args[0] else "") or type(error).__name__
+    )
+    return text.rstrip(".")
+
+
 class StoreUnavailable(StoreError):
     """The store is not available."""
 

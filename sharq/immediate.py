@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from sharq.blocking_engine import SyncEngine
+from sharq.errors import StoreError
 from sharq.operations.call import Flow
 from sharq.operations.flows import Flows
 
@@ -13,20 +14,35 @@ T = TypeVar("T")
 
 
 class Immediate:
-    """A `sharq.engine.Carrier` whose coroutines block; for those that `carry_out` drives."""
+    """A `sharq.engine.Carrier` whose coroutines block; for those that `carry_out` drives.
 
-    def __init__(self, engine: SyncEngine) -> None:
+    `note` gets the failure of the store, or None when it has answered.
+    """
+
+    def __init__(
+        self, engine: SyncEngine, note: Callable[[StoreError | None], None] = lambda _: None
+    ) -> None:
         self._engine = engine
+        self._note = note
 
     @property
     def flows(self) -> Flows:
         return self._engine.flows
 
     async def run(self, flow: Flow[T]) -> T:
-        return self._engine.run(flow)
+        return self._told(lambda: self._engine.run(flow))
 
     async def ping(self) -> None:
-        self._engine.ping()
+        self._told(self._engine.ping)
+
+    def _told(self, work: Callable[[], T]) -> T:
+        try:
+            result = work()
+        except StoreError as error:
+            self._note(error)
+            raise
+        self._note(None)
+        return result
 
 
 def carry_out(work: Coroutine[Any, Any, T]) -> T:

@@ -32,6 +32,8 @@ from sharq_server.service import SharQServer
 
 _log = logging.getLogger(__name__)
 
+_WILDCARDS: Final = ("0.0.0.0", "::")
+
 _GRACE: Final = GRACE + 10.0
 """Seconds after which a worker that does not stop is killed: requests, then the store's answers."""
 
@@ -187,13 +189,17 @@ def _greet(settings: Settings, listening: Listening) -> None:
     """Print where the server listens, the place of the data, and commands to try."""
     scheme = "http" if settings.server.tls_certificate is None else "https"
     places = [_shown(scheme, place, listening.port) for place in listening.places]
+    everywhere = [place for place in listening.places if place in _WILDCARDS]
+    others = f"\nand on all other addresses ({', '.join(everywhere)})" if everywhere else ""
     curl, url = "curl", places[0]
     if is_unix(url):
         curl += f" --unix-socket {shlex.quote(url.removeprefix(UNIX_PREFIX))}"
         url = f"{scheme}://localhost"
+    if settings.server.token_file is not None or settings.server.tokens is not None:
+        curl += ' -H "Authorization: Bearer $SHARQ_TOKEN"'
     job = '{"job_id": "job-1", "interval": 1000, "payload": {"message": "Hello"}}'
     print(
-        f"SharQ {__version__} listens on " + "\nand on ".join(places) + "\n"
+        f"SharQ {__version__} listens on " + "\nand on ".join(places) + f"{others}\n"
         f"{_whereabouts(settings)}\n"
         "Try it:\n"
         f"  {curl} -X POST {url}/enqueue/hello/queue-1/ -d '{job}'\n"

@@ -10,12 +10,13 @@ from typing import Final
 from sharq import EmbeddedStore
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import Deployment
-from sharq.errors import ConfigError, SharqException, StoreError
+from sharq.errors import ConfigError, SharqException, StoreError, reason_of
 from sharq.settings.options import EMBEDDED, OPTIONS, TCP, Key, as_written
 from sharq.settings.reading import Settings
 from sharq_server import options
 from sharq_server.api.durability import findings
 from sharq_server.options import Options
+from sharq_server.process.listening import CannotListen, check_place
 from sharq_server.security.certificates import Certificate
 from sharq_server.security.credentials import Credentials
 
@@ -36,7 +37,7 @@ def check(given: Options) -> Report:
     """Look at everything that a start needs; nothing is started, changed or listened on."""
     report = Report()
     report.good.append("The configuration is valid.")
-    for look in (_tokens, _exposure, _certificate, _access_log, _store):
+    for look in (_tokens, _exposure, _places, _certificate, _access_log, _store):
         try:
             look(given, report)
         except SharqException as error:
@@ -78,14 +79,26 @@ def _exposure(given: Options, _report: Report) -> None:
     options.check_exposure(server.host, given.insecure or locked)
 
 
+def _places(given: Options, _report: Report) -> None:
+    """Whether there are such addresses and folders; the port may be in use by a server now."""
+    for place in given.settings.server.host:
+        try:
+            check_place(place)
+        except CannotListen as error:
+            raise ConfigError(str(error)) from None
+
+
 def _certificate(given: Options, report: Report) -> None:
     server = given.settings.server
     if server.tls_certificate is None:
         return
     certificate = Certificate(server.tls_certificate, server.tls_key)
-    if certificate.warning is not None:
-        report.notes.append(certificate.warning)
-    left = certificate.days_left
+    left, warning = certificate.days_left, certificate.warning
+    if left is not None and left < 0:
+        report.bad.append(warning or "")
+        return
+    if warning is not None:
+        report.notes.append(warning)
     days = "" if left is None else f", for {left} days"
     report.good.append(f"The certificate {server.tls_certificate} can be used{days}.")
 
@@ -114,12 +127,9 @@ def _store(given: Options, report: Report) -> None:
             line for level, line in findings(engine.look_at_store()) if level >= logging.WARNING
         ]
     except StoreError as error:
-        reason: BaseException = error
-        while reason.__cause__ is not None:
-            reason = reason.__cause__
-        told = reason.strerror if isinstance(reason, OSError) else None
-        told = told or str(reason).rstrip(".")
-        raise ConfigError(f"The store at {where} does not work: {told}.") from error
+        hint = " (does it speak TLS?)" if store.tls else ""
+        told = f"The store at {where} does not work: {reason_of(error)}{hint}."
+        raise ConfigError(told) from error
     finally:
         engine.close()
     report.good.append(f"The store at {where} works.")

@@ -11,8 +11,10 @@ import threading
 
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import Deployment
-from sharq.errors import SharqException
+from sharq.errors import SharqException, reason_of
+from sharq.settings.options import EMBEDDED
 from sharq.settings.reading import Settings
+from sharq.store.connecting import address
 
 _log = logging.getLogger(__name__)
 
@@ -44,9 +46,10 @@ def run(given: argparse.Namespace) -> int:
         try:
             if given.once:
                 returned = engine.run(engine.flows.sweep())
-                print(f"Expired leases taken back: {returned}")
+                print(f"Expired leases taken back: {returned} ({_place(settings)})")
             else:
-                _sweep(engine, settings.sharq.job_requeue_interval / 1000, stopped)
+                interval = settings.sharq.job_requeue_interval / 1000
+                _sweep(engine, interval, stopped, _place(settings))
         finally:
             engine.close()
     except SharqException as error:
@@ -54,9 +57,19 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _sweep(engine: SyncEngine, interval: float, stopped: threading.Event) -> None:
+def _place(settings: Settings) -> str:
+    """The store, in a few words."""
+    store = settings.redis
+    return (
+        f"the embedded store in {store.data_dir}"
+        if store.conn_type == EMBEDDED
+        else (f"the store at {address(store)}")
+    )
+
+
+def _sweep(engine: SyncEngine, interval: float, stopped: threading.Event, place: str) -> None:
     """Sweep whenever that is due; a failure of the store is logged once, until it is over."""
-    _log.info("Expired leases are taken back, one of all servers at a time")
+    _log.info("Expired leases of %s are taken back, by one of all servers at a time", place)
     failing = False
     pause = 0.0
     while not stopped.wait(pause):
@@ -64,7 +77,7 @@ def _sweep(engine: SyncEngine, interval: float, stopped: threading.Event) -> Non
             pause = engine.sweep_when_due()
         except SharqException as error:
             if not failing:
-                _log.warning("Expired jobs are not taken back: %s", error)
+                _log.warning("Expired jobs are not taken back: %s", _told(error))
             failing, pause = True, interval
         else:
             if failing:
@@ -72,7 +85,14 @@ def _sweep(engine: SyncEngine, interval: float, stopped: threading.Event) -> Non
             failing = False
 
 
+def _told(error: SharqException) -> str:
+    """An error, with what is at the bottom of it."""
+    if error.__cause__ is None:
+        return str(error)
+    return f"{str(error).rstrip('.')}: {reason_of(error)}."
+
+
 def _fail(error: SharqException, code: int) -> int:
-    for line in str(error).splitlines():
+    for line in _told(error).splitlines():
         print(f"sharq sweep: {line}", file=sys.stderr)
     return code

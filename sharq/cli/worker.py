@@ -93,7 +93,9 @@ def run(given: argparse.Namespace) -> int:
         )
         worker.handler(handler)
     except (UsageError, SharqException) as error:
-        print(f"sharq worker: {error}", file=sys.stderr)
+        expected = getattr(error, "expected", None)
+        more = f" It is {expected}." if expected else ""
+        print(f"sharq worker: {error}{more}", file=sys.stderr)
         return 2
     worker_log.set_up(given.log_format)
     code = worker.run()

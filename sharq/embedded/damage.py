@@ -14,6 +14,8 @@ import shlex
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from sharq.errors import EmbeddedStoreError
+
 _log = logging.getLogger(__name__)
 
 _FOLDER: Final = "appendonlydir"
@@ -51,6 +53,19 @@ def cut_zeros(folder: Path) -> None:
     )
 
 
+def check_whole(folder: Path) -> None:
+    """Check that the files of the log have their manifest: without it a store would start empty.
+
+    Raises `EmbeddedStoreError`.
+    """
+    place = folder / _FOLDER
+    if any(place.glob("*.aof")) and not any(place.glob("*.manifest")):
+        raise EmbeddedStoreError(
+            f"The files in {place} have no manifest, so the store would start without what is in"
+            " them. Copy the whole folder from a backup."
+        )
+
+
 def newest(folder: Path) -> Path | None:
     """The file of the log to which changes are appended; None if there is none of its own."""
     found = [
@@ -86,8 +101,8 @@ def how_to_mend(said: bytes, folder: Path, binary: Path) -> str:
     tool = f"{binary.name.partition('-')[0]}-check-aof"
     fix = shlex.quote(f"exec -a {tool} {shlex.quote(str(binary))} --fix {shlex.quote(str(path))}")
     return (
-        f"\nIts log of changes is damaged. Copy {folder} first; then this cuts the log at the"
-        f" damage, and shows where that is: bash -c {fix}"
+        f"\nIts log of changes is damaged. Copy {folder} first; then this shows where, and cuts off"
+        f" the damage and all that comes after it: bash -c {fix}"
     )
 
 

@@ -163,6 +163,7 @@ def start_where_none_runs(folder: Path, binary: Path, appendfsync: str) -> Launc
             return None
         os.ftruncate(store_lock, 0)
         _check_that_none_runs(folder)
+        damage.check_whole(folder)
         damage.cut_zeros(folder)
         changes = damage.newest(folder)
         size = changes.stat().st_size if changes is not None else 0

@@ -139,9 +139,9 @@ def line_for(
 ) -> str:
     """The line of a token file for a secret. Raises ValueError for invalid words."""
     digest = digest_of(secret).hex()
-    line = f"{name} sha256:{digest} {','.join(operations)} {','.join(queue_types)}"
-    _grant(line.split(" "))
-    return line
+    words = [name, f"sha256:{digest}", ",".join(operations), ",".join(queue_types)]
+    _grant(words)
+    return " ".join(words)
 
 
 def _grant(words: list[str]) -> Grant:

@@ -814,10 +814,20 @@ def test_a_log_of_zeros_alone_is_empty(folder: Path) -> None:
     assert keys_of(folder) == set()
 
 
+def test_a_log_without_its_manifest_is_not_taken_for_an_empty_store(folder: Path) -> None:
+    with_keys(folder, "a")
+    (manifest,) = (folder / "appendonlydir").glob("*.manifest")
+    kept = manifest.read_bytes()
+    manifest.unlink()
+    assert "have no manifest" in refusal(folder)
+    manifest.write_bytes(kept)
+    assert keys_of(folder) == {b"a"}
+
+
 def test_what_to_do_about_other_damage_is_told_and_does_it(folder: Path) -> None:
     with_keys(folder, "a", "b")
     append_to_log(folder, "not a command\r\n")
-    (told,) = re.findall(r"shows where that is: (bash -c .+)$", refusal(folder))
+    (told,) = re.findall(r"all that comes after it: (bash -c .+)$", refusal(folder))
     fixed = subprocess.run(
         ["/bin/sh", "-c", told], input="y\n", text=True, capture_output=True, check=False
     )

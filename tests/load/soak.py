@@ -341,7 +341,7 @@ class Soak:
     def _complaints(self) -> list[str]:
         lines = self._stand.server.log.splitlines()
         # The run's store keeps no log, which is told.
-        return [line for line in lines if " INFO " not in line and ".durability: " not in line]
+        return [line for line in lines if " INFO " not in line and ".health: " not in line]
 
 
 def _counted(troubles: Counter[str]) -> list[str]:

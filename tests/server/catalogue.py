@@ -440,6 +440,9 @@ OTHER_FIELDS: Final[dict[str, BadField]] = {
     "interval: a wrong name in the path": BadField(
         "POST", "/interval/t/a%20b/", b'{"interval":5}', "`queue_id` has an invalid value."
     ),
+    "cancel: a lease in the query": BadField(
+        "DELETE", "/job/t/q/j/?lease=t/q/j/1", b"", "`lease` is not a known parameter."
+    ),
     "cancel: unknown field": BadField(
         "DELETE", "/job/t/q/j/", b'{"purge":1}', "`purge` is not a known parameter."
     ),

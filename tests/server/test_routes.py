@@ -785,7 +785,8 @@ async def test_waiting_jobs_are_shown_page_by_page(rest: Rest) -> None:
         "estimated": True,
     }
     assert rest_of_it["cursor"] is None
-    whole = (await rest.get("/jobs/t/q?colour=1")).body
+    assert (await rest.get("/jobs/t/q?colour=1")).error == (400, "invalid_argument")
+    whole = (await rest.get("/jobs/t/q")).body
     assert [each["job_id"] for each in whole["jobs"]] == ["b", "c", "a"]
     assert (await rest.get("/jobs/t/none/")).outcome == (
         200,

@@ -37,6 +37,7 @@ _SECONDS = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,3}", re.ASCII)
 _PAGE_COUNT = re.compile(r"[0-9]{1,4}", re.ASCII)
 _BOUND: Final = b"max_queued_length"
+_GZIP: Final = b"\x1f\x8b"
 _FORM = re.compile(rb"[\w.%+-]+=")
 _LEASE = re.compile(rb"\blease\b")
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
@@ -147,6 +148,8 @@ def _decode(form: type[Form], text: bytes, noun: str) -> Form:
     try:
         return read(form, text, noun)
     except NotJson:
+        if text.startswith(_GZIP):
+            raise NotJson(f"{noun} is gzip: send it with `Content-Encoding: gzip`.") from None
         if not _FORM.match(text):
             raise
     raise NotJson(f'{noun} is a form. A JSON object is expected, such as {{"job_id": "job-1"}}.')
@@ -197,6 +200,13 @@ class Paging:
 
     cursor: str | None
     count: int | None
+
+
+def only_parameters(query: str, *known: str) -> None:
+    """Raise `BadArgumentException` for another parameter: the newer routes take no others."""
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            raise json_decoding.unknown(name)
 
 
 def paging(query: str) -> Paging:

@@ -199,6 +199,7 @@ async def extend(engine: Carrier, request: Request) -> Reply:
 
 async def cancel(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
+    bodies.only_parameters(request.query)
     lease = bodies.decode_optional(bodies.Cancel, request.body).lease
     return replies.cancelled(
         await engine.run(engine.flows.cancel_job(queue_type, queue_id, job_id, lease))
@@ -227,6 +228,7 @@ async def overview(engine: Carrier, _request: Request) -> Reply:
 
 async def jobs(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id = request.names
+    bodies.only_parameters(request.query, "cursor", "count")
     asked = bodies.paging(request.query)
     count = bodies.MAX_DEQUEUED if asked.count is None else asked.count
     return replies.job_page(

@@ -22,10 +22,10 @@ from sharq_server.api.gate import Gate
 from sharq_server.api.handlers import Request
 from sharq_server.api.replies import Reply, failure
 from sharq_server.api.routes import ALL_METHODS
-from sharq_server.api.warnings import Warnings
 from sharq_server.gateway import incoming
 from sharq_server.gateway.incoming import Environ
 from sharq_server.gateway.outgoing import Answer, Outgoing, StartResponse
+from sharq_server.gateway.telling import StoreLog
 from sharq_server.gateway.upkeep import Upkeep
 from sharq_server.http import framing
 from sharq_server.security.credentials import Credentials
@@ -52,13 +52,13 @@ class _Exchange:
 
     waits = gone = False
 
-    def __init__(self, engine: SyncEngine, warnings: Warnings) -> None:
+    def __init__(self, engine: SyncEngine, upkeep: Upkeep) -> None:
         self._engine = engine
-        self._warnings = warnings
+        self._upkeep = upkeep
 
     @property
     def warnings(self) -> Sequence[str]:
-        return self._warnings.lines
+        return self._upkeep.warnings()
 
     async def wait_for(self, *_: Any) -> Batch | None:
         return None
@@ -186,9 +186,9 @@ class WSGIServer:
                 service = self._service
                 if service is None:
                     engine = SyncEngine(self._deployment, reclaims=False)
-                    warnings = Warnings()
-                    exchange, upkeep = _Exchange(engine, warnings), Upkeep(engine, warnings)
-                    service = _Service(engine, Immediate(engine), exchange, upkeep)
+                    carrier, upkeep = Immediate(engine, StoreLog().note), Upkeep(engine)
+                    exchange = _Exchange(engine, upkeep)
+                    service = _Service(engine, carrier, exchange, upkeep)
                     self._service = service
         return service
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from sharq.blocking_engine import SyncEngine
 from sharq.errors import SharqException
-from sharq_server.api.durability import evictions
-from sharq_server.api.warnings import Warnings
+from sharq_server.api.durability import evictions, findings
 
 _log = logging.getLogger(__name__)
 
@@ -18,15 +18,15 @@ _LOOK_EVERY: Final = 3600.0
 
 
 class Upkeep:
-    """Sweeps for one process, by one thread at a time, when a sweep is due, and looks each hour how
-    the store keeps its data.
+    """Sweeps for one process, by one thread at a time, when a sweep is due. Whoever asks for the
+    warnings has it look how the store keeps its data, once an hour.
 
     Of all servers on a store one sweeps at a time, so many processes may try.
     """
 
-    def __init__(self, engine: SyncEngine, warnings: Warnings) -> None:
+    def __init__(self, engine: SyncEngine) -> None:
         self._engine = engine
-        self._warnings = warnings
+        self._warnings: Sequence[str] = ()
         self._interval = engine.flows.settings.job_requeue_interval / 1000
         self._busy = threading.Lock()
         self._look_at = time.monotonic()
@@ -46,7 +46,6 @@ class Upkeep:
             if self.due:
                 self._due_at = time.monotonic() + self._interval
                 self._due_at = time.monotonic() + self._engine.sweep_when_due()
-                self._look_at_store()
         except SharqException as error:
             if not self._failing:
                 _log.warning("Expired jobs are not taken back: %s", error)
@@ -58,8 +57,17 @@ class Upkeep:
         finally:
             self._busy.release()
 
-    def _look_at_store(self) -> None:
+    def warnings(self) -> Sequence[str]:
+        """What to tell of the store, which is looked at now if that is due; findings are logged."""
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK_EVERY
-            self._warnings.set("store", evictions(self._engine.look_at_store()))
+            try:
+                nodes = self._engine.look_at_store()
+            except SharqException:  # it has just answered, and is told of when it does not
+                self._look_at = now
+            else:
+                self._warnings = evictions(nodes)
+                for level, line in findings(nodes):
+                    _log.log(level, "%s", line)
+        return self._warnings

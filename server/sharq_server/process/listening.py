@@ -190,6 +190,28 @@ def is_unix(place: str) -> bool:
     return place.startswith(UNIX_PREFIX)
 
 
+def check_place(place: str) -> None:
+    """Check that there is such an address, or a folder for such a file; nothing is made.
+
+    Raises `CannotListen`.
+    """
+    if is_unix(place):
+        folder = os.path.dirname(place.removeprefix(UNIX_PREFIX))
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+            raise CannotListen(f"Cannot listen on {place}: no file can be made in {folder}.")
+        return
+    refusal: OSError | None = None
+    for address in _addresses_of(place):
+        try:
+            with socket.socket(address.family, socket.SOCK_STREAM) as probe:
+                probe.bind(address.bound_to(0))
+            return
+        except OSError as error:
+            refusal = error
+    reason = "" if refusal is None else f": {refusal.strerror}"
+    raise CannotListen(f"Cannot listen on {place}{reason}.")
+
+
 def has_ipv6() -> bool:
     """Whether the system has addresses of IPv6."""
     try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sharq.errors import ConfigError
-from sharq_server.security.expiry import end_of
+from sharq_server.security.expiry import OVER, end_of
 
 _log = logging.getLogger(__name__)
 
@@ -36,12 +36,14 @@ class Certificate:
 
     @property
     def days_left(self) -> int | None:
-        """Whole days until it ends; None if that is not known."""
+        """Whole days until it ends, less than 0 if it is over; None if that is not known."""
+        if self._end == OVER:
+            return -1
         return None if self._end is None else int((self._end - self._clock()) // _DAY)
 
     @property
     def warning(self) -> str | None:
-        """What to say of it if it ends soon."""
+        """What to say of it if it ends soon, or is over."""
         left = self.days_left
         if left is None or left >= _SOON:
             return None
@@ -78,5 +80,6 @@ class Certificate:
             where = f"tls_certificate {self._certificate}"
             if self._key is not None:
                 where += f" and tls_key {self._key}"
-            raise ConfigError(f"{where} cannot be used: {reason}.") from None
+            hint = "" if self._key is not None else "; tls_key names the key, if it is elsewhere"
+            raise ConfigError(f"{where} cannot be used: {reason}{hint}.") from None
         return context

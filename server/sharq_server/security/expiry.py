@@ -6,12 +6,15 @@ import ssl
 from contextlib import suppress
 from typing import Final
 
+OVER: Final = 0.0
+"""The end of a certificate that is over: only that is known of it."""
+
 _EXPIRED: Final = 10
 """OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
 
 
 def end_of(certificate: str, context: ssl.SSLContext) -> float | None:
-    """The end of a certificate (PEM), in seconds since the epoch; 0 if it is over.
+    """The end of a certificate (PEM), in seconds since the epoch; `OVER` if it is over.
 
     `context` is the server's, with the certificate and its key. None if that cannot be told.
     """
@@ -33,7 +36,7 @@ def end_of(certificate: str, context: ssl.SSLContext) -> float | None:
                 with suppress(ssl.SSLWantReadError):
                     side.do_handshake()
     except ssl.SSLCertVerificationError as error:
-        return 0.0 if error.verify_code == _EXPIRED else None
+        return OVER if error.verify_code == _EXPIRED else None
     except (OSError, ValueError):
         return None
     facts = client.getpeercert() or {}

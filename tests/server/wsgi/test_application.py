@@ -19,7 +19,9 @@ from tests.support.stores import PrivateStore
 
 
 @pytest.fixture
-def application(settings: Settings) -> Any:
+def application(settings: Settings, expect_log: Any) -> Any:
+    expect_log("keeps no log of its changes", certain=False)
+    expect_log("drops keys when its memory is full", certain=False)
     server = WSGIServer(settings)
     yield server
     server.close()
@@ -175,6 +177,7 @@ def test_a_store_that_is_away_is_told_and_found_again(settings: Settings, expect
     assert (call.status, json.loads(b"".join(call.answer))["code"]) == (503, "store_unavailable")
     assert call.fields["Retry-After"] == "1"
     expect_log("Expired jobs are not taken back")
+    expect_log(r"The store does not work: The store is not available\. \(Connection refused\)")
     call.close()
     call = Call(server, "GET", "/deepstatus/")
     call.close()  # said once
@@ -218,8 +221,7 @@ def test_a_compressed_body(application: Any) -> None:
 def test_the_status_tells_of_a_store_that_drops_keys(application: Any, store: PrivateStore) -> None:
     store.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     try:
-        assert json.loads(Call(application, "GET", "/deepstatus/").read()) == {"status": "success"}
-        told = json.loads(Call(application, "GET", "/deepstatus/").read())  # looked at meanwhile
+        told = json.loads(Call(application, "GET", "/deepstatus/").read())
     finally:
         store.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
     assert "(maxmemory-policy allkeys-lru)" in told["warnings"][0]

@@ -53,6 +53,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "gunicorn, gevent": _gunicorn("--worker-class", "gevent"),
     "waitress": _waitress,
     "uwsgi": _uwsgi(),
+    "uwsgi, keep-alive": _uwsgi("--http-keepalive", "--disable-logging"),
     "uwsgi, processes": _uwsgi("--master", "--processes", "2"),
     "uwsgi, threads": _uwsgi("--threads", "8"),
     "uwsgi, gevent": _uwsgi("--gevent", "20", "--gevent-monkey-patch"),

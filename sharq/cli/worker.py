@@ -13,8 +13,11 @@ from typing import Any, Final
 from sharq.errors import SharqException
 from sharq.settings import tokens
 from sharq.worker import log as worker_log
-from sharq.worker.worker import Worker
+from sharq.worker.worker import Worker, no_runs
 
+_RUNS_ITSELF: Final = (
+    'It runs a worker of its own when it is imported. Put that under `if __name__ == "__main__":`.'
+)
 _LARGEST_TOKEN: Final = 64 * 1024
 
 
@@ -117,7 +120,8 @@ def find_handler(place: str) -> Callable[..., Any]:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found: Any = importlib.import_module(module_name)
+        with no_runs(_RUNS_ITSELF):
+            found: Any = importlib.import_module(module_name)
     except Exception as error:
         reason = "".join(traceback.format_exception_only(error)).strip()
         raise UsageError(f"The module {module_name} cannot be imported.\n{reason}") from error

@@ -8,7 +8,8 @@ import signal
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
@@ -23,6 +24,20 @@ from sharq.worker.signals import Signals
 
 _MOST_JOBS: Final = 10_000
 _SAME_WISH: Final = 0.5
+
+
+_no_runs: list[str] = []
+"""Why no worker may run now, if one may not."""
+
+
+@contextmanager
+def no_runs(reason: str) -> Iterator[None]:
+    """Let `Worker.run` raise `BadArgumentException` with the reason meanwhile."""
+    _no_runs.append(reason)
+    try:
+        yield
+    finally:
+        _no_runs.pop()
 
 
 class Worker:
@@ -102,6 +117,8 @@ class Worker:
         The exit code is 1 if a second signal, a moment later, ended it, or if handlers ignored
         their cancellation.
         """
+        if _no_runs:
+            raise BadArgumentException(_no_runs[-1])
         show_unless_configured()
         # Not asyncio.run: that waits for tasks that catch their cancellation and go on.
         loop = asyncio.new_event_loop()

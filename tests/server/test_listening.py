@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from sharq.settings.tokens import line_for
 from sharq_server.http.listener import BACKLOG
 from sharq_server.process.listening import CannotListen, Listening, has_ipv6
 from tests.server.command import COMMAND, Server, call, run
@@ -293,3 +294,13 @@ def test_what_works_without_ipv6_is_served(tmp_path: Path, host: str, missing: l
         for line, place in zip(told, missing, strict=True):
             assert line.endswith(f"the server cannot listen on {place}.")
         assert "Traceback" not in server.log
+
+
+def test_the_greeting_says_who_can_reach_it_and_what_a_client_needs(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(line_for("secret", "one") + "\n")
+    tokens.chmod(0o600)
+    arguments = ("--host", "0.0.0.0")
+    with Server(tmp_path, *arguments, SHARQ_SERVER_TOKEN_FILE=str(tokens)) as server:
+        assert "and on all other addresses (0.0.0.0)" in server.output
+        assert server.output.count('curl -H "Authorization: Bearer $SHARQ_TOKEN"') == 3

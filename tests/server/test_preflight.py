@@ -70,6 +70,8 @@ def test_each_thing_that_is_wrong_has_a_line(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("--host", "0.0.0.0"), "others can reach it at 0.0.0.0"),
+        (("--host", "unix:/absent/socket"), "no file can be made in /absent."),
+        (("--host", "203.0.113.1", "--insecure"), "Cannot listen on 203.0.113.1: Cannot assign"),
         (("--port", "x"), "command line: [sharq-server] port = 'x'"),
         (("-c", "absent.conf"), "absent.conf: cannot be read"),
         (("--data-dir", "/dev/null"), "The data folder /dev/null is not a folder."),
@@ -82,6 +84,21 @@ def test_what_would_end_a_start(tmp_path: Path, arguments: tuple[str, ...], word
     ran = run(tmp_path, "--check", *arguments)
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert words in ran.stderr
+
+
+def test_a_certificate_that_is_over_is_wrong(tmp_path: Path) -> None:
+    files = {
+        "SHARQ_SERVER_TLS_CERTIFICATE": str(FILES / "over.pem"),
+        "SHARQ_SERVER_TLS_KEY": str(FILES / "over.key"),
+    }
+    ran = run(tmp_path, "--check", **files)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == f"sharq-server: The certificate {FILES}/over.pem has ended.\n"
+
+
+def test_a_key_that_is_missing_is_thought_of(tmp_path: Path) -> None:
+    ran = run(tmp_path, "--check", SHARQ_SERVER_TLS_CERTIFICATE=str(FILES / "server.pem"))
+    assert "tls_key names the key, if it is elsewhere." in ran.stderr
 
 
 def test_a_store_that_keeps_little_is_noted_and_stops_nobody(tmp_path: Path) -> None:

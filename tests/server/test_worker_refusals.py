@@ -180,3 +180,24 @@ def test_a_worker_without_a_logging_set_up_is_heard(tmp_path: Path) -> None:
         worker.terminate()
         rest = worker.communicate(timeout=20)[1]
     assert "stopped done=0" in rest
+
+
+def test_a_module_that_runs_a_worker_of_its_own_is_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(
+        "from sharq import Worker\n"
+        "worker = Worker('ws://127.0.0.1:1/ws/', 't')\n"
+        "@worker.handler\n"
+        "def send(job): print(job)\n"
+        "worker.run()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "sharq", "worker", "jobs:send", "--type", "t"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert ran.returncode == 2
+    assert "runs a worker of its own when it is imported" in ran.stderr

@@ -45,3 +45,10 @@ def test_a_file_that_tells_nothing_is_not_warned_of(tmp_path: Path) -> None:
     assert end_of(str(tmp_path / "absent"), context) is None
     assert end_of(str(FILES / "client.pem"), context) is None  # another certificate
     assert end_of(CERTIFICATE, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) is None
+
+
+def test_one_that_is_over_is_told() -> None:
+    over = str(FILES / "over.pem")
+    certificate = Certificate(over, str(FILES / "over.key"))
+    assert certificate.days_left == -1
+    assert certificate.warning == f"The certificate {over} has ended."

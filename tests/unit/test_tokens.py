@@ -259,3 +259,18 @@ def test_a_byte_order_mark_and_returns_are_not_part_of_a_token_file(tmp_path: Pa
     grant = Credentials(str(file), None).grant_of(b"Bearer secret")
     assert grant is not None
     assert grant.name == "one"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bad name"], "a name has 1 to 100 letters"),
+        (["n", "--types", "s ms"], "queue types are * or names"),
+        (["n", "--operations", "enqueue dequeue"], "the operations are * or some of"),
+    ],
+)
+def test_a_wrong_argument_of_a_new_token_is_named(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert __main__.main(["token", "new", *arguments]) == 2
+    assert words in capsys.readouterr().err

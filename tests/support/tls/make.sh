@@ -26,3 +26,14 @@ rm authority.key authority.srl
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days $days \
     -subj "/CN=jobs.example.com" -keyout jobs.key -out jobs.pem \
     -addext "subjectAltName=DNS:jobs.example.com"
+
+# One that is over since 2020.
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=over" \
+    -keyout over.key -out over.csr
+printf '%s\n' "[ca]" "default_ca = a" "[a]" "database = over.db" "serial = over.srl" \
+    "new_certs_dir = ." "default_md = sha256" "policy = p" "[p]" "commonName = supplied" >over.cnf
+: >over.db
+echo 01 >over.srl
+openssl ca -batch -config over.cnf -selfsign -keyfile over.key -in over.csr -out over.pem -notext \
+    -startdate 20200101000000Z -enddate 20200102000000Z
+rm over.csr over.cnf over.db* over.srl* 01.pem

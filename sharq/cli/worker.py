@@ -16,8 +16,7 @@ from sharq.worker import log as worker_log
 from sharq.worker.worker import Worker, no_runs
 
 _RUNS_ITSELF: Final = (
-    "It runs a worker of its own when it is imported."
-    ' Put that under `if __name__ == "__main__":`.'
+    'It runs a worker of its own when it is imported. Put that under `if __name__ == "__main__":`.'
 )
 _LARGEST_TOKEN: Final = 64 * 1024
 

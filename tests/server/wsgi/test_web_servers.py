@@ -330,6 +330,7 @@ def test_the_sweep_says_what_is_wrong(tmp_path: Path) -> None:
 # ---- beside a server, and with a store of its own ----
 
 
+@pytest.mark.timing
 def test_an_enqueue_wakes_a_client_that_waits_at_a_real_server(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:

@@ -31,6 +31,9 @@ class BadArgumentException(SharqException):
         """`expected`: what would be valid, in words, where it is known."""
         super().__init__(message)
         self.expected = expected
+        if expected is not None:
+            # A traceback shows it; the message is the original's.
+            self.add_note(f"It has to be {expected}.")
 
 
 class NotJson(BadArgumentException):

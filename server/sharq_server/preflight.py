@@ -41,7 +41,9 @@ def check(given: Options) -> Report:
         try:
             look(given, report)
         except SharqException as error:
-            report.bad.append(" ".join(str(error).splitlines()))
+            line = " ".join(str(error).splitlines())
+            if line not in report.bad:
+                report.bad.append(line)
     return report
 
 
@@ -54,11 +56,13 @@ def config_lines(settings: Settings, origins: Mapping[Key, str]) -> Iterator[str
             yield from (["", f"[{option.section}]"] if section else [f"[{option.section}]"])
             section = option.section
         value = as_written(getattr(sections[section], option.name))
-        if option.secret and value:
+        hidden = bool(option.secret and value)
+        if hidden:
             value = _HIDDEN
         origin = origins.get((section, option.name))
         if origin is None:
             origin = "default" if value == _default(option.default) else "by other options"
+        origin = f"hidden; {origin}" if hidden else origin
         yield f"{f'{option.name} = {value}':<{_WIDTH}}  ; {origin}"
 
 

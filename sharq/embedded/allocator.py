@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from functools import lru_cache
@@ -71,6 +72,11 @@ def mimalloc() -> str | None:
         complaint = tried.stderr.decode(errors="replace").strip()
         if tried.returncode == 0 and not complaint:
             return path
-        reason = complaint.partition("\n")[0] or f"it ends programs with {tried.returncode}"
+        reason = complaint.partition("\n")[0] or f"programs end with {_code(tried.returncode)}"
     _log.warning("The store starts without %s: %s", _PACKAGE, reason)
     return None
+
+
+def _code(code: int) -> str:
+    """An exit code in words."""
+    return signal.Signals(-code).name if code < 0 else str(code)

@@ -22,7 +22,8 @@ _FOLDER: Final = "appendonlydir"
 _CHANGES: Final = re.compile(r".+\.(\d+)\.incr\.aof")
 _BLOCK: Final = 64 * 1024
 _CUT: Final = re.compile(rb"Truncating the AOF (\S+) at offset (\d+)")
-_UNREADABLE: Final = re.compile(rb"Bad file format reading the append only file")
+_UNREADABLE: Final = re.compile(rb"Bad file format reading the append only file ([^\s:]+)")
+_NAMED: Final = re.compile(rb"^file (\S+) seq \d+ type [bi]", re.MULTILINE)
 _ACKNOWLEDGED: Final = (
     "With appendfsync always no change that was acknowledged is among them; otherwise those of the"
     " last seconds may be missing"
@@ -54,16 +55,27 @@ def cut_zeros(folder: Path) -> None:
 
 
 def check_whole(folder: Path) -> None:
-    """Check that the files of the log have their manifest: without it a store would start empty.
+    """Check that the log has its manifest, and all files that this names: without them a store
+    would start empty, or not at all.
 
     Raises `EmbeddedStoreError`.
     """
     place = folder / _FOLDER
-    if any(place.glob("*.aof")) and not any(place.glob("*.manifest")):
-        raise EmbeddedStoreError(
-            f"The files in {place} have no manifest, so the store would start without what is in"
-            " them. Copy the whole folder from a backup."
-        )
+    manifests = list(place.glob("*.manifest"))
+    if manifests:
+        named = _NAMED.findall(manifests[0].read_bytes())
+        missing = [name for name in map(os.fsdecode, named) if not (place / name).exists()]
+        if named and not missing:
+            return
+        problem = f"lacks {', '.join(missing)}" if missing else "has an empty manifest"
+    elif any(place.glob("*.aof")):
+        problem = "has no manifest"
+    else:
+        return
+    raise EmbeddedStoreError(
+        f"The log of changes in {place} {problem}, so the store cannot start with what it had."
+        " Copy the whole folder from a backup."
+    )
 
 
 def newest(folder: Path) -> Path | None:
@@ -93,9 +105,15 @@ def tell_what_was_cut(said: bytes, size: int) -> None:
 
 def how_to_mend(said: bytes, folder: Path, binary: Path) -> str:
     """What to do if a store that has ended could not read its log; empty if that was not why."""
-    path = newest(folder)
-    if path is None or _UNREADABLE.search(said) is None:
+    path, unreadable = newest(folder), _UNREADABLE.search(said)
+    if path is None or unreadable is None:
         return ""
+    if os.fsdecode(unreadable[1]) != path.name:
+        # The base of the log is in the format of the store that wrote it.
+        return (
+            f"\n{binary} cannot read {os.fsdecode(unreadable[1])}: perhaps a newer store has"
+            ' written it, such as that of `pip install "sharq[embedded]"`. Then use that one.'
+        )
     # The store's binary is also its tool, by the name it is called. The tool takes one file: given
     # the manifest, it does not know Valkey's format of the first one.
     tool = f"{binary.name.partition('-')[0]}-check-aof"

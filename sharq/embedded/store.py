@@ -28,6 +28,7 @@ from typing import Final, Self
 
 import hiredis
 
+from sharq.embedded.damage import check_whole
 from sharq.embedded.folder import (
     SERVER_LOCK,
     STORE_LOCK,
@@ -37,7 +38,6 @@ from sharq.embedded.folder import (
     explained,
     lock,
     open_folder,
-    opened_unshared,
     reopened,
 )
 from sharq.embedded.process import (
@@ -125,8 +125,9 @@ class EmbeddedStore:
         folder = check_folder(data_dir)
         if folder is None:
             return 0
-        with explained(folder), opened_unshared(folder / STORE_LOCK) as store_lock:
-            if lock(store_lock, fcntl.LOCK_SH):
+        with explained(folder):
+            if not _is_held(folder / STORE_LOCK):
+                check_whole(folder)
                 return 0
             try:
                 return look_at(socket_path_of(folder)).pid
@@ -301,6 +302,18 @@ class EmbeddedStore:
             f"The store of {self.data_dir} cannot be stopped from here: its process"
             f" ({noted.decode(errors='replace') or 'unknown'}) cannot be seen."
         )
+
+
+def _is_held(path: Path) -> bool:
+    """Whether somebody holds the lock of a file exclusively; a file is not made for it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        return not lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
 
 
 class ServerLock:

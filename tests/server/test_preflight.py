@@ -126,6 +126,43 @@ def test_the_embedded_store_is_looked_at_and_left_as_it_is(tmp_path: Path) -> No
     assert not (folder / "store.sock").exists()
 
 
+def test_an_empty_folder_stays_empty_and_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    ran = run(tmp_path, "--check", "--data-dir", str(tmp_path / "data"))
+    assert ran.returncode == 0, ran.stderr
+    assert os.listdir(tmp_path / "data") == []
+    with Server(tmp_path) as server:
+        assert server.call("GET", "/deepstatus/")[0] == 200
+
+
+def test_a_log_that_is_not_whole_is_wrong(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        assert server.call("GET", "/deepstatus/")[0] == 200
+    log = tmp_path / "data" / "appendonlydir"
+    (manifest,) = log.glob("*.manifest")
+    (changes,) = log.glob("*.incr.aof")
+    kept = manifest.read_bytes()
+    for problem, words in (
+        (lambda: changes.rename(tmp_path / "kept"), f"lacks {changes.name}"),
+        (lambda: manifest.write_bytes(b""), "has an empty manifest"),
+        (manifest.unlink, "has no manifest"),
+    ):
+        problem()
+        for arguments in (("--check",), ("--port", "0")):
+            ran = run(tmp_path, *arguments, "--data-dir", str(tmp_path / "data"))
+            assert ran.returncode == (2 if arguments == ("--check",) else 1)
+            assert words in ran.stderr, ran.stderr
+        if (tmp_path / "kept").exists():
+            (tmp_path / "kept").rename(changes)
+        manifest.write_bytes(kept)
+    assert run(tmp_path, "--check", "--data-dir", str(tmp_path / "data")).returncode == 0
+
+
+def test_an_unknown_host_is_told_once(tmp_path: Path) -> None:
+    ran = run(tmp_path, "--check", "--host", "no-such-host.invalid")
+    assert (ran.returncode, ran.stderr.count("no-such-host.invalid")) == (2, 1)
+
+
 def test_print_config_tells_every_value_and_its_source(tmp_path: Path) -> None:
     (tmp_path / "sharq.conf").write_text(
         "[sharq-server]\nport = 1\nworkers = 2\nheartbeat = 500\n[redis]\nusername = u\n"
@@ -144,7 +181,7 @@ def test_print_config_tells_every_value_and_its_source(tmp_path: Path) -> None:
     assert found["workers = 4"] == "environment, SHARQ_SERVER_WORKERS"
     assert found["heartbeat = 500"] == "sharq.conf"
     assert found["username = u"] == "sharq.conf"
-    assert found["password = ***"] == "environment, SHARQ_REDIS_PASSWORD"
+    assert found["password = ***"] == "hidden; environment, SHARQ_REDIS_PASSWORD"
     assert found["conn_type = tcp_sock"] == "by other options"
     assert found["appendfsync = always"] == "default"
     assert f"data_dir = {tmp_path}/.local/share/sharq" in found

@@ -158,7 +158,9 @@ class WSGIServer:
         place = environ.get("SCRIPT_NAME", "")
         request = Request(match.values, query, body, service.exchange, judged.grant, place)
         reply = carry_out(answering.answer(handler, service.carrier, request, about))
-        if not (reply.unsent or (match.route.first in _SWEEPING and service.upkeep.due)):
+        # A store that does not answer is not asked again.
+        may_sweep = match.route.first in _SWEEPING and reply.status < 500
+        if not (reply.unsent or (may_sweep and service.upkeep.due)):
             return out.answer(reply)
         out.begin(reply)
         return Answer(out.body(reply.body), reply.unsent, service.upkeep.work)

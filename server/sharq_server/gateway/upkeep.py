@@ -53,6 +53,8 @@ class Upkeep:
         except Exception:
             _log.exception("Expired jobs are not taken back: a bug in the sweep")
         else:
+            if self._failing:
+                _log.info("Expired jobs are taken back again")
             self._failing = False
         finally:
             self._busy.release()

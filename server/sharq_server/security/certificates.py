@@ -76,7 +76,9 @@ class Certificate:
             # Nobody can be asked for the password of a key.
             context.load_cert_chain(self._certificate, self._key, password="")
         except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or "it needs a password, or is no PEM"
+            has_key = "" if self._key is not None else "its key is not in it, "
+            reason = getattr(error, "reason", None)
+            reason = reason or f"{has_key}it needs a password, or is no PEM"
             where = f"tls_certificate {self._certificate}"
             if self._key is not None:
                 where += f" and tls_key {self._key}"

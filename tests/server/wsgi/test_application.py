@@ -176,7 +176,6 @@ def test_a_store_that_is_away_is_told_and_found_again(settings: Settings, expect
     call = Call(server, "GET", "/deepstatus/")
     assert (call.status, json.loads(b"".join(call.answer))["code"]) == (503, "store_unavailable")
     assert call.fields["Retry-After"] == "1"
-    expect_log("Expired jobs are not taken back")
     expect_log(r"The store does not work: The store is not available\. \(Connection refused\)")
     call.close()
     call = Call(server, "GET", "/deepstatus/")

@@ -195,8 +195,8 @@ def test_it_answers_as_the_original_where_the_server_does(
 ) -> None:
     differing = []
     for request in requests():
-        # Some web servers answer by themselves to these, or do not answer.
-        if request.method == "OPTIONS" or re.search("body 2 MB|Expect", request.name):
+        # Some web servers answer by themselves to these, do not answer, or do not read them.
+        if request.method == "OPTIONS" or re.search("2 MB|Expect", request.name):
             continue
         clear(store)
         ours, theirs = ask(web_server.port, request), ORIGINAL[request.name]

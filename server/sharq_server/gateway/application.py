@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from tornado.httputil import HTTPHeaders
@@ -14,7 +15,7 @@ from tornado.httputil import HTTPHeaders
 from sharq import Batch, SharQ
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import ConfigSource, Deployment
-from sharq.errors import SharqException
+from sharq.errors import SharqException, StoreError
 from sharq.immediate import Immediate, carry_out
 from sharq.settings.reading import Settings
 from sharq_server.api import answering, error_reporting, replies
@@ -65,8 +66,8 @@ class _Exchange:
 
     def bring_back(self, _queue_type: str, batch: Batch) -> None:
         leases = [job.lease for job in batch.jobs]
-        # A lease that is not given back runs out.
-        self._engine.run(self._engine.flows.release_many(leases, 0, False))
+        with suppress(StoreError):  # a lease that is not given back runs out
+            self._engine.run(self._engine.flows.release_many(leases, 0, False))
 
 
 class _Service(NamedTuple):

@@ -27,7 +27,9 @@ class Upkeep:
     def __init__(self, engine: SyncEngine) -> None:
         self._engine = engine
         self._warnings: Sequence[str] = ()
-        self._interval = engine.flows.settings.job_requeue_interval / 1000
+        settings = engine.flows.settings
+        self._sweeps = settings.enable_requeue_script
+        self._interval = settings.job_requeue_interval / 1000
         self._busy = threading.Lock()
         self._look_at = time.monotonic()
         self._due_at = time.monotonic()
@@ -36,7 +38,7 @@ class Upkeep:
     @property
     def due(self) -> bool:
         """Whether there is something to do."""
-        return time.monotonic() >= self._due_at
+        return self._sweeps and time.monotonic() >= self._due_at
 
     def work(self) -> None:
         """Do what is due. A failure of the store is logged, once until it is over."""

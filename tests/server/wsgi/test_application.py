@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, cast
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -15,7 +16,7 @@ import pytest
 from sharq.settings.reading import Settings
 from sharq_server.gateway.application import WSGIServer
 from sharq_server.gateway.incoming import path_of
-from tests.support.stores import PrivateStore
+from tests.support.stores import PrivateStore, wait_for
 
 
 @pytest.fixture
@@ -224,3 +225,28 @@ def test_the_status_tells_of_a_store_that_drops_keys(application: Any, store: Pr
     finally:
         store.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
     assert "(maxmemory-policy allkeys-lru)" in told["warnings"][0]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_sweep_is_done_where_the_settings_want_it(
+    settings: Settings, store: PrivateStore, expect_log: Any, enabled: bool
+) -> None:
+    queue = replace(settings.sharq, enable_requeue_script=enabled, job_expire_interval=1)
+    server = WSGIServer(replace(settings, sharq=queue))
+    expect_log("keeps no log of its changes", certain=False)
+    enqueue(server).read()
+    Call(server, "POST", "/dequeue/t/").read()
+
+    def is_back() -> bool:
+        Call(server, "GET", "/deepstatus/").read()
+        return server.sq.queue_length("t", "q") == 1
+
+    if enabled:
+        wait_for("the job is back", is_back)
+    else:
+        wait_for(
+            "the lease is over",
+            lambda: server.sq.job_status("t", "q", "j").lease_expires_in == 0,
+        )
+        assert not is_back()
+    server.close()

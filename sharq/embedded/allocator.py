@@ -61,7 +61,7 @@ def mimalloc() -> str | None:
             continue
         try:
             tried = subprocess.run(
-                ["/usr/bin/env", f"LD_PRELOAD={path}", "true"],
+                ["/usr/bin/env", f"LD_PRELOAD={path}", "/bin/sh", "-c", ":"],
                 capture_output=True,
                 timeout=_TIMEOUT,
                 check=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import signal
 import socket
@@ -70,18 +71,32 @@ class Client(http.client.HTTPSConnection):
         super().__init__(HOST, port, timeout=timeout)
         self._token = token
         self._context = ssl.create_default_context(cafile=TLS / "jobs.pem")
+        self._opened: list[socket.socket] = []
 
     def connect(self) -> None:
         plain = socket.create_connection(
             ("127.0.0.1", self.port), self.timeout, source_address=(CLIENT, 0)
         )
-        self.sock = self._context.wrap_socket(plain, server_hostname=HOST)
+        try:
+            self.sock = self._context.wrap_socket(plain, server_hostname=HOST)
+        except BaseException:
+            plain.close()
+            raise
+        self._opened.append(self.sock)
+
+    def end(self) -> None:
+        """Close for good; `close` leaves a socket to an answer that was not read to its end."""
+        self.close()
+        while self._opened:
+            each = self._opened.pop()
+            if each.fileno() != -1:
+                os.close(each.detach())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
+        self.end()
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request; `body` is sent as JSON, bytes as they are."""

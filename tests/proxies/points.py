@@ -123,7 +123,7 @@ class Points:
             "it waits, or is answered",
             lambda: deployment.waits(kind) or deployment.lines(f"/dequeue/{kind}/"),
         )
-        worker.close()
+        worker.end()
         # The end of the wait is in the log, long before its time.
         wait_for("the server has noticed", lambda: deployment.lines(f"/dequeue/{kind}/"))
         with deployment.client("producer") as producer, deployment.client("worker") as other:
@@ -238,17 +238,17 @@ class Load:
         while not self._over.is_set():
             if not clients or work == self._work_once:
                 for each in clients:
-                    each.close()
+                    each.end()
                 clients = [self._deployment.client(token) for token in ("producer", "worker")]
             try:
                 work(clients[0], clients[1], f"{at}-{next(numbers)}")
             except Exception as error:
                 self.problems.append(f"{work.__name__}: {error!r}")
                 for each in clients:
-                    each.close()
+                    each.end()
                 clients = []
         for each in clients:
-            each.close()
+            each.end()
 
     def _work_once(self, producer: Client, worker: Client, name: str) -> None:
         """The same on new connections."""

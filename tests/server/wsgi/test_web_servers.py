@@ -127,6 +127,8 @@ def test_uwsgi_takes_the_file(tmp_path: Path, variables: dict[str, str]) -> None
 def web_server(
     request: pytest.FixtureRequest, tmp_path: Path, variables: dict[str, str]
 ) -> Iterator[WebServer]:
+    # A sweep would change the keys.
+    variables |= {"SHARQ_ENABLE_REQUEUE_SCRIPT": "false"}
     with WebServer(request.param, APPLICATION, tmp_path, variables) as web_server:
         yield web_server
 

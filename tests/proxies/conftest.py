@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -22,19 +21,3 @@ def deployment(
     folder = tmp_path_factory.mktemp(proxy.name)
     with Deployment(proxy, folder, store, f"proxies{next(_numbers)}") as deployment:
         yield deployment
-
-
-_LEFT = (
-    "ignore:unclosed <ssl.SSLSocket:ResourceWarning",
-    "ignore:Exception ignored in. <ssl.SSLSocket",
-)
-"""A connection that a restarted proxy has cut may be left to the garbage collector."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let such connections fail no test here."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.parent == here:
-            for warning in _LEFT:
-                item.add_marker(pytest.mark.filterwarnings(warning))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import shutil
 import signal
 import socket
@@ -71,32 +70,18 @@ class Client(http.client.HTTPSConnection):
         super().__init__(HOST, port, timeout=timeout)
         self._token = token
         self._context = ssl.create_default_context(cafile=TLS / "jobs.pem")
-        self._opened: list[socket.socket] = []
 
     def connect(self) -> None:
         plain = socket.create_connection(
             ("127.0.0.1", self.port), self.timeout, source_address=(CLIENT, 0)
         )
-        try:
-            self.sock = self._context.wrap_socket(plain, server_hostname=HOST)
-        except BaseException:
-            plain.close()
-            raise
-        self._opened.append(self.sock)
-
-    def end(self) -> None:
-        """Close for good; `close` leaves a socket to an answer that was not read to its end."""
-        self.close()
-        while self._opened:
-            each = self._opened.pop()
-            if each.fileno() != -1:
-                os.close(each.detach())
+        self.sock = self._context.wrap_socket(plain, server_hostname=HOST)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.end()
+        self.close()
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request; `body` is sent as JSON, bytes as they are."""

@@ -15,6 +15,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.netutil import BlockingResolver, OverrideResolver
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from bench.push_stand import disconnect
 from tests.proxies.deployment import CLIENT, HOST, TLS, Client, Deployment, Proxy
 from tests.server.subscriber import Subscriber
 from tests.support.stores import wait_for
@@ -123,7 +124,7 @@ class Points:
             "it waits, or is answered",
             lambda: deployment.waits(kind) or deployment.lines(f"/dequeue/{kind}/"),
         )
-        worker.end()
+        worker.close()
         # The end of the wait is in the log, long before its time.
         wait_for("the server has noticed", lambda: deployment.lines(f"/dequeue/{kind}/"))
         with deployment.client("producer") as producer, deployment.client("worker") as other:
@@ -143,7 +144,7 @@ class Points:
                 await asyncio.to_thread(producer.ask, "POST", f"/enqueue/{kind}/q/", job())
             jobs = await subscriber.jobs(1)
             assert await subscriber.finish(*jobs) == ["success"]
-            subscriber.socket.close()
+            await disconnect(subscriber.socket)
 
         before = len(deployment.lines("/ws/ HTTP/1.1"))
         asyncio.run(asyncio.wait_for(work(), 20))
@@ -238,17 +239,17 @@ class Load:
         while not self._over.is_set():
             if not clients or work == self._work_once:
                 for each in clients:
-                    each.end()
+                    each.close()
                 clients = [self._deployment.client(token) for token in ("producer", "worker")]
             try:
                 work(clients[0], clients[1], f"{at}-{next(numbers)}")
             except Exception as error:
                 self.problems.append(f"{work.__name__}: {error!r}")
                 for each in clients:
-                    each.end()
+                    each.close()
                 clients = []
         for each in clients:
-            each.end()
+            each.close()
 
     def _work_once(self, producer: Client, worker: Client, name: str) -> None:
         """The same on new connections."""

@@ -19,6 +19,7 @@ from bench import (
     document,
     idle,
     latency,
+    levels,
     library,
     limit,
     machine,
@@ -41,7 +42,7 @@ SUBJECTS = {
         m.SUBJECT
         for m in (
             *(rest, wsgi, push, limit, latency, rate, watchers),
-            *(cycle, dequeue, library, codec, memory, idle),
+            *(cycle, dequeue, levels, library, codec, memory, idle),
         )
     )
 }

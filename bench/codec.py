@@ -31,7 +31,7 @@ from sharq._fastpath import (
     mask,
 )
 from sharq.operations.scripts import Scripts
-from sharq.results import Enqueued, Lease, NewJob
+from sharq.results import Enqueued, Lease, NewJob, Told
 from sharq.store.script_loading import pack
 
 _BATCH: Final = 32
@@ -61,12 +61,18 @@ for _job in _JOBS:
 _VALUE = {"to": "+15550100", "text": "Your code is 1234", "tags": ["a", "b"], "n": 3, "ok": True}
 _TEXT = json.dumps([_VALUE] * 50).encode()
 
+_TOLD: Final = [
+    Told("tenant-1", f"job-{at}", f"18000000000000{at:02}", "finish", f"{100 + at}")
+    for at in range(32)
+]
+
 # Arguments for each call, all different, so that it shows where each of them goes.
 _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "cancel": ("mail", _LEASES, 3_600_000, 86_400_000),
     "claim_sweep": (900,),
     "clear": ("mail", "tenant-1", 86_400_000, False),
     "dequeue": ("mail", 32, 60_000, 262_144, "r-1", ".s1", 7, False),
+    "dry_run": ("mail", "queue", "tenant-1", 2000, 5, 3, "account-1"),
     "enqueue": ("mail", _JOBS),
     "extend": ("mail", _LEASES, 500, 3_600_000),
     "finish": (*_NAMES, _N, 3_600_000, 86_400_000),
@@ -74,10 +80,12 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "hand_on": ("mail", ".s1", 0),
     "interval": ("mail", "tenant-1", 250, 86_400_000),
     "interval_reset": ("mail", "tenant-1", 86_400_000),
+    "limits": ("mail", "queue", "tenant-1", 2000, 5, 3, "account-1", "contract", 86_400_000),
     "list_jobs": ("mail", "tenant-1", "new", 42, 0, 100, 262_144),
-    "list_queues": ("mail", True, "42", 1000),
+    "list_queues": ("mail", "type", "", "42", 1000),
     "list_types": ("42", 1000),
     "offer": ("mail", ".s1", 50, 20, 250),
+    "pause": ("mail", "group", "account-1", 30_000, "busy", "api", 86_400_000),
     "ping": (),
     "queue_length": ("mail", "tenant-1"),
     "queue_metrics": ("mail", "tenant-1"),
@@ -85,6 +93,8 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "release": ("mail", _LEASES, 250, True, 3_600_000, 86_400_000),
     "requeue": ("mail", 100, 3_600_000, 86_400_000),
     "rights": (".s1",),
+    "settle": ("mail", _TOLD, 3_600_000, 86_400_000),
+    "show_limits": ("mail", "queue", "tenant-1"),
     "status": (*_NAMES, 3_600_000),
     "type_metrics": ("mail",),
     "unregister": ("mail", 900_000),

@@ -89,7 +89,7 @@ async def _share(here: Stand, queues: int, interval: int) -> tuple[float, int]:
     socket = await connect(here)
     frame = {"op": "subscribe", "queue_type": queue_type, "credit": _MOST_CREDIT}
     await socket.write_message(json.dumps(frame))
-    reading = asyncio.ensure_future(_read_all(socket))
+    reading = asyncio.ensure_future(read_all(socket))
     await asyncio.sleep(seconds)
     key = key_of(queue_type, "leases")
     leases: Any = here.store.client.zrange(key, 0, -1, withscores=True)
@@ -103,7 +103,8 @@ async def _share(here: Stand, queues: int, interval: int) -> tuple[float, int]:
     return 100 * sum(shares) / queues, sum(gap < interval for gap in gaps)
 
 
-async def _read_all(socket: WebSocketClientConnection) -> None:
+async def read_all(socket: WebSocketClientConnection) -> None:
+    """Read until the socket is closed, and keep nothing."""
     while await socket.read_message() is not None:
         pass
 

@@ -6,15 +6,16 @@ from sharq._fastpath import Batch, Job
 from sharq.aio import AsyncSharQ
 from sharq.client import SharQ
 from sharq.embedded.store import EmbeddedStore, ServerLock
-from sharq.results import NewJob
+from sharq.results import REMOVE, NewJob
 from sharq.settings.reading import Settings
 from sharq.store.wakeups import Watcher
-from sharq.worker.job import Discard, LeasedJob, Retry
+from sharq.worker.job import Discard, LeasedJob, Retry, Throttled
 from sharq.worker.worker import Worker
 
 __version__ = version("sharq")
 
 __all__ = [
+    "REMOVE",
     "AsyncSharQ",
     "Batch",
     "Discard",
@@ -26,6 +27,7 @@ __all__ = [
     "ServerLock",
     "Settings",
     "SharQ",
+    "Throttled",
     "Watcher",
     "Worker",
     "__version__",
@@ -34,6 +36,6 @@ __all__ = [
 # A class is named by the path that users import it from, wherever it is defined.
 for _exported in (
     *(AsyncSharQ, SharQ, Settings, EmbeddedStore, ServerLock, Watcher),
-    *(Worker, LeasedJob, Discard, Retry),
+    *(Worker, LeasedJob, Discard, Retry, Throttled),
 ):
     _exported.__module__ = __name__

@@ -11,7 +11,7 @@ from typing import Any, Self, final
 
 from msgspec import Raw
 
-from sharq.results import Enqueued, Lease, NewJob
+from sharq.results import Enqueued, Lease, NewJob, Removal, Told
 
 @final
 class Writer: ...
@@ -88,11 +88,27 @@ class Codec:
         repeated with its `request_id`, or by a server with the number `seq` of its last call.
         """
 
+    def dry_run(
+        self,
+        queue_type: str,
+        kind: str,
+        name: str,
+        new_interval: float | Removal | None,
+        new_burst: int | Removal | None,
+        new_concurrency: int | Removal | None,
+        new_group: str | Removal | None,
+    ) -> bytes:
+        """Pack the question how long the work of a level would take with other limits.
+
+        The level and the values are as in `limits`.
+        """
+
     def enqueue(self, queue_type: str, jobs: Sequence[NewJob]) -> bytes:
         """Pack jobs of one type for the tails of their queues, in order.
 
-        `interval` in ms; a `requeue_limit` of -1: no limit; a `max_queued_length` of None: the
-        length has no bound. The `queue_type` of the jobs themselves is ignored.
+        `interval` in ms, an int or a float of which three decimals count; a `requeue_limit` of -1:
+        no limit; a `max_queued_length` of None: the length has no bound; `options` of None: there
+        are none. The `queue_type` of the jobs themselves is ignored.
         """
 
     def extend(self, queue_type: str, leases: list[Lease], by: int, retention: int) -> bytes:
@@ -127,15 +143,34 @@ class Codec:
         """
 
     def interval(
-        self, queue_type: str, queue_id: str, interval: int, interval_retention: int
+        self, queue_type: str, queue_id: str, interval: float, interval_retention: int
     ) -> bytes:
-        """Pack a queue's `interval` (ms) as set by the API.
+        """Pack a queue's `interval` (ms, up to three decimals) as set by the API.
 
         `interval_retention`: ms for which it is kept after the queue's last job.
         """
 
     def interval_reset(self, queue_type: str, queue_id: str, interval_retention: int) -> bytes:
         """Pack that enqueues set a queue's interval again. `interval_retention` in ms."""
+
+    def limits(
+        self,
+        queue_type: str,
+        kind: str,
+        name: str,
+        new_interval: float | Removal | None,
+        new_burst: int | Removal | None,
+        new_concurrency: int | Removal | None,
+        new_group: str | Removal | None,
+        reason: str | Removal | None,
+        interval_retention: int,
+    ) -> bytes:
+        """Pack limits that the API sets at a level: a "queue", a "group" or the "type".
+
+        `name` is that of the queue or the group, empty for the type. None leaves a value as it is,
+        `REMOVE` gives it back; the interval and `interval_retention` are in ms. `reason` is encoded
+        in percent, and never "-".
+        """
 
     def list_jobs(
         self,
@@ -153,10 +188,12 @@ class Codec:
         of the delayed a time in ms, behind the first `seen` jobs of that time).
         """
 
-    def list_queues(self, queue_type: str, waiting: bool, cursor: str, count: int) -> bytes:
-        """Pack one page, of about `count`, of a type's queues that have waiting or leased jobs.
+    def list_queues(self, queue_type: str, part: str, group: str, cursor: str, count: int) -> bytes:
+        """Pack one page, of about `count`, of the queues with jobs.
 
-        `cursor` is "0" at first, then that of the last page.
+        `part`: those in the schedule of the type, of a `group` in turn, or those with leases
+        ("type", "group", "leased"). The first `cursor` is "0", each further one that of the answer
+        before.
         """
 
     def list_types(self, cursor: str, count: int) -> bytes:
@@ -168,6 +205,21 @@ class Codec:
         """Pack the question how many jobs, up to `wanted`, are ready and offered by no server.
 
         `offered`: how many this one offers already. All its offers are valid for `offer_ms`.
+        """
+
+    def pause(
+        self,
+        queue_type: str,
+        kind: str,
+        name: str,
+        ms: int | Removal | None,
+        reason: str,
+        set_by: str,
+        interval_retention: int,
+    ) -> bytes:
+        """Pack a pause of a level for `ms`; None: until it is resumed, `REMOVE`: its end.
+
+        The level and `reason` are as in `limits`. `set_by` is "api" or "worker".
         """
 
     def ping(self) -> bytes:
@@ -210,6 +262,21 @@ class Codec:
 
         They are tried on unused keys and on the channel of a server.
         """
+
+    def settle(
+        self,
+        queue_type: str,
+        told: list[Told],
+        retention: int,
+        interval_retention: int,
+    ) -> bytes:
+        """Pack the end of up to a hundred leases of one type with what their holders tell.
+
+        The retentions, in ms, are as for `finish`.
+        """
+
+    def show_limits(self, queue_type: str, kind: str, name: str) -> bytes:
+        """Pack the question for the limits of a level, named as in `limits`."""
 
     def status(self, queue_type: str, queue_id: str, job_id: str, retention: int) -> bytes:
         """Pack the question for the state of a job. `retention`: as for `extend`, in ms."""
@@ -256,8 +323,12 @@ class Job:
         """The jobs that waited in its queue after it was taken."""
 
     @property
-    def interval(self) -> int:
-        """The interval (ms) of its queue when the answer was made."""
+    def interval(self) -> float:
+        """The interval (ms) of its queue when the answer was made; an `int` if it is whole."""
+
+    @property
+    def burst(self) -> int:
+        """How many of its queue's jobs may be dispatched at once after idleness; 1: no more."""
 
     @property
     def lease(self) -> str:
@@ -268,7 +339,8 @@ class Batch:
     """The answer of a dequeue: leased jobs, in the order in which they were taken.
 
     `reply` is the script's: wait and rank, then queue_id, job_id, n, requeues_remaining, attempt,
-    length, payload and interval of each job. It is turned into objects or JSON only on demand.
+    length, payload and interval of each job. An interval with decimals comes as text, one with a
+    burst as text with a star between both. The reply is turned into objects or JSON only on demand.
     Raises ValueError for a list that is not such a reply; so do its methods if the list was
     changed.
     """
@@ -302,7 +374,7 @@ class Batch:
 
     def jobs_json(self, start: int, stop: int, lease_ms: int) -> bytes:
         """The jobs from `start` up to `stop` as a JSON array, with `lease_ms` as what is left of
-        their leases, `attempt` and `interval`; IndexError as above.
+        their leases, `attempt`, `interval` and a `burst` over 1; IndexError as above.
         """
 
     def to_json(self, at: int = 0) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sharq._fastpath import Batch
 from sharq.deployment import ConfigSource, Deployment
+from sharq.endings import PauseScope
 from sharq.engine import Engine
 from sharq.errors import StoreError
 from sharq.operations.scripts import Scripts
@@ -15,13 +17,16 @@ from sharq.results import (
     Cleared,
     Ended,
     Enqueued,
+    Estimate,
     Extended,
     JobPage,
     JobStatus,
+    Limits,
     NewJob,
     Overview,
     QueueMetrics,
     QueuePage,
+    Removal,
 )
 from sharq.settings.reading import Settings
 
@@ -100,7 +105,7 @@ class AsyncSharQ:
     async def enqueue(
         self,
         payload: Any,
-        interval: int,
+        interval: float | Decimal,
         job_id: str,
         queue_id: str,
         queue_type: str = "default",
@@ -108,9 +113,9 @@ class AsyncSharQ:
     ) -> dict[str, Any]:
         """Put a job at the tail of its queue: ``{'status': 'queued'}``.
 
-        `interval` is the least number of ms between two dispatches of the queue. While the job is
-        queued or active, the same `job_id` with the same payload is a success that changes nothing;
-        with another payload it raises `JobConflict`.
+        `interval` is the least time in ms between two dispatches of the queue, with up to three
+        decimals. While the job is queued or active, the same `job_id` with the same payload is a
+        success that changes nothing; with another payload it raises `JobConflict`.
         """
         return await self._run(
             self._engine.classic.enqueue(
@@ -133,7 +138,7 @@ class AsyncSharQ:
         return await self._run(self._engine.classic.finish(job_id, queue_id, queue_type))
 
     async def interval(
-        self, interval: int, queue_id: str, queue_type: str = "default"
+        self, interval: float | Decimal, queue_id: str, queue_type: str = "default"
     ) -> dict[str, Any]:
         """Set a queue's interval (ms) until it is reset; status is failure for an unknown queue."""
         return await self._run(self._engine.classic.interval(interval, queue_id, queue_type))
@@ -188,19 +193,43 @@ class AsyncSharQ:
     def new_job(
         self,
         payload: bytes,
-        interval: int,
+        interval: float | Decimal,
         job_id: str,
         queue_id: str,
         queue_type: str = "default",
         requeue_limit: int | None = None,
         max_queued_length: int | None = None,
+        *,
+        burst: int | Removal | None = None,
+        concurrency: int | Removal | None = None,
+        group: str | Removal | None = None,
+        cost: int = 1,
+        priority: int = 0,
+        delay: int = 0,
     ) -> NewJob:
         """Check the parts of a job. `payload` is JSON text; the rest is as in `enqueue`.
 
         With `max_queued_length` the job is accepted only while fewer jobs wait in its queue.
+
+        `burst` (dispatches at once), `concurrency` (leases at a time) and `group` are set for its
+        queue, as `interval` is; None leaves what is set, `REMOVE` takes away what enqueues have
+        set. `cost` is how many intervals its dispatch uses, `priority` (0 to 9) its place in the
+        queue, `delay` the ms before which it is not dispatched.
         """
         return self._engine.flows.new_job(
-            payload, interval, job_id, queue_id, queue_type, requeue_limit, max_queued_length
+            payload,
+            interval,
+            job_id,
+            queue_id,
+            queue_type,
+            requeue_limit,
+            max_queued_length,
+            burst=burst,
+            concurrency=concurrency,
+            group=group,
+            cost=cost,
+            priority=priority,
+            delay=delay,
         )
 
     async def submit(self, job: NewJob) -> Enqueued:
@@ -221,10 +250,20 @@ class AsyncSharQ:
         return await self._run(self._engine.flows.take(queue_type, count, request_id))
 
     async def finish_job(
-        self, queue_type: str, queue_id: str, job_id: str, lease: str | None = None
+        self,
+        queue_type: str,
+        queue_id: str,
+        job_id: str,
+        lease: str | None = None,
+        cost: int | None = None,
     ) -> Ended:
-        """End a leased job for good; with its lease token only if that lease is still valid."""
-        return await self._run(self._engine.flows.finish_job(queue_type, queue_id, job_id, lease))
+        """End a leased job for good; with its lease token only if that lease is still valid.
+
+        `cost`, 1 to 1,000,000, is the real one of the dispatch, where it differs from the job's.
+        """
+        return await self._run(
+            self._engine.flows.finish_job(queue_type, queue_id, job_id, lease, cost)
+        )
 
     async def release_job(
         self,
@@ -233,15 +272,32 @@ class AsyncSharQ:
         job_id: str,
         lease: str | None = None,
         delay: int = 0,
-        count_requeue: bool = True,
+        count_requeue: bool | None = None,
+        *,
+        cost: int | None = None,
+        pause: int | None = None,
+        pause_scope: PauseScope = "queue",
     ) -> Ended:
-        """Give a leased job back to the head of its queue, after `delay` ms.
+        """Give a leased job back to its place in its queue, after `delay` ms.
 
-        With `count_requeue` the delivery counts, and the job is dead if no requeue is left.
+        If the delivery counts, the job is dead if no requeue is left. With a `count_requeue` of
+        None it counts, unless there is a `pause`: with one it cannot count.
+
+        `cost` is as in `finish_job`. `pause`, in ms, up to an hour: nothing is dispatched so long
+        from the queue, from its group, or from all of its type, as `pause_scope` says. It makes no
+        pause shorter.
         """
         return await self._run(
             self._engine.flows.release_job(
-                queue_type, queue_id, job_id, lease, delay, count_requeue
+                queue_type,
+                queue_id,
+                job_id,
+                lease,
+                delay,
+                count_requeue,
+                cost=cost,
+                pause=pause,
+                pause_scope=pause_scope,
             )
         )
 
@@ -259,15 +315,31 @@ class AsyncSharQ:
         """Remove a job that waits; with its lease token one that is leased, while it is valid."""
         return await self._run(self._engine.flows.cancel_job(queue_type, queue_id, job_id, lease))
 
-    async def finish_many(self, leases: Sequence[str]) -> list[Ended | StoreError]:
-        """End leased jobs for good by their tokens; each succeeds or fails alone, in order."""
-        return await self._run(self._engine.flows.finish_many(leases))
+    async def finish_many(
+        self, leases: Sequence[str], cost: int | None = None
+    ) -> list[Ended | StoreError]:
+        """End leased jobs for good by their tokens; each succeeds or fails alone, in order.
+
+        `cost` is that of each, as in `finish_job`.
+        """
+        return await self._run(self._engine.flows.finish_many(leases, cost))
 
     async def release_many(
-        self, leases: Sequence[str], delay: int = 0, count_requeue: bool = True
+        self,
+        leases: Sequence[str],
+        delay: int = 0,
+        count_requeue: bool | None = None,
+        *,
+        cost: int | None = None,
+        pause: int | None = None,
+        pause_scope: PauseScope = "queue",
     ) -> list[Ended | StoreError]:
         """Give leased jobs back by their tokens, as `release_job` does each."""
-        return await self._run(self._engine.flows.release_many(leases, delay, count_requeue))
+        return await self._run(
+            self._engine.flows.release_many(
+                leases, delay, count_requeue, cost=cost, pause=pause, pause_scope=pause_scope
+            )
+        )
 
     async def extend_many(self, leases: Sequence[str], by: int) -> list[Extended | StoreError]:
         """Extend leases by their tokens, as `extend_job` does each; 0 only shows what is left."""
@@ -277,13 +349,107 @@ class AsyncSharQ:
         """The state of a job."""
         return await self._run(self._engine.flows.job_status(queue_type, queue_id, job_id))
 
-    async def set_interval(self, queue_type: str, queue_id: str, interval: int) -> bool:
+    async def set_interval(self, queue_type: str, queue_id: str, interval: float | Decimal) -> bool:
         """Set a queue's interval (ms) until it is reset; False for an unknown queue."""
         return await self._run(self._engine.flows.set_interval(queue_type, queue_id, interval))
 
     async def reset_interval(self, queue_type: str, queue_id: str) -> bool:
         """Let the next enqueue set the interval again; False if none was set by `set_interval`."""
         return await self._run(self._engine.flows.reset_interval(queue_type, queue_id))
+
+    async def set_limits(
+        self,
+        queue_type: str,
+        queue_id: str | None = None,
+        *,
+        group_id: str | None = None,
+        interval: float | Decimal | Removal | None = None,
+        burst: int | Removal | None = None,
+        concurrency: int | Removal | None = None,
+        group: str | Removal | None = None,
+        reason: str | Removal | None = None,
+    ) -> None:
+        """Set limits of a queue, of the group `group_id`, or, with neither, of the whole type.
+
+        They stand against enqueues until they are given back: `REMOVE` gives one back, None leaves
+        it. `interval` (ms) is the least time between two dispatches, `burst` how many may come at
+        once after idleness, `concurrency` how many leases there may be at a time. `group` is the
+        group that a queue belongs to. `reason` is for people, up to 200 bytes in UTF-8.
+        """
+        await self._run(
+            self._engine.flows.limiting.set(
+                queue_type,
+                queue_id,
+                group_id,
+                interval=interval,
+                burst=burst,
+                concurrency=concurrency,
+                group=group,
+                reason=reason,
+            )
+        )
+
+    async def reset_limits(
+        self, queue_type: str, queue_id: str | None = None, *, group_id: str | None = None
+    ) -> None:
+        """Give back all limits of a queue, a group or a type that `set_limits` has set."""
+        await self._run(self._engine.flows.limiting.reset(queue_type, queue_id, group_id))
+
+    async def limits(
+        self, queue_type: str, queue_id: str | None = None, *, group_id: str | None = None
+    ) -> Limits:
+        """The limits in force at a queue, a group or a type, and what holds it back now."""
+        return await self._run(self._engine.flows.limiting.show(queue_type, queue_id, group_id))
+
+    async def estimate(
+        self,
+        queue_type: str,
+        queue_id: str | None = None,
+        *,
+        group_id: str | None = None,
+        interval: float | Decimal | Removal | None = None,
+        burst: int | Removal | None = None,
+        concurrency: int | Removal | None = None,
+        group: str | Removal | None = None,
+    ) -> Estimate:
+        """How long what waits now would take with such limits; the arguments of `set_limits`.
+
+        Nothing is changed.
+        """
+        return await self._run(
+            self._engine.flows.limiting.estimate(
+                queue_type,
+                queue_id,
+                group_id,
+                interval=interval,
+                burst=burst,
+                concurrency=concurrency,
+                group=group,
+            )
+        )
+
+    async def pause(
+        self,
+        queue_type: str,
+        queue_id: str | None = None,
+        *,
+        group_id: str | None = None,
+        duration: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Dispatch nothing of a queue, a group or a type for `duration` ms, or until `resume`.
+
+        It replaces a pause that is there. Leases go on. `reason` is as in `set_limits`.
+        """
+        await self._run(
+            self._engine.flows.limiting.pause(queue_type, queue_id, group_id, duration, reason)
+        )
+
+    async def resume(
+        self, queue_type: str, queue_id: str | None = None, *, group_id: str | None = None
+    ) -> None:
+        """End the pause of a queue, a group or a type."""
+        await self._run(self._engine.flows.limiting.resume(queue_type, queue_id, group_id))
 
     async def clear(self, queue_type: str, queue_id: str, purge_all: bool = False) -> Cleared:
         """Remove the waiting jobs of a queue; with `purge_all` its leases and interval too."""

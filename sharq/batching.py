@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from sharq._fastpath import Batch
+from sharq.endings import finish_with
 from sharq.errors import UnexpectedReply
 from sharq.identifiers import check_leased
 from sharq.operations.call import Flow
 from sharq.operations.flows import MAX_TAKE, Flows
 from sharq.operations.operations import BULK_SIZE
-from sharq.results import Ended, Enqueued, Lease, NewJob
+from sharq.results import Ended, Enqueued, Lease, NewJob, Told
 
 OnEnqueued = Callable[[Enqueued | Exception], None]
 OnEnded = Callable[[Ended | Exception], None]
@@ -65,6 +66,7 @@ class Batcher:
         self._begin = begin
         self._jobs: dict[str, _Group[NewJob, OnEnqueued]] = {}
         self._leases: dict[str, _Group[Lease, OnEnded]] = {}
+        self._told: dict[str, _Group[Told, OnEnded]] = {}
         self._wanted: dict[str, list[_Want]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._due = False
@@ -74,14 +76,24 @@ class Batcher:
         self._add(self._jobs, job.queue_type, job, done, self._flows.submit_alike)
 
     def finish(
-        self, queue_type: str, queue_id: str, job_id: str, lease: str | None, done: OnEnded
+        self,
+        queue_type: str,
+        queue_id: str,
+        job_id: str,
+        lease: str | None,
+        done: OnEnded,
+        cost: int | None = None,
     ) -> None:
         """End a leased job for good; without its token, whichever lease holds it.
 
-        Raises `BadArgumentException` at once.
+        `cost` is the real one, if it is told. Raises `BadArgumentException` at once.
         """
         meant = check_leased(queue_type, queue_id, job_id, lease)
-        self._add(self._leases, queue_type, meant, done, self._flows.finish_alike)
+        if cost is None:
+            self._add(self._leases, queue_type, meant, done, self._flows.finish_alike)
+        else:
+            told = finish_with(cost).of(meant)
+            self._add(self._told, queue_type, told, done, self._flows.settle_alike)
 
     def take(self, queue_type: str, count: int, done: OnTaken) -> None:
         """Lease up to `count` jobs (1 to 100) of a type with a valid name."""
@@ -126,6 +138,9 @@ class Batcher:
         if self._leases:
             leases, self._leases = self._leases, {}
             self._send_groups(leases, self._flows.finish_alike)
+        if self._told:
+            told, self._told = self._told, {}
+            self._send_groups(told, self._flows.settle_alike)
         if self._wanted:
             wanted, self._wanted = self._wanted, {}
             for queue_type, wants in wanted.items():

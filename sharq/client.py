@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sharq._fastpath import Batch
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import ConfigSource, Deployment
+from sharq.endings import PauseScope
 from sharq.errors import StoreError
 from sharq.operations.scripts import Scripts
 from sharq.results import (
     Cleared,
     Ended,
     Enqueued,
+    Estimate,
     Extended,
     JobPage,
     JobStatus,
+    Limits,
     NewJob,
     Overview,
     QueueMetrics,
     QueuePage,
+    Removal,
 )
 from sharq.settings.reading import Settings
 
@@ -86,7 +91,7 @@ class SharQ:
     def enqueue(
         self,
         payload: Any,
-        interval: int,
+        interval: float | Decimal,
         job_id: str,
         queue_id: str,
         queue_type: str = "default",
@@ -94,9 +99,9 @@ class SharQ:
     ) -> dict[str, Any]:
         """Put a job at the tail of its queue: ``{'status': 'queued'}``.
 
-        `interval` is the least number of ms between two dispatches of the queue. While the job is
-        queued or active, the same `job_id` with the same payload is a success that changes nothing;
-        with another payload it raises `JobConflict`.
+        `interval` is the least time in ms between two dispatches of the queue, with up to three
+        decimals. While the job is queued or active, the same `job_id` with the same payload is a
+        success that changes nothing; with another payload it raises `JobConflict`.
         """
         return self._run(
             self._engine.classic.enqueue(
@@ -116,7 +121,9 @@ class SharQ:
         """End a leased job, no matter who holds its lease; status is success or failure."""
         return self._run(self._engine.classic.finish(job_id, queue_id, queue_type))
 
-    def interval(self, interval: int, queue_id: str, queue_type: str = "default") -> dict[str, Any]:
+    def interval(
+        self, interval: float | Decimal, queue_id: str, queue_type: str = "default"
+    ) -> dict[str, Any]:
         """Set a queue's interval (ms) until it is reset; status is failure for an unknown queue."""
         return self._run(self._engine.classic.interval(interval, queue_id, queue_type))
 
@@ -168,19 +175,43 @@ class SharQ:
     def new_job(
         self,
         payload: bytes,
-        interval: int,
+        interval: float | Decimal,
         job_id: str,
         queue_id: str,
         queue_type: str = "default",
         requeue_limit: int | None = None,
         max_queued_length: int | None = None,
+        *,
+        burst: int | Removal | None = None,
+        concurrency: int | Removal | None = None,
+        group: str | Removal | None = None,
+        cost: int = 1,
+        priority: int = 0,
+        delay: int = 0,
     ) -> NewJob:
         """Check the parts of a job. `payload` is JSON text; the rest is as in `enqueue`.
 
         With `max_queued_length` the job is accepted only while fewer jobs wait in its queue.
+
+        `burst` (dispatches at once), `concurrency` (leases at a time) and `group` are set for its
+        queue, as `interval` is; None leaves what is set, `REMOVE` takes away what enqueues have
+        set. `cost` is how many intervals its dispatch uses, `priority` (0 to 9) its place in the
+        queue, `delay` the ms before which it is not dispatched.
         """
         return self._engine.flows.new_job(
-            payload, interval, job_id, queue_id, queue_type, requeue_limit, max_queued_length
+            payload,
+            interval,
+            job_id,
+            queue_id,
+            queue_type,
+            requeue_limit,
+            max_queued_length,
+            burst=burst,
+            concurrency=concurrency,
+            group=group,
+            cost=cost,
+            priority=priority,
+            delay=delay,
         )
 
     def submit(self, job: NewJob) -> Enqueued:
@@ -201,10 +232,18 @@ class SharQ:
         return self._run(self._engine.flows.take(queue_type, count, request_id))
 
     def finish_job(
-        self, queue_type: str, queue_id: str, job_id: str, lease: str | None = None
+        self,
+        queue_type: str,
+        queue_id: str,
+        job_id: str,
+        lease: str | None = None,
+        cost: int | None = None,
     ) -> Ended:
-        """End a leased job for good; with its lease token only if that lease is still valid."""
-        return self._run(self._engine.flows.finish_job(queue_type, queue_id, job_id, lease))
+        """End a leased job for good; with its lease token only if that lease is still valid.
+
+        `cost`, 1 to 1,000,000, is the real one of the dispatch, where it differs from the job's.
+        """
+        return self._run(self._engine.flows.finish_job(queue_type, queue_id, job_id, lease, cost))
 
     def release_job(
         self,
@@ -213,15 +252,32 @@ class SharQ:
         job_id: str,
         lease: str | None = None,
         delay: int = 0,
-        count_requeue: bool = True,
+        count_requeue: bool | None = None,
+        *,
+        cost: int | None = None,
+        pause: int | None = None,
+        pause_scope: PauseScope = "queue",
     ) -> Ended:
-        """Give a leased job back to the head of its queue, after `delay` ms.
+        """Give a leased job back to its place in its queue, after `delay` ms.
 
-        With `count_requeue` the delivery counts, and the job is dead if no requeue is left.
+        If the delivery counts, the job is dead if no requeue is left. With a `count_requeue` of
+        None it counts, unless there is a `pause`: with one it cannot count.
+
+        `cost` is as in `finish_job`. `pause`, in ms, up to an hour: nothing is dispatched so long
+        from the queue, from its group, or from all of its type, as `pause_scope` says. It makes no
+        pause shorter.
         """
         return self._run(
             self._engine.flows.release_job(
-                queue_type, queue_id, job_id, lease, delay, count_requeue
+                queue_type,
+                queue_id,
+                job_id,
+                lease,
+                delay,
+                count_requeue,
+                cost=cost,
+                pause=pause,
+                pause_scope=pause_scope,
             )
         )
 
@@ -237,15 +293,31 @@ class SharQ:
         """Remove a job that waits; with its lease token one that is leased, while it is valid."""
         return self._run(self._engine.flows.cancel_job(queue_type, queue_id, job_id, lease))
 
-    def finish_many(self, leases: Sequence[str]) -> list[Ended | StoreError]:
-        """End leased jobs for good by their tokens; each succeeds or fails alone, in order."""
-        return self._run(self._engine.flows.finish_many(leases))
+    def finish_many(
+        self, leases: Sequence[str], cost: int | None = None
+    ) -> list[Ended | StoreError]:
+        """End leased jobs for good by their tokens; each succeeds or fails alone, in order.
+
+        `cost` is that of each, as in `finish_job`.
+        """
+        return self._run(self._engine.flows.finish_many(leases, cost))
 
     def release_many(
-        self, leases: Sequence[str], delay: int = 0, count_requeue: bool = True
+        self,
+        leases: Sequence[str],
+        delay: int = 0,
+        count_requeue: bool | None = None,
+        *,
+        cost: int | None = None,
+        pause: int | None = None,
+        pause_scope: PauseScope = "queue",
     ) -> list[Ended | StoreError]:
         """Give leased jobs back by their tokens, as `release_job` does each."""
-        return self._run(self._engine.flows.release_many(leases, delay, count_requeue))
+        return self._run(
+            self._engine.flows.release_many(
+                leases, delay, count_requeue, cost=cost, pause=pause, pause_scope=pause_scope
+            )
+        )
 
     def extend_many(self, leases: Sequence[str], by: int) -> list[Extended | StoreError]:
         """Extend leases by their tokens, as `extend_job` does each; 0 only shows what is left."""
@@ -255,13 +327,107 @@ class SharQ:
         """The state of a job."""
         return self._run(self._engine.flows.job_status(queue_type, queue_id, job_id))
 
-    def set_interval(self, queue_type: str, queue_id: str, interval: int) -> bool:
+    def set_interval(self, queue_type: str, queue_id: str, interval: float | Decimal) -> bool:
         """Set a queue's interval (ms) until it is reset; False for an unknown queue."""
         return self._run(self._engine.flows.set_interval(queue_type, queue_id, interval))
 
     def reset_interval(self, queue_type: str, queue_id: str) -> bool:
         """Let the next enqueue set the interval again; False if none was set by `set_interval`."""
         return self._run(self._engine.flows.reset_interval(queue_type, queue_id))
+
+    def set_limits(
+        self,
+        queue_type: str,
+        queue_id: str | None = None,
+        *,
+        group_id: str | None = None,
+        interval: float | Decimal | Removal | None = None,
+        burst: int | Removal | None = None,
+        concurrency: int | Removal | None = None,
+        group: str | Removal | None = None,
+        reason: str | Removal | None = None,
+    ) -> None:
+        """Set limits of a queue, of the group `group_id`, or, with neither, of the whole type.
+
+        They stand against enqueues until they are given back: `REMOVE` gives one back, None leaves
+        it. `interval` (ms) is the least time between two dispatches, `burst` how many may come at
+        once after idleness, `concurrency` how many leases there may be at a time. `group` is the
+        group that a queue belongs to. `reason` is for people, up to 200 bytes in UTF-8.
+        """
+        self._run(
+            self._engine.flows.limiting.set(
+                queue_type,
+                queue_id,
+                group_id,
+                interval=interval,
+                burst=burst,
+                concurrency=concurrency,
+                group=group,
+                reason=reason,
+            )
+        )
+
+    def reset_limits(
+        self, queue_type: str, queue_id: str | None = None, *, group_id: str | None = None
+    ) -> None:
+        """Give back all limits of a queue, a group or a type that `set_limits` has set."""
+        self._run(self._engine.flows.limiting.reset(queue_type, queue_id, group_id))
+
+    def limits(
+        self, queue_type: str, queue_id: str | None = None, *, group_id: str | None = None
+    ) -> Limits:
+        """The limits in force at a queue, a group or a type, and what holds it back now."""
+        return self._run(self._engine.flows.limiting.show(queue_type, queue_id, group_id))
+
+    def estimate(
+        self,
+        queue_type: str,
+        queue_id: str | None = None,
+        *,
+        group_id: str | None = None,
+        interval: float | Decimal | Removal | None = None,
+        burst: int | Removal | None = None,
+        concurrency: int | Removal | None = None,
+        group: str | Removal | None = None,
+    ) -> Estimate:
+        """How long what waits now would take with such limits; the arguments of `set_limits`.
+
+        Nothing is changed.
+        """
+        return self._run(
+            self._engine.flows.limiting.estimate(
+                queue_type,
+                queue_id,
+                group_id,
+                interval=interval,
+                burst=burst,
+                concurrency=concurrency,
+                group=group,
+            )
+        )
+
+    def pause(
+        self,
+        queue_type: str,
+        queue_id: str | None = None,
+        *,
+        group_id: str | None = None,
+        duration: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Dispatch nothing of a queue, a group or a type for `duration` ms, or until `resume`.
+
+        It replaces a pause that is there. Leases go on. `reason` is as in `set_limits`.
+        """
+        self._run(
+            self._engine.flows.limiting.pause(queue_type, queue_id, group_id, duration, reason)
+        )
+
+    def resume(
+        self, queue_type: str, queue_id: str | None = None, *, group_id: str | None = None
+    ) -> None:
+        """End the pause of a queue, a group or a type."""
+        self._run(self._engine.flows.limiting.resume(queue_type, queue_id, group_id))
 
     def clear(self, queue_type: str, queue_id: str, purge_all: bool = False) -> Cleared:
         """Remove the waiting jobs of a queue; with `purge_all` its leases and interval too."""

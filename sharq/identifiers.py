@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from sharq import _fastpath
@@ -11,6 +12,18 @@ from sharq.results import Lease
 
 MAX_INTERVAL = 31_536_000_000
 """The longest interval, delay or extension: 365 days in milliseconds."""
+
+MAX_LIMIT = 1_000_000
+"""The largest burst, concurrency or cost."""
+
+MAX_PAUSE = 3_600_000
+"""The longest pause that a worker may set with a release: an hour in milliseconds."""
+
+MAX_REASON_BYTES = 200
+"""The length of the reason for a limit or a pause, at most."""
+
+MAX_PRIORITY = 9
+"""The highest priority of a job."""
 
 MAX_COUNT = 2**63 - 1
 """The largest requeue limit or queue length: what a signed 64-bit integer holds."""
@@ -26,14 +39,24 @@ _TIME: Final = f"an integer from 0 to {MAX_INTERVAL} (milliseconds)"
 
 EXPECTED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("queue_type", "queue_id", "job_id", "request_id"), _NAME),
-    "interval": _TIME,
+    **dict.fromkeys(("group", "group_id"), f"{_NAME}, but not - alone"),
+    "interval": f"a number from 0 to {MAX_INTERVAL} (milliseconds), with up to three decimals",
+    **dict.fromkeys(("burst", "concurrency", "cost"), f"an integer from 1 to {MAX_LIMIT}"),
+    "priority": f"an integer from 0 to {MAX_PRIORITY}",
     "delay": _TIME,
-    "by": f"an integer from 1 to {MAX_INTERVAL} (milliseconds)",
+    **dict.fromkeys(
+        ("by", "for", "duration"), f"an integer from 1 to {MAX_INTERVAL} (milliseconds)"
+    ),
+    "pause": f"an integer from 1 to {MAX_PAUSE} (milliseconds)",
+    "pause_scope": "queue, group or type",
+    "reason": f"a text of up to {MAX_REASON_BYTES} bytes in UTF-8",
+    "dry_run": "true or false",
     "requeue_limit": f"an integer from -1 (no limit) to {MAX_COUNT}",
     "max_queued_length": f"an integer from 0 to {MAX_COUNT}",
     "payload": "any JSON value",
     "lease": "the token of a lease of this job, queue_type/queue_id/job_id/number",
     "leases": "a list of 1 to 1000 lease tokens",
+    "items": "a list of 1 to 1000 objects, each with the token of a lease",
     "jobs": "a list of 1 to 1000 jobs",
     "count_requeue": "true or false",
     "purge_all": "true or false",
@@ -71,10 +94,20 @@ def check_identifier(field: str, value: Any) -> str:
     Raises `BadArgumentException` otherwise.
     """
     if not is_identifier(value):
-        raise invalid(field, _NAME)
+        raise invalid(field, EXPECTED.get(field, _NAME))
     # Not str(value): an enumeration's text shows its class.
     text: str = value if type(value) is str else str.__str__(value)
     return text
+
+
+def check_group(field: str, value: Any) -> str:
+    """Return `value` if it is a valid name of a group: as `check_identifier`, but not "-".
+
+    A hyphen alone stands for a removal in the calls of the store.
+    """
+    if value == "-":
+        raise invalid(field)
+    return check_identifier(field, value)
 
 
 def check_integer(field: str, value: Any, low: int, high: int) -> int:
@@ -86,9 +119,34 @@ def check_integer(field: str, value: Any, low: int, high: int) -> int:
     return int(value)
 
 
-def check_interval(field: str, value: Any) -> int:
-    """Return `value` if it is a valid time span in milliseconds, 0 to 365 days."""
+def check_time(field: str, value: Any) -> int:
+    """Return `value` if it is a valid time span in whole milliseconds, 0 to 365 days."""
     return check_integer(field, value, 0, MAX_INTERVAL)
+
+
+def check_interval(field: str, value: Any) -> float:
+    """Return `value` if it is a valid interval: milliseconds, 0 to 365 days.
+
+    It is an `int`, a `float` or a `Decimal` with up to three decimals; a whole one becomes an
+    `int`, any other a `float`. Raises `BadArgumentException` otherwise.
+    """
+    if type(value) is int and 0 <= value <= MAX_INTERVAL:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise invalid(field, EXPECTED["interval"])
+    # NaN is in no range; a Decimal of that kind may not even be compared.
+    if (isinstance(value, Decimal) and value.is_nan()) or not 0 <= value <= MAX_INTERVAL:
+        raise invalid(field, EXPECTED["interval"])
+    if isinstance(value, Decimal):
+        numerator, denominator = value.as_integer_ratio()
+        thousandths, rest = divmod(1000 * numerator, denominator)
+        exact = rest == 0
+    else:
+        thousandths = round(value * 1000)
+        exact = thousandths / 1000 == value
+    if not exact:
+        raise invalid(field, EXPECTED["interval"])
+    return thousandths / 1000 if thousandths % 1000 else thousandths // 1000
 
 
 def check_requeue_limit(value: Any) -> int:

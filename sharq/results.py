@@ -6,6 +6,7 @@ The words are those of ``lua/include/status.lua``.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -25,20 +26,60 @@ JOB_ACTIVE: Final = "job_active"
 INVALID: Final = "invalid_argument"
 
 
+class Removal(enum.Enum):
+    """The type of `REMOVE`."""
+
+    REMOVE = "-"
+
+    def __repr__(self) -> str:
+        return "REMOVE"
+
+
+REMOVE: Final = Removal.REMOVE
+"""Stands in the place of a value that is taken away; None leaves the value as it is."""
+
+
+class JobOptions(NamedTuple):
+    """What a job may say beyond its own fields: of its queue, and of itself.
+
+    `burst`, `concurrency` and `group` are set for its queue; None leaves what is set, `REMOVE`
+    takes away what enqueues have set. `cost` is in intervals, `priority` 0 to 9, `delay` in ms.
+    """
+
+    burst: int | Removal | None = None
+    concurrency: int | Removal | None = None
+    group: str | Removal | None = None
+    cost: int = 1
+    priority: int = 0
+    delay: int = 0
+
+    def word(self, max_queued_length: int | None) -> str:
+        """All of them as the script reads them, behind the bound of the same job."""
+        return ":".join(map(_text, (max_queued_length, *self)))
+
+
+def _text(field: int | str | Removal | None) -> str:
+    if field is None:
+        return ""
+    return REMOVE.value if field is REMOVE else str(field)
+
+
 class NewJob(NamedTuple):
     """A job on its way in; every field has been checked.
 
-    `payload` is strict JSON text. `interval` is in milliseconds. `requeue_limit` is -1 for no
-    limit. `max_queued_length` is None if the queue's length is not bounded.
+    `payload` is strict JSON text. `interval` is in milliseconds, with up to three decimals.
+    `requeue_limit` is -1 for no limit. `max_queued_length` is None if the queue's length is not
+    bounded, `options` is None if all are left out or have their defaults.
     """
 
     queue_type: str
     queue_id: str
     job_id: str
     payload: bytes
-    interval: int
+    interval: float
     requeue_limit: int
     max_queued_length: int | None = None
+    options: JobOptions | None = None
 
 
 class Lease(NamedTuple):
@@ -73,6 +114,24 @@ class Ended(NamedTuple):
     outcome: str
 
 
+class Told(NamedTuple):
+    """The end of a lease with more than a finish or a release says, as texts.
+
+    `how` is "finish", "release" (counted) or "return" (not counted). `cost` is the real one,
+    `pause` (ms) is for a level of the kind `scope`; empty if it is not told. An empty `n` means any
+    lease.
+    """
+
+    queue_id: str
+    job_id: str
+    n: str
+    how: str
+    cost: str = ""
+    delay: str = "0"
+    pause: str = ""
+    scope: str = ""
+
+
 class Extended(NamedTuple):
     """`outcome`: SUCCESS, or as in `Ended`. `lease_ms`: the rest of the lease."""
 
@@ -105,8 +164,10 @@ class JobStatus:
     """The state of a job.
 
     `state`: QUEUED, ACTIVE, FINISHED, DEAD or NOT_FOUND. For a queued one `position` is the number
-    of jobs before it and `ready_in` the milliseconds until the schedule reaches it; both are an
-    estimate if `estimated` is set (a job whose release was delayed). For an active one
+    of jobs before it and `ready_in` the milliseconds until the schedule of its queue reaches it;
+    `eta` are those until it is dispatched, as far as the limits of its group and its type tell.
+    They are None if only a finish or a resume can tell, and an estimate if `estimated` is set.
+    `held_by` is what holds it back now, "nothing" if nothing does. For an active one
     `lease_expires_in` is the rest of its lease in milliseconds.
     """
 
@@ -115,6 +176,8 @@ class JobStatus:
     ready_in: int | None = None
     lease_expires_in: int | None = None
     estimated: bool = False
+    eta: int | None = None
+    held_by: str | None = None
 
 
 class WaitingJob(NamedTuple):
@@ -151,16 +214,81 @@ class QueueMetrics:
     """One queue: lengths, rate and the counts of the last ten minutes.
 
     `interval` (ms), `interval_set_by` ("enqueue" or "api") and `next_ready_in` (ms) are None
-    for a queue that does not exist. Counts are keyed by the minute's epoch in milliseconds.
+    for a queue that does not exist. `held_by` is what holds it back, None where nothing waits;
+    `ready_in` (ms) says how long, None where nothing waits or only a finish or a resume can tell.
+    Counts are keyed by the minute's epoch in milliseconds.
     """
 
     queue_length: int
     active_count: int
-    interval: int | None
+    interval: float | None
     interval_set_by: str | None
     next_ready_in: int | None
     enqueue_counts: dict[int, int]
     dequeue_counts: dict[int, int]
+    held_by: str | None = None
+    ready_in: int | None = None
+
+
+class LimitValues(NamedTuple):
+    """What the API sets at a queue, a group or a type: None leaves it, `REMOVE` gives it back.
+
+    `interval` is in ms, with up to three decimals. Only a queue has a `group`.
+    """
+
+    interval: float | Removal | None = None
+    burst: int | Removal | None = None
+    concurrency: int | Removal | None = None
+    group: str | Removal | None = None
+    reason: str | Removal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause in force. `until`: its end by the store's clock (epoch, ms), None for an open one.
+
+    `set_by` is "api" or "worker".
+    """
+
+    until: float | None
+    reason: str | None
+    set_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits in force at a queue, a group or a type; None where there is none.
+
+    `set_by` has, for `interval`, `burst`, `concurrency` and `group`, who set the value: "enqueue",
+    "api" or None. `tat` (epoch, ms): the theoretical arrival time, from which on nothing is owed to
+    the rate. `active` counts leases, `queue_length` the waiting jobs of a queue; it is None for a
+    group and a type. `held_by` says what holds the work back now, and is None where none waits;
+    `ready_in` (ms) is None where only a finish or a resume can tell.
+    """
+
+    interval: float | None
+    burst: int | None
+    concurrency: int | None
+    group: str | None
+    set_by: dict[str, str | None]
+    reason: str | None
+    tat: float | None
+    active: int
+    queue_length: int | None
+    pause: Pause | None
+    held_by: str | None
+    ready_in: int | None
+
+
+class Estimate(NamedTuple):
+    """How long the work that waits now would take: with limits that were tried, and without them.
+
+    Both are in ms, None where only finishes decide. `estimated` tells that they are no exact times.
+    """
+
+    drains_in: int | None
+    drained_in_before: int | None
+    estimated: bool
 
 
 @dataclass(frozen=True, slots=True)

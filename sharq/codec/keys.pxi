@@ -16,6 +16,7 @@ cdef bytes COUNTERS = b":c:"
 cdef bytes MARKS = b":f:"
 cdef bytes REQUEST = b":x:"
 cdef bytes WAITING = b":waiting"
+cdef bytes LIMIT = b":limit"
 
 # Behind the tag of the deployment.
 cdef bytes TYPES = b":types"

@@ -153,7 +153,7 @@ cdef object read_plain_job(const char* data, Py_ssize_t size, str queue_type, st
     if after_space(at + 1, end) != end:
         return None
     return tuple.__new__(
-        NewJob, (queue_type, queue_id, job_id, payload, interval, requeue_limit, None))
+        NewJob, (queue_type, queue_id, job_id, payload, interval, requeue_limit, None, None))
 
 
 @cython.final

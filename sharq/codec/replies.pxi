@@ -9,7 +9,8 @@ from libc.stdint cimport int64_t
 from sharq.results import Enqueued
 
 # The answer of a dequeue begins with wait and rank; then it has of each job: queue_id job_id n left
-# attempt length payload interval.
+# attempt length payload interval. An interval with decimals comes as text, one with a burst as
+# `interval*burst`.
 cdef enum:
     HEAD = 2
     FIELDS = 8
@@ -32,6 +33,37 @@ cdef inline bint is_number(list reply, Py_ssize_t at) noexcept:
     return is_int(PyList_GET_ITEM(reply, at))
 
 
+# The length of the interval in a text: digits, a point, digits, and with a burst behind it a star
+# and digits, where the interval may be whole. -1 if it is no such text.
+cdef Py_ssize_t interval_size(list reply, Py_ssize_t at) noexcept:
+    cdef const char* text
+    cdef Py_ssize_t size, place
+    cdef Py_ssize_t point = 0
+    cdef Py_ssize_t star = 0
+    if not is_text(reply, at):
+        return -1
+    text = PyBytes_AS_STRING(<bytes>PyList_GET_ITEM(reply, at))
+    size = PyBytes_GET_SIZE(<bytes>PyList_GET_ITEM(reply, at))
+    for place in range(size):
+        if b"0" <= text[place] <= b"9":
+            continue
+        if place == 0 or not b"0" <= text[place - 1] <= b"9":
+            return -1
+        if text[place] == b"*" and star == 0:
+            star = place
+        elif text[place] == b"." and point == star == 0:
+            point = place
+        else:
+            return -1
+    if point == star == 0 or not b"0" <= text[size - 1] <= b"9":
+        return -1
+    return star or size
+
+
+cdef inline bint is_interval(list reply, Py_ssize_t at) noexcept:
+    return is_number(reply, at) or interval_size(reply, at) >= 0
+
+
 # A list may have been changed since it was checked.
 cdef int changed() except -1:
     raise ValueError("the reply has changed")
@@ -47,6 +79,22 @@ cdef inline int64_t number(list reply, Py_ssize_t at) except? -1:
     if at >= PyList_GET_SIZE(reply) or not is_number(reply, at):
         changed()
     return <object>PyList_GET_ITEM(reply, at)
+
+
+cdef inline object interval_of(list reply, Py_ssize_t at):
+    if at >= PyList_GET_SIZE(reply) or not is_interval(reply, at):
+        changed()
+    value = <object>PyList_GET_ITEM(reply, at)
+    if type(value) is not bytes:
+        return value
+    value = value.partition(b"*")[0]
+    return float(value) if b"." in value else int(value)
+
+
+# Of an interval that was looked at.
+cdef inline object burst_of(list reply, Py_ssize_t at):
+    value = <object>PyList_GET_ITEM(reply, at)
+    return int(value.partition(b"*")[2] or 1) if type(value) is bytes else 1
 
 
 # The words of most replies, as text.
@@ -85,7 +133,8 @@ cdef class Job:
     cdef readonly int64_t requeues_remaining
     cdef readonly int64_t attempt
     cdef readonly int64_t current_queue_length
-    cdef readonly int64_t interval
+    cdef readonly object interval
+    cdef readonly object burst
     cdef readonly str lease
 
     def __repr__(self):
@@ -94,10 +143,15 @@ cdef class Job:
     # For processes that pass jobs to each other: a job is the one in a batch.
     def __reduce__(self):
         number = self.lease.rpartition("/")[2]
+        interval = self.interval
+        if PyFloat_Check(interval) or self.burst > 1:
+            interval = decimal_text(interval)
+        if self.burst > 1:
+            interval += b"*%d" % self.burst
         reply = [
             -1, 0, self.queue_id.encode(), self.job_id.encode(), number.encode(),
             b"%d" % self.requeues_remaining, self.attempt, self.current_queue_length, self.payload,
-            self.interval,
+            interval,
         ]
         return _only_job, (Batch(self.queue_type, reply),)
 
@@ -123,7 +177,7 @@ cdef class Batch:
                 is_text(reply, at) and is_text(reply, at + 1) and is_text(reply, at + 2)
                 and is_text(reply, at + 3) and is_number(reply, at + 4)
                 and is_number(reply, at + 5) and is_text(reply, at + 6)
-                and is_number(reply, at + 7)
+                and is_interval(reply, at + 7)
             )
         if not fits:
             raise ValueError("this is no answer of a dequeue")
@@ -186,7 +240,8 @@ cdef class Batch:
                 job.attempt = number(reply, at + 4)
                 job.current_queue_length = number(reply, at + 5)
                 job.payload = field(reply, at + 6)
-                job.interval = number(reply, at + 7)
+                job.interval = interval_of(reply, at + 7)
+                job.burst = burst_of(reply, at + 7)
                 jobs.append(job)
             self._jobs = jobs
         return self._jobs
@@ -216,6 +271,21 @@ cdef class Batch:
         for part in range(3):
             out.byte(b"/")
             out.text(field(self._reply, at + part))
+        return 0
+
+    cdef int _write_interval(self, Writer out, Py_ssize_t at) except -1:
+        cdef list reply = self._reply
+        cdef Py_ssize_t size = -1
+        cdef bytes told
+        if at < PyList_GET_SIZE(reply):
+            size = interval_size(reply, at)
+        if size < 0:
+            return out.digits(number(reply, at))
+        told = field(reply, at)
+        out.raw(PyBytes_AS_STRING(told), size)
+        if size < PyBytes_GET_SIZE(told):
+            out.text(b',"burst":')
+            out.raw(PyBytes_AS_STRING(told) + size + 1, PyBytes_GET_SIZE(told) - size - 1)
         return 0
 
     cdef str _lease(self, Py_ssize_t at):
@@ -251,7 +321,7 @@ cdef class Batch:
     def jobs_json(self, Py_ssize_t start, Py_ssize_t stop, int64_t lease_ms):
         cdef Writer out = ANSWER
         cdef Py_ssize_t job, at
-        cdef int64_t attempt, interval
+        cdef int64_t attempt
         self._check(start, stop)
         out.used = 0
         out.byte(b"[")
@@ -260,13 +330,12 @@ cdef class Batch:
             out.text(b",{") if job > start else out.byte(b"{")
             self._write_job(out, at)
             attempt = number(self._reply, at + 4)
-            interval = number(self._reply, at + 7)
             out.text(b',"attempt":')
             out.digits(attempt)
             out.text(b',"lease_ms":')
             out.digits(lease_ms)
             out.text(b',"interval":')
-            out.digits(interval)
+            self._write_interval(out, at + 7)
             out.byte(b"}")
         out.byte(b"]")
         return out.take()

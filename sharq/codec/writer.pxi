@@ -3,6 +3,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from libc.math cimport fabs, rint
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
@@ -155,6 +156,26 @@ cdef class Writer:
         at[0] = b"\r"
         at[1] = b"\n"
         self.used = at + 2 - self.data
+        return 0
+
+    # A number with up to three decimals, in its shortest form.
+    cdef int decimal(self, double value) except -1:
+        cdef double thousandths = rint(value * 1000)
+        cdef int64_t whole
+        cdef int rest, size = 3
+        if not fabs(thousandths) < 9e15:
+            raise OverflowError("too large for a decimal")
+        whole = <int64_t>fabs(thousandths)
+        rest = <int>(whole % 1000)
+        if thousandths < 0:
+            self.byte(b"-")
+        self.digits(whole // 1000)
+        if rest:
+            while rest % 10 == 0:
+                rest //= 10
+                size -= 1
+            self.byte(b".")
+            self.used = put_digits(self.room(size), rest, size) - self.data
         return 0
 
     cdef bytes take(self):

@@ -1,26 +1,29 @@
 -- Removes up to a hundred jobs of one type, in order: waiting ones, and leased ones by their lease `n`.
 -- They leave no mark, and the rate keeps its slots.
--- KEYS: void ready leases held
+-- KEYS: void ready leases held waiting limit
 -- ARGV: queues jobs returned delayed marks retention interval_retention {queue_id job_id n}
 -- Returns: {status (success, not_found, already_finished, not_active, job_active)}
---@include status clock record delayed queue save schedule find gap remove_waiting bucket mark read_mark refusal
+--@include status clock record delayed queue load_queue encode rate save level level_keys levels leases turns first_turn save_levels find gap remove_waiting bucket mark read_mark refusal waiting wake
 local k = {
-  ready = KEYS[2], leases = KEYS[3], held = KEYS[4], queues = ARGV[1], jobs = ARGV[2],
+  ready = KEYS[2], leases = KEYS[3], held = KEYS[4], limit = KEYS[6], queues = ARGV[1], jobs = ARGV[2],
   returned = ARGV[3], delayed = ARGV[4],
 }
+open_levels(k, redis.call('GET', k.limit))
 local retention, interval_retention = tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local function cancel(queue_id, job_id, n)
   local member = queue_id .. '/' .. job_id
-  local leased, q = redis.call('HGET', k.held, member), load_queue(k.queues .. queue_id)
-  q.id = queue_id
+  local leased, q = redis.call('HGET', k.held, member), load_queue(k.queues .. queue_id, queue_id)
   if leased then
     if n ~= number_of(leased) then
       return JOB_ACTIVE
     end
     redis.call('HDEL', k.held, member)
     redis.call('ZREM', k.leases, member)
-    q.leased = q.leased - 1
+    count_leases(k, q, -1)
+    if q.waiting > 0 and q.concurrency then
+      take_turn(k, q)
+    end
   else
     -- A lease that was given has to be valid.
     local record = n == '' and find_waiting(q, k.jobs .. queue_id, job_id)
@@ -39,4 +42,6 @@ local out = {}
 for i = 8, #ARGV, 3 do
   out[#out + 1] = cancel(ARGV[i], ARGV[i + 1], ARGV[i + 2])
 end
+local first = save_levels(k)
+wake(KEYS[5], k.freed and first or nil)
 return out

@@ -1,12 +1,12 @@
--- Removes the waiting and the delayed jobs of a queue; with `purge` its leases end too and an
--- interval of the API is dropped. The rate state stays. The store frees a queue of any length in
+-- Removes the waiting and the delayed jobs of a queue; with `purge` its leases end too and the limits
+-- of the API are dropped. The rate state and a pause stay. The store frees a queue of any length in
 -- the background; a purge searches the leases of the type until it has found all.
--- KEYS: void ready leases held queue jobs returned delayed
+-- KEYS: void ready leases held queue jobs returned delayed waiting limit
 -- ARGV: interval_retention queue_id purge
 -- Returns: waiting jobs removed, leases ended
---@include clock queue rate save
+--@include clock queue load_queue encode rate save level level_keys levels leases turns first_turn save_levels waiting wake
 local queue_id, purge = ARGV[2], ARGV[3] == '1'
-local q = load_queue(KEYS[5])
+local q = load_queue(KEYS[5], queue_id)
 local removed, leased, idle = q.waiting, q.leased, q.waiting + q.leased == 0
 if not q.interval or (idle and not purge) then
   return {0, 0}
@@ -14,10 +14,12 @@ end
 if idle then
   begin_anew(q)
 end
-redis.call('ZREM', KEYS[2], queue_id)
+local k = {ready = KEYS[2], leases = KEYS[3], limit = KEYS[10]}
+open_levels(k, redis.call('GET', k.limit))
+leave(k, q)
 redis.call('UNLINK', KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 q.first, q.head, q.cleared = '', q.next, q.next
-q.back, q.late, q.cancelled, q.waiting = 0, 0, 0, 0
+q.back, q.late, q.apart, q.waiting = 0, 0, 0, 0
 
 -- Ends the leases of the queue among `members`; returns their number.
 local function end_leases(members)
@@ -35,14 +37,19 @@ local function end_leases(members)
 end
 
 if purge then
-  local AT_ONCE, from = 1000, 0
-  while q.leased > 0 do
+  local AT_ONCE, from, left = 1000, 0, leased
+  while left > 0 do
     local members = redis.call('ZRANGE', KEYS[3], from, from + AT_ONCE - 1)
     local ended = end_leases(members)
-    q.leased, from = #members > 0 and q.leased - ended or 0, from + #members - ended
+    left, from = #members > 0 and left - ended or 0, from + #members - ended
   end
-  q.api = false
+  count_leases(k, q, -leased)
+  give_limits_back(q)
+  move_home(k, q)
 end
 save_queue(q, tonumber(ARGV[1]))
---@audit 'clear', queue_id, 'removed', removed, 'purge', purge, 'ended', leased - q.leased
+--@audit 'clear', queue_id, 'removed', removed, 'purge', purge, 'ended', leased - q.leased,
+--@ 'burst', q.burst or 1, 'concurrency', q.concurrency or 0, 'group', q.group or ''
+local first = save_levels(k)
+wake(KEYS[9], k.freed and first or nil)
 return {removed, purge and leased or 0}

@@ -1,6 +1,6 @@
--- Ends a leased job for good.
--- KEYS: void leases held queue
--- ARGV: marks retention interval_retention queue_id job_id n
+-- Ends a leased job for good. `seldom`: what only limits need, `ready waiting delayed`.
+-- KEYS: void leases held queue limit
+-- ARGV: marks retention interval_retention queue_id job_id n seldom
 -- Returns: status (success, not_active, stale_lease, already_finished)
 --@include status clock bucket mark
 local member, n, retention, key = ARGV[4] .. '/' .. ARGV[5], ARGV[6], tonumber(ARGV[2]), KEYS[4]
@@ -16,16 +16,19 @@ end
 redis.call('HDEL', KEYS[3], member)
 redis.call('ZREM', KEYS[2], member)
 -- As `save_queue`, without splitting the state if only one number changes.
-local text = redis.call('GET', key)
+local texts = redis.call('MGET', key, KEYS[5])
 local before, tat, head, next, leased, behind =
-  string.match(text, '^(%d+:(%d+):(%d+):(%d+):)(%d+)(.*)$')
-if head ~= next or leased ~= '1' then
+  string.match(texts[1], '^(%d+:(%d+):(%d+):(%d+):)(%d+)(.*)$')
+if not before or texts[2] or (behind ~= ' ' and head == next and leased == '1') then
+  --@include queue encode rate save level level_keys levels leases turns first_turn save_levels waiting wake end_leases
+  local ready, waiting, delayed = string.match(ARGV[7], '^(%S+) (%S+) (%S+)$')
+  local k = {ready = ready, limit = KEYS[5], delayed = delayed, retention = tonumber(ARGV[3])}
+  open_levels(k, texts[2])
+  local q = decode_queue(key, texts[1])
+  q.id = ARGV[4]
+  end_leases(k, {q}, {1}, waiting)
+elseif head ~= next or leased ~= '1' then
   redis.call('SET', key, before .. string.format('%d', leased - 1) .. behind)
-elseif behind ~= ' ' then
-  --@include queue save
-  local q = decode_queue(key, text)
-  q.leased = 0
-  save_queue(q, tonumber(ARGV[3]))
 elseif tonumber(tat) > now then
   set_for(key, before .. '0 ', tat - now)
 else

@@ -1,10 +1,11 @@
--- Ends up to a hundred leased jobs of one type, in order, each as `finish` would.
--- KEYS: void leases held
--- ARGV: queues marks retention interval_retention {queue_id job_id n}
+-- Ends up to a hundred leased jobs of one type, in order, each as `finish` would. `seldom`: what only limits
+-- need, `ready waiting delayed`.
+-- KEYS: void leases held limit
+-- ARGV: queues marks retention interval_retention seldom {queue_id job_id n}
 -- Returns: {status}
---@include status clock queue queues save save_many bucket mark read_mark refusal
+--@include status clock queue encode queues rate save save_many bucket mark read_mark refusal
 local members, out = {}, {}
-for i = 5, #ARGV, 3 do
+for i = 6, #ARGV, 3 do
   members[#members + 1] = ARGV[i] .. '/' .. ARGV[i + 1]
 end
 if #members == 0 then
@@ -14,7 +15,7 @@ local retention = tonumber(ARGV[3])
 local records = redis.call('HMGET', KEYS[3], unpack(members))
 local gone, ids, marks, ended = {}, {}, {}, {}
 for at, member in ipairs(members) do
-  local i, record = 2 + 3 * at, records[at]
+  local i, record = 3 + 3 * at, records[at]
   local n, own = ARGV[i + 2], record and number_of(record)
   if ended[member] then
     local again = retention > 0 and (n == '' or n == own)
@@ -34,14 +35,28 @@ if #gone == 0 then
   return out
 end
 
-local list, queues = load_queues(ARGV[1], ids)
+local list, _, type_text = load_queues(ARGV[1], ids, KEYS[4])
+local counts, numbers, limited = {}, {}, type_text
 for _, queue_id in ipairs(ids) do
-  local q = queues[queue_id]
-  q.leased = q.leased - 1
+  counts[queue_id] = (counts[queue_id] or 0) + 1
+end
+for at, q in ipairs(list) do
+  numbers[at], limited = counts[q.id], limited or q.more
 end
 redis.call('HDEL', KEYS[3], unpack(gone))
 redis.call('ZREM', KEYS[2], unpack(gone))
-save_queues(list, tonumber(ARGV[4]))
+if limited then
+  --@include level level_keys levels leases turns first_turn save_levels waiting wake end_leases
+  local ready, waiting, delayed = string.match(ARGV[5], '^(%S+) (%S+) (%S+)$')
+  local k = {ready = ready, limit = KEYS[4], delayed = delayed, retention = tonumber(ARGV[4])}
+  open_levels(k, type_text)
+  end_leases(k, list, numbers, waiting)
+else
+  for at, q in ipairs(list) do
+    q.leased = q.leased - numbers[at]
+  end
+  save_queues(list, tonumber(ARGV[4]))
+end
 write_marks(ARGV[2], retention, marks)
 --@audit
 return out

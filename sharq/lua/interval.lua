@@ -1,21 +1,24 @@
 -- Sets a queue's interval by the API: enqueues no longer change it.
--- KEYS: void ready waiting queue delayed
--- ARGV: interval_retention queue_id interval
+-- KEYS: void ready waiting limit queue
+-- ARGV: delayed interval_retention queue_id interval
 -- Returns: status (success, not_found)
---@include status clock queue rate save schedule waiting wake
-local q = load_queue(KEYS[4])
+--@include status clock queue load_queue encode rate save more level change_rate level_keys levels leases turns first_turn save_levels waiting wake
+local q = load_queue(KEYS[5], ARGV[3])
 if q.waiting + q.leased == 0 then
   begin_anew(q)
 end
 if not q.interval then
   return NOT_FOUND
 end
-q.id = ARGV[2]
-change_interval(q, tonumber(ARGV[3]))
+local k = {ready = KEYS[2], limit = KEYS[4], delayed = ARGV[1]}
+open_levels(k, redis.call('GET', k.limit))
+with_more(q)
+change_rate(q, tonumber(ARGV[4]))
 q.api = true
-save_queue(q, tonumber(ARGV[1]))
+save_queue(q, tonumber(ARGV[2]))
 --@audit 'interval', q.id, 'interval', q.interval
 if q.waiting > 0 then
-  wake(KEYS[3], reschedule(KEYS[2], q, KEYS[5]))
+  take_turn(k, q)
+  wake(KEYS[3], save_levels(k))
 end
 return SUCCESS

@@ -2,7 +2,7 @@
 -- KEYS: void queue
 -- ARGV: interval_retention
 -- Returns: status (success, not_found)
---@include status clock queue rate save
+--@include status clock queue load_queue encode rate save
 local q = load_queue(KEYS[2])
 if q.waiting + q.leased == 0 then
   begin_anew(q)

@@ -1,20 +1,21 @@
--- One page of the waiting jobs of a queue: those given back, then those never delivered, then those
--- delayed. Up to `count`, while they fit into `max_bytes`, but one at least.
+-- One page of the waiting jobs of a queue: those in the set, given back or not in the sequence from the
+-- beginning; then those in the sequence, then those delayed. Up to `count`, while they fit into `max_bytes`, but one at least.
 -- KEYS: void queue jobs returned delayed
 -- ARGV: part start seen count max_bytes
 -- Returns: part, start, seen (of the next page; an empty part after the last one),
 --   {job_id, payload, requeues_remaining, position, estimated (1 or 0), ms until it is due (-1: now)}
---@include clock record queue delayed read_places jobs_before add_job read_new
+--@include clock record queue load_queue delayed read_places fresh_before add_job read_new
 local part, start, seen = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local q = load_queue(KEYS[2])
 local page = {
   jobs = KEYS[3], out = {'', 0, 0}, left = tonumber(ARGV[4]), room = tonumber(ARGV[5]),
 }
 
--- A page that ends in a part returns where the next one begins in it.
+-- A page that ends in a part returns where the next one begins in it. No place is 0: that is the beginning.
 local function read_returned(at)
-  local ids = redis.call('ZRANGEBYSCORE', KEYS[4], at, '+inf', 'LIMIT', 0, page.left + 1)
-  local position = redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. at)
+  local from = at == 0 and '-inf' or string.format('%d', at)
+  local ids = redis.call('ZRANGEBYSCORE', KEYS[4], from, '+inf', 'LIMIT', 0, page.left + 1)
+  local position = at == 0 and 0 or redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. from)
   for i, job_id in ipairs(ids) do
     local record = redis.call('HGET', page.jobs, job_id)
     if not add_job(page, job_id, record, position + i - 1, false, -1) then

@@ -2,5 +2,5 @@
 -- KEYS: void queue
 -- ARGV:
 -- Returns: length
---@include queue
+--@include queue load_queue
 return load_queue(KEYS[2]).waiting

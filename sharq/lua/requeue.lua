@@ -1,46 +1,58 @@
--- Takes back up to `batch` jobs whose leases have run out.
--- KEYS: void ready leases held waiting
+-- Takes back up to `batch` jobs whose leases have run out. A type that has limits or a pause is not vacant.
+-- KEYS: void ready leases held waiting limit
 -- ARGV: queues jobs returned delayed counters marks retention interval_retention batch
 -- Returns: jobs queued again, jobs discarded, more are due (1 or 0), µs until the next lease
 --   runs out (-1: none is held), the type has no jobs (1 or 0), and no counters either (1 or 0)
---@include status clock record leased_record delayed spend queue save schedule bucket count mark give_back damage waiting wake
-local ready, leases, held, batch = KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[9])
+--@include status clock record leased_record place delayed spend queue load_queue encode rate save level level_keys levels leases turns first_turn save_levels type_limits bucket count mark give_back damage waiting wake
+local leases, batch = KEYS[3], tonumber(ARGV[9])
 local queued, discarded = 0, 0
+local k = {
+  ready = KEYS[2], leases = leases, held = KEYS[4], limit = KEYS[6], queues = ARGV[1], jobs = ARGV[2],
+  returned = ARGV[3], delayed = ARGV[4], marks = ARGV[6], retention = tonumber(ARGV[7]),
+  interval_retention = tonumber(ARGV[8]),
+}
+open_levels(k, redis.call('GET', k.limit))
+
+local function take_back(queue_id, job_id, record)
+  local q = load_queue(k.queues .. queue_id, queue_id)
+  return give_back(k, q, job_id, unpack_leased(record), true, 0)
+end
+
 -- After how many ms a lease is checked again whose job cannot be given back.
 local LOOK_AGAIN = 60000
-local earliest
 local expired = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, batch)
 for _, member in ipairs(expired) do
   local queue_id, job_id = string.match(member, '^([^/]+)/(.+)$')
-  local k = {
-    ready = ready, leases = leases, held = held, queue = ARGV[1] .. queue_id,
-    jobs = ARGV[2] .. queue_id, returned = ARGV[3] .. queue_id, delayed = ARGV[4] .. queue_id, marks = ARGV[6],
-    retention = tonumber(ARGV[7]), interval_retention = tonumber(ARGV[8]),
-  }
-  local record = redis.call('HGET', held, member)
+  local record = redis.call('HGET', k.held, member)
   if not record then
     redis.call('ZREM', leases, member)
   else
-    local readable, status, at = pcall(give_back, k, queue_id, job_id, unpack_leased(record), true, 0)
+    local readable, status = pcall(take_back, queue_id, job_id, record)
     if not readable and is_damage(status) then
-      tell_damage(k.queue, member .. ' stays leased')
+      tell_damage(k.queues .. queue_id, member .. ' stays leased')
       redis.call('ZREM', leases, member)
       redis.call('ZADD', leases, now + LOOK_AGAIN, member)
     elseif status == DEAD then
       discarded = discarded + 1
     else
       queued = queued + 1
-      earliest = math.min(at, earliest or at)
     end
   end
 end
-wake(KEYS[5], earliest)
+local first = save_levels(k)
+wake(KEYS[5], (queued > 0 or k.freed) and first or nil)
+lift_type(k)
 
 local next_expiry = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2]
 local wait = next_expiry and math.max(0, next_expiry * 1000 - now_us) or -1
 local idle, vacant = 0, 0
-if not next_expiry and redis.call('EXISTS', ready) == 0 then
+if not next_expiry and redis.call('EXISTS', k.ready, k.line) == 0 then
+  local kept = kept_key(k.limit)
   idle, vacant = 1, 1
+  if redis.call('EXISTS', kept) == 1 then
+    redis.call('ZREMRANGEBYSCORE', kept, '-inf', now)
+    vacant = 1 - redis.call('EXISTS', kept)
+  end
   for ago = 0, COUNTERS_TTL / 60000 do
     if redis.call('EXISTS', counter_bucket(ARGV[5], ago)) == 1 then
       vacant = 0

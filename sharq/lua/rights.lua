@@ -11,9 +11,10 @@ local on_nothing = {
 }
 local on_keys = {
   'MSET 1', 'LPUSH 1', 'RPUSH 1', 'DEL', 'UNLINK', 'EXISTS', 'GET', 'HDEL 1', 'HEXISTS 1', 'HGET 1',
-  'HGETALL', 'HINCRBY 1 none', 'HLEN', 'HMGET 1', 'HSET 1 1 odd', 'INCRBY none', 'LINDEX 0',
-  'LPOS 1', 'LRANGE 0 0', 'LTRIM 0 0', 'MGET', 'PEXPIRE 1', 'PTTL', 'RPOP', 'SET 1 xx',
-  'ZADD xx 1 1', 'ZCOUNT 0 1', 'ZRANGE 0 0', 'ZRANGEBYSCORE 0 1', 'ZREM 1', 'ZSCAN 0', 'ZSCORE 1',
+  'HGETALL', 'HINCRBY 1 none', 'HLEN', 'HMGET 1', 'HSCAN 0', 'HSET 1 1 odd', 'INCRBY none', 'LINDEX 0',
+  'LPOS 1', 'LRANGE 0 0', 'LTRIM 0 0', 'MGET', 'PEXPIRE 1', 'PTTL', 'RENAME same', 'RPOP', 'SET 1 xx',
+  'ZADD xx 1 1', 'ZCARD', 'ZCOUNT 0 1', 'ZRANGE 0 0', 'ZRANGEBYLEX - +', 'ZRANGEBYSCORE 0 1', 'ZRANK 1', 'ZREM 1',
+  'ZREMRANGEBYSCORE 1 0', 'ZSCAN 0', 'ZSCORE 1', 'ZUNIONSTORE 1 same',
 }
 local on_own_keys = {'SET 1 xx', 'ZADD xx 1 1', 'ZREM 1', 'ZSCAN 0', 'ZSCORE 1'}
 local on_channels = {'PUBLISH 1', 'SUBSCRIBE'}
@@ -34,7 +35,7 @@ local function try(commands, place, sample)
   for _, command in ipairs(commands) do
     local words = {}
     for word in string.gmatch(command, '%S+') do
-      words[#words + 1] = word
+      words[#words + 1] = word == 'same' and sample or word
     end
     if sample then
       table.insert(words, 2, sample)

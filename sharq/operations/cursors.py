@@ -8,15 +8,17 @@ from typing import Any, Final, NamedTuple
 from sharq.identifiers import invalid
 
 _MOST: Final = 2**64 - 1
-_JOBS: Final = re.compile(r"([rnd])([0-9]{1,15})-([0-9]{1,15})", re.ASCII)
-_QUEUES: Final = re.compile(r"([wl])([0-9]{1,20})", re.ASCII)
+_JOBS: Final = re.compile(r"([rnd])((?<=r)-?[0-9]{1,15}|[0-9]{1,15})-([0-9]{1,15})", re.ASCII)
+_QUEUES: Final = re.compile(r"([wgl])([0-9]{1,20})(?:-([A-Za-z0-9_-]{1,100}))?", re.ASCII)
 _PARTS: Final = {"r": "returned", "n": "new", "d": "delayed"}
+_QUEUE_PARTS: Final = {"w": "type", "g": "group", "l": "leased"}
 
 
 class JobCursor(NamedTuple):
-    """Where a page of waiting jobs begins: in a part, at a sequence number or a time (ms).
+    """Where a page of waiting jobs begins: in a part, at a place in the order or a time (ms).
 
-    `seen`: the delayed jobs of that time that were listed already.
+    No place is 0: that is the beginning. `seen`: the delayed jobs of that time that were listed
+    already.
     """
 
     part: str = "returned"
@@ -28,13 +30,17 @@ class JobCursor(NamedTuple):
 
 
 class QueueCursor(NamedTuple):
-    """Where a page of queues begins: among those with waiting jobs, or with leased ones."""
+    """Where a page of queues begins: among those that stand in the schedule of the type or of a
+    `group`, or those with leases ("type", "group", "leased"; empty after the last page).
+    """
 
-    waiting: bool = True
+    part: str = "type"
+    group: str = ""
     at: str = "0"
 
     def __str__(self) -> str:
-        return f"{'w' if self.waiting else 'l'}{self.at}"
+        kind = {part: kind for kind, part in _QUEUE_PARTS.items()}[self.part]
+        return f"{kind}{self.at}-{self.group}" if self.group else f"{kind}{self.at}"
 
 
 def job_cursor(text: Any) -> JobCursor:
@@ -54,4 +60,6 @@ def queue_cursor(text: Any) -> QueueCursor:
     match = _QUEUES.fullmatch(text) if isinstance(text, str) else None
     if match is None or int(match[2]) > _MOST:
         raise invalid("cursor")
-    return QueueCursor(match[1] == "w", match[2])
+    if (match[1] == "g") != (match[3] is not None):
+        raise invalid("cursor")
+    return QueueCursor(_QUEUE_PARTS[match[1]], match[3] or "", match[2])

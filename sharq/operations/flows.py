@@ -9,9 +9,10 @@ only servers use are documented here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sharq._fastpath import Batch, JobReader
+from sharq.endings import Ending, EndingLease, finish_with, release_with
 from sharq.errors import StoreError
 from sharq.identifiers import (
     MAX_COUNT,
@@ -29,7 +30,9 @@ from sharq.identifiers import (
 from sharq.operations.call import Call, Flow
 from sharq.operations.cursors import QueueCursor, job_cursor, queue_cursor
 from sharq.operations.expiry import Expiry
-from sharq.operations.operations import BULK_SIZE, Operations
+from sharq.operations.job_options import check_options
+from sharq.operations.limiting import Limiting
+from sharq.operations.operations import BULK_SIZE, Operations, TypeMetrics
 from sharq.operations.payloads import check_payload
 from sharq.operations.registrations import Registrations
 from sharq.operations.sweeping import sweep_types
@@ -48,10 +51,19 @@ from sharq.results import (
     QueueMetrics,
     QueuePage,
     Swept,
+    Told,
 )
 from sharq.settings.options import QueueSettings
 
 T = TypeVar("T")
+
+
+class _OfType(Protocol):
+    @property
+    def queue_type(self) -> str: ...
+
+
+L = TypeVar("L", bound=_OfType)
 
 MAX_TAKE = 100
 """Jobs that one dequeue leases, or one page of a listing has, at most."""
@@ -65,7 +77,7 @@ class Flows:
 
     With `reclaims` a dequeue first takes back expired leases, if `settings` want sweeps: for
     clients without a sweep of their own. `plain_job` and `plain_jobs` read jobs as most clients
-    send them, see `JobReader`.
+    send them, see `JobReader`. `limiting` has the flows of limits and pauses.
     """
 
     def __init__(
@@ -80,6 +92,7 @@ class Flows:
         self.operations = operations
         self._clock = clock
         self._registrations = Registrations(clock)
+        self.limiting = Limiting(operations, self._register_one)
         self._reclaiming: Expiry | None = None
         if reclaims and settings.enable_requeue_script:
             self._reclaiming = Expiry(
@@ -98,8 +111,9 @@ class Flows:
         queue_type: Any,
         requeue_limit: Any,
         max_queued_length: Any,
+        **options: Any,
     ) -> NewJob:
-        """Check what a job is made of; no call of the store."""
+        """Check what a job is made of; no call of the store. `options`: see `check_options`."""
         if requeue_limit is None:
             requeue_limit = self.settings.default_job_requeue_limit
         if max_queued_length is not None:
@@ -112,7 +126,14 @@ class Flows:
         requeue_limit = check_requeue_limit(requeue_limit)
         text = check_payload(payload, self.settings.max_payload_bytes)
         return NewJob(
-            queue_type, queue_id, job_id, text, interval, requeue_limit, max_queued_length
+            queue_type,
+            queue_id,
+            job_id,
+            text,
+            interval,
+            requeue_limit,
+            max_queued_length,
+            check_options(**options) if options else None,
         )
 
     def submit(self, job: NewJob) -> Flow[Enqueued]:
@@ -123,9 +144,7 @@ class Flows:
     def submit_alike(self, queue_type: str, jobs: Sequence[NewJob]) -> Flow[list[Enqueued]]:
         """Enqueue up to `BULK_SIZE` jobs of one type, in order."""
         if self._registrations.due(queue_type):
-            failures = yield from self._register([queue_type])
-            if failures:
-                raise failures[queue_type]
+            yield from self._register_one(queue_type)
         outcomes: list[Enqueued] = yield self.operations.enqueue(queue_type, jobs)
         return outcomes
 
@@ -183,12 +202,12 @@ class Flows:
         taken: Batch = batch
         return taken
 
-    def finish_job(self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Flow[Ended]:
+    def finish_job(
+        self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any, cost: Any = None
+    ) -> Flow[Ended]:
         """End a leased job for good."""
-        ended: Ended = yield self.operations.finish(
-            *check_leased(queue_type, queue_id, job_id, lease)
-        )
-        return ended
+        meant = check_leased(queue_type, queue_id, job_id, lease)
+        return (yield from self.end_job(meant, finish_with(cost)))
 
     def release_job(
         self,
@@ -198,15 +217,23 @@ class Flows:
         lease: Any,
         delay: Any,
         count_requeue: Any,
+        **more: Any,
     ) -> Flow[Ended]:
-        """Give a leased job back."""
+        """Give a leased job back. `more`: see `release_with`."""
         meant = check_leased(queue_type, queue_id, job_id, lease)
-        check_interval("delay", delay)
-        if not isinstance(count_requeue, bool):
-            raise invalid("count_requeue")
-        outcomes: list[Ended] = yield self.operations.release(
-            meant.queue_type, [meant], delay, count_requeue
-        )
+        return (yield from self.end_job(meant, release_with(delay, count_requeue, **more)))
+
+    def end_job(self, meant: Lease, ending: Ending) -> Flow[Ended]:
+        """End a lease; an empty `n` means any."""
+        queue_type = meant.queue_type
+        if not ending.is_plain:
+            outcomes: list[Ended] = yield self.operations.settle(queue_type, [ending.of(meant)])
+        elif ending.finishes:
+            outcomes = [(yield self.operations.finish(*meant))]
+        else:
+            outcomes = yield self.operations.release(
+                queue_type, [meant], ending.delay, ending.counted
+            )
         return outcomes[0]
 
     def extend_job(
@@ -231,9 +258,11 @@ class Flows:
         """
         return (yield from self._of_types(jobs, self.operations.cancel, _NOT_ENDED))
 
-    def finish_many(self, leases: Sequence[Any]) -> Flow[list[Ended | StoreError]]:
+    def finish_many(
+        self, leases: Sequence[Any], cost: Any = None
+    ) -> Flow[list[Ended | StoreError]]:
         """End leased jobs for good; the outcome or the failure of each, in order."""
-        return (yield from self._with_leases(leases, self.operations.finish_many, _NOT_ENDED))
+        return (yield from self.end_many(leases, finish_with(cost)))
 
     def finish_alike(self, queue_type: str, leases: Sequence[Lease]) -> Flow[list[Ended]]:
         """End up to `BULK_SIZE` leased jobs of one type; an empty `n` means any lease."""
@@ -243,18 +272,45 @@ class Flows:
         outcomes: list[Ended] = yield self.operations.finish_many(queue_type, list(leases))
         return outcomes
 
+    def settle_alike(self, queue_type: str, told: Sequence[Told]) -> Flow[list[Ended]]:
+        """End up to `BULK_SIZE` leases of one type, with what their holders tell."""
+        outcomes: list[Ended] = yield self.operations.settle(queue_type, list(told))
+        return outcomes
+
     def release_many(
-        self, leases: Sequence[Any], delay: Any, count_requeue: Any
+        self, leases: Sequence[Any], delay: Any, count_requeue: Any, **more: Any
     ) -> Flow[list[Ended | StoreError]]:
-        """Give leased jobs back; the outcome or the failure of each, in order."""
-        check_interval("delay", delay)
-        if not isinstance(count_requeue, bool):
-            raise invalid("count_requeue")
+        """Give leased jobs back; the outcome or the failure of each, in order.
+
+        `more`: see `release_with`.
+        """
+        return (yield from self.end_many(leases, release_with(delay, count_requeue, **more)))
+
+    def end_many(self, leases: Sequence[Any], ending: Ending) -> Flow[list[Ended | StoreError]]:
+        """End leases in one way; the outcome or the failure of each, in order."""
+        if not ending.is_plain:
+            return (yield from self.settle_many([(lease, ending) for lease in leases]))
+        if ending.finishes:
+            return (yield from self._with_leases(leases, self.operations.finish_many, _NOT_ENDED))
 
         def release(queue_type: str, chunk: list[Lease]) -> Call[list[Ended]]:
-            return self.operations.release(queue_type, chunk, delay, count_requeue)
+            return self.operations.release(queue_type, chunk, ending.delay, ending.counted)
 
         return (yield from self._with_leases(leases, release, _NOT_ENDED))
+
+    def settle_many(
+        self, leases: Sequence[tuple[Any, Ending | None]]
+    ) -> Flow[list[Ended | StoreError]]:
+        """End leases, each in its way; the outcome or the failure of each, in order.
+
+        None stands for an ending that is not valid.
+        """
+        meant = [EndingLease.of(token, ending) for token, ending in leases]
+
+        def settle(queue_type: str, chunk: list[EndingLease]) -> Call[list[Ended]]:
+            return self.operations.settle(queue_type, [each.told for each in chunk])
+
+        return (yield from self._of_types(meant, settle, _NOT_ENDED))
 
     def extend_many(self, leases: Sequence[Any], by: Any) -> Flow[list[Extended | StoreError]]:
         """Let leases end later; the outcome or the failure of each, in order."""
@@ -277,13 +333,13 @@ class Flows:
 
     def _of_types(
         self,
-        leases: Sequence[Lease | None],
-        make_call: Callable[[str, list[Lease]], Call[list[T]]],
+        leases: Sequence[L | None],
+        make_call: Callable[[str, list[L]], Call[list[T]]],
         not_valid: T,
     ) -> Flow[list[T | StoreError]]:
         """The same for leases; those of a type together, `BULK_SIZE` in each call."""
         results: list[T | StoreError] = [not_valid] * len(leases)
-        by_type: dict[str, list[tuple[int, Lease]]] = {}
+        by_type: dict[str, list[tuple[int, L]]] = {}
         for index, lease in enumerate(leases):
             if lease is not None:
                 by_type.setdefault(lease.queue_type, []).append((index, lease))
@@ -354,7 +410,7 @@ class Flows:
 
     def set_interval(self, queue_type: Any, queue_id: Any, interval: Any) -> Flow[bool]:
         """Set a queue's interval; enqueues no longer change it."""
-        check_interval("interval", interval)
+        interval = check_interval("interval", interval)
         queue = check_queue(queue_type, queue_id)
         known: bool = yield self.operations.set_interval(*queue, interval)
         return known
@@ -386,6 +442,12 @@ class Flows:
         metrics: QueueMetrics = yield self.operations.queue_metrics(*queue)
         return metrics
 
+    def type_metrics(self, queue_type: Any) -> Flow[TypeMetrics]:
+        """What holds a type back, and its counts."""
+        queue_type = check_identifier("queue_type", queue_type)
+        metrics: TypeMetrics = yield self.operations.type_metrics(queue_type)
+        return metrics
+
     def overview(self) -> Flow[Overview]:
         """The types that have jobs, and the sums of their counts."""
         now = yield self.operations.ping()
@@ -413,25 +475,20 @@ class Flows:
         """The queues of a type that have waiting or leased jobs, each once."""
         queue_type = check_identifier("queue_type", queue_type)
         names: dict[str, None] = {}
-        for waiting in (True, False):
-            cursor = ""
-            while cursor != "0":
-                page = yield self.operations.list_queues(queue_type, waiting, cursor or "0")
-                cursor = page.cursor
-                names.update(dict.fromkeys(page.names))
+        cursor: QueueCursor | None = QueueCursor()
+        while cursor is not None:
+            page = yield self.operations.list_queues(queue_type, cursor)
+            cursor = page.cursor
+            names.update(dict.fromkeys(page.names))
         return list(names)
 
     def queue_page(self, queue_type: Any, cursor: Any, count: Any) -> Flow[QueuePage]:
         """About `count` queues of a type."""
         queue_type = check_identifier("queue_type", queue_type)
-        waiting, at = queue_cursor(cursor)
+        at = queue_cursor(cursor)
         check_integer("count", count, 1, MAX_QUEUES)
-        page = yield self.operations.list_queues(queue_type, waiting, at, count)
-        follows = QueueCursor(waiting, page.cursor)
-        if page.cursor == "0":
-            follows = QueueCursor(False)
-        over = page.cursor == "0" and not waiting
-        return QueuePage(list(dict.fromkeys(page.names)), None if over else str(follows))
+        page = yield self.operations.list_queues(queue_type, at, count)
+        return QueuePage(page.names, None if page.cursor is None else str(page.cursor))
 
     def job_page(self, queue_type: Any, queue_id: Any, cursor: Any, count: Any) -> Flow[JobPage]:
         """Waiting jobs of a queue, up to `count`."""
@@ -460,6 +517,12 @@ class Flows:
         if failure is not None:
             raise failure
         return total
+
+    def _register_one(self, queue_type: str) -> Flow[None]:
+        """Register a type if it is due; raises the failure."""
+        failures = yield from self._register([queue_type])
+        if failures:
+            raise failures[queue_type]
 
     def _register(self, queue_types: Sequence[str]) -> Flow[dict[str, StoreError]]:
         """Register the types that are due; returns the failures that prevent an enqueue."""

@@ -8,22 +8,29 @@ from typing import Any, NamedTuple
 from sharq import results
 from sharq._fastpath import Batch, Codec, enqueued
 from sharq.identifiers import is_identifier
+from sharq.operations import limit_words
 from sharq.operations.call import Call
-from sharq.operations.cursors import JobCursor
+from sharq.operations.cursors import JobCursor, QueueCursor
 from sharq.operations.rights import Rights
 from sharq.operations.scripts import Scripts
+from sharq.operations.targets import Target
 from sharq.results import (
     Cleared,
     Ended,
     Enqueued,
+    Estimate,
     Extended,
     JobPage,
     JobStatus,
     Lease,
+    Limits,
+    LimitValues,
     NewJob,
     Offer,
     QueueMetrics,
+    Removal,
     Swept,
+    Told,
     WaitingJob,
 )
 from sharq.settings.options import QueueSettings
@@ -45,9 +52,9 @@ REGISTRATION_AGE = 900_000
 
 
 class Page(NamedTuple):
-    """One page of a listing of names; `cursor` is "0" at the end."""
+    """One page of a listing of queues; `cursor` is that of the next one, None at the end."""
 
-    cursor: str
+    cursor: QueueCursor | None
     names: list[str]
 
 
@@ -59,11 +66,18 @@ class TypePage(NamedTuple):
 
 
 class TypeMetrics(NamedTuple):
-    """Whether a type has jobs, and the counts of the last ten minutes by minute (ms)."""
+    """Whether a type has jobs, what holds it back and until when, and the counts of the last ten
+    minutes by minute (ms).
+
+    `held_by` is None where nothing waits; `ready_in` (ms) is None if only a finish or a resume can
+    tell, too.
+    """
 
     has_jobs: bool
     enqueue_counts: dict[int, int]
     dequeue_counts: dict[int, int]
+    held_by: str | None = None
+    ready_in: int | None = None
 
 
 class Operations:
@@ -161,6 +175,11 @@ class Operations:
         )
         return Call(packed, self._keys.tag(queue_type), _ended_many)
 
+    def settle(self, queue_type: str, told: list[Told]) -> Call[list[Ended]]:
+        """End up to `BULK_SIZE` leased jobs of one type, with what their holders tell."""
+        packed = self._codec.settle(queue_type, told, self._retention, self._interval_retention)
+        return Call(packed, self._keys.tag(queue_type), _ended_many)
+
     def extend(self, queue_type: str, leases: list[Lease], by: int) -> Call[list[Extended]]:
         """Let up to `BULK_SIZE` leases of one type end no sooner than `by` ms from now."""
         packed = self._codec.extend(queue_type, leases, by, self._retention)
@@ -171,7 +190,7 @@ class Operations:
         packed = self._codec.status(queue_type, queue_id, job_id, self._retention)
         return Call(packed, self._keys.tag(queue_type), _job_status, True)
 
-    def set_interval(self, queue_type: str, queue_id: str, interval: int) -> Call[bool]:
+    def set_interval(self, queue_type: str, queue_id: str, interval: float) -> Call[bool]:
         """Set a queue's interval; enqueues no longer change it. False if there is no such queue."""
         packed = self._codec.interval(queue_type, queue_id, interval, self._interval_retention)
         return Call(packed, self._keys.tag(queue_type), _succeeded, True)
@@ -180,6 +199,50 @@ class Operations:
         """Let enqueues set the interval again; False if the API has set none."""
         packed = self._codec.interval_reset(queue_type, queue_id, self._interval_retention)
         return Call(packed, self._keys.tag(queue_type), _succeeded)
+
+    def set_limits(self, queue_type: str, target: Target, values: LimitValues) -> Call[bool]:
+        """Set limits at a level, give them back, or leave them."""
+        interval, burst, concurrency, group, reason = values
+        packed = self._codec.limits(
+            queue_type,
+            target.kind,
+            target.name,
+            interval,
+            burst,
+            concurrency,
+            group,
+            limit_words.encoded(reason) if isinstance(reason, str) else reason,
+            self._interval_retention,
+        )
+        return Call(packed, self._keys.tag(queue_type), _succeeded, True)
+
+    def show_limits(self, queue_type: str, target: Target) -> Call[Limits]:
+        """The limits and the pause of a level, and what holds it back."""
+        packed = self._codec.show_limits(queue_type, target.kind, target.name)
+        return Call(packed, self._keys.tag(queue_type), limit_words.limits, True)
+
+    def estimate(self, queue_type: str, target: Target, values: LimitValues) -> Call[Estimate]:
+        """How long the work of a level would take with other limits; changes nothing."""
+        interval, burst, concurrency, group, _ = values
+        packed = self._codec.dry_run(
+            queue_type, target.kind, target.name, interval, burst, concurrency, group
+        )
+        return Call(packed, self._keys.tag(queue_type), limit_words.estimate, True)
+
+    def pause(
+        self, queue_type: str, target: Target, ms: int | Removal | None, reason: str, set_by: str
+    ) -> Call[bool]:
+        """Pause a level for `ms` or, with None, until it is resumed; `REMOVE` resumes it."""
+        packed = self._codec.pause(
+            queue_type,
+            target.kind,
+            target.name,
+            ms,
+            limit_words.encoded(reason),
+            set_by,
+            self._interval_retention,
+        )
+        return Call(packed, self._keys.tag(queue_type), _succeeded, True)
 
     def clear(self, queue_type: str, queue_id: str, purge: bool) -> Call[Cleared]:
         """Remove the waiting jobs of a queue; with `purge` its leases too."""
@@ -216,10 +279,10 @@ class Operations:
         return Call(packed, self._keys.tag(queue_type), _job_page, True)
 
     def list_queues(
-        self, queue_type: str, waiting: bool, cursor: str, count: int = PAGE_SIZE
+        self, queue_type: str, cursor: QueueCursor, count: int = PAGE_SIZE
     ) -> Call[Page]:
-        """One page, of about `count`, of the queues of a type with waiting (or leased) jobs."""
-        packed = self._codec.list_queues(queue_type, waiting, cursor, count)
+        """One page, of about `count`, of the queues of a type with waiting or leased jobs."""
+        packed = self._codec.list_queues(queue_type, *cursor, count)
         return Call(packed, self._keys.tag(queue_type), _page, True)
 
     def list_types(self, cursor: str) -> Call[TypePage]:
@@ -286,7 +349,15 @@ def _succeeded(reply: bytes) -> bool:
 def _job_status(reply: list[Any]) -> JobStatus:
     state = reply[0].decode()
     if state == results.QUEUED:
-        return JobStatus(state, position=reply[1], ready_in=reply[2], estimated=bool(reply[3]))
+        position, ready_in, estimated, eta, held_by = reply[1:]
+        return JobStatus(
+            state,
+            position=position,
+            ready_in=_unless_open(ready_in),
+            estimated=bool(estimated),
+            eta=_unless_open(eta),
+            held_by=held_by.decode(),
+        )
     if state == results.ACTIVE:
         return JobStatus(state, lease_expires_in=reply[1])
     return JobStatus(state)
@@ -305,25 +376,34 @@ def _counts(reply: list[int]) -> tuple[dict[int, int], dict[int, int]]:
     )
 
 
-def _queue_metrics(reply: list[int]) -> QueueMetrics:
-    length, active, interval, by_api, wait = reply[:5]
-    known = interval >= 0
+def _unless_open(ms: int) -> int | None:
+    return None if ms < 0 else ms
+
+
+def _queue_metrics(reply: list[Any]) -> QueueMetrics:
+    length, active, interval, by_api, wait, held_by, ready_in = reply[:7]
     return QueueMetrics(
         length,
         active,
-        interval if known else None,
-        ("api" if by_api else "enqueue") if known else None,
-        wait if wait >= 0 else None,
-        *_counts(reply[5:]),
+        limit_words.number(interval) if interval else None,
+        ("api" if by_api else "enqueue") if interval else None,
+        _unless_open(wait),
+        *_counts(reply[7:]),
+        held_by.decode() or None,
+        _unless_open(ready_in),
     )
 
 
-def _type_metrics(reply: list[int]) -> TypeMetrics:
-    return TypeMetrics(bool(reply[0]), *_counts(reply[1:]))
+def _type_metrics(reply: list[Any]) -> TypeMetrics:
+    has_jobs, held_by, ready_in = reply[:3]
+    return TypeMetrics(
+        bool(has_jobs), *_counts(reply[3:]), held_by.decode() or None, _unless_open(ready_in)
+    )
 
 
 def _page(reply: list[bytes]) -> Page:
-    return Page(reply[0].decode(), [name.decode() for name in reply[1:]])
+    part, group, at, *names = [text.decode() for text in reply]
+    return Page(QueueCursor(part, group, at) if part else None, names)
 
 
 def _job_page(reply: list[Any]) -> JobPage:

@@ -29,10 +29,15 @@ OPERATIONS: Final = (
     "status",
     "jobs",
     "interval",
+    "limits",
+    "pause",
     "metrics",
     "deletequeue",
 )
-"""The operations of tokens, by the first segment of the routes; subscribing needs dequeue."""
+"""The operations of tokens, by the first segment of the routes.
+
+Subscribing needs dequeue, a resume pause, and looking at limits metrics.
+"""
 
 ALL: Final = "*"
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 from typing import Protocol as Interface
 
+from sharq.endings import QUEUE
 from sharq.worker import frames as frames
 from sharq.worker.connection import Connection, Settings
 from sharq.worker.frames import chunks, encode
@@ -141,9 +142,18 @@ class Dialogue:
             if end is None:
                 self.leases.drop(lease)
             else:
-                self._outbox.add(lease, end)
+                self._outbox.add(lease, self._within_rights(end))
         self._flush()
         self._set_credit()
+
+    def _within_rights(self, end: End) -> End:
+        """The end of a lease; without the right to pause others, it pauses the queue alone."""
+        connection = self.connection
+        if end.pause is None or end.scope == QUEUE or connection is None or connection.may("pause"):
+            return end
+        event = f"the token is not for pause; no {end.scope} pauses, but the queue"
+        self._causes.note(logging.WARNING, event)
+        return end._replace(scope=QUEUE)
 
     def _is_enough(self, connection: Connection) -> bool:
         """Whether the token's rights are enough to work; missing ones are logged by name."""

@@ -36,8 +36,9 @@ class JobFields(msgspec.Struct):
     attempt: int
     lease: str
     lease_ms: int
-    interval: int = 0
-    """In ms; 0 also if the server does not send it."""
+    interval: int | float = 0
+    """In ms, with decimals if it is not whole; 0 also if the server does not send it."""
+    burst: int = 1
 
 
 class Jobs(msgspec.Struct, tag_field="event", tag="jobs"):

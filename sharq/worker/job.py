@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
+from sharq.endings import PAUSE_SCOPES, QUEUE, PauseScope
+from sharq.identifiers import MAX_LIMIT, is_integer
 from sharq.operations.payloads import decode_payload
 from sharq.worker.frames import JobFields
 
@@ -20,6 +22,10 @@ LONGEST_RETRY: Final = 300.0
 LONGEST_DELAY: Final = 31_536_000.0
 """Seconds for which a job may be put off, or its lease extended: 365 days."""
 
+SHORTEST_PAUSE: Final = 0.001
+LONGEST_PAUSE: Final = 3600.0
+"""Seconds for which a worker may pause dispatches, at least and at most."""
+
 
 class Retry(Exception):
     """Raise it in a handler to get the job again after `delay` seconds, 0 to 31,536,000.
@@ -33,18 +39,52 @@ class Retry(Exception):
         self.delay = _seconds("delay", delay)
         super().__init__(f"again in {delay:g} s")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A handler may get it from another process.
+        return type(self), (self.delay,)
+
+
+class Throttled(Exception):
+    """Raise it in a handler that was told to wait: nothing is dispatched for `seconds`.
+
+    That holds for the queue of the job, for its "group" or for all of its "type", as `scope` says.
+    The job goes back in the same step; the attempt does not count. `seconds` are 0.001 to 3,600.
+    Raises ValueError for anything else.
+    """
+
+    seconds = SHORTEST_PAUSE
+    scope: PauseScope = QUEUE
+
+    def __init__(self, seconds: float, scope: PauseScope = QUEUE) -> None:
+        self.seconds = _pause(seconds)
+        self.scope = _scope(scope)
+        super().__init__(f"the {scope} pauses for {seconds:g} s")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.seconds, self.scope)
+
 
 class Discard(Exception):
     """Raise it in a handler to finish a job that cannot succeed; it is logged."""
 
 
-def _seconds(name: str, value: float) -> float:
+def _seconds(name: str, value: float, least: float = 0, most: float = LONGEST_DELAY) -> float:
     # NaN is in no range; a value that is no number cannot be compared.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} has to be a number of seconds, not {value!r}")
-    if not 0 <= value <= LONGEST_DELAY:
-        raise ValueError(f"{name} has to be 0 to {LONGEST_DELAY:,.0f} seconds, not {value}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} has to be {least:g} to {most:,.0f} seconds, not {value}")
     return value
+
+
+def _pause(seconds: float) -> float:
+    return _seconds("seconds", seconds, SHORTEST_PAUSE, LONGEST_PAUSE)
+
+
+def _scope(scope: PauseScope) -> PauseScope:
+    if not isinstance(scope, str) or scope not in PAUSE_SCOPES:
+        raise ValueError(f"scope has to be one of {', '.join(PAUSE_SCOPES)}, not {scope!r}")
+    return scope
 
 
 def release_delay(wish: Retry) -> int:
@@ -52,19 +92,27 @@ def release_delay(wish: Retry) -> int:
     return round(_seconds("delay", wish.delay) * 1000)
 
 
+def pause_of(wish: Throttled) -> tuple[int, PauseScope]:
+    """The requested pause, in ms, and its scope. Raises ValueError as `release_delay` does."""
+    return round(_pause(wish.seconds) * 1000), _scope(wish.scope)
+
+
 class LeasedJob:
     """A job that a worker holds.
 
     `attempt` counts its deliveries, from 1. `requeues_remaining` tells how often it may come back
-    (-1: no limit). `lease` is the token of this delivery. `interval` is that of its queue, in ms.
+    (-1: no limit). `lease` is the token of this delivery. `interval` (in ms) and `burst` are those
+    of its queue.
     """
 
     __slots__ = (
+        "_cost",
         "_extend",
         "_payload",
         "_raw",
         "arrived_at",
         "attempt",
+        "burst",
         "extended_at",
         "interval",
         "job_id",
@@ -93,6 +141,7 @@ class LeasedJob:
         self.requeues_remaining = fields.requeues_remaining
         self.lease = fields.lease
         self.interval = fields.interval
+        self.burst = fields.burst
         self.arrived_at = now
         self.lease_seconds = fields.lease_ms / 1000
         self.until = dispatched + self.lease_seconds
@@ -101,6 +150,7 @@ class LeasedJob:
         """Whether the lease has ended: another worker may have the job by now."""
         self.started_at: float | None = None
         self.extended_at = 0.0
+        self._cost: int | None = None
         self._raw = fields.payload
         self._payload: Any = _UNREAD
         self._extend = extend
@@ -111,6 +161,21 @@ class LeasedJob:
         if self._payload is _UNREAD:
             self._payload = decode_payload(bytes(self._raw), self.lease)
         return self._payload
+
+    @property
+    def cost(self) -> int | None:
+        """The real cost of the dispatch, in intervals; None: what the job said at its enqueue.
+
+        It is told with the end of the lease. Setting it raises ValueError for anything else than
+        None and an integer from 1 to 1,000,000.
+        """
+        return self._cost
+
+    @cost.setter
+    def cost(self, value: int | None) -> None:
+        if value is not None and not is_integer(value, 1, MAX_LIMIT):
+            raise ValueError(f"cost has to be an integer from 1 to {MAX_LIMIT:,}, not {value!r}")
+        self._cost = value
 
     def extend(self, seconds: float) -> None:
         """Ask that the lease lasts at least `seconds` from now; does not wait for the answer.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
+from sharq.endings import QUEUE
 from sharq.worker.frames import chunks, encode
 
 OVER: Final = frozenset(
@@ -20,15 +21,39 @@ FOR_GOOD: Final = frozenset({"forbidden", "invalid_argument", "not_json", "paylo
 
 
 class End(NamedTuple):
-    """How a lease has to end: with a finish, or with a release with `delay` ms."""
+    """How a lease has to end: with a finish, or with a release with `delay` ms.
+
+    `cost` is the real one, `pause` (ms) that of a level of the kind `scope`; None: not told.
+    """
 
     finish: bool
     delay: int = 0
     count_requeue: bool = True
+    cost: int | None = None
+    pause: int | None = None
+    scope: str = QUEUE
 
     @property
     def operation(self) -> str:
         return "finish" if self.finish else "release"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether those that are alike share a frame of `leases`; others have one of `items`."""
+        return self.cost is None and self.pause is None
+
+    def item(self, lease: str) -> dict[str, Any]:
+        """The item of a frame that tells it of a lease."""
+        told: dict[str, Any] = {"lease": lease}
+        if self.cost is not None:
+            told["cost"] = self.cost
+        if self.delay:
+            told["delay"] = self.delay
+        if self.pause is not None:
+            told |= {"pause": self.pause, "pause_scope": self.scope}
+        elif not self.count_requeue:
+            told["count_requeue"] = False
+        return told
 
 
 GIVE_BACK: Final = End(finish=False, count_requeue=False)
@@ -124,7 +149,7 @@ class Outbox:
         self._refused.clear()
 
     def frames(self, next_id: Iterator[int]) -> list[tuple[int, bytes]]:
-        """The frames for unsent ends, each with its id: one for all finishes."""
+        """The frames for unsent ends, each with its id: one for all plain finishes."""
         if not self._unsent or self._closed:
             return []
         unsent, self._unsent = self._unsent, {}
@@ -142,18 +167,24 @@ class Outbox:
         return []
 
     def _alike(self, leases: Iterable[str]) -> Iterator[tuple[End, list[str]]]:
-        alike: dict[End, list[str]] = {}
+        alike: dict[End | bool, list[str]] = {}
         for lease in leases:
-            alike.setdefault(self._ends[lease], []).append(lease)
-        for end, same in alike.items():
+            end = self._ends[lease]
+            alike.setdefault(end if end.is_plain else end.finish, []).append(lease)
+        for same in alike.values():
             for part in chunks(same):
-                yield end, list(part)
+                yield self._ends[part[0]], list(part)
 
     def _frame(self, next_id: Iterator[int], end: End, leases: list[str]) -> tuple[int, bytes]:
         frame_id = next(next_id)
-        frame: dict[str, Any] = {"op": end.operation, "id": frame_id, "leases": leases}
-        if not end.finish:
-            frame |= {"delay": end.delay, "count_requeue": end.count_requeue}
+        frame: dict[str, Any] = {"op": end.operation, "id": frame_id}
+        if not end.is_plain:
+            frame["items"] = [self._ends[lease].item(lease) for lease in leases]
+        elif end.finish:
+            frame["leases"] = leases
+        else:
+            told = {"delay": end.delay, "count_requeue": end.count_requeue}
+            frame |= {"leases": leases, **told}
         self._sent[frame_id] = leases
         return frame_id, encode(frame)
 

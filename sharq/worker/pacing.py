@@ -1,8 +1,9 @@
 """When a worker's handlers start: in the order of the jobs, and each queue's at its rate.
 
 The store enforces the limit of a queue at dispatch. Jobs that then wait in the worker (for a place,
-or because a frame was late) would start together; here they are spaced again. Pure: times are in
-seconds, by any clock that does not go back.
+or because a frame was late) would start together; here they are spaced again, by GCRA with the
+burst of their queue. Each start counts as one of cost 1. Pure: times are in seconds, by any clock
+that does not go back.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from sharq.worker.job import LeasedJob
 
 TICK: Final = 0.001
-"""Two starts may be this much closer than the interval, like two dispatches by the store's clock: a
-timer that is late by less does not lower a queue's rate."""
+"""Two starts may be this much closer than they should be, like two dispatches by the store's clock:
+a timer that is late by less does not lower a queue's rate."""
 
 LONGEST_TURN: Final = 0.1
 """Seconds that a job may wait behind others of its queue, if that is more than an interval."""
@@ -27,6 +28,25 @@ _RECENT: Final = 1.0
 _FEW: Final = 1024
 
 _Queue = tuple[str, str]
+
+
+class Pace(NamedTuple):
+    """The starts of a queue, in the terms of GCRA: the last one, and what is owed from there on.
+
+    `owed` is in intervals, so that another interval counts at once: the theoretical arrival time is
+    `last` and so many of them.
+    """
+
+    last: float
+    owed: float = 1.0
+
+    def turn(self, interval: float, burst: int) -> float:
+        """When the next start is allowed. `interval` in seconds."""
+        return self.last + (self.owed - (burst - 1)) * interval
+
+    def after(self, start: float, interval: float) -> Pace:
+        """The pace after one more start."""
+        return Pace(start, max(0.0, self.owed - (start - self.last) / interval) + 1.0)
 
 
 class Starts:
@@ -46,7 +66,8 @@ class Starts:
         self._ready: deque[LeasedJob] = deque()
         self._spaced: dict[_Queue, deque[LeasedJob]] = {}
         self._turns: list[tuple[float, _Queue]] = []
-        self._last: dict[_Queue, tuple[float, float]] = {}
+        # With the time until which it counts.
+        self._paces: dict[_Queue, tuple[Pace, float]] = {}
         self._most_kept = _FEW
 
     def add(self, jobs: list[LeasedJob]) -> None:
@@ -80,7 +101,7 @@ class Starts:
             job = self._ready.popleft()
             if not job.interval:
                 if self._begin(job, now):
-                    self._note(job, now, _RECENT, now)
+                    self._note(job, Pace(now), now + _RECENT, now)
                     return job
             elif self._is_due(job, now) and self._begin_spaced(job, now):
                 return job
@@ -120,24 +141,27 @@ class Starts:
 
     def _turn_of(self, job: LeasedJob, now: float) -> float:
         """When the queue of a job may start it."""
-        last = self._last.get(_queue_of(job))
-        return now if last is None else last[0] + job.interval / 1000
+        known = self._paces.get(_queue_of(job))
+        return now if known is None else known[0].turn(job.interval / 1000, job.burst)
 
     def _begin_spaced(self, job: LeasedJob, now: float) -> bool:
-        turn = self._turn_of(job, now)
+        start = max(self._turn_of(job, now), now - TICK)
         if not self._begin(job, now):
             return False
-        self._note(job, max(turn, now - TICK), job.interval / 1000, now)
+        interval = job.interval / 1000
+        known = self._paces.get(_queue_of(job))
+        pace = Pace(start) if known is None else known[0].after(start, interval)
+        self._note(job, pace, pace.last + pace.owed * interval, now)
         return True
 
-    def _note(self, job: LeasedJob, start: float, counts_for: float, now: float) -> None:
-        """Note when a job of its queue has started, and for how many seconds that counts."""
-        self._last[_queue_of(job)] = (start, counts_for)
-        if len(self._last) > self._most_kept:
-            over = [queue for queue, (last, gap) in self._last.items() if last + gap < now]
+    def _note(self, job: LeasedJob, pace: Pace, until: float, now: float) -> None:
+        """Note the pace of a queue, and until when it counts."""
+        self._paces[_queue_of(job)] = (pace, until)
+        if len(self._paces) > self._most_kept:
+            over = [queue for queue, (_, until) in self._paces.items() if until < now]
             for queue in over:
-                del self._last[queue]
-            self._most_kept = max(_FEW, 2 * len(self._last))
+                del self._paces[queue]
+            self._most_kept = max(_FEW, 2 * len(self._paces))
 
 
 def _queue_of(job: LeasedJob) -> _Queue:

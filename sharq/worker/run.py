@@ -13,7 +13,15 @@ from typing import Any, Final
 from sharq.worker import forking
 from sharq.worker.connection import Settings
 from sharq.worker.handler import Handler, is_async, run_out
-from sharq.worker.job import Discard, LeasedJob, Retry, release_delay, retry_delay
+from sharq.worker.job import (
+    Discard,
+    LeasedJob,
+    Retry,
+    Throttled,
+    pause_of,
+    release_delay,
+    retry_delay,
+)
 from sharq.worker.log import note
 from sharq.worker.outbox import GIVE_BACK, Answered, End
 from sharq.worker.pacing import Starts
@@ -246,6 +254,8 @@ class Run:
             self._end(job, _FINISH)
         except Retry as wish:
             self._retry(job, wish)
+        except Throttled as wish:
+            self._throttle(job, wish)
         except NoThread as error:
             self._on_no_thread(job, error)
         except _LeftBehind:
@@ -270,6 +280,15 @@ class Run:
         if not job.requeues_remaining:
             note(logging.WARNING, "retried, but no requeue is left", **_names(job), **_outlook(job))
         self._end(job, End(finish=False, delay=delay))
+
+    def _throttle(self, job: LeasedJob, wish: Throttled) -> None:
+        try:
+            pause, scope = pause_of(wish)
+        except ValueError as error:
+            self._fail(job, error)
+            return
+        note(logging.INFO, "throttled", **_names(job), pauses=scope, seconds=wish.seconds)
+        self._end(job, End(finish=False, count_requeue=False, pause=pause, scope=scope))
 
     def _fail(self, job: LeasedJob, error: BaseException) -> None:
         delay = retry_delay(job.attempt)
@@ -333,6 +352,8 @@ class Run:
         self._start_some()
 
     def _end(self, job: LeasedJob, end: End) -> None:
+        if job.cost is not None:
+            end = end._replace(cost=job.cost)
         # Those of one loop turn leave together: passing them to another thread is expensive.
         if not self._ended:
             self._loop.call_soon(self._report)

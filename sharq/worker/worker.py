@@ -47,7 +47,8 @@ class Worker:
     share of the worker's capacity, its weight relative to the highest one. Up to `concurrency`
     handlers run at once. No job is leased that cannot start at once, unless `prefetch` says how
     many more jobs may wait in the worker; it takes as many as can be expected to start within a
-    second. Handlers for the jobs of one queue never start closer together than its interval.
+    second. Handlers for the jobs of one queue never start closer together than its interval, but
+    for as many at once as its burst allows.
 
     A handler may take `timeout` seconds (None: no limit); until then its lease is extended. On
     SIGTERM, SIGINT or SIGHUP the worker takes no more jobs and waits `grace` seconds for running
@@ -56,10 +57,10 @@ class Worker:
     system).
 
     A handler that runs to its end finishes its job. If it raises, the job is released, to be
-    delivered again after a delay that grows with each attempt; `Retry` chooses the delay, and
-    `Discard` finishes the job. An `async` handler runs in the loop of `serve`, a plain one in a
-    thread, which cannot be stopped: there a time-out only ends the extension of its lease. If a
-    plain one returns an awaitable, the worker waits for it.
+    delivered again after a delay that grows with each attempt; `Retry` chooses the delay,
+    `Throttled` pauses its queue, and `Discard` finishes the job. An `async` handler runs in the
+    loop of `serve`, a plain one in a thread, which cannot be stopped: there a time-out only ends
+    the extension of its lease. If a plain one returns an awaitable, the worker waits for it.
 
     Raises `BadArgumentException` for invalid arguments.
     """

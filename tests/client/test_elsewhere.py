@@ -173,7 +173,7 @@ def test_a_batch_and_its_jobs_are_pickled_whole() -> None:
         assert (again.queue_type, again.wait_us, again.rank) == ("sms", 7, 3)
         assert again.to_json_list() == batch.to_json_list()
     names = [name for name in dir(Job) if not name.startswith("_")]
-    assert len(names) == 9
+    assert len(names) == 10
     for job in batch.jobs:
         for same in (pickle.loads(pickle.dumps(job)), copy.copy(job)):
             assert [getattr(same, name) for name in names] == [getattr(job, name) for name in names]

@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sharq.exceptions
-from sharq import AsyncSharQ, Batch, Settings, SharQ
+from sharq import REMOVE, AsyncSharQ, Batch, Settings, SharQ
 from sharq.errors import (
     BadArgumentException,
     ConfigError,
@@ -40,6 +41,7 @@ from sharq.results import (
     DUPLICATE,
     FINISHED,
     FULL,
+    INVALID,
     JOB_ACTIVE,
     NOT_ACTIVE,
     NOT_FOUND,
@@ -50,9 +52,11 @@ from sharq.results import (
     Ended,
     Enqueued,
     Extended,
+    JobOptions,
     JobStatus,
     NewJob,
     Overview,
+    Pause,
     QueueMetrics,
     QueuePage,
 )
@@ -349,7 +353,7 @@ def test_a_payload_may_be_as_large_as_the_settings_say(queue: Face) -> None:
 # ---- bad arguments ----
 
 BAD_NAMES = ["s!ms_queue", "s ms", "", "a" * 101, "a\n", "a:b", "{a}", "é", None, 5, b"a"]
-INTERVALS = ["100", "$#", "", -1, 1.5, None, True, 31_536_000_001]
+INTERVALS = ["100", "$#", "", -1, 1.0005, None, True, 31_536_000_001]
 LIMITS = ["100", "", -2, 1.5, True, 2**63]
 
 
@@ -461,6 +465,19 @@ def test_a_job_is_submitted_with_what_became_of_it(queue: Face) -> None:
     assert submit(queue, "j3", max_queued_length=3) == Enqueued(QUEUED, 2)
 
 
+def test_a_job_has_options_by_name(queue: Face) -> None:
+    job = queue.new_job(b"1", Decimal("2.50"), "j1", "bob", "mail", cost=3, group=REMOVE)
+    assert (job.interval, job.options) == (2.5, JobOptions(group=REMOVE, cost=3))
+    job = queue.new_job(b"1", 5.0, "j1", "bob", "mail")
+    assert (type(job.interval), job.interval, job.options) == (int, 5, None)
+    full = {"burst": 2, "concurrency": 3, "group": "g", "cost": 4, "priority": 5, "delay": 0}
+    assert queue.submit(queue.new_job(b"1", 0, "j1", "bob", "mail", **full)) == Enqueued(QUEUED, 0)
+    with pytest.raises(BadArgumentException, match="`priority`"):
+        queue.new_job(b"1", 0, "j1", "bob", "mail", priority=10)
+    with pytest.raises(TypeError):
+        queue.new_job(b"1", 0, "j1", "bob", "mail", None, None, 2)
+
+
 def test_many_jobs_are_submitted_in_order(queue: Face) -> None:
     jobs = [queue.new_job(b"%d" % at, 0, f"j{at}", "bob", "mail") for at in range(250)]
     jobs.insert(100, queue.new_job(b"0", 0, "j0", "bob", "mail"))
@@ -534,6 +551,38 @@ def test_a_job_is_released(queue: Face, clock: HandClock) -> None:
     assert queue.job_status(*job).state == DEAD
 
 
+LEVELS: list[dict[str, Any]] = [{"queue_id": "bob"}, {"group_id": "g"}, {}]
+
+
+def test_the_real_cost_is_told_with_the_end_of_a_lease(queue: Face) -> None:
+    for at in range(4):
+        queue.submit(queue.new_job(b"1", 1000, f"j{at}", "bob", "mail", burst=9))
+    leases = [job.lease for job in queue.take("mail", 4).jobs]
+    owed = queue.limits("mail", "bob").tat
+    assert queue.finish_job("mail", "bob", "j0", leases[0], cost=3) == Ended(SUCCESS)
+    assert queue.finish_many([leases[1], "x"], cost=4) == [Ended(SUCCESS), Ended(INVALID)]
+    assert queue.release_job("mail", "bob", "j2", leases[2], cost=5) == Ended(SUCCESS)
+    assert queue.release_many([leases[3]], 500, False, cost=6) == [Ended(SUCCESS)]
+    assert queue.limits("mail", "bob").tat - owed == 1000 * (2 + 3 + 4 + 5)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_release_may_pause(queue: Face, clock: HandClock, level: dict[str, Any]) -> None:
+    scope = {"queue_id": "queue", "group_id": "group"}[next(iter(level))] if level else "type"
+    for at in range(2):
+        queue.submit(queue.new_job(b"1", 0, f"j{at}", "bob", "mail", 0, group="g"))
+    first, second = queue.take("mail", 2).jobs
+    now = clock.now
+    released = queue.release_job("mail", "bob", "j0", first.lease, pause=500, pause_scope=scope)
+    assert released == Ended(SUCCESS), "no requeue is left, but it does not count"
+    assert queue.limits("mail", **level).pause == Pause(now + 500, None, "worker")
+    released = queue.release_many([second.lease], pause=800, pause_scope=scope)
+    assert released == [Ended(SUCCESS)]
+    assert queue.limits("mail", **level).pause == Pause(now + 800, None, "worker")
+    clock.advance(799)
+    assert not queue.take("mail")
+
+
 def test_a_lease_is_extended(queue: Face, clock: HandClock) -> None:
     job = ("mail", "bob", "j1")
     enqueue(queue, "j1")
@@ -546,12 +595,69 @@ def test_a_lease_is_extended(queue: Face, clock: HandClock) -> None:
     assert queue.sweep() == 1
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_limits_are_set_shown_and_given_back(queue: Face, level: dict[str, Any]) -> None:
+    queue.set_limits("mail", **level, interval=Decimal("2.5"), burst=3, reason="a b")
+    queue.set_limits("mail", **level, concurrency=2, burst=REMOVE)
+    limits = queue.limits("mail", **level)
+    assert (limits.interval, limits.burst, limits.concurrency) == (2.5, None, 2)
+    assert (limits.set_by["interval"], limits.set_by["burst"], limits.reason) == (
+        "api",
+        None,
+        "a b",
+    )
+    assert (limits.queue_length is None) == ("queue_id" not in level)
+    queue.reset_limits("mail", **level)
+    limits = queue.limits("mail", **level)
+    assert (limits.interval, limits.concurrency, limits.reason) == (None, None, None)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_pause_holds_until_it_is_resumed(queue: Face, level: dict[str, Any]) -> None:
+    queue.submit(queue.new_job(b"1", 0, "j1", "bob", "mail", group="g"))
+    queue.pause("mail", **level, reason="not now")
+    assert queue.limits("mail", **level).pause == Pause(None, "not now", "api")
+    assert not queue.take("mail")
+    queue.resume("mail", **level)
+    assert queue.limits("mail", **level).pause is None
+    assert len(queue.take("mail")) == 1
+
+
+def test_a_pause_ends_by_the_stores_clock(queue: Face, clock: HandClock) -> None:
+    enqueue(queue, "j1")
+    queue.pause("mail", "bob", duration=500)
+    pause = queue.limits("mail", "bob").pause
+    assert pause is not None
+    assert pause.until == clock.now + 500
+    clock.advance(499)
+    assert not queue.take("mail")
+    clock.advance(1)
+    assert len(queue.take("mail")) == 1
+
+
+def test_an_estimate_changes_nothing(queue: Face) -> None:
+    for at in range(3):
+        enqueue(queue, f"j{at}", interval=1000)
+    estimate = queue.estimate("mail", "bob", interval=10)
+    assert estimate.drains_in < estimate.drained_in_before
+    assert queue.limits("mail", "bob").interval == 1000
+
+
+def test_a_level_is_a_queue_or_a_group(queue: Face) -> None:
+    with pytest.raises(BadArgumentException, match="cannot be given together"):
+        queue.pause("mail", "bob", group_id="g")
+    with pytest.raises(BadArgumentException, match="`group` is a value of a queue"):
+        queue.set_limits("mail", group="g", burst=2)
+
+
 def test_a_job_tells_where_it_stands(queue: Face, clock: HandClock) -> None:
     job = ("mail", "bob", "j2")
     assert queue.job_status(*job) == JobStatus(NOT_FOUND)
     for job_id in ("j1", "j2"):
         enqueue(queue, job_id, interval=100)
-    assert queue.job_status(*job) == JobStatus(QUEUED, position=1, ready_in=100)
+    assert queue.job_status(*job) == JobStatus(
+        QUEUED, position=1, ready_in=100, eta=100, held_by="nothing"
+    )
     queue.dequeue("mail")
     clock.advance(100)
     queue.dequeue("mail")
@@ -622,6 +728,8 @@ def test_the_numbers_of_a_queue(queue: Face, clock: HandClock) -> None:
         next_ready_in=70,
         enqueue_counts=zeros | {clock.now - 30: 3},
         dequeue_counts=zeros | {clock.now - 30: 1},
+        held_by="interval",
+        ready_in=70,
     )
     assert queue.overview() == Overview(
         ["mail"], zeros | {clock.now - 30: 3}, zeros | {clock.now - 30: 1}

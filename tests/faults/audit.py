@@ -10,16 +10,26 @@ or not at all. A `Drain` moves the streams into ``audit.jsonl``, an entry a line
     script             which script it was
     what               what happened, with more fields each:
       enqueue          place (in the order of enqueues), left, asked and interval (as asked for, and
-                       in force after it), sha (SHA-1 of the payload's text)
-      dispatch         n, place, left, attempt, ends (ms: of the lease), request
+                       in force after it), sha (SHA-1 of the payload's text); of a job or a queue
+                       with limits also due (ms), priority, cost, and what is in force after it:
+                       burst, concurrency (0: none), group ("": none)
+      dispatch         n, place, left, attempt, ends (ms: of the lease), request; where it was
+                       limited also us (of the clock, beside `now`) and charged: what the lease
+                       keeps, `cost;tat,interval;tat,interval,group;tat,interval`
       finish           n
       return           n, left, counted, due (ms), place: the job waits again; `script` is `requeue`
                        where its lease had run out
       dead             n, left, counted, cleared: as `return`, but the job was discarded
       extend           n, ends
       interval, reset  interval: set by the API; given back to the producers
-      clear            removed, ended (leases), purge
+      clear            removed, ended (leases), purge, and what is in force after it: burst,
+                       concurrency, group
       cancel           n: of the lease that it ended, 0 where the job waited
+      limits           interval, burst, concurrency: in force after a change by the API; of a queue
+                       also group, and api: whether the interval is the API's
+      pause            till (ms; 0: resumed, -1: open)
+      cost             n, cost, real, us: before the end of the lease that tells the real cost
+    In `limits` and `pause` the `queue` may be `=` and the name of a group, or `=` for the type.
 """
 
 from __future__ import annotations
@@ -102,8 +112,8 @@ class Entry(msgspec.Struct):
     place: int = 0
     left: int = -1
     attempt: int = 0
-    asked: int = 0
-    interval: int = 0
+    asked: int | float = 0
+    interval: int | float = 0
     sha: str = ""
     ends: int = 0
     due: int = 0
@@ -113,6 +123,16 @@ class Entry(msgspec.Struct):
     purge: bool = False
     removed: int = 0
     ended: int = 0
+    priority: int = 0
+    cost: int = 1
+    real: int = 1
+    burst: int = 1
+    concurrency: int = 0
+    group: str = ""
+    api: bool = False
+    till: int | float = 0
+    us: int = 0
+    charged: str = ""
 
 
 # Lua's numbers cannot hold all of ours: some fields come as digits in a string.

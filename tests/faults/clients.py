@@ -23,19 +23,42 @@ from tests.faults.places import Places
 from tests.faults.pollers import Poller
 from tests.faults.producers import Producer
 from tests.faults.push_clients import Manner, PushClient
+from tests.faults.settlers import Settler
 from tests.faults.tenants import KINDS, PROBE
 
 _BULK_PRODUCERS: Final = 3
 _POLLERS: Final = 6
+_SETTLERS: Final = 2
 _FLUSH_EVERY: Final = 0.25
 _LOOK_EVERY: Final = 0.02
+_WATCH_EVERY: Final = 0.02
+_LATE: Final = 0.02
 
 _MANNERS: Final = (
     Manner({"bulk": 400, PROBE: 10}),
-    Manner({"bulk": 200, "paced": 20, "limited": 20, "bounded": 20, "reused": 20}),
-    Manner({"bulk": 30, "paced": 10, "reused": 10}, life=6.0, breaks_off=True),
-    Manner({"bulk": 50, "limited": 10, "bounded": 5}, life=8.0, release=True, breaks_off=True),
-    Manner({"paced": 8, "limited": 8, "bounded": 8, "reused": 8}, notify=True, life=30.0),
+    Manner(
+        {
+            "bulk": 200,
+            "paced": 20,
+            "limited": 20,
+            "bounded": 20,
+            "reused": 20,
+            "grouped": 20,
+            "varied": 20,
+        }
+    ),
+    Manner({"bulk": 30, "paced": 10, "reused": 10, "varied": 5}, life=6.0, breaks_off=True),
+    Manner(
+        {"bulk": 50, "limited": 10, "bounded": 5, "grouped": 10},
+        life=8.0,
+        release=True,
+        breaks_off=True,
+    ),
+    Manner(
+        {"paced": 8, "limited": 8, "bounded": 8, "reused": 8, "grouped": 8, "varied": 8},
+        notify=True,
+        life=30.0,
+    ),
     Manner({"paced": 1, "limited": 1, "bounded": 1, "reused": 1, "bulk": 1}, life=15.0),
 )
 
@@ -54,6 +77,7 @@ def producers(run: Run) -> list[Coroutine[Any, Any, None]]:
 def consumers(run: Run) -> list[Coroutine[Any, Any, None]]:
     """All that take jobs."""
     works = [Poller(run, f"rest-{i}", i).work() for i in range(_POLLERS)]
+    works += [Settler(run, f"settler-{i}", i).work() for i in range(_SETTLERS)]
     works += [PushClient(run, f"push-{i}", i, manner).work() for i, manner in enumerate(_MANNERS)]
     return works
 
@@ -64,7 +88,10 @@ async def main(role: str, places: Places) -> None:
     run = Run(places, recorder)
     everyone = {"producers": producers, "consumers": consumers}[role](run)
     async with asyncio.TaskGroup() as group:
-        flushing = group.create_task(_flush(recorder))
+        background = [
+            group.create_task(_flush(recorder)),
+            group.create_task(_watch(recorder, role)),
+        ]
         tasks = [group.create_task(work) for work in everyone]
         report(ready=role)
         async for order in orders():
@@ -78,8 +105,7 @@ async def main(role: str, places: Places) -> None:
                 break
         run.change(stopped=True)
         await asyncio.wait(tasks, timeout=10)
-        flushing.cancel()
-        for task in tasks:
+        for task in (*background, *tasks):
             task.cancel()
     recorder.close()
 
@@ -89,6 +115,17 @@ async def _rest(run: Run) -> None:
     run.change(producing=False, taking=False)
     while run.busy:
         await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _watch(recorder: Recorder, role: str) -> None:
+    """Put on record when this process, or the machine, is late."""
+    loop, log = asyncio.get_running_loop(), recorder.client(role)
+    while True:
+        due = loop.time() + _WATCH_EVERY
+        await asyncio.sleep(_WATCH_EVERY)
+        late = loop.time() - due
+        if late > _LATE:
+            log.note("stall", ms=round((late + _WATCH_EVERY) * 1000))
 
 
 async def _flush(recorder: Recorder) -> None:

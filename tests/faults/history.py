@@ -13,12 +13,16 @@
       interval          invoke: type, queue, interval. reset_interval: type, queue
       clear             invoke: type, queue, purge. ok: removed (false: there was nothing)
       cancel            invoke: type, queue, job, n (0: it is to wait)
+      limits, pause     invoke: type, queue (`=` and the name of a group, `=` for the type); a
+                        resume is a pause, too
       deliver           note of a websocket: type, queue, job, n, payload, left; in a worker, of
                         a handler that has begun: with started (µs as t: when the worker had it so)
       subscribe, credit note of a websocket: type, credit; written before it is sent, or where it
                         is less than before, when it was answered
       expired           note of a websocket: leases (tokens) that were said to be over
+      unsubscribe       note of a websocket: type
       open, close       note of a websocket
+      stall             note: the process was late by so many ms
     Notes of p "faults" tell of faults: op is its name, phase is "begin" or "end", target the server
     that it was done to, where it was one; `recovered` says after how many ms (of the return of the
     store) a server worked again.

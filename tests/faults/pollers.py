@@ -9,7 +9,16 @@ from tests.faults.callers import Caller, Run
 from tests.faults.http_client import Job, Lost, NotSent, jobs_in, may_have_happened
 from tests.faults.tenants import PROBE
 
-_WEIGHTS: Final = {"bulk": 3, "paced": 4, "limited": 4, "bounded": 3, "reused": 3, PROBE: 1}
+_WEIGHTS: Final = {
+    "bulk": 3,
+    "paced": 4,
+    "limited": 4,
+    "bounded": 3,
+    "reused": 3,
+    "grouped": 4,
+    "varied": 4,
+    PROBE: 1,
+}
 _LONGEST_LEASE: Final = 3.0
 _IMPATIENT: Final = 0.05
 """Part of the long polls whose client goes away."""

@@ -150,6 +150,7 @@ class _Connection:
     async def _take_leave(self) -> None:
         """Take no more, and finish what is held."""
         for queue_type in self._manner.types:
+            self._log.note("unsubscribe", type=queue_type)
             self._send(self._on_simple, op="unsubscribe", queue_type=queue_type)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + 3.0

@@ -16,10 +16,23 @@ import msgspec
 
 from sharq import SharQ
 from sharq._fastpath import Job
+from sharq.operations.operations import Operations, Told
 from sharq.operations.scripts import Scripts
-from sharq.results import DEAD, DUPLICATE, QUEUED, SUCCESS, NewJob
+from sharq.operations.targets import Target
+from sharq.results import (
+    DEAD,
+    DUPLICATE,
+    QUEUED,
+    REMOVE,
+    SUCCESS,
+    JobOptions,
+    LimitValues,
+    NewJob,
+    Removal,
+)
 from tests.faults.audit import OFFSET_KEY, Drain
 from tests.faults.history import Recorder
+from tests.faults.states import level_of
 from tests.support.direct import DirectStore
 from tests.support.faces import settings_for
 from tests.support.stores import PrivateStore
@@ -30,6 +43,8 @@ TICK = 20
 LEASE = 1000
 RETENTION = 2000
 PREFIX = "library"
+LIMITED = "v"
+"""The type whose queues, and which itself, have more limits than an interval."""
 
 
 class Scenario:
@@ -46,6 +61,8 @@ class Scenario:
         )
         self._store = DirectStore(store.socket_path)
         self._folder = folder
+        self._store.load(scripts)
+        self._operations = Operations(PREFIX, settings.sharq, scripts)
         self._sharq = SharQ(settings, scripts=scripts)
         self._recorder = Recorder(folder, "client")
         self._log = self._recorder.client("client")
@@ -57,6 +74,7 @@ class Scenario:
         try:
             self._live()
             self._write("final.json", snapshot(self._store))
+            self._give_limits_back()
             self._drain_queues()
             self._write("drained.json", snapshot(self._store))
             self._write("settings.json", {"interval_retention": RETENTION * TICK})
@@ -83,6 +101,10 @@ class Scenario:
         self._change_rates()
         self._clear()
         self._cancel_some()
+        self._limit_queues()
+        self._go_in_order()
+        self._limit_groups()
+        self._pause_some()
         self._put(*self._jobs("b", 2, 30), *self._jobs("d", 1, 0))
         self._take(1)
 
@@ -184,13 +206,119 @@ class Scenario:
         self._cancel(jobs[2], taken[2].lease)
         self._finish(*self._take(1))
 
+    def _limit_queues(self) -> None:
+        """Bursts, costs and concurrency."""
+        self._put(*self._limited("many", 6, 100, burst=3), *self._limited("dear", 4, 50, cost=3))
+        for _ in range(7):
+            self._finish(*self._take(4, LIMITED))
+            self._advance(51)
+        self._drain_queues()
+        self._put(*self._limited("told", 5, 100, cost=2))
+        for how, cost in (("finish", 5), ("release", 1), ("return", 3), ("finish", 1)):
+            for job in self._take(2, LIMITED):
+                self._advance(70)
+                self._settle(job, how, cost)
+            for _ in range(4):
+                self._take(1, LIMITED)
+                self._advance(80)
+        self._drain_queues()
+        self._put(*self._limited("idle", 4, 100, cost=2))
+        (served,) = self._take(1, LIMITED)
+        self._advance(200)
+        self._finish(*self._take(1, LIMITED))
+        self._settle(served, "finish", 1)
+        for _ in range(3):
+            self._advance(101)
+            self._take(1, LIMITED)
+        self._drain_queues()
+        self._put(*self._limited("slots", 7, 0, concurrency=2))
+        taken = self._take(4, LIMITED)
+        self._set_limits("queue", "slots", concurrency=3)
+        more = self._take(2, LIMITED)
+        self._set_limits("queue", "slots", concurrency=1)
+        self._finish(*taken)
+        self._take(2, LIMITED)
+        self._finish(*more)
+        self._take(2, LIMITED)
+        self._advance(LEASE + 1)
+        self._take(2, LIMITED)
+        self._sweep()
+        self._take(2, LIMITED)
+        self._set_limits("queue", "slots", concurrency=REMOVE)
+        self._drain_queues()
+
+    def _go_in_order(self) -> None:
+        """Priorities and delays."""
+        self._put(
+            *self._limited("order", 2, 0),
+            *self._limited("order", 2, 0, priority=5),
+            *self._limited("order", 2, 0, delay=100 * TICK),
+            *self._limited("order", 1, 0, priority=9, delay=50 * TICK),
+        )
+        first, *rest = self._take(4, LIMITED)
+        self._put(*self._limited("order", 1, 0, priority=5))
+        self._release(first)
+        self._finish(*rest[:1], *self._take(1, LIMITED))
+        for _ in range(3):
+            self._take(1, LIMITED)
+            self._advance(40)
+        self._drain_queues()
+
+    def _limit_groups(self) -> None:
+        """Groups, and the type."""
+        self._set_limits("group", "g", interval=40 * TICK, burst=2, concurrency=2)
+        self._put(
+            *self._limited("g1", 5, 0, group="g"), *self._limited("g2", 5, 0, group="g", cost=2)
+        )
+        first = self._take(3, LIMITED)
+        self._advance(200)
+        self._take(3, LIMITED)
+        self._finish(*first[:1])
+        self._take(3, LIMITED)
+        self._set_limits("group", "h", concurrency=1)
+        self._set_limits("queue", "g1", group="h")
+        self._take(3, LIMITED)
+        self._finish(*first)
+        self._set_limits("group", "g", interval=90 * TICK)
+        for _ in range(6):
+            self._finish(*self._take(3, LIMITED)[:1])
+            self._advance(30)
+        self._put(*self._limited("plain", 3, 0), *self._limited("other", 2, 0))
+        self._set_limits("type", interval=25 * TICK, burst=2, concurrency=4)
+        for _ in range(8):
+            self._finish(*self._take(5, LIMITED)[1:])
+            self._advance(20)
+        self._give_limits_back()
+        self._drain_queues()
+
+    def _pause_some(self) -> None:
+        """Pauses at each level, and what is left for the end."""
+        self._put(*self._limited("p1", 4, 0, group="g"), *self._limited("p2", 4, 0))
+        for kind, name in (("queue", "p1"), ("group", "g"), ("type", "")):
+            self._pause(kind, name, 50 * TICK)
+            self._finish(*self._take(3, LIMITED)[1:])
+            self._advance(51)
+            self._finish(*self._take(1, LIMITED))
+            self._pause(kind, name, None)
+            self._take(1, LIMITED)
+            self._pause(kind, name, REMOVE)
+        self._put(*self._limited("p1", 2, 0, group="g"), *self._limited("p3", 2, 0, group="g"))
+        self._set_limits("group", "g", concurrency=20)
+        self._set_limits("type", concurrency=50)
+        self._take(6, LIMITED)
+
+    def _give_limits_back(self) -> None:
+        for kind, name in (("group", "g"), ("group", "h"), ("type", ""), ("queue", "g1")):
+            group = {"group": REMOVE} if kind == "queue" else {}
+            self._set_limits(kind, name, interval=REMOVE, burst=REMOVE, concurrency=REMOVE, **group)
+
     def _drain_queues(self) -> None:
         """Take and finish all that is there."""
         self._advance(LEASE + 1)
         empty = 0
         while empty < 2:
             self._sweep()
-            jobs = [*self._take(20), *self._take(20, "u")]
+            jobs = [*self._take(20), *self._take(20, "u"), *self._take(20, LIMITED)]
             self._finish(*jobs)
             self._advance(500)
             empty = 0 if jobs else empty + 1
@@ -199,15 +327,43 @@ class Scenario:
 
     def _jobs(
         self, queue: str, count: int, interval: int, *, limit: int = -1, name: str = "",
-        bound: int | None = None,
+        bound: int | None = None, queue_type: str = "t", **options: Any,
     ) -> list[NewJob]:  # fmt: skip
         jobs = []
+        more = JobOptions(**options) if options else None
         for _ in range(count):
             self._made += 1
             payload = msgspec.json.encode({"number": self._made, "text": "x" * (self._made % 300)})
             job_id = name or f"j{self._made}"
-            jobs.append(NewJob("t", queue, job_id, payload, interval * TICK, limit, bound))
+            rate = interval * TICK
+            jobs.append(NewJob(queue_type, queue, job_id, payload, rate, limit, bound, more))
         return jobs
+
+    def _limited(self, queue: str, count: int, interval: int, **options: Any) -> list[NewJob]:
+        return self._jobs(queue, count, interval, queue_type=LIMITED, **options)
+
+    def _set_limits(self, kind: Any, name: str = "", **values: Any) -> None:
+        queue = name if kind == "queue" else f"={name}"
+        i = self._log.invoke("limits", type=LIMITED, queue=queue)
+        call = self._operations.set_limits(LIMITED, Target(kind, name), LimitValues(**values))
+        assert self._store.run(call)
+        self._log.ok(i, "limits")
+
+    def _pause(self, kind: Any, name: str, ms: int | Removal | None) -> None:
+        queue = name if kind == "queue" else f"={name}"
+        i = self._log.invoke("pause", type=LIMITED, queue=queue)
+        call = self._operations.pause(LIMITED, Target(kind, name), ms, "closed", "api")
+        assert self._store.run(call)
+        self._log.ok(i, "pause")
+
+    def _settle(self, job: Job, how: str, cost: int) -> None:
+        """End a lease and tell the real cost."""
+        op = "finish" if how == "finish" else "release"
+        i = self._log.invoke(op, **_named(job), count_requeue=how != "return")
+        n = job.lease.rpartition("/")[2]
+        told = Told(job.queue_id, job.job_id, n, how, str(cost))
+        (ended,) = self._store.run(self._operations.settle(job.queue_type, [told]))
+        self._end(i, op, ended.outcome)
 
     def _put(self, *jobs: NewJob) -> None:
         for job in jobs:
@@ -331,7 +487,7 @@ class Scenario:
 
 def snapshot(store: DirectStore) -> dict[str, Any]:
     """The jobs, counters and keys of a small store."""
-    keys, jobs = [], []
+    keys, jobs, levels = [], [], []
     counters: dict[str, Any] = defaultdict(lambda: defaultdict(_minute))
     for key in sorted(store.command("KEYS", "*")):
         name, kind = key.decode(), store.command("TYPE", key)
@@ -339,6 +495,9 @@ def snapshot(store: DirectStore) -> dict[str, Any]:
         tag, _, rest = name.partition("}:")
         queue_type, (word, _, queue) = tag.rpartition(":")[2], rest.partition(":")
         found: Iterable[tuple[str, str, str]] = ()
+        if kind == b"string":
+            level = level_of(rest, store.command("GET", key).decode())
+            levels += [{"type": queue_type, **level}] if level is not None else []
         if word == "held":
             members = (member.decode().split("/") for member in store.command("HKEYS", key))
             found = [(queue, job, "active") for queue, job in members]
@@ -351,7 +510,7 @@ def snapshot(store: DirectStore) -> dict[str, Any]:
         elif word == "c":
             _count(counters[queue_type], rest, store.command("HGETALL", key))
         jobs += [{"type": queue_type, "queue": q, "job": j, "state": s} for q, j, s in found]
-    return {"jobs": jobs, "counters": counters, "keys": keys}
+    return {"jobs": jobs, "levels": levels, "counters": counters, "keys": keys}
 
 
 def _count(minutes: Any, rest: str, counts: list[bytes]) -> None:

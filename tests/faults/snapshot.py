@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
+from tests.faults.states import level_of
 from tests.faults.store import Store
 
 _PAGE: Final = 1000
@@ -14,13 +15,15 @@ _PAGE: Final = 1000
 async def snapshot(store: Store) -> dict[str, Any]:
     """All of it.
 
-    `jobs`: {type, queue, job, state}, the state `queued` or `active`. `counters`: for each type
-    and minute its own `e` and `d`, and those of its queues. `keys`: name, type and TTL (ms; -1 for
-    none). `memory`: the bytes that the store uses. `now`: the store's time in ms.
+    `jobs`: {type, queue, job, state}, the state `queued` or `active`. `levels`: the leases that
+    queues, groups and types count, {type, level, leased, group} as in `states`. `counters`: for
+    each type and minute its own `e` and `d`, and those of its queues. `keys`: name, type and TTL
+    (ms; -1 for none). `memory`: the bytes that the store uses. `now`: the store's time in ms.
     """
     jobs: list[dict[str, str]] = []
     counters: dict[str, Any] = defaultdict(lambda: defaultdict(_new_minute))
     keys: list[dict[str, Any]] = []
+    levels: list[dict[str, Any]] = []
     for key, kind, ttl in await _keys(store):
         keys.append({"key": key, "type": kind, "ttl": ttl})
         tag, _, rest = key.partition("}:")
@@ -31,10 +34,14 @@ async def snapshot(store: Store) -> dict[str, Any]:
             {"type": queue_type, "queue": queue, "job": job, "state": state}
             for queue, job, state in await _jobs(store, key, kind, rest)
         ]
+        if kind == "string":
+            level = level_of(rest, (await store.insist("GET", key) or b"").decode())
+            levels += [{"type": queue_type, **level}] if level is not None else []
         if rest.startswith("c:"):
             await _add_counters(store, counters[queue_type], key, rest)
     return {
         "jobs": jobs,
+        "levels": levels,
         "counters": counters,
         "keys": [each for each in keys if not each["key"].endswith("}:audit")],
         "memory": await store.memory(),

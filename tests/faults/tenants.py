@@ -14,7 +14,9 @@ class Kind:
     `rate` is the number of jobs a second that are put into all of its queues together, `batch`
     how many at once at most. `intervals` (ms) are those of its queues in turn, `limits` the
     requeue limits that its jobs have, `max_length` the bound of a queue. With `names` job_ids
-    repeat: there are so many for each queue.
+    repeat: there are so many for each queue. `bursts`, `concurrencies` and `groups` are those of
+    its queues in turn, 1, 0 and "" for none; with them its jobs now and then change the group of
+    their queue. `costs`, `priorities` and `delays` (ms) are those that its jobs have.
     """
 
     name: str
@@ -25,12 +27,18 @@ class Kind:
     limits: tuple[int, ...] = (-1,)
     max_length: int | None = None
     names: int = 0
+    bursts: tuple[int, ...] = ()
+    concurrencies: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
+    costs: tuple[int, ...] = (1,)
+    priorities: tuple[int, ...] = (0,)
+    delays: tuple[int, ...] = (0,)
 
 
 KINDS: Final = {
     kind.name: kind
     for kind in (
-        Kind("bulk", queues=60, rate=330, batch=100),
+        Kind("bulk", queues=60, rate=290, batch=100),
         Kind(
             "paced",
             queues=30,
@@ -41,8 +49,36 @@ KINDS: Final = {
         Kind("limited", queues=20, rate=25, intervals=(0, 0, 20), limits=(0, 1, 2, 3)),
         Kind("bounded", queues=6, rate=25, intervals=(40, 0, 100), max_length=15),
         Kind("reused", queues=5, rate=15, intervals=(0, 10, 50), limits=(-1, 2), names=25),
+        Kind(
+            "grouped",
+            queues=18,
+            rate=35,
+            batch=6,
+            intervals=(5, 20, 0, 50),
+            bursts=(1, 3, 1),
+            groups=("east", "west", "east", "", "north"),
+            costs=(1, 1, 1, 3),
+        ),
+        Kind(
+            "varied",
+            queues=10,
+            rate=25,
+            intervals=(0, 10, 0),
+            limits=(-1, -1, 2),
+            bursts=(1, 1, 4),
+            concurrencies=(3, 0, 8),
+            groups=("", "south"),
+            priorities=(0, 0, 0, 5, 9),
+            delays=(0, 0, 0, 0, 150, 700),
+        ),
     )
 }
+
+LIMITED: Final = ("grouped", "varied")
+"""The types whose queues, groups and which themselves are limited and paused while all runs."""
+
+_MOVES: Final = 0.03
+"""Part of the jobs that put their queue into another group."""
 
 PROBE: Final = "probe"
 """The type through which the harness sees whether a server works."""
@@ -82,6 +118,7 @@ class Source:
                 "interval": interval,
                 "payload": self._payload(name),
             }
+            job |= self._options(queue)
             limit = rng.choice(kind.limits)
             if limit >= 0 or rng.random() < 0.5:
                 job["requeue_limit"] = limit
@@ -92,6 +129,29 @@ class Source:
                     job["payload"] = {"max_queued_length": kind.max_length, "of": name}
             jobs.append(job)
         return jobs
+
+    def _options(self, queue: str) -> dict[str, Any]:
+        """What a job says of the limits of its queue, and of itself."""
+        kind, rng, at = self.kind, self._rng, int(queue.rpartition("-")[2])
+        options: dict[str, Any] = {}
+        if kind.bursts:
+            options["burst"] = kind.bursts[at % len(kind.bursts)]
+        if kind.concurrencies:
+            options["concurrency"] = kind.concurrencies[at % len(kind.concurrencies)] or None
+        if kind.groups:
+            group = kind.groups[at % len(kind.groups)]
+            options["group"] = (rng.choice(kind.groups) if rng.random() < _MOVES else group) or None
+        if rng.random() < 0.2:
+            # What is left out stays as it is.
+            options = {}
+        for field, values in (
+            ("cost", kind.costs),
+            ("priority", kind.priorities),
+            ("delay", kind.delays),
+        ):
+            if len(values) > 1:
+                options[field] = rng.choice(values)
+        return options
 
     def _payload(self, name: str) -> Any:
         rng = self._rng

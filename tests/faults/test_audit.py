@@ -10,10 +10,13 @@ from typing import Any
 import hiredis
 import pytest
 
+from sharq.operations.operations import Told
 from sharq.results import DEAD, SUCCESS
 from sharq.settings.options import QueueSettings
 from tests.faults.audit import LATE_EXPIRY_MS, OFFSET_KEY, Drain, audited_scripts, read_audit
 from tests.support.hands import PREFIX, Hands, PipelinedStore, new_job
+from tests.support.limited import job as limited_job
+from tests.support.limited import limit, pause, put, resume
 from tests.support.stores import PrivateStore
 
 
@@ -109,6 +112,49 @@ def test_the_short_way_and_the_long_one_tell_the_same(hands: Hands, tmp_path: Pa
     short = [entry[1:] for entry in told if entry[0] == "short"]
     assert len(short) == 6
     assert short == [entry[1:] for entry in told if entry[0] == "long"]
+
+
+def test_the_audit_tells_of_limits(hands: Hands, tmp_path: Path) -> None:
+    limit(hands, "group", "g", interval=10, burst=2)
+    limit(hands, "type", concurrency=3)
+    limit(hands, "queue", "q", burst=4, group="h")
+    put(hands, limited_job("a", cost=3, priority=2, delay=50, group="g", concurrency=7, interval=5))
+    move_clock(hands, 100)
+    (taken,) = hands.take()
+    told = Told("q", "a", taken.lease.rpartition("/")[2], "return", "2", pause="9", scope="queue")
+    hands.run(hands.operations.settle("t", [told]))
+    pause(hands, "group", "g", 300)
+    resume(hands, "group", "g")
+    pause(hands, "type")
+    hands.clear(purge=True)
+
+    drain(hands, path := tmp_path / "audit.jsonl")
+    entries = list(read_audit(path))
+    assert [(entry.what, entry.queue, entry.job) for entry in entries] == [
+        ("limits", "=g", ""),
+        ("limits", "=", ""),
+        ("limits", "q", ""),
+        ("enqueue", "q", "a"),
+        ("dispatch", "q", "a"),
+        ("cost", "q", "a"),
+        ("return", "q", "a"),
+        ("pause", "q", ""),
+        *(("pause", name, "") for name in ("=g", "=g", "=")),
+        ("clear", "q", ""),
+    ]
+    of_g, of_type, of_q, a, dispatch, cost, returned, held, stopped, resumed, shut, purged = entries
+    assert (of_g.interval, of_g.burst, of_g.concurrency) == (10, 2, 0)
+    assert (of_type.interval, of_type.burst, of_type.concurrency) == (0, 1, 3)
+    assert (of_q.burst, of_q.group, of_q.api) == (4, "h", False)
+    assert (a.cost, a.priority, a.due - a.now) == (3, 2, 50)
+    assert (a.burst, a.concurrency, a.group, a.interval) == (4, 7, "h", 5)
+    at = dispatch.now
+    assert dispatch.charged == f"3;{at + 15}.000,5.000;0.000,0.000,h;0.000,0.000"
+    assert dispatch.place == returned.place == a.place == 1 - 2 * 10**14
+    assert (cost.n, cost.cost, cost.real) == (dispatch.n, 3, 2)
+    assert (held.till - held.now, held.script) == (9, "settle")
+    assert (stopped.till - stopped.now, resumed.till, shut.till) == (300, 0, -1)
+    assert (purged.burst, purged.concurrency, purged.group) == (1, 7, "g")
 
 
 def test_what_is_in_the_file_is_not_written_again(hands: Hands, tmp_path: Path) -> None:

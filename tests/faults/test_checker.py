@@ -19,13 +19,14 @@ from sharq import LeasedJob, Settings, SharQ, Worker
 from sharq._fastpath import Batch
 from sharq.blocking_engine import SyncEngine
 from sharq.operations.scripts import Scripts
-from sharq.results import ACTIVE
+from sharq.results import ACTIVE, JobOptions
 from sharq.worker import frames
 from sharq_server import SharQServer
 from sharq_server.push.credit import Credit
 from tests.faults.audit import Drain, audited_scripts
 from tests.faults.checker import check
 from tests.faults.checker.__main__ import main
+from tests.faults.checker.ready import WITHIN
 from tests.faults.checker.report import INVARIANTS, Report
 from tests.faults.history import Log, Recorder
 from tests.faults.recording import Recorded
@@ -85,7 +86,8 @@ def test_the_command_says_a_line_for_each_invariant_and_what_is_wrong(
     assert '"what":"dispatch"' in lines[at + 2]
 
 
-GIVE_BACK = "redis.call('HSET', k.jobs, job_id, pack_waiting(job.seq, left, ended, job.payload))"
+GIVE_BACK = """redis.call('HSET', k.jobs .. q.id, job_id,
+    pack_waiting(job.place, left, ended, job.payload, job.cost))"""
 
 DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     "a job that is given back is not written": ("I1", {GIVE_BACK: ""}),
@@ -130,7 +132,7 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "jobs that were given back go in the wrong order": (
         "I5",
-        {"k.returned, job.seq": "k.returned, -job.seq"},
+        {"k.returned .. q.id, job.place,": "k.returned .. q.id, -job.place,"},
     ),
     "jobs that were given back go behind the others": (
         "I5",
@@ -152,7 +154,7 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "a job that is given back is not scheduled": (
         "I8",
-        {"return QUEUED, reschedule(k.ready, q, k.delayed)": "return QUEUED, now"},
+        {"save_queue(q)\n  take_turn(k, q)\n": "save_queue(q)\n"},
     ),
     "a queue's enqueues are not counted": (
         "I9",
@@ -165,7 +167,7 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     "counters never end": ("I10", {"expire(bucket, COUNTERS_TTL)": ""}),
     "marks never end": ("I10", {"expire(shard, ttl)": ""}),
     "a purge ends leases of queues of like names": (
-        "I11",
+        "I1",
         {"beginning = {}, queue_id .. '/'": "beginning = {}, queue_id"},
     ),
     "a queue gets the interval of another one": (
@@ -174,6 +176,60 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
             "local function put(": "local was\nlocal function put(",
             "if changed then": "was, q.interval = q.interval, was or q.interval if changed then",
         },
+    ),
+    "a burst is one longer": (
+        "I4",
+        {"(level.burst - 1) * level.interval": "level.burst * level.interval"},
+    ),
+    "a cost is charged to the queue alone": (
+        "I4",
+        {"    charge(level, cost)": "    charge(level, 1)"},
+    ),
+    "a type is not charged": ("I4", {"charge_level(k.type, cost)": ""}),
+    "a higher real cost is not charged": (
+        "I4",
+        {"(real - cost) * level.interval": "math.min(0, real - cost) * level.interval"},
+    ),
+    "what has served as idleness is given back": (
+        "I4",
+        {"math.max(0, (left or 0) - at)": "-change"},
+    ),
+    "a longer interval of a group leaves its TAT where it is": (
+        "I4",
+        {"grain(interval, last + units * interval)": "level.tat"},
+    ),
+    "a priority does not count": ("I5", {"tonumber(priority or 0) * PRIORITY": "0"}),
+    "a job that is given back loses its priority": (
+        "I5",
+        {"k.returned .. q.id, job.place,": "k.returned .. q.id, seq_of(job.place),"},
+    ),
+    "a delay of an enqueue is not kept": (
+        "I5",
+        {"set[#set + 1], set[#set + 2] = now + delay": "set[#set + 1], set[#set + 2] = now"},
+    ),
+    "a lease more than the concurrency is given": (
+        "I14",
+        {
+            "level.concurrency and level.leased >= level.concurrency then": (
+                "level.concurrency and level.leased > level.concurrency then"
+            )
+        },
+    ),
+    "a queue leaves its leases in its former group": (
+        "I14",
+        {"add_leases(k.groups[q.group], q.leased)": ""},
+    ),
+    "the leases of a group are not counted": (
+        "I14",
+        {"freed = add_leases(k.groups[q.home], change) or freed": ""},
+    ),
+    "a pause is not looked at": (
+        "I15",
+        {"math.max(at, level.paused or 0, level.free or 0)": "math.max(at, level.free or 0)"},
+    ),
+    "a pause ends too early": (
+        "I15",
+        {"names.by, names.why = till,": "names.by, names.why = till and till - 2000,"},
     ),
 }
 
@@ -306,6 +362,58 @@ def test_credit_that_is_exceeded_is_found(
     monkeypatch.setattr(Credit, "room", lambda _self, _queue_type: CREDIT + 1)
     asyncio.run(push(clean_store, tmp_path))
     assert check(tmp_path).violated == {"I13"}
+
+
+PARKED_FOR = 2 * WITHIN
+
+
+async def park(store: PrivateStore, folder: Path, parked_for: int) -> None:
+    """A queue has one lease at a time; it goes on after a finish, or `parked_for` ms later."""
+    recorder = Recorder(folder, "client")
+    log = recorder.client("ws#1")
+    async with serving(store, folder) as (server, port):
+
+        async def put_limited(job_id: str) -> None:
+            i = log.invoke("enqueue", type="t", queue="q", job=job_id, payload=1)
+            job = server.sq.new_job(b"1", 0, job_id, "q", "t")
+            await server.sq.submit(job._replace(options=JobOptions(concurrency=1)))
+            log.ok(i, "enqueue")
+
+        for job_id in ("j1", "j2"):
+            await put_limited(job_id)
+        async with await Subscriber.connect(port) as subscriber:
+            log.note("subscribe", type="t", credit=CREDIT)
+            await subscriber.subscribe("t", CREDIT)
+            for at in range(2):
+                (job,) = (await subscriber.event("jobs"))["jobs"]
+                fields = told(job)
+                log.note("deliver", **fields)
+                i = log.invoke("finish", **fields)
+                await subscriber.finish(job)
+                log.ok(i, "finish")
+                if at == 0 and parked_for:
+                    await asyncio.sleep(parked_for / 1000)
+                    await put_limited("j3")
+    recorder.close()
+
+
+@pytest.mark.usefixtures("audited_server")
+def test_a_queue_that_a_finish_has_freed_goes_on_at_once(
+    clean_store: PrivateStore, tmp_path: Path
+) -> None:
+    asyncio.run(park(clean_store, tmp_path, 0))
+    report = check(tmp_path)
+    assert report.ok, list(report.lines())
+    assert report["I16"].checked == 2
+
+
+def test_a_queue_that_nobody_unparks_is_found(
+    clean_store: PrivateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parks = Damaged({"if q.waiting > 0 and q.concurrency then": "if false then"})
+    monkeypatch.setattr("sharq.deployment.Scripts", lambda *_: parks)
+    asyncio.run(park(clean_store, tmp_path, PARKED_FOR))
+    assert check(tmp_path).violated == {"I16"}
 
 
 # ---- a worker ----

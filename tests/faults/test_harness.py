@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from sharq import deployment
 from sharq.operations.scripts import Scripts
+from sharq.results import JobOptions
 from tests.faults.audit import OFFSET_KEY
 from tests.faults.history import Recorder, merge, read_history
 from tests.faults.keeper import Reconnector
 from tests.faults.recording import Recorded
 from tests.faults.schedule import KILLS, OTHERS, is_kill, schedule
+from tests.faults.tenants import KINDS, LIMITED, Source
 from tests.support.stores import wait_for
 
 
@@ -38,6 +41,15 @@ def test_three_minutes_have_every_fault() -> None:
 def test_an_hour_has_five_hundred_kills() -> None:
     for seed in range(20):
         assert sum(is_kill(fault.kind) for fault in schedule(seed, 60)) > 550
+
+
+def test_the_load_has_every_option_of_a_job_and_types_without_any() -> None:
+    told: dict[str, set[str]] = {}
+    for name, kind in KINDS.items():
+        jobs = Source(kind, "producer", random.Random(1)).jobs(200)
+        told[name] = {field for job in jobs for field in job if field in JobOptions._fields}
+    assert set().union(*(told[name] for name in LIMITED)) == set(JobOptions._fields)
+    assert [name for name in told if not told[name]] == [n for n in KINDS if n not in LIMITED]
 
 
 def test_histories_of_processes_become_one_in_order(tmp_path: Path) -> None:

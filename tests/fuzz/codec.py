@@ -181,12 +181,15 @@ _NAMES = st.sampled_from(
 _NUMBERS = st.sampled_from(
     [
         *("0", "5", "31536000000", "31536000001", "-1", "-2", "-0", "00", "1.0", "1e2", "9" * 18),
+        *("1.5", "0.001", "1.0005", "-0.0"),
         *("9" * 19, str(2**63 - 1), str(2**63), str(2**64), "-" + "9" * 19, "null", "true", '"1"'),
     ]
 )
 _FIELDS = st.one_of(
     st.tuples(st.sampled_from(["queue_type", "queue_id", "job_id", "job\\u005fid"]), _NAMES),
     st.tuples(st.sampled_from(["interval", "requeue_limit", "max_queued_length"]), _NUMBERS),
+    st.tuples(st.sampled_from(["burst", "concurrency", "cost", "priority", "delay"]), _NUMBERS),
+    st.tuples(st.just("group"), _NAMES),
     st.tuples(st.just("payload"), _TEXTS.map(lambda text: text.decode("utf-8", "replace"))),
     st.tuples(st.sampled_from(["else", "", "payloa", "payload "]), _NUMBERS),
 )
@@ -264,7 +267,9 @@ _ROW = st.tuples(
     _VALUES.map(
         lambda value: json.dumps(value).replace("NaN", "0").replace("Infinity", "0").encode()
     ),
-    _NUMBER,
+    _NUMBER
+    | st.from_regex(rb"[0-9]{1,11}\.[0-9]{1,3}", fullmatch=True)
+    | st.from_regex(rb"[0-9]{1,11}(\.[0-9]{1,3})?\*[1-9][0-9]{0,6}", fullmatch=True),
 )
 _REPLIES = st.tuples(_NUMBER, _NUMBER, st.lists(_ROW, max_size=4)).map(
     lambda parts: [*parts[:2], *(value for row in parts[2] for value in row)]
@@ -299,7 +304,10 @@ def check_reply(reply: list[Any]) -> None:
     except ValueError:
         return
     rows = [reply[2 + 8 * at : 10 + 8 * at] for at in range(count)]
-    assert [[job.payload, job.interval] for job in jobs] == [row[6:] for row in rows]
+    for job, row in zip(jobs, rows, strict=True):
+        assert job.payload == row[6]
+        interval, _, burst = row[7].partition(b"*") if isinstance(row[7], bytes) else (row[7], 0, 1)
+        assert (job.interval, job.burst) == (float(interval), int(burst or 1))
     try:
         values = [json.loads(row[6]) for row in rows]
         [(row[0] + row[1]).decode("ascii") for row in rows]

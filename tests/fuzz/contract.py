@@ -73,7 +73,7 @@ def _narrow(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if value.get("pattern") == schemas.NAME["pattern"]:
-        return {"type": "string", "enum": ["a"]}
+        return {"enum": ["a", None]} if "null" in value["type"] else {"enum": ["a"]}
     narrowed = {name: _narrow(each) for name, each in value.items()}
     if value.get("maximum") == MAX_INTERVAL:
         narrowed["maximum"] = _LONGEST_INTERVAL

@@ -69,7 +69,9 @@ def test_a_status_tells_that_the_place_of_a_delayed_job_is_an_estimate(
     queue.put_many(new_job(job_id, interval=10) for job_id in "ab")
     (a,) = queue.take()
     queue.release(a, delay=100)
-    assert queue.status("a") == JobStatus(results.QUEUED, position=0, ready_in=100, estimated=True)
+    assert queue.status("a") == JobStatus(
+        results.QUEUED, position=0, ready_in=100, estimated=True, eta=100, held_by="delay"
+    )
 
 
 def test_a_status_counts_due_jobs_that_no_dequeue_has_moved(queue: ExpiringQueue) -> None:
@@ -81,7 +83,14 @@ def test_a_status_counts_due_jobs_that_no_dequeue_has_moved(queue: ExpiringQueue
     queue.release(b, delay=3_000)
     queue.advance(5_000)
     assert [queue.status(job_id) for job_id in "abc"] == [
-        JobStatus(results.QUEUED, position=place, ready_in=place * 1_000) for place in range(3)
+        JobStatus(
+            results.QUEUED,
+            position=place,
+            ready_in=place * 1_000,
+            eta=place * 1_000,
+            held_by="nothing",
+        )
+        for place in range(3)
     ]
 
 

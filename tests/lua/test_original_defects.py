@@ -16,6 +16,7 @@ import pytest
 
 from sharq import results
 from sharq.operations.call import Call
+from sharq.operations.cursors import QueueCursor
 from sharq.operations.operations import PAGE_SIZE, SWEEP_SIZE
 from sharq.operations.scripts import Scripts
 from sharq.results import Enqueued, Lease, NewJob
@@ -333,14 +334,9 @@ def test_17_a_listing_comes_in_pages_with_each_queue_once(queue: ExpiringQueue) 
         queue.advance(1)
         queue.take(100)
     for waiting in (True, False):
-        listed: list[str] = []
-        cursor = "0"
-        while True:
-            cursor, page = queue.run(queue.operations.list_queues(TYPE, waiting, cursor))
-            assert len(page) < 2 * PAGE_SIZE
-            listed += page
-            if cursor == "0":
-                break
+        pages = list(queue.listing(waiting))
+        assert all(len(page) < 2 * PAGE_SIZE for page in pages)
+        listed = [name for page in pages for name in page]
         assert len(listed) == 5_000
         assert set(listed) == names
 
@@ -396,7 +392,7 @@ def test_19_the_types_of_a_deployment_need_no_common_slot(connection: PipelinedS
         "queue_length": operations.queue_length(TYPE, "q"),
         "queue_metrics": operations.queue_metrics(TYPE, "q"),
         "type_metrics": operations.type_metrics(TYPE),
-        "list_queues": operations.list_queues(TYPE, True, "0"),
+        "list_queues": operations.list_queues(TYPE, QueueCursor()),
     }
     for name, call in calls.items():
         keys = keys_of(call.packed)

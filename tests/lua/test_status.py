@@ -15,8 +15,9 @@ def test_a_turn_comes_an_interval_after_the_one_before(queue: ExpiringQueue) -> 
     queue.take()
     queue.advance(400)
     for place in range(3):
+        turn = 600 + 1_000 * place
         assert queue.status(str(place + 1)) == JobStatus(
-            results.QUEUED, position=place, ready_in=600 + 1_000 * place
+            results.QUEUED, position=place, ready_in=turn, eta=turn, held_by="interval"
         )
 
 

@@ -9,200 +9,26 @@ retention) are taken from the answer or left open here as well.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from itertools import count
-from math import ceil
-from typing import NamedTuple
+from math import ceil, inf
 
 from sharq import results
 from sharq._fastpath import Batch, Job
-from sharq.operations.operations import Page, TypeMetrics
-from sharq.results import (
-    Cleared,
-    Ended,
-    Enqueued,
-    Extended,
-    JobStatus,
-    NewJob,
-    QueueMetrics,
-    Swept,
-    WaitingJob,
-)
+from sharq.operations.targets import Target as LevelName
+from sharq.results import Cleared, Ended, Enqueued, Extended, JobOptions, NewJob, Offer, Swept
 from sharq.settings.options import QueueSettings
+from tests.model.changes import LimitChanges
+from tests.model.levels import Levels
+from tests.model.names import GroupName, JobName, QueueName, expect
+from tests.model.queues import ModelJob, ModelQueue
+from tests.model.rates import Instant, Level, Ms, Until, exact
+from tests.model.records import Answer, Mark, Minute
 
 MINUTE = 60_000
 LISTED_MINUTES = 10
 COUNTERS_KEPT = 11 * MINUTE
 SERIAL_KEPT = 10 * MINUTE
-
-
-class QueueName(NamedTuple):
-    """Where a queue is."""
-
-    queue_type: str
-    queue_id: str
-
-
-class JobName(NamedTuple):
-    """Where a job is."""
-
-    queue_type: str
-    queue_id: str
-    job_id: str
-
-    @property
-    def queue(self) -> QueueName:
-        return QueueName(self.queue_type, self.queue_id)
-
-
-@dataclass(slots=True)
-class ModelJob:
-    """A job that is queued or leased; `place` orders the enqueues, times are in ms."""
-
-    job_id: str
-    payload: bytes
-    place: int
-    left: int
-    attempts: int = 0
-    due: int = 0
-    n: str = ""
-    lease_end: int = 0
-    request: str | None = None
-    doomed: bool = False
-
-
-@dataclass(slots=True)
-class ModelQueue:
-    """A queue: its jobs and its rate.
-
-    `last` is the last dispatch, `turn` since when (or from when on) the queue is ready, `api_ends`
-    the end of what the API has set and `ends` the end of everything, both while no job is left.
-    """
-
-    interval: int | None = None
-    by_api: bool = False
-    last: int | None = None
-    turn: int | None = None
-    api_ends: int = 0
-    ends: int | None = None
-    new: list[ModelJob] = field(default_factory=list)
-    back: list[ModelJob] = field(default_factory=list)
-    late: list[ModelJob] = field(default_factory=list)
-    leased: dict[str, ModelJob] = field(default_factory=dict)
-
-    @property
-    def length(self) -> int:
-        return len(self.new) + len(self.back) + len(self.late)
-
-    @property
-    def has_jobs(self) -> bool:
-        return self.length > 0 or bool(self.leased)
-
-    def queued(self) -> Iterator[ModelJob]:
-        yield from self.back
-        yield from self.late
-        yield from self.new
-
-    def find(self, job_id: str) -> ModelJob | None:
-        waiting = next((job for job in self.queued() if job.job_id == job_id), None)
-        return waiting or self.leased.get(job_id)
-
-    def remove(self, job: ModelJob) -> None:
-        for jobs in (self.new, self.back, self.late):
-            if job in jobs:
-                jobs.remove(job)
-
-    def in_order(self, now: int) -> list[ModelJob]:
-        """The jobs that may go, in the order in which they will."""
-        due = [job for job in self.late if job.due <= now]
-        return [*sorted([*self.back, *due], key=lambda job: job.place), *self.new]
-
-    def rate_allows_at(self) -> int:
-        """The first ms at which the rate allows a dispatch."""
-        return 0 if self.last is None else self.last + (self.interval or 0)
-
-    def ready_at(self) -> int:
-        """The first ms at which a job may go."""
-        if self.new or self.back:
-            return self.rate_allows_at()
-        return max(self.rate_allows_at(), min(job.due for job in self.late))
-
-    def room_in(self, now: int, over: int) -> int | None:
-        """In how many ms so many jobs, and one more, may have gone; None where no rate tells."""
-        if self.turn is None or not self.interval:
-            return None
-        return max(self.turn - now, 0) + over * self.interval
-
-    def schedule(self, now: int) -> None:
-        self.turn = max(self.ready_at(), now) if self.length else None
-
-    def reschedule(self, now: int) -> None:
-        """As `schedule`, but a queue that was ready and still is keeps its turn."""
-        since = now if self.turn is None else min(self.turn, now)
-        self.turn = max(self.ready_at(), since)
-
-    def take(self, now: int) -> ModelJob:
-        self.back = [*self.back, *(job for job in self.late if job.due <= now)]
-        self.late = [job for job in self.late if job.due > now]
-        if self.back:
-            job = min(self.back, key=lambda job: job.place)
-            self.back.remove(job)
-            return job
-        return self.new.pop(0)
-
-    def aged(self, now: int) -> tuple[int | None, bool, int | None]:
-        """The interval, whether the API's, and the last dispatch, as far as they count by now."""
-        if self.has_jobs:
-            return self.interval, self.by_api, self.last
-        last = self.last if self.rate_allows_at() > now else None
-        by_api = self.by_api and self.api_ends > now
-        return (self.interval if by_api or last is not None else None), by_api, last
-
-    def age(self, now: int) -> None:
-        self.interval, self.by_api, self.last = self.aged(now)
-
-    def settle(self, now: int, retention: int) -> None:
-        """Begin to run out, where no job is left."""
-        if self.has_jobs:
-            return
-        ends = self.rate_allows_at()
-        if self.by_api:
-            self.api_ends = now + retention
-            ends = max(ends, self.api_ends)
-        self.ends = ends
-        if ends <= now:
-            self.forget()
-
-    def forget(self) -> None:
-        self.interval, self.by_api, self.last, self.ends = None, False, None, None
-
-
-@dataclass(slots=True)
-class Mark:
-    """What became of a job. `faded`: its retention has passed once."""
-
-    at: int
-    n: str
-    state: str
-    faded: bool = False
-
-
-@dataclass(slots=True)
-class Answer:
-    """What a dequeue with a request_id was answered, and until when that is kept."""
-
-    ends: int
-    jobs: list[tuple[JobName, str, int]]
-
-
-@dataclass(slots=True)
-class Minute:
-    """The counts of one minute. `faded`: they may have been removed, so that nothing is known."""
-
-    enqueued: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    dequeued: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    faded: bool = False
 
 
 class Model:
@@ -214,6 +40,7 @@ class Model:
         self.latest = now_us // 1000
         self.linger = linger
         self.queues: dict[QueueName, ModelQueue] = defaultdict(ModelQueue)
+        self.levels = Levels(self.queues)
         self.marks: dict[JobName, list[Mark]] = defaultdict(list)
         self.minutes: dict[tuple[str, int], Minute] = defaultdict(Minute)
         self.answers: dict[tuple[str, str], Answer] = {}
@@ -225,6 +52,10 @@ class Model:
     def now(self) -> int:
         return self.now_us // 1000
 
+    @property
+    def at(self) -> Instant:
+        return Instant(self.now_us)
+
     # Time
 
     def move_to(self, now_us: int) -> None:
@@ -235,7 +66,8 @@ class Model:
         now = self.now
         self.latest = max(self.latest, now)
         for queue in self.queues.values():
-            if queue.ends is not None and queue.ends <= now and not self.linger:
+            over = queue.ends is not None and queue.ends <= now and not queue.has_jobs
+            if over and not self.linger:
                 queue.forget()
         for marks in self.marks.values():
             for mark in marks:
@@ -250,7 +82,10 @@ class Model:
         for queue in self.queues.values():
             out.update(job.due for job in queue.late)
             out.update(job.lease_end for job in queue.leased.values())
-            out.update(at for at in (queue.turn, queue.ends, queue.rate_allows_at()) if at)
+            times = (queue.turn, queue.ends, queue.rate_allows_at(), queue.paused)
+            out.update(ceil(at) for at in times if at and at != inf)
+        for level in (*self.levels.groups.values(), *self.levels.types.values()):
+            out.update(ceil(at) for at in (level.rate_allows_at(), level.paused) if at != inf)
         out.update(kept.ends for kept in self.answers.values())
         for marks in self.marks.values():
             out.update(mark.at + self.settings.finished_retention for mark in marks)
@@ -258,8 +93,14 @@ class Model:
 
     # Operations
 
-    def enqueue(self, job: NewJob, got: Enqueued) -> None:
-        queue = self.queues[QueueName(job.queue_type, job.queue_id)]
+    def enqueue(self, jobs: Sequence[NewJob], got: Sequence[Enqueued]) -> None:
+        stood = {name: queue.turn for name, queue in self.queues.items()}
+        with self.levels.freeing(self.at):
+            for job, outcome in zip(jobs, got, strict=True):
+                name = QueueName(job.queue_type, job.queue_id)
+                self._enqueue(self.queues[name], job, outcome, stood.get(name))
+
+    def _enqueue(self, queue: ModelQueue, job: NewJob, got: Enqueued, stood: Until | None) -> None:
         length = queue.length
         room_in = None
         known = queue.find(job.job_id)
@@ -272,41 +113,36 @@ class Model:
         else:
             outcome = results.QUEUED
             self._put(queue, job)
+            queue.turn = stood
+            queue.reschedule(self.now)
         expect("enqueue", got, Enqueued(outcome, length, room_in))
 
     def _put(self, queue: ModelQueue, job: NewJob) -> None:
-        was_empty = queue.length == 0
-        all_late = queue.length == len(queue.late)
         queue.age(self.now)
         queue.ends = None
-        changed = not queue.by_api and queue.interval != job.interval
-        if changed:
-            queue.interval = job.interval
-        queue.new.append(ModelJob(job.job_id, job.payload, next(self._places), job.requeue_limit))
-        if was_empty:
-            queue.schedule(self.now)
-        elif changed or all_late:
-            queue.reschedule(self.now)
+        options = job.options or JobOptions()
+        queue.set_by_enqueue(options)
+        if not queue.by_api:
+            queue.change_interval(exact(job.interval), self.at)
+        queue.known = True
+        place = (-options.priority, next(self._places))
+        new = ModelJob(job.job_id, job.payload, place, job.requeue_limit, options.cost)
+        queue.add(new, self.now, options.delay)
         self._minute(job.queue_type).enqueued[job.queue_id] += 1
 
     def dequeue(self, queue_type: str, limit: int, request: str | None, got: Batch) -> None:
         if request is not None and (queue_type, request) in self.answers:
             self._replay(self.answers[queue_type, request], got)
             return
+        self._lift(queue_type)
         taken = [self._dispatch(queue_type, request, job) for job in got.jobs]
-        turns = [
-            queue.turn
-            for name, queue in self.queues.items()
-            if name.queue_type == queue_type and queue.turn is not None
-        ]
         if len(taken) == limit:
             wait: int | None = 0
         else:
             expect("jobs of a dequeue, no more than asked for", len(taken) < limit, True)
-            expect(
-                "queues that are ready and gave nothing", [t for t in turns if t <= self.now], []
-            )
-            wait = min(turns) * 1000 - self.now_us if turns else None
+            turn = self.levels.next_turn(queue_type)
+            expect(f"jobs that may go since {turn} are given", turn > self.at.exact)
+            wait = None if turn == inf else ceil(turn * 1000 - self.now_us)
         expect("the wait", got.wait_us, wait)
         if request is not None and taken:
             ends = self.now + self.settings.job_expire_interval
@@ -315,22 +151,22 @@ class Model:
     def _dispatch(self, queue_type: str, request: str | None, got: Job) -> tuple[JobName, str, int]:
         name = QueueName(queue_type, got.queue_id)
         queue = self.queues[name]
-        if queue.turn is None or queue.turn > self.now:
-            raise AssertionError(f"{got!r} is early: the turn of its queue is {queue.turn}")
-        for other_name, other in self.queues.items():
-            if other_name.queue_type == queue_type and other.turn is not None:
-                expect(f"{name} has been ready longer than {other_name}", queue.turn <= other.turn)
-        expect("the rate allows the dispatch", queue.rate_allows_at() <= self.now)
-
+        self._check_turn(name, queue)
         job = queue.take(self.now)
         job.attempts += 1
-        queue.last = self.now
-        queue.schedule(self.now)
+        group = self.levels.group_name(name)
+        queue.charge(self.at, job.cost)
+        if queue.paused:
+            queue.paused = 0
+        if group is not None:
+            self.levels.groups[group].charge(self.at, job.cost)
+        self.levels.types[queue_type].charge(self.at, job.cost)
         prefix, _, n = got.lease.rpartition("/")
         self._check_token(queue_type, got.lease, int(n))
         job.n, job.request = n, request
         job.lease_end = self.now + self.settings.job_expire_interval
         queue.leased[job.job_id] = job
+        queue.schedule(self.now)
         self._minute(queue_type).dequeued[got.queue_id] += 1
 
         full_name = JobName(queue_type, got.queue_id, job.job_id)
@@ -341,6 +177,29 @@ class Model:
         )
         self._check_delivery(got, queue, job, queue.length)
         return full_name, n, queue.length
+
+    def offer(self, queue_type: str, wanted: int, got: Offer) -> None:
+        """The only server asks what it may offer."""
+        ready = min(wanted, self.levels.ready_jobs(queue_type, self.at))
+        turn = self.levels.later_turn(queue_type, self.at)
+        wait = None if turn == inf else ceil(turn * 1000 - self.now_us)
+        expect("an offer", got, Offer(int(ready), 0 if ready == wanted else wait, 0))
+
+    def _check_turn(self, name: QueueName, queue: ModelQueue) -> None:
+        """Check that a dispatch is allowed by all levels, and is the turn of this queue."""
+        turn, group = self.levels.turn(name), self.levels.group_name(name)
+        if turn > self.at.exact:
+            raise AssertionError(f"{name} is early: its turn is {turn}")
+        of_type = self.levels.own_time(name.queue_type)
+        expect(f"the type allows it, since {of_type}", of_type <= self.at.exact)
+        own = queue.allows_at(len(queue.leased))
+        expect(f"its own limits allow it, since {own}", own <= self.at.exact)
+        for other_name, other in self.levels.of_type(name.queue_type):
+            other_turn = self.levels.turn(other_name)
+            longer = turn <= other_turn
+            expect(f"{name} ({turn}) is ready longer than {other_name} ({other_turn})", longer)
+            if group is not None and other.group == group.group and other.turn is not None:
+                expect(f"{name} is before {other_name} in its group", queue.turn <= other.turn)
 
     def _check_token(self, queue_type: str, lease: str, n: int) -> None:
         expect("a token that never was", lease not in self.tokens)
@@ -354,7 +213,7 @@ class Model:
             (got.payload, got.requeues_remaining, got.attempt, got.current_queue_length),
             (job.payload, job.left, job.attempts, length),
         )
-        expect("the interval in force", got.interval, queue.interval)
+        expect("the interval in force", got.interval, float(queue.interval))
 
     def _replay(self, answer: Answer, got: Batch) -> None:
         held = [
@@ -387,8 +246,7 @@ class Model:
             outcome = results.SUCCESS if entitled else results.JOB_ACTIVE
             expect("cancel of a leased job", got.outcome, outcome)
             if entitled:
-                del queue.leased[name.job_id]
-                queue.settle(self.now, self.settings.interval_retention)
+                self._unlease(name)
             return
         job = queue.find(name.job_id)
         if job is None or n:
@@ -401,9 +259,7 @@ class Model:
             return
         expect("cancel of a waiting job", got.outcome, results.SUCCESS)
         queue.remove(job)
-        if not queue.length:
-            queue.turn = None
-        elif queue.length == len(queue.late):
+        if not queue.length or queue.length == len(queue.late):
             queue.reschedule(self.now)
         queue.settle(self.now, self.settings.interval_retention)
 
@@ -420,6 +276,7 @@ class Model:
         expect("extend", got, Extended(results.SUCCESS, left))
 
     def sweep(self, queue_type: str, batch: int, got: Swept) -> None:
+        self._lift(queue_type)
         # Of leases that end in the same ms the store takes them by name.
         expired = sorted(
             (job.lease_end, f"{name.queue_id}/{job_id}", name, job)
@@ -440,27 +297,86 @@ class Model:
         if got.vacant:
             expect("a vacant type has neither jobs nor counters", self._may_be_vacant(queue_type))
         else:
-            expect("a type that is not vacant", not self._must_be_vacant(queue_type))
+            vacant = self._must_be_vacant(queue_type) and self.now == self.latest
+            expect("a type that is not vacant", not vacant)
 
-    def set_interval(self, name: QueueName, interval: int, got: bool) -> None:
+    def set_interval(self, name: QueueName, interval: float, got: bool) -> None:
         queue = self.queues[name]
-        known = queue.aged(self.now)[0] is not None
+        known = queue.aged(self.now).known
         expect("set_interval knows the queue", got, known)
         if not known:
             return
         queue.age(self.now)
-        queue.interval, queue.by_api = interval, True
-        if queue.length:
-            queue.reschedule(self.now)
+        queue.change_interval(exact(interval), self.at)
+        queue.by_api = True
+        queue.reschedule(self.now)
         queue.settle(self.now, self.settings.interval_retention)
 
     def reset_interval(self, name: QueueName, got: bool) -> None:
         queue = self.queues[name]
-        known = queue.aged(self.now)[1]
+        known = queue.aged(self.now).by_api
         expect("reset_interval knows an interval of the API", got, known)
         if known:
+            queue.age(self.now)
             queue.by_api = False
             queue.settle(self.now, self.settings.interval_retention)
+
+    def limits(self, queue_type: str, level: LevelName, changes: LimitChanges, got: bool) -> None:
+        expect("limits", got)
+        if level.kind == "queue":
+            with self.levels.freeing(self.at):
+                self._limit_queue(QueueName(queue_type, level.name), changes)
+            return
+        with self.levels.changing(_name_of(queue_type, level), self.at) as limited:
+            if changes.interval:
+                limited.set_interval(_number(changes.interval), self.at)
+            if changes.burst:
+                limited.burst = max(1, int(_number(changes.burst)))
+                limited.burst_set = changes.burst != "-"
+            if changes.concurrency:
+                limited.concurrency = int(_number(changes.concurrency)) or None
+        if level.kind == "type":
+            self._lift(queue_type)
+
+    def _limit_queue(self, name: QueueName, changes: LimitChanges) -> None:
+        queue = self.queues[name]
+        queue.age(self.now)
+        queue.known = True
+        if changes.interval:
+            queue.by_api = changes.interval != "-"
+            if queue.by_api:
+                queue.change_interval(exact(changes.interval), self.at)
+        if changes.burst:
+            queue.api.burst = int(_number(changes.burst)) or None
+        if changes.concurrency:
+            queue.api.concurrency = int(_number(changes.concurrency)) or None
+        if changes.group:
+            queue.api.group = None if changes.group == "-" else changes.group
+        queue.take_effect()
+        queue.reschedule(self.now)
+        queue.settle(self.now, self.settings.interval_retention)
+
+    def pause(self, queue_type: str, level: LevelName, ms: str, got: bool) -> None:
+        """Pause a level for `ms` ("": until it is resumed), or resume it ("-")."""
+        expect("pause", got)
+        till = 0 if ms == "-" else inf if ms == "" else self.now + int(ms)
+        if level.kind != "queue":
+            with self.levels.changing(_name_of(queue_type, level), self.at) as paused:
+                paused.paused = till
+            if level.kind == "type":
+                self._lift(queue_type)
+            return
+        queue = self.queues[QueueName(queue_type, level.name)]
+        queue.age(self.now)
+        queue.known, queue.paused = True, till
+        queue.reschedule(self.now)
+        queue.settle(self.now, self.settings.interval_retention)
+
+    def _lift(self, queue_type: str) -> None:
+        """Forget a type whose limits were given back and whose pause has ended."""
+        level = self.levels.types[queue_type]
+        if not level.limited and level.paused <= self.now:
+            self.levels.types[queue_type] = Level()
 
     def clear(self, name: QueueName, purge: bool, got: Cleared) -> None:
         queue = self.queues[name]
@@ -473,104 +389,10 @@ class Model:
         for job in queue.leased.values():
             job.doomed = True
         if purge:
-            queue.leased.clear()
-            queue.by_api = False
+            with self.levels.freeing(self.at):
+                queue.leased.clear()
+                queue.give_back()
         queue.settle(self.now, self.settings.interval_retention)
-
-    # What is shown
-
-    def check_status(self, name: JobName, got: JobStatus) -> None:
-        queue = self.queues[name.queue]
-        job = queue.find(name.job_id)
-        if job is None:
-            seen = self._marks_seen(name)
-            states = {mark.state if mark else results.NOT_FOUND for mark in seen}
-            expect(f"the state of {name}", got.state in states)
-            expect(f"nothing else of {name}", got, JobStatus(got.state))
-        elif name.job_id in queue.leased:
-            left = max(0, job.lease_end - self.now)
-            expect(f"{name}", got, JobStatus(results.ACTIVE, lease_expires_in=left))
-        elif job in queue.late and job.due > self.now:
-            expect(f"the state of {name}", (got.state, got.estimated), (results.QUEUED, True))
-            expect(f"the position of {name}", 0 <= (got.position or 0) < queue.length)
-            expect(f"{name} is not early", (got.ready_in or 0) >= job.due - self.now)
-        else:
-            before = queue.in_order(self.now).index(job)
-            first = max(queue.turn or 0, self.now)
-            turn = first + before * (queue.interval or 0)
-            expect(f"{name}", got, JobStatus(results.QUEUED, before, turn - self.now))
-
-    def check_jobs(self, name: QueueName, got: list[WaitingJob]) -> None:
-        """Check the listing of a queue that nothing has changed between its pages."""
-        queue = self.queues[name]
-        back = sorted(queue.back, key=lambda job: job.place)
-        late = sorted(queue.late, key=lambda job: job.due)
-        expect(
-            f"the listed jobs of {name}",
-            [(job.job_id, job.payload, job.requeues_remaining) for job in got if not job.estimated],
-            [(job.job_id, job.payload, job.left) for job in (*back, *queue.new)],
-        )
-        expect(
-            f"the delayed jobs of {name}",
-            sorted((job.due_in or 0, job.job_id, job.payload) for job in got if job.estimated),
-            sorted((max(0, job.due - self.now), job.job_id, job.payload) for job in late),
-        )
-        expect("the positions", [job.position for job in got], list(range(len(got))))
-
-    def check_queue(self, name: QueueName, got: QueueMetrics, length: int) -> None:
-        queue = self.queues[name]
-        interval, by_api, _ = queue.aged(self.now)
-        expect(f"the length of {name}", length, queue.length)
-        expect(
-            f"{name}",
-            (
-                got.queue_length,
-                got.active_count,
-                got.interval,
-                got.interval_set_by,
-                got.next_ready_in,
-            ),
-            (
-                queue.length,
-                len(queue.leased),
-                interval,
-                None if interval is None else "api" if by_api else "enqueue",
-                None if queue.turn is None else max(0, queue.turn - self.now),
-            ),
-        )
-        for minute in self._minutes(got.enqueue_counts, got.dequeue_counts):
-            counts = self.minutes[name.queue_type, minute]
-            if not counts.faded:
-                expect(
-                    f"the counts of {name} at {minute}",
-                    (got.enqueue_counts[minute * MINUTE], got.dequeue_counts[minute * MINUTE]),
-                    (counts.enqueued[name.queue_id], counts.dequeued[name.queue_id]),
-                )
-
-    def check_type(self, queue_type: str, got: TypeMetrics, waiting: Page, leased: Page) -> None:
-        queues = {name: q for name, q in self.queues.items() if name.queue_type == queue_type}
-        expect(f"{queue_type} has jobs", got.has_jobs, any(q.has_jobs for q in queues.values()))
-        for page, names in (
-            (waiting, [name.queue_id for name, q in queues.items() if q.length]),
-            (leased, [name.queue_id for name, q in queues.items() if q.leased]),
-        ):
-            expect(f"the queues of {queue_type}", sorted(page.names), sorted(names))
-        for minute in self._minutes(got.enqueue_counts, got.dequeue_counts):
-            counts = self.minutes[queue_type, minute]
-            if not counts.faded:
-                expect(
-                    f"the counts of {queue_type} at {minute}",
-                    (got.enqueue_counts[minute * MINUTE], got.dequeue_counts[minute * MINUTE]),
-                    (sum(counts.enqueued.values()), sum(counts.dequeued.values())),
-                )
-
-    def check_end(self, name: QueueName, there: bool, end: int | None) -> None:
-        """Check that the state of a queue is in the store, or not, and when it leaves it."""
-        queue = self.queues[name]
-        if self.linger and not queue.has_jobs:
-            return
-        expect(f"{name} is in the store", there, queue.has_jobs or queue.ends is not None)
-        expect(f"the end of {name}", end, None if queue.has_jobs else queue.ends)
 
     # Inside
 
@@ -602,11 +424,13 @@ class Model:
         if job.doomed or (counted and job.left == 0):
             self._end(name, job, results.DEAD)
             return results.DEAD
-        del queue.leased[job.job_id]
+        with self.levels.freeing(self.at):
+            del queue.leased[job.job_id]
         if counted and job.left > 0:
             job.left -= 1
         if not counted:
             job.attempts -= 1
+        queue.ends = None
         if delay > 0:
             job.due = self.now + delay
             queue.late.append(job)
@@ -616,9 +440,16 @@ class Model:
         return results.SUCCESS
 
     def _end(self, name: JobName, job: ModelJob, state: str) -> None:
-        queue = self.queues[name.queue]
-        del queue.leased[job.job_id]
+        self._unlease(name)
         self.marks[name].append(Mark(self.now, job.n, state))
+
+    def _unlease(self, name: JobName) -> None:
+        """End a lease, and let go what it held back."""
+        queue = self.queues[name.queue]
+        with self.levels.freeing(self.at):
+            del queue.leased[name.job_id]
+        if queue.concurrency is not None:
+            queue.reschedule(self.now)
         queue.settle(self.now, self.settings.interval_retention)
 
     def _marks_seen(self, name: JobName) -> list[Mark | None]:
@@ -640,23 +471,33 @@ class Model:
     def _minute(self, queue_type: str) -> Minute:
         return self.minutes[queue_type, self.now // MINUTE]
 
-    def _minutes(self, *counts: dict[int, int]) -> list[int]:
-        minutes = [self.now // MINUTE - ago for ago in range(LISTED_MINUTES)]
-        for shown in counts:
-            expect("the minutes of the counts", [at // MINUTE for at in shown], minutes)
-        return minutes
-
     def _has_jobs(self, queue_type: str) -> bool:
         return any(q.has_jobs for name, q in self.queues.items() if name.queue_type == queue_type)
 
+    def _is_idle(self, queue_type: str) -> bool:
+        return not self._has_jobs(queue_type) and not self.kept(queue_type)
+
+    def kept(self, queue_type: str) -> set[str]:
+        """What is set without jobs: groups, the type, and queues that are paused."""
+        out = {
+            f"={name.group}"
+            for name, level in self.levels.groups.items()
+            if name.queue_type == queue_type and (level.limited or level.paused > self.now)
+        }
+        of_type = self.levels.types[queue_type]
+        if of_type.limited or of_type.paused > self.now:
+            out.add("=")
+        paused = [name for name, q in self.levels.of_type(queue_type) if q.paused > self.now]
+        return out | {name.queue_id for name in paused}
+
     def _may_be_vacant(self, queue_type: str) -> bool:
-        return not self._has_jobs(queue_type) and not any(
+        return self._is_idle(queue_type) and not any(
             not counts.faded for counts in self._counted(queue_type, LISTED_MINUTES)
         )
 
     def _must_be_vacant(self, queue_type: str) -> bool:
         kept = COUNTERS_KEPT // MINUTE + 1
-        return not self._has_jobs(queue_type) and not any(self._counted(queue_type, kept))
+        return self._is_idle(queue_type) and not any(self._counted(queue_type, kept))
 
     def _counted(self, queue_type: str, minutes: int) -> Iterator[Minute]:
         """The last `minutes` in which something was counted."""
@@ -667,7 +508,10 @@ class Model:
                 yield counts
 
 
-def expect(what: str, got: object, wanted: object = True) -> None:
-    """Raise AssertionError unless the two are equal."""
-    if got != wanted:
-        raise AssertionError(f"{what}: {got!r}, expected {wanted!r}")
+def _name_of(queue_type: str, level: LevelName) -> GroupName | str:
+    return queue_type if level.kind == "type" else GroupName(queue_type, level.name)
+
+
+def _number(text: str) -> Ms:
+    """A limit that is set; 0 if it is given back."""
+    return 0 if text == "-" else exact(text)

@@ -310,9 +310,11 @@ NO_VALUES: Final[dict[str, Bad]] = {
 }
 
 INTERVALS: Final = (
-    *("true", "false", "1.5", "1.0", "1e3", '"5"', "null", "-1", "[]", "{}", "[5]"),
+    *("true", "false", "1.0005", "1e3", "1E0", '"5"', "null", "-1", "-0.5", "[]", "{}", "[5]"),
+    *("1.10000000000000001", "1.0000", "1.5e0", "31536000000.001", '"1.5"', "0.0001"),
     *("31536000001", str(2**63), str(2**64), "9" * 400, "9" * 5000),
 )
+LIMITS: Final = ("0", "-1", "1000001", "1.0", "true", '"1"', "[]", "9" * 400)
 JOB_IDS: Final = (
     *('""', '"a b"', '"a/b"', '"a:b"', '"{a}"', '"a\\n"', '"\\u0000"', '"ä"', '"\\u0430"'),
     *('"' + "x" * 101 + '"', "5", "null", "true", "[]", '["j"]', "{}"),
@@ -344,6 +346,12 @@ BAD_JOBS: Final[dict[str, Bad]] = {
     **_invalid("interval", INTERVALS),
     **_invalid("requeue_limit", ("-2", "true", "1.0", '"1"', "[]", str(2**63), "9" * 5000)),
     **_invalid("max_queued_length", ("-1", "true", "1.0", '"1"', "[]", str(2**63))),
+    **_invalid("burst", LIMITS),
+    **_invalid("concurrency", LIMITS),
+    **_invalid("cost", LIMITS),
+    **_invalid("group", ('""', '"a b"', "5", "true", "[]", '"' + "x" * 101 + '"', '"\\ud800"')),
+    **_invalid("priority", ("-1", "10", "1.0", "true", '"1"', "[]")),
+    **_invalid("delay", ("-1", "1.5", "1.0", "true", '"1"', "31536000001")),
     **_invalid("job_id", JOB_IDS),
     "half a surrogate pair in a name": Bad(
         job(job_id='"\\ud800"'), INVALID, "`job_id` has an invalid value."
@@ -464,6 +472,109 @@ OTHER_FIELDS: Final[dict[str, BadField]] = {
         )
         for text in ("1", '"true"', "[]")
     },
+    **{
+        f"limits of {path}: {name} {text[:30]}": BadField(
+            "POST",
+            path,
+            b'{"%b":%b}' % (name.encode(), text.encode()),
+            f"`{name}` has an invalid value.",
+        )
+        for path in ("/limits/t/q/", "/limits/t/", "/limits/t/?group=g&dry_run=true")
+        for name, texts in {
+            "interval": tuple(text for text in INTERVALS if text != "null"),
+            "burst": LIMITS,
+            "concurrency": LIMITS,
+            "reason": ("5", "true", "[]", '"' + "ä" * 101 + '"', '"\\ud800"'),
+        }.items()
+        for text in texts
+    },
+    **{
+        f"limits: group {text[:30]}": BadField(
+            "POST",
+            "/limits/t/q/",
+            b'{"group":%b}' % text.encode(),
+            "`group` has an invalid value.",
+        )
+        for text in ('""', '"a b"', "5", "true", '"-"')
+    },
+    **{
+        f"limits: no field of {path}": BadField("POST", path, body, message)
+        for body in (b"{}", b"")
+        for path, message in {
+            "/limits/t/q/": "one or more of `interval`, `burst`, `concurrency`, `group`, `reason`.",
+            "/limits/t/": "one or more of `interval`, `burst`, `concurrency`, `reason`.",
+            "/limits/t/?group=g": "one or more of `interval`, `burst`, `concurrency`, `reason`.",
+        }.items()
+    },
+    **{
+        f"limits: group as a field of {path}": BadField(
+            "POST", path, b'{"group":"g"}', "`group` is not a known parameter."
+        )
+        for path in ("/limits/t/", "/limits/t/?group=g")
+    },
+    "limits: unknown field": BadField(
+        "POST", "/limits/t/q/", b'{"burst":1,"rate":5}', "`rate` is not a known parameter."
+    ),
+    **{
+        f"{method} {path} with a group": BadField(
+            method, f"{path}?group=g", b"", "`group` is not for a path that names a queue."
+        )
+        for method, path in (
+            *(("GET", "/limits/t/q/"), ("POST", "/limits/t/q/"), ("DELETE", "/limits/t/q/")),
+            *(("POST", "/pause/t/q/"), ("POST", "/resume/t/q/")),
+        )
+    },
+    **{
+        f"{method} {path} with {query}": BadField(method, f"{path}?{query}", b"", message)
+        for method, path in (
+            *(("GET", "/limits/t/"), ("DELETE", "/limits/t/")),
+            *(("POST", "/pause/t/"), ("POST", "/resume/t/")),
+        )
+        for query, message in {
+            "dry_run=true": "`dry_run` is not a known parameter.",
+            "queue_id=q": "`queue_id` is not a known parameter.",
+            "group=": "`group` has an invalid value.",
+            "group=a%20b": "`group` has an invalid value.",
+            "group=-": "`group` has an invalid value.",
+            "group=a&group=a": "`group` is given twice.",
+        }.items()
+    },
+    **{
+        f"limits: dry_run {text}": BadField(
+            "POST",
+            f"/limits/t/q/?dry_run={text}",
+            b'{"burst":1}',
+            "`dry_run` has an invalid value.",
+        )
+        for text in ("", "yes", "2")
+    },
+    "limits: a parameter that is not known": BadField(
+        "POST", "/limits/t/q/?dryrun=true", b'{"burst":1}', "`dryrun` is not a known parameter."
+    ),
+    **{
+        f"pause: for {text[:30]}": BadField(
+            "POST", "/pause/t/", b'{"for":%b}' % text.encode(), "`for` has an invalid value."
+        )
+        for text in ("0", "-1", '"5"', "1.5", "1.0", "true", "31536000001", "9" * 400, "[]")
+    },
+    **{
+        f"pause: reason {text[:30]}": BadField(
+            "POST",
+            "/pause/t/q/",
+            b'{"reason":%b}' % text.encode(),
+            "`reason` has an invalid value.",
+        )
+        for text in ("5", "true", "[]", '"' + "x" * 201 + '"')
+    },
+    "pause: unknown field": BadField(
+        "POST", "/pause/t/", b'{"duration":5}', "`duration` is not a known parameter."
+    ),
+    "resume: unknown field": BadField(
+        "POST", "/resume/t/", b'{"for":5}', "`for` is not a known parameter."
+    ),
+    "limits: a field of a DELETE": BadField(
+        "DELETE", "/limits/t/", b'{"burst":null}', "`burst` is not a known parameter."
+    ),
     "release: unknown field": BadField(
         "POST", "/release/t/q/j/", b'{"by":1}', "`by` is not a known parameter."
     ),

@@ -372,6 +372,10 @@ MANDATORY = [
 OPTIONAL = [
     ("POST", "/release/t/q/j/"),
     ("POST", "/dequeue/t/"),
+    ("POST", "/limits/t/q/"),
+    ("DELETE", "/limits/t/"),
+    ("POST", "/pause/t/q/"),
+    ("POST", "/resume/t/"),
     ("DELETE", "/deletequeue/t/q/"),
 ]
 
@@ -505,8 +509,9 @@ NO_IDENTIFIERS: list[Any] = [
     *("", "a b", "a/b", "a:b", "{a}", "a\n", "a\0", "ä", "\u0430", "x" * 101, "\ud800"),
     *(5, None, True, ["j"], {}, b"j"),
 ]
+NO_INTERVALS: list[Any] = [1.0005 if value == 1.5 else value for value in NO_NUMBERS]
 LIBRARY: dict[str, tuple[str, dict[str, Any]]] = {
-    **{f"interval {value!r:.20}": ("interval", {"interval": value}) for value in NO_NUMBERS},
+    **{f"interval {value!r:.20}": ("interval", {"interval": value}) for value in NO_INTERVALS},
     "interval over the bound": ("interval", {"interval": 31_536_000_001}),
     **{
         f"requeue_limit {value!r:.20}": ("requeue_limit", {"requeue_limit": value})

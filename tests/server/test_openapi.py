@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from sharq_server.api import bodies, openapi
+from sharq_server.api import bodies, limit_bodies, openapi
 from sharq_server.api.replies import STATUS_OF_CODE
 from sharq_server.api.routes import ROUTES
 from sharq_server.api.routing import OPEN
@@ -28,6 +28,9 @@ BODIES = {
     "Extend": bodies.Extend,
     "Interval": bodies.Interval,
     "Clear": bodies.Clear,
+    "NewLimits": limit_bodies.Limits,
+    "NewLimitsOfQueue": limit_bodies.QueueLimits,
+    "Pause": limit_bodies.Pause,
 }
 
 

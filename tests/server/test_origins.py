@@ -42,10 +42,14 @@ WRITING = [
     "POST /extend/t/q/j/",
     "POST /interval/t/q/",
     "DELETE /interval/t/q/",
+    "POST /limits/t/q/",
+    "DELETE /limits/t/",
+    "POST /pause/t/",
+    "POST /resume/t/q/",
     "DELETE /deletequeue/t/q/",
     "PUT /metrics/",
 ]
-READING = ["GET /", "GET /metrics/", "GET /metrics/t/", "GET /status/t/q/j/"]
+READING = ["GET /", "GET /limits/t/q/", "GET /metrics/", "GET /metrics/t/", "GET /status/t/q/j/"]
 
 
 async def test_a_foreign_host_is_refused_everywhere(raw: Raw, rest: Rest) -> None:

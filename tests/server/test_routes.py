@@ -63,6 +63,12 @@ ROUTES = {
     "/jobs/t/q": "GET, HEAD",
     "/status/t/q/j": "GET, HEAD",
     "/interval/t/q": "DELETE, POST",
+    "/limits/t": "DELETE, GET, HEAD, POST",
+    "/limits/t/q": "DELETE, GET, HEAD, POST",
+    "/pause/t": "POST",
+    "/pause/t/q": "POST",
+    "/resume/t": "POST",
+    "/resume/t/q": "POST",
     "/metrics": "GET, HEAD",
     "/metrics/t": "GET, HEAD",
     "/metrics/t/q": "GET, HEAD",
@@ -333,6 +339,47 @@ async def test_null_leaves_an_option_of_an_enqueue_out(rest: Rest, name: str) ->
     answer = await rest.enqueue(**{name: None})
     assert answer.outcome == (201, {"status": "queued"})
     assert (await rest.get("/dequeue/t/")).body["requeues_remaining"] == -1
+
+
+OPTIONS = {
+    "burst": 3,
+    "concurrency": 2,
+    "group": "account-1",
+    "cost": 4,
+    "priority": 9,
+    "delay": 0,
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+async def test_an_enqueue_takes_an_option_or_null(rest: Rest, name: str) -> None:
+    for job_id, value in (("j1", OPTIONS[name]), ("j2", None)):
+        answer = await rest.enqueue(job_id=job_id, **{name: value})
+        assert answer.outcome == (201, {"status": "queued"})
+        bulk = {"queue_type": "t", "queue_id": "p", "job_id": job_id, "interval": 0, "payload": 1}
+        answer = await rest.post("/enqueue/", {"jobs": [bulk | {name: value}]})
+        assert answer.body["results"] == [{"status": "queued"}]
+
+
+async def test_a_bound_counts_beside_options(rest: Rest) -> None:
+    await rest.enqueue(max_queued_length=1, priority=5)
+    full = await rest.enqueue(job_id="k", max_queued_length=1, priority=5)
+    assert full.error == (429, "queue_full")
+    assert full.body["current_queue_length"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("1000.0", 1000), ("2.500", 2.5), ("0.001", 0.001), ("0.0", 0)]
+)
+async def test_an_interval_may_have_decimals(rest: Rest, text: str, shown: float) -> None:
+    body = b'{"job_id":"j","interval":%b,"payload":1}' % text.encode()
+    assert (await rest.post("/enqueue/t/q/", body)).status == 201
+    told = (await rest.get("/metrics/t/q/")).body["interval"]
+    assert (type(told), told) == (type(shown), shown)
+    body = b'{"interval":%b}' % text.encode()
+    await rest.enqueue("t/p")
+    assert (await rest.post("/interval/t/p/", body)).status == 200
+    assert (await rest.get("/metrics/t/p/")).body["interval"] == shown
 
 
 PAYLOADS = [
@@ -612,6 +659,8 @@ async def test_the_status_of_a_job_follows_its_life(rest: Rest) -> None:
         "state": "queued",
         "position": 1,
         "ready_in": queued["ready_in"],
+        "eta": queued["ready_in"],
+        "held_by": "nothing",
     }
     await rest.get("/dequeue/t/")
     active = (await rest.get("/status/t/q/a/")).body
@@ -662,6 +711,8 @@ async def test_metrics_of_an_unknown_queue_are_zeros_and_nulls(rest: Rest) -> No
         "interval": None,
         "interval_set_by": None,
         "next_ready_in": None,
+        "held_by": None,
+        "ready_in": None,
         "enqueue_counts": body["enqueue_counts"],
         "dequeue_counts": body["dequeue_counts"],
     }
@@ -691,7 +742,8 @@ async def test_metrics_count_a_queue_and_everything(rest: Rest) -> None:
 
 
 async def test_metrics_list_the_queues_of_a_type_once(rest: Rest) -> None:
-    assert (await rest.get("/metrics/t/")).outcome == (200, {"status": "success", "queue_ids": []})
+    nothing = {"status": "success", "queue_ids": [], "held_by": None, "ready_in": None}
+    assert (await rest.get("/metrics/t/")).outcome == (200, nothing)
     for queue_id in ("waiting", "both", "leased"):
         await rest.enqueue(f"t/{queue_id}", "a")
     await rest.enqueue("t/both", "b")

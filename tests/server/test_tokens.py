@@ -26,6 +26,7 @@ TOKENS = {
     "producer": (["enqueue", "status"], ["sms"]),
     "watcher": (["metrics"], ["*"]),
     "clerk": (["metrics", "interval", "deletequeue"], ["sms"]),
+    "operator": (["limits", "pause"], ["*"]),
 }
 
 
@@ -67,6 +68,17 @@ REQUESTS = [
     ("GET", "/metrics/sms/?count=2", None, "metrics"),
     ("POST", "/interval/sms/q/", {"interval": 5}, "interval"),
     ("DELETE", "/interval/sms/q/", None, "interval"),
+    ("POST", "/limits/sms/q/", {"burst": 1}, "limits"),
+    ("POST", "/limits/sms/?dry_run=true", {"burst": 1}, "limits"),
+    ("POST", "/limits/sms/?group=g", {"burst": 1}, "limits"),
+    ("GET", "/limits/sms/q/", None, "metrics"),
+    ("HEAD", "/limits/sms/", None, "metrics"),
+    ("DELETE", "/limits/sms/q/", None, "limits"),
+    ("DELETE", "/limits/sms/", None, "limits"),
+    ("POST", "/pause/sms/", b"", "pause"),
+    ("POST", "/resume/sms/", b"", "pause"),
+    ("POST", "/pause/sms/q/", {"for": 5}, "pause"),
+    ("POST", "/resume/sms/q/", b"", "pause"),
     ("GET", "/metrics/", None, "metrics"),
     ("HEAD", "/metrics/sms/", None, "metrics"),
     ("GET", "/metrics/sms/q/", None, "metrics"),

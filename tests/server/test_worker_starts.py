@@ -108,3 +108,29 @@ async def test_by_default_nothing_is_leased_that_cannot_begin_at_once(
     async with full(http_port, rest, handlers, handlers.in_the_loop):
         seen = (await rest.get("/metrics/t/limited/")).body
         assert (seen["active_count"], seen["queue_length"]) == (0, JOBS)
+
+
+async def test_a_burst_begins_at_once_and_the_rest_at_the_rate(
+    http_port: int, http_server: object, rest: Rest
+) -> None:
+    burst, began, told = 4, [], set()
+    worker = Worker(f"ws://127.0.0.1:{http_port}/ws/", "t")
+
+    @worker.handler
+    async def note(job: LeasedJob) -> None:
+        began.append(time.monotonic())
+        told.add((job.interval, job.burst))
+
+    for at in range(burst + 2):
+        await rest.enqueue("t/q", f"j{at}", interval=INTERVAL, burst=burst)
+    serving = asyncio.ensure_future(worker.serve())
+    try:
+        await until(lambda: worker.counts["done"] == burst + 2)
+    finally:
+        worker.stop()
+        await serving
+    since = [round(1000 * (each - began[0])) for each in began]
+    assert told == {(INTERVAL, burst)}
+    assert since[burst - 1] < 0.75 * INTERVAL, since
+    assert since[burst] > 0.75 * INTERVAL, since
+    assert since[burst + 1] > 1.75 * INTERVAL, since

@@ -38,9 +38,9 @@ end
 class DirectStore:
     """A connection to the store on `socket_path`: commands, and calls of operations."""
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, socket_path: str, timeout: float = 20) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(20)
+        self._socket.settimeout(timeout)
         self._socket.connect(socket_path)
         self._reader = hiredis.Reader()
 
@@ -62,7 +62,10 @@ class DirectStore:
     def _reply_to(self, packed: bytes) -> Any:
         self._socket.sendall(packed)
         while (reply := self._reader.gets()) is False:
-            self._reader.feed(self._socket.recv(1 << 20))
+            data = self._socket.recv(1 << 20)
+            if not data:
+                raise ConnectionResetError("the store has closed the connection")
+            self._reader.feed(data)
         if isinstance(reply, Exception):
             raise reply
         return reply

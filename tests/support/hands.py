@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sharq._fastpath import Batch, Job
 from sharq.operations.call import Call
-from sharq.operations.cursors import job_cursor
+from sharq.operations.cursors import QueueCursor, job_cursor
 from sharq.operations.operations import BULK_SIZE, Operations, TypeMetrics
 from sharq.operations.scripts import Scripts
 from sharq.results import (
@@ -161,12 +161,14 @@ class Hands:
 
     def listed(self, waiting: bool) -> list[str]:
         """The queues with waiting (or leased) jobs, as the pages of the listing name them."""
-        names: list[str] = []
-        cursor = ""
-        while cursor != "0":
-            cursor, page = self.run(self.operations.list_queues(TYPE, waiting, cursor or "0"))
-            names += page
-        return names
+        return [name for page in self.listing(waiting) for name in page]
+
+    def listing(self, waiting: bool) -> Iterator[list[str]]:
+        """The same, page by page."""
+        cursor: QueueCursor | None = QueueCursor("type" if waiting else "leased")
+        while cursor is not None and (cursor.part == "leased") is not waiting:
+            cursor, page = self.run(self.operations.list_queues(TYPE, cursor))
+            yield page
 
     def key_names(self) -> list[str]:
         """The deployment's keys in the store, sorted."""

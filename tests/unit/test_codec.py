@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import math
+import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -32,7 +34,7 @@ from sharq._fastpath import (
     mask,
 )
 from sharq.operations.scripts import Scripts
-from sharq.results import Lease, NewJob
+from sharq.results import REMOVE, JobOptions, Lease, NewJob
 
 STUB = ast.parse((Path(sharq.__file__).parent / "_fastpath.pyi").read_text("utf-8"))
 
@@ -43,45 +45,62 @@ CODEC = Codec("p", DIGESTS)
 # T stands for the tag of the type "mail", '' for an empty word.
 QUEUE_KEYS = "T:q:bob T:j:bob T:r:bob T:d:bob"
 QUEUE_PREFIXES = "T:q: T:j: T:r: T:d:"
-DEQUEUE_KEYS = "T:void T:ready T:leases T:held T:serial T:waiting"
+DEQUEUE_KEYS = "T:void T:ready T:leases T:held T:serial T:waiting T:limit"
+ENDING_KEYS = "T:void T:ready T:leases T:held T:waiting T:limit"
+CLEAR_KEYS = f"T:void T:ready T:leases T:held {QUEUE_KEYS} T:waiting T:limit"
+# A dot in the middle stands for a space inside of a word.
+ENQUEUE_KEYS = "T:void T:ready T:held T:waiting T:limit T:q: T:j: T:c: T:r:·T:d:"
+SELDOM = "T:ready·T:waiting·T:d:"
+LEVEL_KEYS = "T:void T:ready T:leases T:waiting T:limit T:q: T:d:"
+ALL_REMOVED = JobOptions(REMOVE, REMOVE, REMOVE)
 LEASES = [Lease("mail", "bob", "j1", "17"), Lease("mail", "eve", "j2", "18")]
 CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "cancel": [
         (
             ("mail", LEASES, 60000, 7),
-            f"4 T:void T:ready T:leases T:held {QUEUE_PREFIXES} T:f: 60000 7 bob j1 17 eve j2 18",
+            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:f: 60000 7 bob j1 17 eve j2 18",
         ),
         (
             ("mail", [Lease("mail", "bob", "j1", "")], 0, 0),
-            f"4 T:void T:ready T:leases T:held {QUEUE_PREFIXES} T:f: 0 0 bob j1 ''",
+            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:f: 0 0 bob j1 ''",
         ),
     ],
     "claim_sweep": [((900,), "1 {p}:sweep 900")],
     "clear": [
-        (("mail", "bob", 7, False), f"8 T:void T:ready T:leases T:held {QUEUE_KEYS} 7 bob 0"),
-        (("mail", "bob", 7, True), f"8 T:void T:ready T:leases T:held {QUEUE_KEYS} 7 bob 1"),
+        (("mail", "bob", 7, False), f"10 {CLEAR_KEYS} 7 bob 0"),
+        (("mail", "bob", 7, True), f"10 {CLEAR_KEYS} 7 bob 1"),
     ],
     "dequeue": [
         (
             ("mail", 3, 60000, 262144),
-            f"6 {DEQUEUE_KEYS} {QUEUE_PREFIXES} T:c: 3 60000 262144 '' '' '' 0",
+            f"7 {DEQUEUE_KEYS} {QUEUE_PREFIXES} T:c: 3 60000 262144 '' '' '' 0",
         ),
         (
             ("mail", 3, 60000, 262144, "r-1"),
-            f"7 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 '' '' 0",
+            f"8 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 '' '' 0",
         ),
         (
             ("mail", 3, 60000, 262144, None, ".ab", 7),
-            f"7 {DEQUEUE_KEYS} T:x:.ab {QUEUE_PREFIXES} T:c: 3 60000 262144 '' {{p}}:wake:.ab 7 0",
+            f"8 {DEQUEUE_KEYS} T:x:.ab {QUEUE_PREFIXES} T:c: 3 60000 262144 '' {{p}}:wake:.ab 7 0",
         ),
         (
             ("mail", 3, 60000, 262144, "r-1", ".ab", 7, True),
-            f"7 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: "
+            f"8 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: "
             "3 60000 262144 r-1 {p}:wake:.ab '' 1",
         ),
     ],
+    "dry_run": [
+        (
+            ("mail", "queue", "bob", 1.5, 3, REMOVE, "g"),
+            "4 T:void T:ready T:leases T:limit T:q: T:d: T:j: queue bob 1.5 3 - g",
+        ),
+        (
+            ("mail", "type", "", None, None, None, None),
+            "4 T:void T:ready T:leases T:limit T:q: T:d: T:j: type '' '' '' '' ''",
+        ),
+    ],
     "enqueue": [
-        (("mail", []), "4 T:void T:ready T:held T:waiting T:q: T:j: T:c:"),
+        (("mail", []), f"5 {ENQUEUE_KEYS}"),
         (
             (
                 "mail",
@@ -90,7 +109,7 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
                     NewJob("mail", "eve", "j2", b"2", 0, 3, 9),
                 ],
             ),
-            "4 T:void T:ready T:held T:waiting T:q: T:j: T:c: bob j1 [] 1000 -1 '' eve j2 2 0 3 9",
+            f"5 {ENQUEUE_KEYS} bob j1 [] 1000 -1 '' eve j2 2 0 3 9",
         ),
         (
             (
@@ -101,8 +120,24 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
                     NewJob("mail", "bob", "j3", b"null", 0, 2, 0),
                 ],
             ),
-            """4 T:void T:ready T:held T:waiting T:q: T:j: T:c: bob j1 {"a":1} 1000 -1 '' """
+            f"""5 {ENQUEUE_KEYS} bob j1 {{"a":1}} 1000 -1 '' """
             "bob j2 null 0 2 50 bob j3 null 0 2 0",
+        ),
+        (
+            (
+                "mail",
+                [
+                    NewJob("mail", "bob", "j1", b"1", 1.5, -1, None, JobOptions(priority=9)),
+                    NewJob("mail", "bob", "j2", b"1", 0.001, -1, 7, None),
+                    NewJob(
+                        "mail", "eve", "j3", b"1", 1000.0, -1, 7, JobOptions(2, 3, "g", 4, 5, 6)
+                    ),
+                    NewJob("mail", "eve", "j4", b"1", 31_535_999_999.999, -1, None, ALL_REMOVED),
+                ],
+            ),
+            f"5 {ENQUEUE_KEYS} bob j1 1 1.5 -1 ::::1:9:0 "
+            "bob j2 1 0.001 -1 7::::1:0:0 eve j3 1 1000 -1 7:2:3:g:4:5:6 "
+            "eve j4 1 31535999999.999 -1 :-:-:-:1:0:0",
         ),
     ],
     "extend": [
@@ -115,37 +150,51 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "finish_many": [
         (
             ("mail", LEASES, 60000, 7),
-            "3 T:void T:leases T:held T:q: T:f: 60000 7 bob j1 17 eve j2 18",
+            f"4 T:void T:leases T:held T:limit T:q: T:f: 60000 7 {SELDOM} bob j1 17 eve j2 18",
         ),
     ],
-    "hand_on": [(("mail", ".ab", 2), "3 T:void T:ready T:waiting {p}:wake:.ab 2")],
+    "hand_on": [(("mail", ".ab", 2), "4 T:void T:ready T:waiting T:limit {p}:wake:.ab 2")],
     "offer": [
         (
             ("mail", "*ab", 5, 2, 250),
-            "3 T:void T:ready T:waiting T:q: {p}:wake:*ab 5 2 250",
+            "4 T:void T:ready T:waiting T:limit T:q: {p}:wake:*ab 5 2 250",
         ),
     ],
     "release": [
         (
             ("mail", LEASES, 250, True, 60000, 7),
-            f"5 T:void T:ready T:leases T:held T:waiting {QUEUE_PREFIXES} T:f: 60000 7 250 1"
-            " bob j1 17 eve j2 18",
+            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:f: 60000 7 250 1 bob j1 17 eve j2 18",
         ),
     ],
     "finish": [
         (
             ("mail", "bob", "j1", "17", 60000, 7),
-            "4 T:void T:leases T:held T:q:bob T:f: 60000 7 bob j1 17",
+            f"5 T:void T:leases T:held T:q:bob T:limit T:f: 60000 7 bob j1 17 {SELDOM}",
         ),
         (
             ("mail", "bob", "j1", "", 60000, 7),
-            "4 T:void T:leases T:held T:q:bob T:f: 60000 7 bob j1 ''",
+            f"5 T:void T:leases T:held T:q:bob T:limit T:f: 60000 7 bob j1 '' {SELDOM}",
         ),
     ],
     "interval": [
-        (("mail", "bob", 250, 7), "5 T:void T:ready T:waiting T:q:bob T:d:bob 7 bob 250"),
+        (("mail", "bob", 0.25, 7), "5 T:void T:ready T:waiting T:limit T:q:bob T:d: 7 bob 0.25"),
+        (("mail", "bob", 250, 7), "5 T:void T:ready T:waiting T:limit T:q:bob T:d: 7 bob 250"),
     ],
     "interval_reset": [(("mail", "bob", 7), "2 T:void T:q:bob 7")],
+    "limits": [
+        (
+            ("mail", "queue", "bob", 1000, None, 2, REMOVE, "two%20words", 7),
+            f"5 {LEVEL_KEYS} 7 queue bob 1000 '' 2 - two%20words",
+        ),
+        (
+            ("mail", "group", "g", 0.25, 1, None, None, REMOVE, 7),
+            f"5 {LEVEL_KEYS} 7 group g 0.25 1 '' '' -",
+        ),
+        (
+            ("mail", "type", "", REMOVE, REMOVE, REMOVE, None, None, 7),
+            f"5 {LEVEL_KEYS} 7 type '' - - - '' ''",
+        ),
+    ],
     "list_jobs": [
         (
             ("mail", "bob", "new", 42, 3, 100, 262144),
@@ -153,28 +202,65 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
         )
     ],
     "list_queues": [
-        (("mail", True, "0", 1000), "3 T:void T:ready T:leases 1 0 1000"),
-        (("mail", False, "42", 1000), "3 T:void T:ready T:leases 0 42 1000"),
+        (
+            ("mail", "type", "", "0", 1000),
+            "4 T:void T:ready T:leases T:limit type '' 0 1000",
+        ),
+        (
+            ("mail", "group", "g", "42", 1000),
+            "4 T:void T:ready T:leases T:limit group g 42 1000",
+        ),
     ],
     "list_types": [(("42", 1000), "1 {p}:types 42 1000")],
+    "pause": [
+        (
+            ("mail", "type", "", None, "", "api", 7),
+            f"5 {LEVEL_KEYS} 7 type '' '' '' api",
+        ),
+        (
+            ("mail", "queue", "bob", REMOVE, "", "api", 7),
+            f"5 {LEVEL_KEYS} 7 queue bob - '' api",
+        ),
+        (
+            ("mail", "group", "g", 30_000, "x%2Fy", "worker", 7),
+            f"5 {LEVEL_KEYS} 7 group g 30000 x%2Fy worker",
+        ),
+    ],
     "ping": [((), "0")],
     "queue_length": [(("mail", "bob"), "2 T:void T:q:bob")],
-    "queue_metrics": [(("mail", "bob"), "3 T:void T:ready T:q:bob T:c: bob")],
+    "queue_metrics": [(("mail", "bob"), "5 T:void T:ready T:q:bob T:d:bob T:limit T:c: bob")],
     "register": [(("mail",), "1 {p}:types mail")],
     "rights": [((".ab",), "0 {p:.rights}: {p}: {p}:wake:.ab")],
     "requeue": [
         (
             ("mail", 100, 60000, 7),
-            f"5 T:void T:ready T:leases T:held T:waiting {QUEUE_PREFIXES} T:c: T:f: 60000 7 100",
+            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:c: T:f: 60000 7 100",
+        ),
+    ],
+    "settle": [
+        (("mail", [], 60000, 7), f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:f: 60000 7"),
+        (
+            ("mail", [("bob", "j1", "17", "finish", "3", "0", "", "")], 60000, 7),
+            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:f: 60000 7 bob j1 17 finish 3 0 '' ''",
+        ),
+    ],
+    "show_limits": [
+        (
+            ("mail", "group", "g"),
+            "4 T:void T:ready T:leases T:limit T:q: T:d: group g",
+        ),
+        (
+            ("mail", "queue", "bob"),
+            "4 T:void T:ready T:leases T:limit T:q: T:d: queue bob",
         ),
     ],
     "status": [
         (
             ("mail", "bob", "j1", 60000),
-            f"8 T:void T:ready T:leases T:held {QUEUE_KEYS} T:f: 60000 bob j1",
+            f"9 T:void T:ready T:leases T:held {QUEUE_KEYS} T:limit T:f: 60000 bob j1",
         ),
     ],
-    "type_metrics": [(("mail",), "3 T:void T:ready T:leases T:c:")],
+    "type_metrics": [(("mail",), "4 T:void T:ready T:leases T:limit T:c:")],
     "unregister": [(("mail", 900000), "1 {p}:types mail 900000")],
 }
 
@@ -235,9 +321,18 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
     "Job.requeues_remaining": [(lambda: job().requeues_remaining, 2**63 - 1)],
     "Job.attempt": [(lambda: job().attempt, 3)],
     "Job.current_queue_length": [(lambda: job().current_queue_length, 0)],
+    "Job.burst": [
+        (lambda: job().burst, 1),
+        (lambda: Batch("mail", [*ONE[:-1], b"0.125"]).jobs[0].burst, 1),
+        (lambda: Batch("mail", [*ONE[:-1], b"1000*5"]).jobs[0].burst, 5),
+        (lambda: Batch("mail", [*ONE[:-1], b"1.500*1000000"]).jobs[0].burst, 1_000_000),
+    ],
     "Job.interval": [
         (lambda: job().interval, 0),
         (lambda: Batch("mail", ONE).jobs[0].interval, 31_536_000_000),
+        (lambda: Batch("mail", [*ONE[:-1], b"0.125"]).jobs[0].interval, 0.125),
+        (lambda: Batch("mail", [*ONE[:-1], b"1000*5"]).jobs[0].interval, 1000),
+        (lambda: Batch("mail", [*ONE[:-1], b"1.500*5"]).jobs[0].interval, 1.5),
     ],
     "Job.lease": [(lambda: job().lease, "mail/eve/j-2/1800000000000001")],
     "Batch.queue_type": [(lambda: Batch("mail", [0, 0]).queue_type, "mail")],
@@ -278,6 +373,18 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (
             lambda: Batch("mail", TWO).jobs_json(1, 2, 0),
             b"[{" + TWO_TEXT[:-1] + b',"attempt":3,"lease_ms":0,"interval":0}]',
+        ),
+        (
+            lambda: Batch("mail", [*TWO[:-1], b"1.5"]).jobs_json(1, 2, 0),
+            b"[{" + TWO_TEXT[:-1] + b',"attempt":3,"lease_ms":0,"interval":1.5}]',
+        ),
+        (
+            lambda: Batch("mail", [*TWO[:-1], b"1000*5"]).jobs_json(1, 2, 0),
+            b"[{" + TWO_TEXT[:-1] + b',"attempt":3,"lease_ms":0,"interval":1000,"burst":5}]',
+        ),
+        (
+            lambda: Batch("mail", [*TWO[:-1], b"1.500*20"]).jobs_json(1, 2, 0),
+            b"[{" + TWO_TEXT[:-1] + b',"attempt":3,"lease_ms":0,"interval":1.500,"burst":20}]',
         ),
     ],
     "Batch.to_json": [
@@ -402,8 +509,8 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
                 ]
             ),
             [
-                ("mail", "bob", "j-1", b'{"a":[1,"}"]}', 50, 3, None),
-                ("t", "q", "J_2", b"[ 1 ]", 0, -1, None),
+                ("mail", "bob", "j-1", b'{"a":[1,"}"]}', 50, 3, None, None),
+                ("t", "q", "J_2", b"[ 1 ]", 0, -1, None, None),
                 None,
             ],
         ),
@@ -418,7 +525,7 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
     "JobReader.one": [
         (
             lambda: plain(b'{"job_id":"j","interval":1,"payload":"x"}'),
-            ("t", "q", "j", b'"x"', 1, -1, None),
+            ("t", "q", "j", b'"x"', 1, -1, None, None),
         ),
         (
             lambda: plain(b'{"job_id":"j","interval":1,"payload":"xx"}'),
@@ -498,7 +605,7 @@ def test_every_script_has_a_method_of_its_name() -> None:
 )
 def test_a_call_is_packed_as(name: str, arguments: tuple[Any, ...], expected: str) -> None:
     words = [word.replace("T:", "{p:mail}:") for word in expected.split()]
-    words = ["" if word == "''" else word for word in words]
+    words = ["" if word == "''" else word.replace("·", " ") for word in words]
     assert getattr(CODEC, name)(*arguments) == command("EVALSHA", f"<{name}>", *words)
 
 
@@ -513,15 +620,17 @@ def test_a_value_is(name: str, value: Callable[[], object], expected: object) ->
 def test_a_call_to_the_last_byte() -> None:
     codec = Codec("p", {"enqueue": 40 * "5"})
     assert codec.enqueue("mail", [NewJob("mail", "bob", "j1", b"[1]", 1000, -1, 50)]) == (
-        b"*16\r\n$7\r\nEVALSHA\r\n$40\r\n5555555555555555555555555555555555555555\r\n"
-        b"$1\r\n4\r\n"
+        b"*18\r\n$7\r\nEVALSHA\r\n$40\r\n5555555555555555555555555555555555555555\r\n"
+        b"$1\r\n5\r\n"
         b"$13\r\n{p:mail}:void\r\n"
         b"$14\r\n{p:mail}:ready\r\n"
         b"$13\r\n{p:mail}:held\r\n"
         b"$16\r\n{p:mail}:waiting\r\n"
+        b"$14\r\n{p:mail}:limit\r\n"
         b"$11\r\n{p:mail}:q:\r\n"
         b"$11\r\n{p:mail}:j:\r\n"
         b"$11\r\n{p:mail}:c:\r\n"
+        b"$23\r\n{p:mail}:r: {p:mail}:d:\r\n"
         b"$3\r\nbob\r\n$2\r\nj1\r\n$3\r\n[1]\r\n$4\r\n1000\r\n$2\r\n-1\r\n$2\r\n50\r\n"
     )
 
@@ -612,6 +721,15 @@ def test_a_script_without_a_digest_is_refused() -> None:
 # ---- what cannot be packed, and what comes after ----
 
 
+# The places of arguments that may be None.
+LEFT_OUT = {
+    "dequeue": range(4, 8),
+    "dry_run": range(3, 7),
+    "limits": range(3, 8),
+    "pause": range(3, 4),
+}
+
+
 def refused_arguments() -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Each call with each of its texts and numbers in turn replaced by what does not fit."""
     for name, vectors in CALLS.items():
@@ -619,7 +737,8 @@ def refused_arguments() -> Iterator[tuple[str, tuple[Any, ...]]]:
         for at, value in enumerate(arguments):
             if isinstance(value, bool):
                 continue
-            wrong = [object()] if name == "dequeue" and at > 3 else [object(), None]
+            may_be_left_out = at in LEFT_OUT.get(name, ())
+            wrong = [object()] if may_be_left_out else [object(), None]
             for each in wrong:
                 yield name, (*arguments[:at], each, *arguments[at + 1 :])
 
@@ -638,6 +757,11 @@ def test_an_argument_that_does_not_fit_is_refused(name: str, arguments: tuple[An
         {"payload": None},
         {"payload": "[]"},
         {"interval": "5"},
+        {"interval": math.nan},
+        {"interval": 1e16},
+        {"options": 5},
+        {"options": ("", "", "", 1, 0, 0)},
+        {"options": JobOptions(group="\ud800")},
         {"requeue_limit": 2**63},
         {"max_queued_length": "5"},
         {"job_id": "\ud800"},
@@ -691,11 +815,24 @@ names = st.text("abcXYZ019_-", min_size=1, max_size=100)
 numbers = st.integers(-(2**63), 2**63 - 1)
 payloads = st.binary(max_size=300) | st.binary(min_size=5000, max_size=9000)
 bounds = st.none() | numbers
+removed = st.just(REMOVE)
+options = st.builds(
+    JobOptions,
+    burst=bounds | removed,
+    concurrency=bounds | removed,
+    group=st.none() | removed | names,
+    cost=numbers,
+    priority=numbers,
+    delay=numbers,
+)
+decimals = st.integers(0, 31_536_000_000_000).map(lambda thousandths: thousandths / 1000)
 
 
-def word(value: str | bytes | int | None) -> bytes:
+def word(value: str | bytes | float | None) -> bytes:
     if value is None:
         return b""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, bytes) else str(value).encode()
 
 
@@ -707,9 +844,10 @@ def word(value: str | bytes | int | None) -> bytes:
             queue_id=names,
             job_id=names,
             payload=payloads,
-            interval=numbers,
+            interval=numbers | decimals,
             requeue_limit=numbers,
             max_queued_length=bounds,
+            options=st.none() | options,
         ),
         max_size=20,
     )
@@ -717,7 +855,16 @@ def word(value: str | bytes | int | None) -> bytes:
 @at_any_speed
 def test_many_enqueues_can_be_read_back(jobs: list[NewJob]) -> None:
     words = words_of(CODEC.enqueue("mail", jobs))
-    assert words[10:] == [word(field) for job in jobs for field in job[1:]]
+    assert len(words) == 12 + 6 * len(jobs)
+    for at, job in enumerate(jobs):
+        own = words[12 + 6 * at : 18 + 6 * at]
+        assert own[:5] == [word(field) for field in job[1:6]]
+        bound, *rest = own[5].split(b":")
+        assert bound == word(job.max_queued_length)
+        assert rest == [
+            b"-" if field is REMOVE else word(field)  # type: ignore[arg-type]
+            for field in job.options or (JobOptions() if isinstance(job.interval, float) else ())
+        ]
 
 
 @given(
@@ -731,8 +878,8 @@ def test_a_release_can_be_read_back(
 ) -> None:
     delay, counted, retention, interval_retention = settings
     words = words_of(CODEC.release(queue_type, leases, *settings))
-    assert words[8] == word(f"{{p:{queue_type}}}:q:")
-    assert words[13:] == [
+    assert words[9] == word(f"{{p:{queue_type}}}:q:")
+    assert words[14:] == [
         word(value)
         for value in (
             *(retention, interval_retention, delay, int(counted)),
@@ -759,7 +906,8 @@ json_values = st.recursive(
             st.integers(1, 2**53),
             st.integers(0, 2**53),
             json_values.map(lambda value: json.dumps(value, allow_nan=True).encode()),
-            st.integers(0, 31_536_000_000),
+            st.integers(0, 31_536_000_000) | decimals.filter(lambda value: value % 1),
+            st.just(1) | st.integers(2, 1_000_000),
         ),
         max_size=8,
     ),
@@ -767,8 +915,10 @@ json_values = st.recursive(
 @at_any_speed
 def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: list[Any]) -> None:
     reply: list[int | bytes] = [0, 0]
-    for queue_id, job_id, n, left, *rest in rows:
+    for queue_id, job_id, n, left, *rest, interval, burst in rows:
         reply += [word(queue_id), word(job_id), word(n), word(left), *rest]
+        text = word(interval) if isinstance(interval, float) or burst > 1 else interval
+        reply.append(text + b"*%d" % burst if burst > 1 else text)
     batch = Batch(queue_type, reply)
 
     assert len(batch) == len(rows)
@@ -789,7 +939,7 @@ def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: lis
     assert [
         (
             *(job.queue_id, job.job_id, job.lease, job.requeues_remaining, job.attempt),
-            *(job.current_queue_length, job.payload, job.interval),
+            *(job.current_queue_length, job.payload, job.interval, job.burst),
         )
         for job in batch.jobs
     ] == [
@@ -797,9 +947,13 @@ def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: lis
         for queue_id, job_id, n, left, *rest in rows
     ]
     assert [
-        (job["lease"], job["attempt"], job["lease_ms"], job["interval"])
+        (job["lease"], job["attempt"], job["lease_ms"], job["interval"], job.get("burst", 1))
         for job in json.loads(batch.jobs_json(0, len(rows), 7))
-    ] == [(job.lease, job.attempt, 7, job.interval) for job in batch.jobs]
+    ] == [(job.lease, job.attempt, 7, job.interval, job.burst) for job in batch.jobs]
+    for job in batch.jobs:
+        copied = pickle.loads(pickle.dumps(job))
+        told = (copied.lease, copied.interval, copied.burst)
+        assert told == (job.lease, job.interval, job.burst)
 
 
 # ---- answers ----
@@ -917,6 +1071,30 @@ def test_a_reply_that_changes_after_it_was_looked_at_does_no_harm(change: Any, v
             batch.to_json_list()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b".", b"1", b"1.", b".5", b"-1.5", b"1.5.5", b"1,5", b"1e5", b"1.5 ", b"nan"),
+        *(b"*", b"1*", b"*5", b"1*5*5", b"1*5.5", b"1.*5", b"1*-5", b"1*5 ", b"1**5"),
+    ],
+)
+def test_an_interval_that_no_script_tells_makes_no_batch(text: bytes) -> None:
+    with pytest.raises(ValueError, match="no answer of a dequeue"):
+        Batch("mail", [*ONE[:-1], text])
+
+
+@pytest.mark.parametrize("value", [None, b"x", "1.5"])
+def test_an_interval_that_changes_after_it_was_looked_at_does_no_harm(value: Any) -> None:
+    for first in (5, b"1.5", b"1*5"):
+        reply = [*ONE[:-1], first]
+        batch = Batch("mail", reply)
+        reply[-1] = value
+        with pytest.raises(ValueError, match="changed"):
+            batch.jobs_json(0, 1, 1)
+        with pytest.raises(ValueError, match="changed"):
+            _ = batch.jobs
+
+
 @pytest.mark.parametrize("deepest", [-1, 513])
 def test_a_depth_that_cannot_be_looked_for_is_refused(deepest: int) -> None:
     with pytest.raises(ValueError, match="0 to 512"):
@@ -966,7 +1144,7 @@ def test_types_beyond_number_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [(), ("mail", "bob", "j1"), (*NewJob("mail", "bob", "j1", b"1", 0, -1), 8), ["mail"] * 7]
+    "row", [(), ("mail", "bob", "j1"), (*NewJob("mail", "bob", "j1", b"1", 0, -1), 9), ["mail"] * 8]
 )
 def test_a_row_of_another_size_is_refused(row: Any) -> None:
     for call in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import hiredis
@@ -18,6 +19,7 @@ from sharq.errors import (
 from sharq.operations import registrations
 from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
+from sharq.operations.cursors import QueueCursor
 from sharq.operations.flows import Flows
 from sharq.operations.operations import Operations, Page, TypeMetrics, TypePage
 from sharq.operations.scripts import Scripts
@@ -356,8 +358,9 @@ def refused() -> Iterator[tuple[str, Flow[Any], str]]:
         yield "release_job", f.release_job("mail", "bob", "j1", lease, -1, 1), "lease"
         yield "extend_job", f.extend_job("mail", "bob", "j1", 0, lease), "lease"
     yield "release_job", f.release_job("mail", "bob", "j1", LEASE, -1, 1), "delay"
-    for flag in (1, 0, None, "true"):
+    for flag in (1, 0, [], "true"):
         yield "release_job", f.release_job("mail", "bob", "j1", LEASE, 0, flag), "count_requeue"
+    for flag in (1, 0, None, "true"):
         yield "clear", f.clear("mail", "bob", flag), "purge_all"
     for cursor in ("", "x", 5, "n1", "n1-", "m1-1", "n-1-0", "r" + "1" * 16 + "-0", b"n1-0"):
         yield "job_page", f.job_page("mail", "bob", cursor, 1), "cursor"
@@ -369,7 +372,7 @@ def refused() -> Iterator[tuple[str, Flow[Any], str]]:
     for by in (0, -1, 31_536_000_001, True, None, "5"):
         yield "extend_job", f.extend_job("mail", "bob", "j1", by, None), "by"
     yield "job_status", f.job_status(bad, bad, bad), "job_id"
-    yield "set_interval", f.set_interval(bad, bad, 1.5), "interval"
+    yield "set_interval", f.set_interval(bad, bad, 1.0005), "interval"
     yield "reset_interval", f.reset_interval(bad, bad), "queue_id"
     yield "queue_ids", f.queue_ids(bad), "queue_type"
     yield "queue_metrics", f.queue_metrics(bad, bad), "queue_id"
@@ -445,6 +448,8 @@ def test_the_settings_give_the_requeue_limit_and_the_bound_of_payloads() -> None
         (make().finish_job("mail", "bob", "j1", LEASE), "finish 60000 3600000 bob j1 7"),
         (make().job_status("mail", "bob", "j1"), "status 60000 bob j1"),
         (make().set_interval("mail", "bob", 5), "interval 3600000 bob 5"),
+        (make().set_interval("mail", "bob", 5.0), "interval 3600000 bob 5"),
+        (make().set_interval("mail", "bob", Decimal("0.25")), "interval 3600000 bob 0.25"),
         (make().reset_interval("mail", "bob"), "interval_reset 3600000"),
         (make().clear("mail", "bob", True), "clear 3600000 bob 1"),
         (make().queue_length("mail", "bob"), "queue_length"),
@@ -495,28 +500,47 @@ def test_without_a_token_the_current_lease_is_meant(name: str) -> None:
 # ---- listings ----
 
 
-def pages(*pages: tuple[list[str], list[str]]) -> Callable[[Said], Page]:
-    """Answers of a listing of queues: waiting and leased ones of each page."""
+PAGES = {
+    QueueCursor(): (["a", "b"], QueueCursor("type", "", "7")),
+    QueueCursor("type", "", "7"): ([], QueueCursor("group", "g")),
+    QueueCursor("group", "g"): (["b", "c"], QueueCursor("leased")),
+    QueueCursor("leased"): (["a", "x", "x"], None),
+}
 
-    def answer(said: Said) -> Page:
-        _, waiting, cursor, _ = said
-        at = int(cursor)
-        names = pages[at][0 if waiting == "1" else 1]
-        return Page(str((at + 1) % len(pages)), names)
 
-    return answer
+def a_page(said: Said) -> Page:
+    _, part, group, at, _ = said
+    names, cursor = PAGES[QueueCursor(part, group, at)]
+    return Page(cursor, names)
 
 
 def test_the_queues_of_a_type_are_listed_once_over_all_pages() -> None:
-    drive = Drive(pages((["a", "b"], ["b", "x"]), (["b", "c"], []), ([], ["a", "y", "x"])))
-    assert drive(make().queue_ids("mail")) == ["a", "b", "c", "x", "y"]
-    assert [request[1:3] for request in drive.requests] == [
-        [waiting, cursor] for waiting in "10" for cursor in "012"
-    ]
+    drive = Drive(a_page)
+    assert drive(make().queue_ids("mail")) == ["a", "b", "c", "x"]
+    assert [QueueCursor(*request[1:4]) for request in drive.requests] == list(PAGES)
+
+
+def test_a_page_of_queues_names_the_next_one() -> None:
+    cursor: str | None = None
+    listed = []
+    for _ in PAGES:
+        page = Drive(a_page)(make().queue_page("mail", cursor, 10))
+        listed.append(page.queue_ids)
+        cursor = page.cursor
+    assert cursor is None
+    assert listed == [names for names, _ in PAGES.values()]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["g0", "w0-g", "l5-g", "x0", "g0-", "g-g", "w18446744073709551616"]
+)
+def test_what_is_no_cursor_of_queues_is_refused(cursor: str) -> None:
+    with pytest.raises(BadArgumentException, match="cursor"):
+        Drive(a_page)(make().queue_page("mail", cursor, 10))
 
 
 def test_a_type_without_queues_has_none() -> None:
-    assert Drive(pages(([], [])))(make().queue_ids("mail")) == []
+    assert Drive(lambda _: Page(None, []))(make().queue_ids("mail")) == []
 
 
 MINUTE = 60_000

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import math
 import string
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from sharq.identifiers import (
     check_interval,
     check_lease,
     check_requeue_limit,
+    check_time,
     is_identifier,
     is_integer,
 )
@@ -119,16 +122,57 @@ def test_an_enumeration_with_a_bad_value_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 1, 1000, MAX_INTERVAL])
-def test_an_interval_is_taken(value: int) -> None:
-    assert check_interval("interval", value) == value
+@pytest.mark.parametrize("check", [check_interval, check_time])
+def test_a_time_is_taken(check: Callable[..., Any], value: int) -> None:
+    assert check("interval", value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        *((1.0, 1), (0.0, 0), (-0.0, 0), (1.5, 1.5), (0.001, 0.001), (0.3, 0.3), (1e3, 1000)),
+        *((MAX_INTERVAL - 0.001, MAX_INTERVAL - 0.001), (float(MAX_INTERVAL), MAX_INTERVAL)),
+        *((Decimal("1.50"), 1.5), (Decimal("1E+3"), 1000), (Decimal("0.001"), 0.001)),
+        *((Decimal(MAX_INTERVAL), MAX_INTERVAL), (Number.FIVE, 5)),
+    ],
+)
+def test_an_interval_may_have_three_decimals(value: Any, taken: float) -> None:
+    checked = check_interval("interval", value)
+    assert (type(checked), checked) == (type(taken), taken)
+
+
+def test_every_thousandth_is_an_interval() -> None:
+    for whole in (0, 1, 999, 1_000_000, MAX_INTERVAL - 1):
+        for thousandth in range(1, 1000):
+            text = f"{whole}.{thousandth:03}"
+            assert check_interval("interval", float(text)) == float(text)
+            assert check_interval("interval", Decimal(text)) == float(text)
 
 
 @pytest.mark.parametrize(
     "value",
-    [-1, MAX_INTERVAL + 1, 2**63, 10**30, True, False, 1.0, 1.5, "5", "", b"5", None, [5], 5j],
+    [
+        *(1.0005, 0.0001, 1e-300, -0.001, 0.1 + 0.2, MAX_INTERVAL + 0.001),
+        *(math.nan, math.inf, -math.inf, Decimal("1.0005"), Decimal("NaN"), Decimal("sNaN")),
+        *(Decimal("Infinity"), Decimal("-0.001"), Decimal("1." + "0" * 40 + "1")),
+    ],
 )
-def test_what_is_no_interval_is_refused(value: Any) -> None:
-    assert refuses(check_interval, "delay", value) == "`delay` has an invalid value."
+def test_a_number_that_is_no_interval_is_refused(value: Any) -> None:
+    assert refuses(check_interval, "interval", value) == "`interval` has an invalid value."
+
+
+NO_TIMES = [-1, MAX_INTERVAL + 1, 2**63, 10**30, True, False, "5", "", b"5", None, [5], 5j]
+
+
+@pytest.mark.parametrize(
+    ("check", "value"),
+    [
+        *((check, value) for check in (check_interval, check_time) for value in NO_TIMES),
+        *((check_time, value) for value in (1.0, 1.5, Decimal(1))),
+    ],
+)
+def test_what_is_no_time_is_refused(check: Callable[..., Any], value: Any) -> None:
+    assert refuses(check, "delay", value) == "`delay` has an invalid value."
 
 
 def test_the_longest_interval_is_a_year() -> None:

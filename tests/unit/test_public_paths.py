@@ -12,12 +12,12 @@ import sharq
 import sharq_server
 
 EXPORTS = {
-    "sharq": "AsyncSharQ Batch Discard EmbeddedStore Job LeasedJob NewJob Retry ServerLock Settings"
-    " SharQ Watcher Worker __version__",
+    "sharq": "AsyncSharQ Batch Discard EmbeddedStore Job LeasedJob NewJob REMOVE Retry ServerLock"
+    " Settings SharQ Watcher Worker __version__",
     "sharq.errors": "SharqException BadArgumentException NotJson PayloadTooLarge JobConflict"
     " UnreadablePayload StoreError StoreUnavailable ConfigError",
     "sharq.exceptions": "SharqException BadArgumentException JobConflict",
-    "sharq.results": "NewJob Enqueued Ended Extended JobStatus",
+    "sharq.results": "NewJob JobOptions REMOVE Enqueued Ended Extended JobStatus",
     "sharq.config": "Settings",
     "sharq.queue": "SharQ",
     "sharq_server": "SharQServer setup_server",

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 
 from sharq import results
+from sharq.endings import FINISH, Ending
 from sharq.errors import (
     StoreError,
     StoreFull,
@@ -68,7 +69,10 @@ SUBSCRIBED = {
     "leases": [],
     "on_disconnect": "keep",
 }
-RELEASED = {"leases": [LEASE], "delay": 0, "count_requeue": True}
+NO_VALUES = dict.fromkeys(("delay", "count_requeue", "cost", "pause", "pause_scope"))
+RELEASED = NO_VALUES | {"leases": [LEASE], "items": Ending(False)}
+FINISHED = {"leases": [LEASE], "items": FINISH, "cost": None}
+THROTTLED = Ending(False, counted=False, pause=500)
 DEQUEUED = {"queue_type": "sms", "count": 1, "request_id": None}
 
 FRAMES: list[tuple[str, type[Any], dict[str, Any]]] = [
@@ -113,11 +117,62 @@ FRAMES: list[tuple[str, type[Any], dict[str, Any]]] = [
         push_frames.Unsubscribe,
         {"queue_type": "sms"},
     ),
-    ('{"op":"finish","leases":["sms/q1/j1/1"]}', push_frames.Finish, {"leases": [LEASE]}),
+    ('{"op":"finish","leases":["sms/q1/j1/1"]}', push_frames.Finish, FINISHED),
+    (
+        '{"op":"finish","leases":["sms/q1/j1/1"],"cost":1000000}',
+        push_frames.Finish,
+        {"leases": [LEASE], "items": Ending(True, cost=1_000_000), "cost": 1_000_000},
+    ),
+    (
+        '{"op":"finish","items":[{"lease":"sms/q1/j1/1","cost":7},{"lease":"sms/q1/j1/1"},'
+        '{"lease":"sms/q1/j1/1","cost":0},{"lease":"sms/q1/j1/1","delay":1},{"lease":5},7]}',
+        push_frames.Finish,
+        {
+            "leases": [LEASE, LEASE, LEASE, LEASE, "", ""],
+            "items": [Ending(True, cost=7), FINISH, None, None, FINISH, None],
+            "cost": None,
+        },
+    ),
+    (
+        '{"op":"release","leases":["sms/q1/j1/1"],"pause":500}',
+        push_frames.Release,
+        NO_VALUES | {"leases": [LEASE], "items": THROTTLED, "pause": 500},
+    ),
+    (
+        '{"op":"release","leases":["sms/q1/j1/1"],"pause":3600000,"pause_scope":"type","cost":9,'
+        '"delay":5,"count_requeue":false}',
+        push_frames.Release,
+        {
+            "leases": [LEASE],
+            "items": Ending(False, 5, False, 9, 3_600_000, "type"),
+            "delay": 5,
+            "count_requeue": False,
+            "cost": 9,
+            "pause": 3_600_000,
+            "pause_scope": "type",
+        },
+    ),
+    (
+        '{"op":"release","items":[{"lease":"sms/q1/j1/1","pause":500,"pause_scope":"queue"},'
+        '{"lease":"sms/q1/j1/1","delay":5,"cost":2},{"lease":"sms/q1/j1/1","count_requeue":false},'
+        '{"lease":"sms/q1/j1/1","pause":1,"count_requeue":true},'
+        '{"lease":"sms/q1/j1/1","pause_scope":"queue"},{"lease":"sms/q1/j1/1","pause":3600001}]}',
+        push_frames.Release,
+        NO_VALUES
+        | {
+            "leases": [LEASE] * 6,
+            "items": [
+                THROTTLED,
+                Ending(False, 5, cost=2),
+                Ending(False, counted=False),
+                *(None, None, None),
+            ],
+        },
+    ),
     (
         '{"op":"finish","leases":["sms/q1/j1/1","nonsense",5,null,["sms/q1/j1/1"],"sms/q1/j1/1"]}',
         push_frames.Finish,
-        {"leases": [LEASE, "nonsense", "", "", "", LEASE]},
+        FINISHED | {"leases": [LEASE, "nonsense", "", "", "", LEASE]},
     ),
     ('{"op":"release","leases":["sms/q1/j1/1"]}', push_frames.Release, RELEASED),
     (
@@ -128,7 +183,13 @@ FRAMES: list[tuple[str, type[Any], dict[str, Any]]] = [
     (
         '{"op":"release","leases":["sms/q1/j1/1"],"delay":31536000000,"count_requeue":false}',
         push_frames.Release,
-        {"leases": [LEASE], "delay": YEAR, "count_requeue": False},
+        NO_VALUES
+        | {
+            "leases": [LEASE],
+            "items": Ending(False, YEAR, False),
+            "delay": YEAR,
+            "count_requeue": False,
+        },
     ),
     (
         '{"op":"cancel","jobs":[{"queue_type":"sms","queue_id":"q1","job_id":"j1"},'
@@ -270,6 +331,11 @@ NOT_DISCONNECTS: list[Any] = ["", "deliver", 1, ["keep"]]
 NOT_DELAYS: list[Any] = [-1, YEAR + 1, 1.0, "1", True, []]
 NOT_EXTENSIONS: list[Any] = [0, -1, YEAR + 1, 1.0, "1", True, None, []]
 NOT_FLAGS: list[Any] = [0, 1, "true", []]
+NOT_COSTS: list[Any] = [0, -1, 1_000_001, 1.0, "1", True, []]
+NOT_PAUSES: list[Any] = [0, -1, 3_600_001, 1.0, "1", True, []]
+BOTH = "`leases` and `items` cannot be given together."
+SCOPE_ALONE = "`pause_scope` is the scope of a `pause`, and there is none."
+COUNTED_PAUSE = "A release with a `pause` does not count: no `count_requeue`."
 NOT_LISTS: list[Any] = [None, 1, "", {}, True]
 NOT_LEASES: list[Any] = ["sms/q1/j1/1", 1, True, {}]
 
@@ -323,6 +389,34 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         ("release", {"leases": [LEASE], "count_requeue": it}, invalid("count_requeue"))
         for it in NOT_FLAGS
     ),
+    *(
+        (op, {"leases": [LEASE], "cost": it}, invalid("cost"))
+        for op in ("finish", "release")
+        for it in NOT_COSTS
+    ),
+    *(("release", {"leases": [LEASE], "pause": it}, invalid("pause")) for it in NOT_PAUSES),
+    *(
+        ("release", {"leases": [LEASE], "pause": 1, "pause_scope": it}, invalid("pause_scope"))
+        for it in ("", "all", 5, ["queue"], {"queue": 1}, True)
+    ),
+    ("release", {"leases": [LEASE], "pause_scope": "queue"}, SCOPE_ALONE),
+    ("release", {"leases": [LEASE], "pause": 1, "count_requeue": True}, COUNTED_PAUSE),
+    ("finish", {"leases": [LEASE], "pause": 1}, unknown("pause")),
+    *(
+        refused
+        for op in ("finish", "release")
+        for refused in (
+            (op, {"leases": [LEASE], "items": [{"lease": LEASE}]}, BOTH),
+            (
+                op,
+                {"items": [{"lease": LEASE}], "cost": 5},
+                "`cost` is a field of each of the `items`.",
+            ),
+            (op, {"items": [{"lease": LEASE}] * 1001}, "`items` has more than 1000 entries."),
+            *((op, {"items": it}, invalid("items")) for it in (None, [], {}, "x", 5, True)),
+        )
+    ),
+    ("extend", {"items": [{"lease": LEASE}], "by": 1}, unknown("items")),
     ("extend", {"leases": [LEASE]}, mandatory("by")),
     *(("extend", {"leases": [LEASE], "by": it}, invalid("by")) for it in NOT_EXTENSIONS),
     ("cancel", {}, mandatory("jobs")),
@@ -449,7 +543,7 @@ OPS = ("subscribe", "credit", "unsubscribe", "finish", "release", "extend", "can
        "dequeue")  # fmt: skip
 FIELDS = (
     *("id", "queue_type", "mode", "credit", "leases", "on_disconnect", "delay", "count_requeue"),
-    *("by", "jobs", "count", "request_id"),
+    *("by", "jobs", "count", "request_id", "items", "cost", "pause", "pause_scope"),
 )
 LIKELY = st.one_of(
     VALUES,

@@ -55,6 +55,45 @@ def test_finishes_leave_in_one_frame_and_once(teller: Teller) -> None:
     assert (outcome.refused, len(teller.outbox)) == ([], 0)
 
 
+def test_what_tells_more_leaves_in_a_frame_of_items(teller: Teller) -> None:
+    teller.add("a")
+    teller.add("b", End(finish=True, cost=3))
+    teller.add("c", End(finish=False, count_requeue=False, pause=500, scope="type"))
+    teller.add("d", End(finish=True, cost=7))
+    teller.add("e", RELEASE)
+    teller.add("f", End(finish=False, delay=9, cost=2))
+    teller.add("g", End(finish=False, count_requeue=False, cost=4))
+    teller.add("h")
+    assert teller.sent() == [
+        {"op": "finish", "id": 1, "leases": ["a", "h"]},
+        {"op": "finish", "id": 2, "items": [{"lease": "b", "cost": 3}, {"lease": "d", "cost": 7}]},
+        {
+            "op": "release",
+            "id": 3,
+            "items": [
+                {"lease": "c", "pause": 500, "pause_scope": "type"},
+                {"lease": "f", "cost": 2, "delay": 9},
+                {"lease": "g", "cost": 4, "count_requeue": False},
+            ],
+        },
+        {"op": "release", "id": 4, "leases": ["e"], "delay": 0, "count_requeue": True},
+    ]
+    outcome = teller.outbox.answer(3, ["success", "forbidden", "success"])
+    assert [each.lease for each in outcome.over] == ["c", "g"]
+    assert outcome.refused == [Refused("release", "forbidden", ["f"], True)]
+
+
+def test_a_frame_of_items_that_was_not_answered_is_told_again_as_it_was(teller: Teller) -> None:
+    teller.add("a", End(finish=True, cost=3))
+    (first,) = teller.sent()
+    teller.outbox.unanswered([1])
+    (second,) = teller.sent()
+    assert second == first | {"id": 2}
+    assert teller.outbox.answer(2, ["already_finished"]).over == [
+        Answered("a", End(finish=True, cost=3), False)
+    ]
+
+
 def test_what_was_not_answered_is_told_again(teller: Teller) -> None:
     release = End(finish=False, delay=5, count_requeue=False)
     teller.add("a")

@@ -10,7 +10,7 @@ import pytest
 
 from sharq import Worker
 from sharq.errors import BadArgumentException
-from sharq.worker.frames import ServerClock, chunks, credits_of, decode
+from sharq.worker.frames import Jobs, ServerClock, chunks, credits_of, decode
 from sharq.worker.job import FIRST_RETRY, LONGEST_RETRY, Retry, release_delay, retry_delay
 from sharq.worker.log import Causes, Event, JsonFormatter
 from sharq.worker.prefetch import SOON, Window
@@ -112,6 +112,19 @@ def test_the_servers_clock_is_that_of_the_quickest_answer() -> None:
     clock.there_and_back(1_005_000, 102.0, 104.0)
     assert clock.local(1_001_000, 200.0) == pytest.approx(101.1), "a slow answer tells less"
     assert clock.local(9_999_999_999, 105.0) == 105.0, "nothing was sent later than now"
+
+
+@pytest.mark.parametrize("payload", ["1", '"\\ud83d"'])
+@pytest.mark.parametrize(("text", "interval"), [("1000", 1000), ("1.5", 1.5), ("0.001", 0.001)])
+def test_a_job_has_the_interval_of_its_frame(payload: str, text: str, interval: float) -> None:
+    job = (
+        f'{{"queue_id":"q","job_id":"j","payload":{payload},"requeues_remaining":-1,"attempt":1,'
+        f'"lease":"t/q/j/1","lease_ms":5,"interval":{text}}}'
+    )
+    frame = decode(f'{{"event":"jobs","queue_type":"t","server_time":1,"jobs":[{job}]}}')
+    assert isinstance(frame, Jobs)
+    told = frame.jobs[0].interval
+    assert (type(told), told) == (type(interval), interval)
 
 
 def test_frames_name_a_thousand_leases_at_most() -> None:

@@ -15,8 +15,10 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from sharq.codec import json_text
+from sharq.endings import Ending, release_with, scope_alone
 from sharq.errors import BadArgumentException, NotJson
 from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer, missing
+from sharq.results import REMOVE
 from sharq_server.api import json_decoding
 from sharq_server.api.json_decoding import Form
 
@@ -33,6 +35,7 @@ MAX_WAIT: Final = 30
 """Seconds for which a dequeue waits, at most."""
 
 _PARAMETERS: Final = frozenset(("count", "wait", "request_id"))
+_INTERVAL = re.compile(rb"-?[0-9]{1,11}(?:\.[0-9]{1,3})?")
 _SECONDS = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,3}", re.ASCII)
 _PAGE_COUNT = re.compile(r"[0-9]{1,4}", re.ASCII)
@@ -44,13 +47,22 @@ _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Job(msgspec.Struct, forbid_unknown_fields=True):
-    """A job to enqueue. An empty `payload` is a missing one: JSON text is never empty."""
+    """A job to enqueue.
+
+    An empty `payload` or `interval` is a missing one: JSON text is never empty.
+    """
 
     payload: Raw = Raw()
     job_id: Any = UNSET
-    interval: Any = UNSET
+    interval: Raw = Raw()
     requeue_limit: Any = None
     max_queued_length: Any = None
+    burst: Any = UNSET
+    concurrency: Any = UNSET
+    group: Any = UNSET
+    cost: Any = None
+    priority: Any = None
+    delay: Any = None
     queue_id: Any = UNSET
     queue_type: Any = UNSET
 
@@ -67,10 +79,11 @@ class Nothing(msgspec.Struct, forbid_unknown_fields=True):
 
 class Finish(msgspec.Struct):
     lease: Any = None
+    cost: Any = None
 
 
 class Interval(msgspec.Struct):
-    interval: Any = UNSET
+    interval: Raw = Raw()
 
 
 class Clear(msgspec.Struct):
@@ -81,6 +94,9 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
     lease: Any = None
     delay: Any = None
     count_requeue: Any = None
+    cost: Any = None
+    pause: Any = None
+    pause_scope: Any = None
 
 
 class Cancel(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,18 +118,28 @@ def decode_optional(form: type[Form], body: bytes) -> Form:
     return decode(form, body) if body else form()
 
 
-def lease_to_finish(body: bytes) -> Any:
-    """The lease in the body of a finish, or None.
+def finish_of(body: bytes) -> Finish:
+    """The body of a finish.
 
     The original does not read this body, so its clients send anything. A body that is no object is
     ignored, unless it mentions a lease: then its client relies on that.
     """
     try:
-        return decode_optional(Finish, body).lease
+        return decode_optional(Finish, body)
     except (NotJson, BadArgumentException):
         if _LEASE.search(body.replace(b"\x00", b"")):
             raise BadArgumentException("`lease` has to be a field of a JSON object.") from None
-        return None
+        return Finish()
+
+
+def release_of(delay: Any, count_requeue: Any, cost: Any, pause: Any, pause_scope: Any) -> Ending:
+    """How a lease ends, by the fields of a release; absent ones are None.
+
+    Raises `BadArgumentException`.
+    """
+    if pause is None and pause_scope is not None:
+        raise scope_alone()
+    return release_with(0 if delay is None else delay, count_requeue, cost, pause, pause_scope)
 
 
 def purge_all(body: bytes, query: str) -> bool:
@@ -123,13 +149,14 @@ def purge_all(body: bytes, query: str) -> bool:
     """
     named = [value for name, value in parse_qsl(query, True) if name == "purge_all"]
     in_body = decode_optional(Clear, body).purge_all
-    given = {_flag("purge_all", value) for value in [*named, in_body] if value is not None}
+    given = {flag_of("purge_all", value) for value in [*named, in_body] if value is not None}
     if len(given) > 1:
         raise BadArgumentException("`purge_all` is given twice, with different values.")
     return True in given
 
 
-def _flag(field: str, value: Any) -> bool:
+def flag_of(field: str, value: Any) -> bool:
+    """A flag in any usual form: a boolean, 0 or 1, or one of these as text."""
     if isinstance(value, str):
         value = _FLAGS.get(value.lower())
     if isinstance(value, bool) or is_integer(value, 0, 1):
@@ -161,6 +188,38 @@ def payload_of(job: Job) -> bytes:
     if not payload:
         raise missing("payload")
     return payload
+
+
+def interval_of(text: Raw) -> int | float:
+    """A mandatory interval (ms), judged by its text: an integer, or up to three decimals."""
+    written = bytes(text)
+    if not written:
+        raise missing("interval")
+    if not _INTERVAL.fullmatch(written):
+        raise invalid("interval")
+    return float(written) if b"." in written else int(written)
+
+
+def options_of(job: Job) -> dict[str, Any]:
+    """The optional fields of a job, as `Flows.new_job` takes them; those left out are None.
+
+    For a value of its queue, null is `REMOVE`.
+    """
+    return {
+        "burst": removable(job.burst),
+        "concurrency": removable(job.concurrency),
+        "group": removable(job.group),
+        "cost": job.cost,
+        "priority": job.priority,
+        "delay": job.delay,
+    }
+
+
+def removable(value: Any) -> Any:
+    """A field whose null is `REMOVE`; one that is left out is None."""
+    if value is UNSET:
+        return None
+    return REMOVE if value is None else value
 
 
 def bound_of(job: Job, payload: bytes) -> Any:

@@ -56,7 +56,7 @@ class Gate:
             fields = self._origins.allowed.preflight(method, headers, match.route.methods)
             if fields is not None:
                 return Admission(match, grant, limit, replies.preflight(fields))
-            judged = self._authorize(match, headers)
+            judged = self._authorize(match, method, headers)
             if isinstance(judged, Grant):
                 grant = judged
             else:
@@ -65,14 +65,14 @@ class Gate:
             return replies.refused(refusal)
         return Admission(match, grant, limit)
 
-    def _authorize(self, match: Match, headers: HTTPHeaders) -> Grant | Refusal:
+    def _authorize(self, match: Match, method: str, headers: HTTPHeaders) -> Grant | Refusal:
         """The client's rights, or a refusal if they do not allow the request."""
         credentials, route = self._credentials, match.route
         if not credentials.needed or route.operation == OPEN:
             return UNLIMITED
         return credentials.judge(
             headers.get("Authorization"),
-            route.operation,
+            route.operation_of(method),
             route.queue_type(match.values),
             mixed=route.bulk,
         )

@@ -15,7 +15,7 @@ from msgspec import UNSET, Raw
 from sharq import Batch
 from sharq.engine import Carrier
 from sharq.errors import SharqException, StoreError
-from sharq.identifiers import invalid
+from sharq.identifiers import check_leased, invalid
 from sharq.results import Enqueued, NewJob
 from sharq.settings.tokens import UNLIMITED, Grant
 from sharq_server.api import bodies, error_reporting, openapi, replies
@@ -166,26 +166,24 @@ async def dequeue(engine: Carrier, request: Request) -> Reply:
 
 async def finish(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
-    lease = bodies.lease_to_finish(request.body)
+    told = bodies.finish_of(request.body)
     return replies.finished(
-        await engine.run(engine.flows.finish_job(queue_type, queue_id, job_id, lease))
+        await engine.run(
+            engine.flows.finish_job(queue_type, queue_id, job_id, told.lease, told.cost)
+        )
     )
 
 
 async def release(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
     body = bodies.decode_optional(bodies.Release, request.body)
-    result = await engine.run(
-        engine.flows.release_job(
-            queue_type,
-            queue_id,
-            job_id,
-            body.lease,
-            delay=0 if body.delay is None else body.delay,
-            count_requeue=bodies.flag("count_requeue", body.count_requeue, True),
-        )
+    meant = check_leased(queue_type, queue_id, job_id, body.lease)
+    ending = bodies.release_of(
+        body.delay, body.count_requeue, body.cost, body.pause, body.pause_scope
     )
-    return replies.released(result)
+    if ending.pauses_others and not request.grant.may("pause"):
+        return _OUT_OF_REACH
+    return replies.released(await engine.run(engine.flows.end_job(meant, ending)))
 
 
 async def extend(engine: Carrier, request: Request) -> Reply:
@@ -212,7 +210,7 @@ async def job_status(engine: Carrier, request: Request) -> Reply:
 
 async def set_interval(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id = request.names
-    interval = mandatory("interval", bodies.decode(bodies.Interval, request.body).interval)
+    interval = bodies.interval_of(bodies.decode(bodies.Interval, request.body).interval)
     known = await engine.run(engine.flows.set_interval(queue_type, queue_id, interval))
     return replies.SUCCESS if known else replies.NO_SUCH_QUEUE
 
@@ -239,12 +237,13 @@ async def jobs(engine: Carrier, request: Request) -> Reply:
 async def queue_ids(engine: Carrier, request: Request) -> Reply:
     (queue_type,) = request.names
     asked = bodies.paging(request.query)
+    state = await engine.run(engine.flows.type_metrics(queue_type))
     if asked.cursor is not None or asked.count is not None:
         count = _QUEUES_A_PAGE if asked.count is None else asked.count
-        return replies.queue_page(
-            await engine.run(engine.flows.queue_page(queue_type, asked.cursor, count))
-        )
-    return replies.queue_ids(await engine.run(engine.flows.queue_ids(queue_type)))
+        page = await engine.run(engine.flows.queue_page(queue_type, asked.cursor, count))
+        return replies.queue_ids(page.queue_ids, state.held_by, state.ready_in, cursor=page.cursor)
+    names = await engine.run(engine.flows.queue_ids(queue_type))
+    return replies.queue_ids(names, state.held_by, state.ready_in)
 
 
 async def queue_metrics(engine: Carrier, request: Request) -> Reply:
@@ -261,7 +260,7 @@ async def clear(engine: Carrier, request: Request) -> Reply:
 
 def _new_job(engine: Carrier, body: bodies.Job, queue_type: Any, queue_id: Any) -> NewJob:
     job_id = mandatory("job_id", body.job_id)
-    interval = mandatory("interval", body.interval)
+    interval = bodies.interval_of(body.interval)
     payload = bodies.payload_of(body)
     return engine.flows.new_job(
         payload,
@@ -273,6 +272,7 @@ def _new_job(engine: Carrier, body: bodies.Job, queue_type: Any, queue_id: Any) 
         max_queued_length=bodies.bound_of(body, payload)
         if engine.flows.settings.payload_max_queued_length
         else body.max_queued_length,
+        **bodies.options_of(body),
     )
 
 

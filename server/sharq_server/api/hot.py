@@ -77,7 +77,7 @@ def finish(
             respond(error_reporting.reply_to(outcome, _FINISH))
 
     try:
-        lease = bodies.lease_to_finish(body)
-        engine.batcher.finish(queue_type, queue_id, job_id, lease, done)
+        told = bodies.finish_of(body)
+        engine.batcher.finish(queue_type, queue_id, job_id, told.lease, done, told.cost)
     except Exception as error:
         respond(error_reporting.reply_to(error, _FINISH))

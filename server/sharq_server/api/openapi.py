@@ -93,6 +93,45 @@ _OPERATIONS: Final = {
     "DELETE /interval/<queue_type>/<queue_id>/": _Operation(
         "Let enqueues set the rate of a queue again", {200: "Done"}, ("not_found",)
     ),
+    "GET /limits/<queue_type>/": _Operation(
+        "Tell the limits of a type or a group", {200: "Limits"}, queries=("group",)
+    ),
+    "POST /limits/<queue_type>/": _Operation(
+        "Set the limits of a type or a group",
+        {200: "LimitsSet"},
+        body="NewLimits",
+        queries=("group", "dry_run"),
+    ),
+    "DELETE /limits/<queue_type>/": _Operation(
+        "Give the limits of a type or a group back",
+        {200: "Done"},
+        body="Nothing?",
+        queries=("group",),
+    ),
+    "GET /limits/<queue_type>/<queue_id>/": _Operation(
+        "Tell the limits of a queue", {200: "LimitsOfQueue"}
+    ),
+    "POST /limits/<queue_type>/<queue_id>/": _Operation(
+        "Set the limits of a queue",
+        {200: "LimitsSet"},
+        body="NewLimitsOfQueue",
+        queries=("dry_run",),
+    ),
+    "DELETE /limits/<queue_type>/<queue_id>/": _Operation(
+        "Give the limits of a queue back", {200: "Done"}, body="Nothing?"
+    ),
+    "POST /pause/<queue_type>/": _Operation(
+        "Pause a type or a group", {200: "Done"}, body="Pause?", queries=("group",)
+    ),
+    "POST /pause/<queue_type>/<queue_id>/": _Operation(
+        "Pause a queue", {200: "Done"}, body="Pause?"
+    ),
+    "POST /resume/<queue_type>/": _Operation(
+        "Resume a type or a group", {200: "Done"}, body="Nothing?", queries=("group",)
+    ),
+    "POST /resume/<queue_type>/<queue_id>/": _Operation(
+        "Resume a queue", {200: "Done"}, body="Nothing?"
+    ),
     "GET /metrics/": _Operation("Tell counts and types", {200: "Overview"}),
     "GET /metrics/<queue_type>/": _Operation(
         "List the queues of a type", {200: "QueueIds"}, queries=("cursor", "count:queues")
@@ -117,6 +156,8 @@ _QUERIES: Final[dict[str, Schema]] = {
     "wait": {"type": "number", "minimum": 0, "maximum": bodies.MAX_WAIT},
     "request_id": api_schemas.NAME,
     "purge_all": {"enum": ["true", "false", "1", "0"]},
+    "group": api_schemas.NAME,
+    "dry_run": {"enum": ["true", "false", "1", "0"]},
 }
 _ABOUT_QUERIES: Final = {
     "count": "Take up to this number of jobs; the answer is a list.",
@@ -125,6 +166,8 @@ _ABOUT_QUERIES: Final = {
     "cursor": "The cursor of the page before; without it, the first page.",
     "wait": "Wait up to this number of seconds for a job; up to six decimals.",
     "request_id": "A name for this request, which makes it safe to repeat.",
+    "group": "The group that is meant; without it, the whole type.",
+    "dry_run": "Change nothing, and tell how long the work that waits would take.",
     "purge_all": "End the leases of the queue, too, and drop its interval of the API.",
 }
 

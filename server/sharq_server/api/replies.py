@@ -245,6 +245,8 @@ def job_status(result: results.JobStatus) -> Reply:
     if result.state == results.QUEUED:
         body["position"] = result.position
         body["ready_in"] = result.ready_in
+        body["eta"] = result.eta
+        body["held_by"] = result.held_by
         if result.estimated:
             body["estimated"] = True
     elif result.state == results.ACTIVE:
@@ -279,13 +281,11 @@ def job_page(page: results.JobPage) -> Reply:
     return Reply(200, _json({"status": "success", "jobs": jobs, "cursor": page.cursor}))
 
 
-def queue_page(page: results.QueuePage) -> Reply:
-    body = {"status": "success", "queue_ids": page.queue_ids, "cursor": page.cursor}
-    return Reply(200, _json(body))
-
-
-def queue_ids(names: list[str]) -> Reply:
-    return Reply(200, _json({"status": "success", "queue_ids": names}))
+def queue_ids(
+    names: list[str], held_by: str | None, ready_in: int | None, **paging: str | None
+) -> Reply:
+    body = {"status": "success", "queue_ids": names, "held_by": held_by, "ready_in": ready_in}
+    return Reply(200, _json(body | paging))
 
 
 def queue_metrics(result: results.QueueMetrics) -> Reply:
@@ -298,8 +298,39 @@ def queue_metrics(result: results.QueueMetrics) -> Reply:
         "interval_set_by": result.interval_set_by,
         "active_count": result.active_count,
         "next_ready_in": result.next_ready_in,
+        "held_by": result.held_by,
+        "ready_in": result.ready_in,
     }
     return Reply(200, _json(body))
+
+
+def limits(result: results.Limits, *, of_queue: bool) -> Reply:
+    """`of_queue`: they are those of a queue, which may have a group."""
+    values: dict[str, Any] = {
+        "interval": result.interval,
+        "burst": result.burst,
+        "concurrency": result.concurrency,
+    }
+    if of_queue:
+        values["group"] = result.group
+    body: dict[str, Any] = {
+        "status": "success",
+        "limits": values,
+        "set_by": {name: result.set_by[name] for name in values},
+        "reason": result.reason,
+        "tat": result.tat,
+        "active": result.active,
+    }
+    if of_queue:
+        body["queue_length"] = result.queue_length
+    body["pause"] = result.pause
+    body["held_by"] = result.held_by
+    body["ready_in"] = result.ready_in
+    return Reply(200, _json(body))
+
+
+def estimate(result: results.Estimate) -> Reply:
+    return Reply(200, _json({"status": "success", **result._asdict()}))
 
 
 def bulk(each: Iterable[Reply]) -> Reply:

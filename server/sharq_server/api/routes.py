@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sharq_server.api import handlers, openapi
+from sharq_server.api import handlers, limit_handlers, openapi
 from sharq_server.api.routing import OPEN, Route
 
 ROUTES: Final = (
@@ -53,6 +53,30 @@ ROUTES: Final = (
         {"POST": handlers.set_interval, "DELETE": handlers.reset_interval},
         operation="interval",
     ),
+    Route(
+        "/limits/<queue_type>/",
+        {
+            "GET": limit_handlers.show,
+            "POST": limit_handlers.set_limits,
+            "DELETE": limit_handlers.reset,
+        },
+        operation="limits",
+        reading="metrics",
+    ),
+    Route(
+        "/limits/<queue_type>/<queue_id>/",
+        {
+            "GET": limit_handlers.show,
+            "POST": limit_handlers.set_limits,
+            "DELETE": limit_handlers.reset,
+        },
+        operation="limits",
+        reading="metrics",
+    ),
+    Route("/pause/<queue_type>/", {"POST": limit_handlers.pause}, operation="pause"),
+    Route("/pause/<queue_type>/<queue_id>/", {"POST": limit_handlers.pause}, operation="pause"),
+    Route("/resume/<queue_type>/", {"POST": limit_handlers.resume}, operation="pause"),
+    Route("/resume/<queue_type>/<queue_id>/", {"POST": limit_handlers.resume}, operation="pause"),
     Route("/metrics/", {"GET": handlers.overview}, operation="metrics"),
     Route("/metrics/<queue_type>/", {"GET": handlers.queue_ids}, operation="metrics"),
     Route(

@@ -21,8 +21,9 @@ class Route:
 
     `names` are the fields that the variable segments stand for. HEAD is a GET without a body;
     `head` is False where a GET has effects. `bulk` tells that bodies may be as large as many jobs
-    are. `operation` is the right that a client needs, `default_type` the queue type if the path has
-    none. With `tells_of_stop` its answer is "stopping" as soon as the server has to stop.
+    are. `operation` is the right that a client needs; with `reading`, GET needs that one instead.
+    `default_type` is the queue type if the path has none. With `tells_of_stop` its answer is
+    "stopping" as soon as the server has to stop.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Route:
         methods: Mapping[str, Handler],
         *,
         operation: str = EVERY,
+        reading: str | None = None,
         default_type: str | None = None,
         head: bool = True,
         bulk: bool = False,
@@ -43,6 +45,7 @@ class Route:
         self.bulk: Final = bulk
         self.tells_of_stop: Final = tells_of_stop
         self.operation: Final = operation
+        self._reading: Final = reading
         self._default_type: Final = default_type
         self._safe: Final = frozenset(("GET", "HEAD")) if head else frozenset()
         if head and "GET" in methods:
@@ -52,6 +55,12 @@ class Route:
     def queue_type(self, values: tuple[str, ...]) -> str | None:
         """The queue type that a request is about; None if it is about all, or several."""
         return values[0] if values else self._default_type
+
+    def operation_of(self, method: str) -> str:
+        """The right that a client needs for a request by this method."""
+        if self._reading is not None and method in self._safe:
+            return self._reading
+        return self.operation
 
     def has_effects(self, method: str) -> bool:
         """Whether a request by this method may change something."""

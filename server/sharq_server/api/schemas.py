@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sharq.identifiers import MAX_COUNT, MAX_INTERVAL
+from sharq.endings import PAUSE_SCOPES
+from sharq.identifiers import (
+    MAX_COUNT,
+    MAX_INTERVAL,
+    MAX_LIMIT,
+    MAX_PAUSE,
+    MAX_PRIORITY,
+    MAX_REASON_BYTES,
+)
 from sharq_server.api import bodies
 from sharq_server.api.replies import STATUS_OF_CODE
 
@@ -42,7 +50,9 @@ TEXT: Final[Schema] = {"type": "string"}
 FLAG: Final[Schema] = {"type": "boolean"}
 PURGE_ALL: Final = (True, False, 1, 0, "true", "false", "1", "0")
 NAME: Final[Schema] = {"type": "string", "pattern": f"^{_NAME}$"}
-INTERVAL: Final = _integer(0, MAX_INTERVAL)
+TIME: Final = _integer(0, MAX_INTERVAL)
+INTERVAL: Final[Schema] = {"type": "number", "minimum": 0, "maximum": MAX_INTERVAL}
+LIMIT: Final = _integer(1, MAX_LIMIT)
 COUNT: Final = _integer(0)
 LEASE: Final[Schema] = {
     "type": "string",
@@ -60,18 +70,69 @@ CURSOR: Final[Schema] = {
     "description": "For the next page; null after the last.",
 }
 
-# What comes in. An optional field that is null is absent.
+_HELD_BY: Final = (
+    *("interval", "concurrency", "paused"),
+    *(
+        f"{level}_{what}"
+        for level in ("group", "type")
+        for what in ("interval", "concurrency", "paused")
+    ),
+)
+HELD_BY: Final[Schema] = {
+    "enum": [None, "nothing", "delay", *_HELD_BY],
+    "description": "What holds back what waits; null: nothing waits.",
+}
+
+# What comes in. An optional field that is null is absent, unless its description tells otherwise.
 
 _JOB: Final[Schema] = {
     "job_id": NAME,
-    "interval": {**INTERVAL, "description": "ms between two dispatches of the queue, at least."},
+    "interval": {
+        **INTERVAL,
+        "description": "ms between two dispatches of the queue, at least; up to three decimals.",
+    },
     "payload": {"description": "Any JSON value."},
 }
 _JOB_OPTIONS: Final[Schema] = {
     "requeue_limit": _or_null(_integer(-1)),
     "max_queued_length": _or_null(COUNT),
+    "burst": {**_or_null(LIMIT), "description": "Dispatches of the queue at once; null: unset."},
+    "concurrency": {
+        **_or_null(LIMIT),
+        "description": "Leases of the queue at a time; null: unset.",
+    },
+    "group": {**_or_null(NAME), "description": "The group of the queue; null: unset."},
+    "cost": {**_or_null(LIMIT), "description": "Intervals that the dispatch uses."},
+    "priority": _or_null(_integer(0, MAX_PRIORITY)),
+    "delay": _or_null({**TIME, "description": "ms before which it is not dispatched."}),
 }
 _QUEUE: Final[Schema] = {"queue_type": NAME, "queue_id": NAME}
+
+_REASON: Final[Schema] = {
+    "type": "string",
+    "maxLength": MAX_REASON_BYTES,
+    "description": "For people; as bytes in UTF-8 no longer either.",
+}
+_LIMITS: Final[Schema] = {
+    "interval": {
+        **_or_null(INTERVAL),
+        "description": "ms between two dispatches, at least; null gives it back.",
+    },
+    "burst": {
+        **_or_null(LIMIT),
+        "description": "Dispatches that may come at once; null gives it back.",
+    },
+    "concurrency": {
+        **_or_null(LIMIT),
+        "description": "Leases at a time; null gives it back.",
+    },
+    "reason": _or_null(_REASON),
+}
+
+_REAL_COST: Final[Schema] = {
+    **_or_null(LIMIT),
+    "description": "The real cost of the dispatch, in intervals.",
+}
 
 BODIES: Final[dict[str, Schema]] = {
     "NewJob": _object(
@@ -108,13 +169,25 @@ BODIES: Final[dict[str, Schema]] = {
         closed=True,
     ),
     "Nothing": _object({}, closed=True),
-    "Finish": _object({}, {"lease": _or_null(LEASE)}),
+    "Finish": _object({}, {"lease": _or_null(LEASE), "cost": _REAL_COST}),
     "Release": _object(
         {},
         {
             "lease": _or_null(LEASE),
-            "delay": _or_null({**INTERVAL, "description": "ms until it may be delivered again."}),
-            "count_requeue": _or_null(FLAG),
+            "delay": _or_null({**TIME, "description": "ms until it may be delivered again."}),
+            "count_requeue": {
+                **_or_null(FLAG),
+                "description": "Whether it counts as a delivery: true, or false with a pause.",
+            },
+            "cost": _REAL_COST,
+            "pause": {
+                **_or_null(_integer(1, MAX_PAUSE)),
+                "description": "ms for which nothing more is dispatched.",
+            },
+            "pause_scope": {
+                "enum": [*PAUSE_SCOPES, None],
+                "description": "What the pause is for, by default the queue.",
+            },
         },
         closed=True,
     ),
@@ -125,10 +198,65 @@ BODIES: Final[dict[str, Schema]] = {
         closed=True,
     ),
     "Interval": _object({"interval": INTERVAL}),
+    "NewLimits": {**_object({}, _LIMITS, closed=True), "minProperties": 1},
+    "NewLimitsOfQueue": {
+        **_object({}, {**_LIMITS, "group": _or_null(NAME)}, closed=True),
+        "minProperties": 1,
+    },
+    "Pause": _object(
+        {},
+        {
+            "for": _or_null(
+                {**_integer(1, MAX_INTERVAL), "description": "ms; null: until resumed."}
+            ),
+            "reason": _or_null(_REASON),
+        },
+        closed=True,
+    ),
     "Clear": _object({}, {"purge_all": {"enum": [*PURGE_ALL, None]}}),
 }
 
 # Outgoing frames. Fields may be added.
+
+
+def _limits(values: Schema, more: Schema | None = None) -> Schema:
+    """The limits in force at a level, by the fields that it has, and `more` of it."""
+    setter: Schema = {"enum": ["enqueue", "api", None]}
+    return _object(
+        {
+            "status": SUCCESS,
+            "limits": _object({name: _or_null(schema) for name, schema in values.items()}),
+            "set_by": _object(dict.fromkeys(values, setter)),
+            "reason": _or_null(TEXT),
+            "tat": {"type": ["number", "null"], "description": "Epoch, in ms."},
+            "active": COUNT,
+            **(more or {}),
+            "pause": {
+                "oneOf": [
+                    {"type": "null"},
+                    _object(
+                        {
+                            "until": {
+                                "type": ["number", "null"],
+                                "description": "Epoch, in ms; null: until resumed.",
+                            },
+                            "reason": _or_null(TEXT),
+                            "set_by": word("api", "worker"),
+                        }
+                    ),
+                ]
+            },
+            "held_by": HELD_BY,
+            "ready_in": {
+                **_or_null(COUNT),
+                "description": "ms until the limits allow; null: a finish or a resume decides.",
+            },
+        }
+    )
+
+
+_VALUES: Final[Schema] = {"interval": INTERVAL, "burst": LIMIT, "concurrency": LIMIT}
+_DRAINS: Final[Schema] = {**_or_null(COUNT), "description": "ms; null: finishes decide."}
 
 _LEASED: Final[Schema] = {
     "queue_id": NAME,
@@ -199,7 +327,14 @@ ANSWERS: Final[dict[str, Schema]] = {
     "Extended": _object({"status": SUCCESS, "lease_expires_in": COUNT}),
     "JobStatus": _object(
         {"status": SUCCESS, "state": STATE},
-        {"position": COUNT, "ready_in": COUNT, "estimated": FLAG, "lease_expires_in": COUNT},
+        {
+            "position": COUNT,
+            "ready_in": _or_null(COUNT),
+            "eta": _or_null(COUNT),
+            "held_by": HELD_BY,
+            "estimated": FLAG,
+            "lease_expires_in": COUNT,
+        },
     ),
     "Overview": _object(
         {
@@ -210,7 +345,12 @@ ANSWERS: Final[dict[str, Schema]] = {
         }
     ),
     "QueueIds": _object(
-        {"status": SUCCESS, "queue_ids": {"type": "array", "items": NAME, "uniqueItems": True}},
+        {
+            "status": SUCCESS,
+            "queue_ids": {"type": "array", "items": NAME, "uniqueItems": True},
+            "held_by": HELD_BY,
+            "ready_in": _or_null(COUNT),
+        },
         {"cursor": CURSOR},
     ),
     "JobPage": _object(
@@ -245,7 +385,15 @@ ANSWERS: Final[dict[str, Schema]] = {
             "interval_set_by": {"enum": ["enqueue", "api", None]},
             "active_count": COUNT,
             "next_ready_in": _or_null(COUNT),
+            "held_by": HELD_BY,
+            "ready_in": _or_null(COUNT),
         }
+    ),
+    "Limits": _limits(_VALUES),
+    "LimitsOfQueue": _limits({**_VALUES, "group": NAME}, {"queue_length": COUNT}),
+    "LimitsSet": _object(
+        {"status": SUCCESS},
+        {"drains_in": _DRAINS, "drained_in_before": _DRAINS, "estimated": FLAG},
     ),
     "Cleared": _object({"status": word("Success", "Failure"), "message": TEXT}),
 }

@@ -14,12 +14,12 @@ from msgspec import UNSET, Raw
 
 from sharq import results
 from sharq.codec import json_text
+from sharq.endings import Ending, finish_with
 from sharq.errors import BadArgumentException, NotJson, SharqException, StoreError
 from sharq.identifiers import (
     MAX_INTERVAL,
     check_identifier,
     check_integer,
-    check_interval,
     check_leased,
     invalid,
 )
@@ -98,22 +98,66 @@ class Unsubscribe(_Frame):
         check_identifier("queue_type", mandatory("queue_type", self.queue_type))
 
 
-class Finish(_Frame):
+class _Ends(_Frame):
+    """Ends leases: `leases` in one way, by the other fields, or `items`, each in its own.
+
+    When it is checked, `leases` has all tokens, and `items` the one way, or that of each; None is
+    one that is not valid.
+    """
+
     leases: Any = UNSET
+    items: Any = UNSET
 
     def check(self) -> None:
-        self.leases = _leases(mandatory("leases", self.leases), 1)
+        values = {name: getattr(self, name) for name in self._values()}
+        if self.items is UNSET:
+            self.leases = _leases(mandatory("leases", self.leases), 1)
+            self.items = self._ending(values)
+            return
+        if self.leases is not UNSET:
+            raise BadArgumentException("`leases` and `items` cannot be given together.")
+        for name, value in values.items():
+            if value is not None:
+                raise BadArgumentException(f"`{name}` is a field of each of the `items`.")
+        items = _items(self.items)
+        self.leases = [_token_of(item) for item in items]
+        self.items = [self._ending_of(item) for item in items]
+
+    @classmethod
+    def _values(cls) -> tuple[str, ...]:
+        """The fields that say how a lease ends."""
+        return tuple(name for name in cls.__struct_fields__ if name not in _Ends.__struct_fields__)
+
+    def _ending(self, values: dict[str, Any]) -> Ending:
+        """The way that all fields tell together. Raises `BadArgumentException`."""
+        raise NotImplementedError
+
+    def _ending_of(self, item: Any) -> Ending | None:
+        names = self._values()
+        if not isinstance(item, dict) or not item.keys() <= {"lease", *names}:
+            return None
+        try:
+            return self._ending({name: item.get(name) for name in names})
+        except BadArgumentException:
+            return None
 
 
-class Release(_Frame):
-    leases: Any = UNSET
+class Finish(_Ends):
+    cost: Any = None
+
+    def _ending(self, values: dict[str, Any]) -> Ending:
+        return finish_with(**values)
+
+
+class Release(_Ends):
     delay: Any = None
     count_requeue: Any = None
+    cost: Any = None
+    pause: Any = None
+    pause_scope: Any = None
 
-    def check(self) -> None:
-        self.leases = _leases(mandatory("leases", self.leases), 1)
-        self.delay = 0 if self.delay is None else check_interval("delay", self.delay)
-        self.count_requeue = bodies.flag("count_requeue", self.count_requeue, True)
+    def _ending(self, values: dict[str, Any]) -> Ending:
+        return bodies.release_of(**values)
 
 
 class Extend(_Frame):
@@ -231,6 +275,20 @@ def _leases(values: Any, fewest: int) -> list[str]:
     if len(values) > LIMITS["max_leases"]:
         raise BadArgumentException(f"`leases` has more than {LIMITS['max_leases']} entries.")
     return [value if isinstance(value, str) else "" for value in values]
+
+
+def _items(values: Any) -> list[Any]:
+    """Items of a frame; an invalid one gets its own result."""
+    if not isinstance(values, list | tuple) or not values:
+        raise invalid("items")
+    if len(values) > LIMITS["max_leases"]:
+        raise BadArgumentException(f"`items` has more than {LIMITS['max_leases']} entries.")
+    return list(values)
+
+
+def _token_of(item: Any) -> str:
+    token = item.get("lease") if isinstance(item, dict) else None
+    return token if isinstance(token, str) else ""
 
 
 def _named_job(value: Any) -> results.Lease | None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Final, TypeVar
 
 from sharq import Batch
+from sharq.endings import Ending
 from sharq.engine import Engine
 from sharq.errors import BadArgumentException, StoreError
 from sharq.results import SUCCESS, Ended, Extended
@@ -46,8 +47,13 @@ async def _within_reach(
         return await engine.run(make_flow(leases))
     within = [grant.reaches(type_of(lease)) for lease in leases]
     reached = [lease for lease, is_within in zip(leases, within, strict=True) if is_within]
-    outcomes = iter(await engine.run(make_flow(reached)) if reached else ())
-    return [next(outcomes) if is_within else refusal for is_within in within]
+    return _spread(await engine.run(make_flow(reached)) if reached else (), within, refusal)
+
+
+def _spread(outcomes: Sequence[T], within: Sequence[bool], refusal: T) -> Sequence[T]:
+    """The outcomes at the places that are `within`, and the refusal at the others."""
+    each = iter(outcomes)
+    return [next(each) if is_within else refusal for is_within in within]
 
 
 def _of_token(lease: str) -> str:
@@ -133,35 +139,53 @@ async def _unsubscribe(session: Session, frame: frames.Unsubscribe, slot: Slot) 
     return Answer(frames.reply(frame.id))
 
 
-async def _finish(session: Session, frame: frames.Finish, _slot: Slot) -> Answer:
-    finish = session.push.engine.flows.finish_many
-    outcomes = await _within_reach(session, frame.leases, finish, _REFUSED, _of_token)
-    return _ended(session, frame, outcomes)
-
-
-async def _release(session: Session, frame: frames.Release, _slot: Slot) -> Answer:
-    flows = session.push.engine.flows
-
-    def release(leases: Sequence[str]) -> _Flow[list[Ended | StoreError]]:
-        return flows.release_many(leases, frame.delay, frame.count_requeue)
-
-    outcomes = await _within_reach(session, frame.leases, release, _REFUSED, _of_token)
-    return _ended(session, frame, outcomes)
-
-
-def _ended(
-    session: Session, frame: frames.Finish | frames.Release, outcomes: Sequence[Any]
-) -> Answer:
+async def _end(session: Session, frame: frames.Finish | frames.Release, _slot: Slot) -> Answer:
+    ending, leases = frame.items, frame.leases
+    if isinstance(ending, Ending):
+        outcomes = await _end_alike(session, leases, ending)
+    else:
+        outcomes = await _end_each(session, list(zip(leases, ending, strict=True)))
+        # A lease with an invalid value has not ended.
+        leases = [lease if way else "" for lease, way in zip(leases, ending, strict=True)]
     _carried_out(outcomes)
-    final = frame.leases
     if any(isinstance(outcome, StoreError) or outcome is _REFUSED for outcome in outcomes):
-        final = [
+        leases = [
             lease
-            for lease, outcome in zip(frame.leases, outcomes, strict=True)
+            for lease, outcome in zip(leases, outcomes, strict=True)
             if not (isinstance(outcome, StoreError) or outcome is _REFUSED)
         ]
     text = frames.reply(frame.id, frames.ended(outcomes))
-    return Answer(text, lambda: session.free(final))
+    return Answer(text, lambda: session.free(leases))
+
+
+async def _end_alike(
+    session: Session, leases: Sequence[str], ending: Ending
+) -> Sequence[Ended | StoreError]:
+    flows = session.push.engine.flows
+    if not _permitted(session, ending):
+        raise Forbidden
+
+    def end(leases: Sequence[str]) -> _Flow[list[Ended | StoreError]]:
+        return flows.end_many(leases, ending)
+
+    return await _within_reach(session, leases, end, _REFUSED, _of_token)
+
+
+async def _end_each(
+    session: Session, items: Sequence[tuple[str, Ending | None]]
+) -> Sequence[Ended | StoreError]:
+    settle = session.push.engine.flows.settle_many
+    permitted = [_permitted(session, ending) for _, ending in items]
+    some = [item for item, is_permitted in zip(items, permitted, strict=True) if is_permitted]
+    if not some:
+        return [_REFUSED] * len(items)
+    outcomes = await _within_reach(session, some, settle, _REFUSED, lambda item: _of_token(item[0]))
+    return _spread(outcomes, permitted, _REFUSED)
+
+
+def _permitted(session: Session, ending: Ending | None) -> bool:
+    """Whether the client's token allows what a worker's pause is for."""
+    return ending is None or not ending.pauses_others or session.grant.may("pause")
 
 
 async def _cancel(session: Session, frame: frames.Cancel, _slot: Slot) -> Answer:
@@ -272,8 +296,8 @@ _OPERATIONS: Final[dict[type[Any], tuple[str, _Operation]]] = {
     frames.Subscribe: ("dequeue", _subscribe),
     frames.Credit: ("dequeue", _set_credit),
     frames.Unsubscribe: ("dequeue", _unsubscribe),
-    frames.Finish: ("finish", _finish),
-    frames.Release: ("release", _release),
+    frames.Finish: ("finish", _end),
+    frames.Release: ("release", _end),
     frames.Extend: ("extend", _extend),
     frames.Cancel: ("cancel", _cancel),
     frames.Enqueue: ("enqueue", _enqueue),

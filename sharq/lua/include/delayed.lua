@@ -1,8 +1,8 @@
--- A member of the set of delayed jobs: `seq/job_id`.
-local function delayed_member(seq, job_id)
-  return string.format('%d/', seq) .. job_id
+-- A member of the set of delayed jobs: `place/job_id`.
+local function delayed_member(place, job_id)
+  return string.format('%d/', place) .. job_id
 end
 
 local function split_delayed(member)
-  return string.match(member, '^(%d+)/(.+)$')
+  return string.match(member, '^(-?%d+)/(.+)$')
 end

@@ -5,13 +5,13 @@
 -- The other end of the gap that begins or ends at `seq`, or nil. It is between `low` and `high`: in a
 -- damaged queue there may be an end without the other.
 local function end_of_gap(q, jobs, seq, low, high)
-  local field = q.cancelled > 0 and redis.call('HGET', jobs, string.format(':%d', seq))
+  local field = q.apart > 0 and redis.call('HGET', jobs, string.format(':%d', seq))
   local other = field and tonumber(string.match(field, '^/(%d+)$'))
   return other and other >= low and other <= high and other or nil
 end
 
 local function count_waiting(q)
-  q.waiting = q.next - q.head - q.cancelled + q.back + q.late
+  q.waiting = q.next - q.head - q.apart + q.back + q.late
 end
 
 -- Moves the head behind a gap that begins there; `popped` are fields of the hash to be removed.
@@ -21,7 +21,7 @@ local function skip_gap(q, jobs)
     local popped = q.popped or {}
     popped[#popped + 1] = string.format(':%d', q.head)
     popped[#popped + 1] = string.format(':%d', last)
-    q.cancelled = math.max(0, q.cancelled - (last - q.head + 1))
+    q.apart = math.max(0, q.apart - (last - q.head + 1))
     q.head, q.popped = last + 1, popped
     count_waiting(q)
   end

@@ -1,8 +1,8 @@
--- The next job of a queue that may go now: job_id and record, or nil. First those given back, in
--- the order of their enqueues, then those never delivered.
+-- The next job of a queue that may go now: job_id and record, or nil. The first one in the order of
+-- places of those in the set, given back or not in the sequence from the beginning, and of the sequence.
 local DUE_AT_ONCE, AHEAD = 1000, 16
 
--- Moves due delayed jobs to those given back.
+-- Moves due delayed jobs to the set.
 local function collect_due(q, returned, delayed)
   local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, DUE_AT_ONCE)
   for _, member in ipairs(due) do
@@ -25,19 +25,24 @@ end
 
 local function next_job(k, q)
   local jobs = k.jobs .. q.id
+  q.from_set = false
   if q.late > 0 then
     collect_due(q, k.returned .. q.id, k.delayed .. q.id)
   end
   if q.back > 0 then
     local at = q.restored and #q.restored or 0
-    local job_id = redis.call('ZRANGE', k.returned .. q.id, at, at)[1]
-    return job_id, redis.call('HGET', jobs, job_id)
-  elseif q.next == q.head then
+    local first = redis.call('ZRANGE', k.returned .. q.id, at, at, 'WITHSCORES')
+    q.from_set = q.next == q.head or tonumber(first[2] or 0) < q.head
+    if q.from_set then
+      return first[1], redis.call('HGET', jobs, first[1])
+    end
+  end
+  if q.next == q.head then
     return nil
   elseif q.first ~= '' then
     return string.match(q.first, '^(%S+) (.*)$')
   end
-  if not q.ahead or q.cancelled > 0 then
+  if not q.ahead or q.apart > 0 then
     local job_id = redis.call('HGET', jobs, string.format(':%d', q.head))
     q.ahead, q.ahead_of = {job_id}, q.head
     return job_id, job_id and redis.call('HGET', jobs, job_id)

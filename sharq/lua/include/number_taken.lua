@@ -14,7 +14,8 @@ local function number_taken(k, out, batch, list, lease_ms, request_id)
     ends[2 * i - 1], ends[2 * i] = now + lease_ms, member
     --@note 'dispatch', member, 'n', n, 'place', (unpack_waiting(batch.records[i])),
     --@ 'left', out[before + 8 * i - 4], 'attempt', out[before + 8 * i - 3],
-    --@ 'ends', now + lease_ms, 'request', request_id
+    --@ 'ends', now + lease_ms, 'request', request_id, 'us', now_us % 1000,
+    --@ 'charged', (select(5, unpack_waiting(batch.records[i])))
   end
   redis.call('HSET', k.held, unpack(leased))
   redis.call('ZADD', k.leases, unpack(ends))

@@ -1,13 +1,15 @@
--- Puts a job at the tail of a queue, whose state it changes: status, the length before it, record.
+-- Puts a job at the tail of a queue without other limits than its interval, in a type without limits;
+-- changes the queue's state. Returns status, the length before it, record.
 
--- The status of a queue with `over` jobs too many: with the time (ms) until its rate has made room,
--- if it has one.
-local function full(ready, q, over)
-  local at = q.turn or tonumber(redis.call('ZSCORE', ready, q.id))
-  if not at or q.interval == 0 then
+-- The status of a queue with `over` jobs too many, whose next one may go `at` a time: with the time (ms) until
+-- its rate has made room, if it has one. `ahead`: the time (ms) for which the rate can be ahead.
+local function full(q, at, over, ahead)
+  if at == math.huge or q.interval == 0 then
     return FULL
   end
-  return string.format('%s:%.0f', FULL, math.max(at - now, 0) + over * q.interval)
+  local start = math.max(at, now)
+  local room = math.max(start, math.max(start, q.tat) + over * q.interval - ahead)
+  return string.format('%s:%.0f', FULL, math.ceil(room - now))
 end
 
 -- Notes the writes: how many are `counted`, and the `fields` for the hash.
@@ -24,16 +26,16 @@ local function place(q, job_id, record)
   end
 end
 
--- `ready`, `jobs`: the schedule, and the queue's hash. `known`: the record of the same job, if it
--- is leased or waits.
-local function put(
-  ready, jobs, q, known, job_id, payload, interval, requeue_limit, max_length)
-  local length = q.waiting
-  known = known or find_waiting(q, jobs, job_id)
+-- `known`: the record of the same job, if it is leased or waits.
+-- k: ready jobs
+local function put(k, q, known, job_id, payload, interval, requeue_limit, options)
+  local length, most = q.waiting, tonumber(options)
+  known = known or find_waiting(q, k.jobs .. q.id, job_id)
   if known then
     return payload_of(known) == payload and DUPLICATE or CONFLICT, length
-  elseif max_length and length >= max_length then
-    return full(ready, q, length - max_length), length
+  elseif most and length >= most then
+    local at = q.turn or tonumber(redis.call('ZSCORE', k.ready, q.id) or 'inf')
+    return full(q, at, length - most, 0), length
   end
   if length + q.leased == 0 then
     begin_anew(q)
@@ -47,9 +49,10 @@ local function put(
   --@note 'enqueue', q.id .. '/' .. job_id, 'place', q.next - 1, 'left', requeue_limit,
   --@ 'asked', interval, 'interval', q.interval, 'sha', redis.sha1hex(payload)
   if length == 0 then
-    q.turn = math.max(q.tat, now)
+    q.stood, q.turn = now, math.max(q.tat, now)
   elseif changed or length == q.late then
-    q.turn = math.max(q.tat, ready_since(ready, q))
+    q.stood = q.stood or tonumber(redis.call('ZSCORE', k.ready, q.id) or now)
+    q.turn = math.max(q.tat, math.min(q.stood, now))
   end
   return QUEUED, length, record
 end

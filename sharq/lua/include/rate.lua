@@ -1,17 +1,33 @@
--- If no job is left: expired state is gone, and the queue starts as a new one.
-local function begin_anew(q)
-  if q.tat <= now then
-    q.tat = 0
-  end
-  if q.api and q.retained <= now then
-    q.api = false
-  end
-  if q.tat == 0 and not q.api then
-    q.interval = nil
+-- The rate of a queue, and how long what was set is kept.
+local function has_api_limits(q)
+  local m = q.more
+  return q.api or (m and (m.burst_api + m.slots_api > 0 or m.group_api ~= ''))
+end
+
+local function give_limits_back(q)
+  local m = q.more
+  q.api = false
+  if m then
+    m.burst_api, m.slots_api, m.group_api, m.about = 0, 0, '', ''
+    take_effect(q)
   end
 end
 
--- A change of interval moves the dispatch that is already scheduled: TAT - old + new.
+-- If no job is left: what has run out is gone, and a queue of which nothing remains starts as a new one.
+local function begin_anew(q)
+  if q.tat <= now then
+    q.tat, q.last = 0, nil
+  end
+  if q.retained <= now then
+    give_limits_back(q)
+  end
+  if q.tat == 0 and not has_api_limits(q) and (q.paused or 0) <= now then
+    q.interval, q.more, q.paused, q.burst, q.concurrency, q.group = nil, nil, nil, nil, nil, nil
+  end
+end
+
+-- A change of interval moves the dispatch that is already scheduled: TAT - old + new. For a queue
+-- without other limits.
 local function change_interval(q, interval)
   if q.tat > 0 then
     q.tat = q.tat - q.interval + interval

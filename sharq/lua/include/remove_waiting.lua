@@ -1,6 +1,6 @@
 -- Removes a waiting job from its queue, and the queue from the schedule if no other waits. The first
 -- write is a removal, so that it works in a full store.
--- k: ready jobs returned delayed
+-- k: jobs returned delayed, and what `open_levels` adds
 
 -- A job that was never delivered leaves a gap, or makes one longer, unless it is the next job.
 local function remove_fresh(q, jobs, job_id, seq)
@@ -17,32 +17,30 @@ local function remove_fresh(q, jobs, job_id, seq)
   redis.call('HDEL', jobs, unpack(fields))
   last = last or seq
   if seq == q.head then
-    q.cancelled, q.head, q.first = math.max(0, q.cancelled - (last - seq)), last + 1, ''
+    q.apart, q.head, q.first = math.max(0, q.apart - (last - seq)), last + 1, ''
     return
   end
   first = first or seq
-  q.cancelled = q.cancelled + 1
+  q.apart = q.apart + 1
   redis.call('HSET', jobs, string.format(':%d', first), string.format('/%d', last),
     string.format(':%d', last), string.format('/%d', first))
 end
 
 local function remove_waiting(k, q, job_id, record)
-  local seq, jobs, delayed = tonumber((unpack_waiting(record))), k.jobs .. q.id, k.delayed .. q.id
-  if seq >= q.head then
-    remove_fresh(q, jobs, job_id, seq)
-  else
+  local place, jobs, delayed = tonumber((unpack_waiting(record))), k.jobs .. q.id, k.delayed .. q.id
+  if q.late > 0 and redis.call('ZREM', delayed, delayed_member(place, job_id)) == 1 then
     redis.call('HDEL', jobs, job_id)
-    if redis.call('ZREM', delayed, delayed_member(seq, job_id)) == 1 then
-      q.late = q.late - 1
-    else
-      redis.call('ZREM', k.returned .. q.id, job_id)
-      q.back = q.back - 1
-    end
+    q.late = q.late - 1
+  elseif q.back > 0 and redis.call('ZREM', k.returned .. q.id, job_id) == 1 then
+    redis.call('HDEL', jobs, job_id)
+    q.back = q.back - 1
+  else
+    remove_fresh(q, jobs, job_id, place)
   end
   count_waiting(q)
   if q.waiting == 0 then
-    redis.call('ZREM', k.ready, q.id)
+    leave(k, q)
   elseif q.waiting == q.late then
-    reschedule(k.ready, q, delayed)
+    take_turn(k, q)
   end
 end

@@ -1,5 +1,5 @@
 -- Repeats the answer kept by `remember` for the number of the call: the jobs that are still under
--- the same lease, with the present interval.
+-- the same lease, with the present interval and burst.
 local function replay(mark, held, queues)
   local out = {0, 0}
   local words = string.sub(mark, string.find(mark, '|', 1, true) + 1)
@@ -12,7 +12,16 @@ local function replay(mark, held, queues)
       out[i + 5], out[i + 6], out[i + 7] = job.attempt, tonumber(length), job.payload
       -- Checked read: a key of another kind must do no harm here.
       local state = redis.pcall('GET', queues .. queue_id)
-      out[i + 8] = tonumber(type(state) == 'string' and string.match(state, '^%d+') or 0)
+      state = type(state) == 'string' and state or ''
+      local burst, api, text = string.match(state, '^~(%d+):(%d+):%S-|([%d.]+):')
+      text = text or string.match(state, '^([%d.]+):') or '0'
+      text = tonumber(text) % 1 == 0 and string.format('%d', text) or text
+      burst = burst and (api == '0' and burst or api) or '0'
+      if tonumber(burst) > 1 then
+        out[i + 8] = text .. '*' .. burst
+      else
+        out[i + 8] = tonumber(text) % 1 == 0 and tonumber(text) or text
+      end
     end
   end
   return out

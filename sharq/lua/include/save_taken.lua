@@ -12,35 +12,49 @@ local function remove_popped(k, q, empty)
   end
 end
 
-local function save_taken(k, list)
-  local empty, emptied, turns, states = {}, {}, {}, {}
+local function save_popped(k, list)
+  local empty = {}
   for _, q in ipairs(list) do
     if q.popped then
       remove_popped(k, q, empty)
     end
+  end
+  if #empty > 0 then
+    redis.call('UNLINK', unpack(empty))
+  end
+end
+
+local function save_states(list)
+  local states = {}
+  for _, q in ipairs(list) do
+    if q.counted or q.collected then
+      local last = #states
+      states[last + 1], states[last + 2] = q.key, encode_queue(q)
+    end
+  end
+  if #states > 0 then
+    redis.call('MSET', unpack(states))
+  end
+end
+
+local function save_taken(k, list)
+  local emptied, turns = {}, {}
+  for _, q in ipairs(list) do
     if q.visited and q.waiting > 0 and not q.damaged then
       local last = #turns
       turns[last + 1], turns[last + 2] = due_at(q, k.delayed .. q.id), q.id
     elseif q.visited then
       emptied[#emptied + 1] = q.id
     end
-    if q.counted or q.collected then
-      local last = #states
-      states[last + 1], states[last + 2] = q.key, encode_queue(q)
-    end
   end
-  if #empty > 0 then
-    redis.call('UNLINK', unpack(empty))
-  end
+  save_popped(k, list)
   if #emptied > 0 then
     redis.call('ZREM', k.ready, unpack(emptied))
-  elseif not list[1].popped then
+  elseif list[1].visited and not list[1].popped then
     redis.call('ZREM', k.ready, list[1].id)
   end
   if #turns > 0 then
     redis.call('ZADD', k.ready, unpack(turns))
   end
-  if #states > 0 then
-    redis.call('MSET', unpack(states))
-  end
+  save_states(list)
 end

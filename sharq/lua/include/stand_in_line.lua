@@ -1,7 +1,8 @@
 -- Updates the entry of a server that has asked for jobs; returns its rank. It waits if `next_at`
 -- (ms; `inf`: none is scheduled) says when the next job may go. If that is nil, it does not wait:
 -- it asks again if it has room for `more`.
-local function stand_in_line(waiting, ready, channel, next_at, took, more)
+-- k: ready, or as `take_limited` leaves it
+local function stand_in_line(waiting, k, channel, next_at, took, more)
   local line = line_of(waiting)
   local alone = #line == 0
   local server = find_server(line, channel)
@@ -24,6 +25,10 @@ local function stand_in_line(waiting, ready, channel, next_at, took, more)
     server.waits, server.coming, server.mode = false, coming, DELIVER
     write_server(waiting, server)
   end
-  wake(waiting, tonumber(redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')[2]), line)
+  local first = k.turn
+  if not k.line then
+    first = tonumber(redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')[2])
+  end
+  wake(waiting, first, line)
   return 0
 end

@@ -1,7 +1,7 @@
 -- Leases up to `wanted` jobs, each from the queue that has been ready longest, while they fit into
 -- `room` bytes, and appends them to `out`. Returns the time (ms) of the schedule's next job: nil if
--- one may be ready now, `inf` if none is scheduled.
--- k: ready leases held serial queues jobs returned delayed counters
+-- one may be ready now, `inf` if none is scheduled; then whether `take_limited` has to take the rest.
+-- k: ready leases held serial limit queues jobs returned delayed counters
 -- A round reads queues, takes their jobs, and writes. It takes a job at least, or corrects the
 -- schedule of queues without a ready job: this many times, at most.
 local SPARE_ROUNDS = 10
@@ -12,8 +12,8 @@ local function take_in_turn(k, out, batch, list, limit, room)
     local again = {}
     for _, q in ipairs(list) do
       local left = take_one(k, out, batch, q, room)
-      room = left or room
-      if room < 0 or #batch.members == limit then
+      room, batch.limited = left or room, batch.limited or q.limited
+      if room < 0 or #batch.members == limit or batch.limited then
         return room
       elseif left and q.waiting > 0 and q.tat <= now then
         again[#again + 1] = q
@@ -25,25 +25,41 @@ local function take_in_turn(k, out, batch, list, limit, room)
   return room
 end
 
+-- The queues before the first group, or queue that has more limits than its interval.
+local function plain_ones(list, batch)
+  local plain = {}
+  for at, q in ipairs(list) do
+    if q.more or string.byte(q.id) == 61 then
+      batch.limited = true
+      break
+    end
+    plain[at] = q
+  end
+  return plain
+end
+
 local function take_jobs(k, out, wanted, lease_ms, room, request_id)
   local taken = 0
   for _ = 1, wanted + SPARE_ROUNDS do
     local limit = wanted - taken
-    local ids = redis.call('ZRANGEBYSCORE', k.ready, '-inf', now, 'LIMIT', 0, limit)
+    local ids = redis.call('ZRANGEBYSCORE', k.ready, '-inf', now_us / 1000, 'LIMIT', 0, limit)
     local batch = {members = {}, records = {}, all = #ids < limit}
-    if #ids > 0 then
-      local list = load_queues(k.queues, ids)
+    local list = #ids > 0 and plain_ones(load_queues(k.queues, ids), batch) or {}
+    batch.all = batch.all and not batch.limited
+    if #list > 0 then
       room = take_in_turn(k, out, batch, list, limit, room)
       save_taken(k, list)
       number_taken(k, out, batch, list, lease_ms, request_id)
       taken = taken + #batch.members
     end
     if taken == wanted or room < 0 then
-      return nil
+      return nil, false
+    elseif batch.limited then
+      return nil, true
     elseif batch.all then
       local next_at = redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')[2]
-      return next_at and tonumber(next_at) or math.huge
+      return tonumber(next_at or 'inf'), not next_at and redis.call('EXISTS', k.limit) == 1
     end
   end
-  return nil
+  return nil, false
 end

@@ -1,13 +1,18 @@
 -- Leases a job, the short way: that of the schedule's first queue, if it may go and was never
 -- delivered, and none was given back, delayed or cancelled. Returns the answer, with the time (ms) of the
 -- schedule's next job (`inf`: none) if it has no job; nil if `take_jobs` has to do it: nothing has
--- changed.
--- k: ready leases held serial queues jobs counters
+-- changed. Returns last whether only `take_limited` can.
+-- k: ready leases held serial limit queues jobs counters
 local function take_plain(k, lease_ms, request_id)
   local scheduled = redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')
-  local queue_id, at = scheduled[1], tonumber(scheduled[2] or math.huge)
+  local queue_id, at = scheduled[1], tonumber(scheduled[2] or 'inf')
   if at > now then
-    return {0, 0}, at
+    -- A time may have decimals, and a type with limits has another schedule.
+    local limited = not queue_id and redis.call('EXISTS', k.limit) == 1
+    local other = limited or (queue_id and at * 1000 <= now_us)
+    return not other and {0, 0} or nil, at, limited
+  elseif string.byte(queue_id) == 61 then
+    return nil, nil, true
   end
   local key = k.queues .. queue_id
   -- There may be none, or a key of another kind: `take_jobs` handles this.
@@ -19,7 +24,6 @@ local function take_plain(k, lease_ms, request_id)
     return nil
   end
 
-  -- Begins with a removal, so that it works in a full store.
   local waiting, jobs = next - head - 1, k.jobs .. queue_id
   local in_state = job_id ~= ''
   if not in_state then
@@ -27,11 +31,17 @@ local function take_plain(k, lease_ms, request_id)
     record = type(job_id) == 'string' and redis.call('HGET', jobs, job_id)
     if not record then
       return nil
-    elseif waiting > 0 then
-      redis.call('HDEL', jobs, job_id, ':' .. head)
-    else
-      redis.call('UNLINK', jobs)
     end
+  end
+  local _, left, attempt, payload, more = unpack_waiting(record)
+  if more ~= '' then
+    return nil
+  end
+  -- Begins with a removal, so that it works in a full store.
+  if not in_state and waiting > 0 then
+    redis.call('HDEL', jobs, job_id, ':' .. head)
+  elseif not in_state then
+    redis.call('UNLINK', jobs)
   end
   if in_state or waiting == 0 then
     redis.call('ZREM', k.ready, queue_id)
@@ -48,7 +58,6 @@ local function take_plain(k, lease_ms, request_id)
   redis.call('ZADD', k.leases, now + lease_ms, member)
   local bucket, spread = count_type(k.counters, 'd', 1)
   count_queue(bucket, spread, queue_id, 1)
-  local _, left, attempt, payload = unpack_waiting(record)
   --@audit 'dispatch', member, 'n', n, 'place', (unpack_waiting(record)), 'left', left,
   --@ 'attempt', attempt + 1, 'ends', now + lease_ms, 'request', request_id
   return {0, 0, queue_id, job_id, n, left, attempt + 1, waiting, payload, tonumber(interval)}

@@ -29,11 +29,11 @@ local function tell_first(waiting, line, mode)
   end
 end
 
--- Something is ready at the time `at` (ms; nil: no news): if servers wait, and none of them knows
+-- Something is ready at the time `at` (ms; nil or inf: no news): if servers wait, and none of them knows
 -- such an early time, one is woken. Returns whether it was. Those that can only offer jobs are
 -- skipped while one with room waits, or is about to ask.
 local function wake(waiting, at, line)
-  line = at and (line or line_of(waiting)) or {}
+  line = at and at < math.huge and (line or line_of(waiting)) or {}
   local coming = false
   for _, server in ipairs(line) do
     if server.waits and server.mode == DELIVER and server.known <= at then

@@ -6,8 +6,8 @@ leases and lives that the audit has left, and last the snapshots:
 
     conservation  I1 I2      order      I5   counters   I9
     leases        I3 I6      requeues   I7   leaks      I10   replies  I12
-    limits        I4         liveness   I8   isolation  I11   credit   I13
-    starts        I4
+    limits        I4 I14 I15 liveness   I8   isolation  I11   credit   I13
+    starts        I4         ready      I16
 
 What each invariant is checked by, and what is allowed where an answer was lost or a fault was
 about, is told at the head of its module. An invariant of which nothing could be checked is not
@@ -36,6 +36,7 @@ from tests.faults.checker.liveness import GRACE_MS, Liveness
 from tests.faults.checker.operations import operations
 from tests.faults.checker.order import Order
 from tests.faults.checker.outages import outages_of
+from tests.faults.checker.ready import Ready
 from tests.faults.checker.replay import Job, Lease, Queue, Replay
 from tests.faults.checker.replies import Replies
 from tests.faults.checker.report import Report, Violation
@@ -47,7 +48,7 @@ __all__ = ["Report", "Violation", "check", "check_all"]
 
 _WHAT: Final = (
     *("enqueue", "dispatch", "finish", "return", "dead", "extend", "interval", "reset", "clear"),
-    "cancel",
+    *("cancel", "limits", "pause", "cost"),
 )
 
 _NEVER: Final = 1 << 62
@@ -89,7 +90,8 @@ def check_all(
 
     `history` gives the events each time it is called. `final` is the state when nothing moves any
     more, `drained` that after all jobs were taken and finished: `jobs`, a list of type, queue, job
-    and state (queued or active); `counters`, by type and minute, `e`, `d` and `queues`; `keys`, a
+    and state (queued or active); `levels`, a list of type, level, leased and group (see `states`);
+    `counters`, by type and minute, `e`, `d` and `queues`; `keys`, a
     list of key, type and ttl (ms); `resources`. The last snapshot given is that at the end of the
     audit. `settings`: interval_retention and job_requeue_interval (ms) of the configuration,
     `slack` of resources, `grace` (ms) of the sweep.
@@ -98,13 +100,16 @@ def check_all(
     report = Report()
     replay = Replay(settings["interval_retention"])
     faults = Faults(history())
+    outages = outages_of(faults.notes, faults.wall_minus_t)
     within = settings["job_requeue_interval"] + settings.get("grace", GRACE_MS)
     conservation = Conservation(report, replay)
     requeues = Requeues(report)
     counters = Counters(report)
+    limits = Limits(report, replay)
+    ready = Ready(report, replay, faults.notes, faults.wall_minus_t, outages)
     replies = Replies(report, replay)
     credit = Credit(report)
-    liveness = Liveness(report, replay, within, outages_of(faults.notes, faults.wall_minus_t))
+    liveness = Liveness(report, replay, within, outages)
 
     last_at = _follow(
         audit,
@@ -112,17 +117,20 @@ def check_all(
         (
             conservation,
             Leases(report, replay),
-            Limits(report),
+            limits,
             Order(report, replay),
             requeues,
             liveness,
             counters,
             Isolation(report),
             replies,
+            ready,
         ),
     )
     starts = Starts(report, faults.stops)
-    Clients(report, replay, conservation, requeues, replies, credit, starts).follow(history())
+    Clients(report, replay, conservation, requeues, replies, credit, starts, ready).follow(
+        history()
+    )
     for note in faults.notes:
         if note.op == "recovered":
             liveness.on_recovered(note)
@@ -132,6 +140,10 @@ def check_all(
     conservation.at_end(faults.disturbed, last)
     replies.at_end(faults.disturbed)
     liveness.at_end(last_at, drained is not None)
+    ready.at_end()
+    for snapshot in (final, drained):
+        if snapshot is not None:
+            limits.at_end(snapshot)
     if last is not None:
         counters.at_end(last)
     if drained is not None:
@@ -208,6 +220,7 @@ class Clients:
         replies: Replies,
         credit: Credit,
         starts: Starts,
+        ready: Ready,
     ) -> None:
         self._invented = report["I2"]
         self._replay = replay
@@ -216,6 +229,7 @@ class Clients:
         self._replies = replies
         self._credit = credit
         self._starts = starts
+        self._ready = ready
 
     def follow(self, events: Iterable[Event]) -> None:
         """Go through the history."""
@@ -223,10 +237,12 @@ class Clients:
             op = event.op
             if event.e == "note":
                 self._credit.on_note(event)
+                self._ready.on_note(event)
                 if op == "deliver":
                     lease = self._on_delivery(event.type, event, event.p)
                     if lease is not None:
                         self._starts.on_delivery(event, lease)
+                        self._ready.on_push(event, lease)
             elif op == "enqueue":
                 if over:
                     self._conservation.on_enqueued(event, end)
@@ -237,9 +253,13 @@ class Clients:
             elif op in ("finish", "release", "extend"):
                 self._replies.on_ended(event, end)
                 self._credit.on_ended(event, end)
-            elif op in ("interval", "reset_interval", "clear", "cancel"):
+                self._ready.on_ended(event, end)
+            elif op in ("interval", "reset_interval", "clear", "cancel", "limits", "pause"):
                 self._replies.on_changed(event, end)
-            elif op == "dequeue" and end is not None and end.e == "ok":
+            elif op == "dequeue" and end is not None:
+                self._ready.on_dequeued(event, end)
+                if end.e != "ok":
+                    continue
                 self._replies.on_dequeued(event, end)
                 holder = f"request {event.request_id}" if event.request_id else event.p
                 for job in end.jobs:

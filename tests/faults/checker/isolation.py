@@ -4,13 +4,14 @@ Each queue is replayed by itself: what its own entries do not explain came from 
 each entry of a queue, what the script found there must be what the queue's own past left there:
 the interval in force, the places in the order of enqueues (one after another, or from the first
 one anew where the queue was without jobs), the number of jobs and leases that a clear met, of a
-purge those of this queue alone. A dispatch is of a job with the place that it had.
+purge those of this queue alone. A dispatch is of a job with the place that it had, and is charged
+to the group of its queue.
 """
 
 from __future__ import annotations
 
 from tests.faults.audit import Entry
-from tests.faults.checker.replay import Job, Queue
+from tests.faults.checker.replay import PLACES, Job, Queue
 from tests.faults.checker.report import Report
 
 
@@ -23,19 +24,28 @@ class Isolation:
     def on_enqueue(self, entry: Entry, queue: Queue, _job: Job | None) -> None:
         """A job is put in."""
         in_force = queue.interval if queue.api_stands(entry.now) else entry.asked
+        place = entry.place % PLACES
         self._tally.expect(
             entry.interval == in_force,
             f"{entry.type}/{entry.queue} has the interval {entry.interval}, its own is {in_force}",
             entry,
         )
         self._tally.expect(
-            entry.place == queue.place + 1 or (entry.place == 1 and queue.idle),
-            f"place {entry.place} comes after {queue.place}",
+            place == queue.place + 1 or (place == 1 and queue.idle),
+            f"place {place} comes after {queue.place}",
             entry,
         )
 
-    def on_dispatch(self, entry: Entry, _queue: Queue, job: Job | None) -> None:
+    def on_dispatch(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         """A job is leased."""
+        if entry.charged:
+            group = queue.group.name if queue.group is not None else ""
+            charged = entry.charged.split(";")[2].rpartition(",")[2]
+            self._tally.expect(
+                charged == group,
+                f"group {charged!r} was charged for {entry.type}/{entry.queue} of {group!r}",
+                entry,
+            )
         if job is not None:
             self._tally.expect(
                 entry.place == job.place, f"job {job.id} had the place {job.place}", entry

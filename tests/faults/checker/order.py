@@ -1,9 +1,8 @@
-"""I5: first deliveries in the order of enqueues, requeued jobs before them in theirs. From the
-audit.
+"""I5: by priority, then in the order of enqueues, over all jobs that are due. From the audit.
 
-Enqueue entries stand in the order of the store, so that the never delivered jobs of a queue must
-be dispatched in the order of those entries. A job that was given back and is due at the dispatch,
-by the script's clock, goes before all of them, and among several the one that was enqueued first.
+Enqueue entries stand in the order of the store. Of the jobs of a queue that wait and are due at a
+dispatch, by the script's clock, the one of the highest priority goes, and among several the one
+that was enqueued first, whether it was delivered before or not.
 
 A delayed job may be dispatched early only where the clock was ahead before: it was moved to those
 that are due then, and stays there when the clock is moved back.
@@ -29,23 +28,12 @@ class Order:
             return
         tally = self._tally
         tally.checked += 1
-        returned = queue.next_returned(entry.now)
-        if returned is not None and returned is not job and returned.place < _turn_of(job):
+        first = queue.next_due(entry.now)
+        if first is not None and first is not job and first.rank < job.rank:
             tally.violate(
-                f"job {returned.id} (place {returned.place}) was given back and is due, and"
-                f" {job.id} (place {job.place}) goes before it",
+                f"job {first.id} (place {first.place}) is due, and {job.id} (place {job.place})"
+                " goes before it",
                 entry,
             )
-        elif job.lease is None:
-            first = queue.next_fresh()
-            if first is not None and first is not job:
-                tally.violate(f"job {first.id} was enqueued before {job.id}, and waits", entry)
-        elif job.due > entry.now:
-            ahead = entry.at + self._replay.types[entry.type].ahead
-            if job.due > ahead:
-                tally.violate(f"job {job.id} is dispatched {job.due - entry.now} ms early", entry)
-
-
-def _turn_of(job: Job) -> float:
-    """The place of a job among those that were given back; a never delivered one is behind them."""
-    return float("inf") if job.lease is None else job.place
+        elif job.due > entry.now and job.due > entry.at + self._replay.types[entry.type].ahead:
+            tally.violate(f"job {job.id} is dispatched {job.due - entry.now} ms early", entry)

@@ -39,6 +39,11 @@ class Outages:
                 deadline = max(deadline, end + RECOVERY_MS + within)
         return deadline
 
+    def meets(self, span: Span) -> bool:
+        """Whether a span and an outage have a time in common."""
+        at = max(0, bisect_left(self.spans, span) - 1)
+        return any(begin <= span[1] and end >= span[0] for begin, end in self.spans[at : at + 2])
+
     def ends(self) -> Iterator[Span]:
         """The end of each outage, and for how long there is none after it."""
         for at, (_, end) in enumerate(self.spans):

@@ -9,17 +9,20 @@ queue has run out, which jobs a clear removes.
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from tests.faults.audit import Entry
+from tests.faults.checker.levels import Level, split_name
 
 QUEUED: Final = "queued"
 ACTIVE: Final = "active"
 FINISHED: Final = "finished"
 DEAD: Final = "dead"
 CLEARED: Final = "cleared"
+
+PLACES: Final = 10**14
+"""A place is a number in the order of enqueues, less so much for each priority."""
 
 RETURNED: Final = "returned"
 """How a lease may end, beside with the end of its job."""
@@ -30,11 +33,13 @@ class Job:
 
     `left`: requeues that remain; `ended`: attempts that have ended, which a
     give-back that does not count is not. `lease` is the last one.
-    `doomed`: its queue was cleared while it was leased. `due` (ms): of its last return.
+    `doomed`: its queue was cleared while it was leased. `rank` orders the jobs of a queue: by
+    priority, then by their enqueues. It waits since `since` (ms of the store's own clock), for
+    the `waits`-th time, and is not to go before `due` (ms).
     """
 
-    __slots__ = ("born", "doomed", "due", "ended", "id", "lease", "left", "place", "queue",
-                 "sha", "state")  # fmt: skip
+    __slots__ = ("born", "cost", "doomed", "due", "ended", "id", "lease", "left", "place", "queue",
+                 "rank", "sha", "since", "state", "waits")  # fmt: skip
 
     def __init__(self, queue: Queue, entry: Entry) -> None:
         self.queue = queue
@@ -45,7 +50,11 @@ class Job:
         self.born = entry.at
         self.state = QUEUED
         self.ended = 0
-        self.due = 0
+        self.due = entry.due
+        self.cost = entry.cost
+        self.rank = queue.enqueued - entry.priority * _PRIORITY
+        self.since = entry.at
+        self.waits = 1
         self.doomed = False
         self.lease: Lease | None = None
 
@@ -54,12 +63,14 @@ class Lease:
     """One dispatch. `ends` (ms): when it runs out; `end`: how it has ended, "" while it is held.
 
     `began` (ms) is by the store's own clock. `spacing` (ms): the interval in force, 0 where no
-    dispatch before it counts. What clients saw of it: `holder` was told of it, and
-    `finishes` are the successes they were told of, `attempts` those whose answer was lost.
+    dispatch before it counts, or with a burst. `charges`, where the script has kept it: for each
+    level that was charged, the TAT that it left and the interval. What clients saw of it: `holder`
+    was told of it, and `finishes` are the successes they were told of, `attempts` those whose
+    answer was lost.
     """
 
-    __slots__ = ("attempts", "began", "end", "ends", "finishes", "holder", "job", "left", "n",
-                 "spacing")  # fmt: skip
+    __slots__ = ("attempts", "began", "charges", "end", "ends", "finishes", "holder", "job",
+                 "left", "n", "spacing")  # fmt: skip
 
     def __init__(self, job: Job, entry: Entry) -> None:
         self.job = job
@@ -68,43 +79,42 @@ class Lease:
         self.ends = entry.ends
         self.began = entry.at
         self.spacing = job.queue.spacing
+        self.charges: tuple[tuple[Level, float, float], ...] = ()
         self.end = ""
         self.holder: str | None = None
         self.finishes = 0
         self.attempts = 0
 
 
-class Queue:
+class Queue(Level):
     """One queue.
 
     `jobs` are those that wait or are leased; `past` has the last life that is over of each job_id.
-    `fresh` are the never delivered ones in their order, `returned` those that were given back by
-    their places, `delayed` those of them that are not due, by their times; both may hold jobs that
-    do not wait any more. `last` (ms): the last dispatch as far as it matters for the next.
-    `interval` is the one in force, None before the first. `place` is the last one that was given.
+    `ready` are those that wait by their ranks, `delayed` those that are not due, by their times;
+    both may hold jobs that do not wait any more. `group` is the one that it belongs to. `place` is
+    the last one that was given, `enqueued` how many jobs there were. `interval` stays where the
+    state of a queue has run out: the next enqueue sets it.
     """
 
-    __slots__ = ("api", "delayed", "fresh", "id", "interval", "jobs", "last", "leased", "lives",
-                 "past", "place", "retained", "retention", "returned", "type",
-                 "waiting")  # fmt: skip
+    __slots__ = ("api", "delayed", "enqueued", "group", "id", "jobs", "lives", "past", "place",
+                 "ready", "retained", "retention", "type", "waiting")  # fmt: skip
 
     def __init__(self, queue_type: str, queue_id: str, retention: int) -> None:
+        super().__init__()
         self.type = queue_type
         self.id = queue_id
         self.retention = retention
         self.jobs: dict[str, Job] = {}
         self.past: dict[str, Job] = {}
         self.lives: dict[str, int] = {}
-        self.fresh: deque[Job] = deque()
-        self.returned: list[tuple[int, int, Job, int]] = []
-        self.delayed: list[tuple[int, int, Job]] = []
+        self.ready: list[tuple[int, int, Job]] = []
+        self.delayed: list[tuple[int, int, int, Job]] = []
         self.waiting = 0
-        self.leased = 0
-        self.interval: int | None = None
+        self.group: Group | None = None
         self.api = False
         self.retained = 0
-        self.last: int | None = None
         self.place = 0
+        self.enqueued = 0
 
     @property
     def idle(self) -> bool:
@@ -112,14 +122,9 @@ class Queue:
         return not self.jobs
 
     @property
-    def tat(self) -> int:
-        """The earliest time (ms) of the next dispatch, 0 for any."""
-        return 0 if self.last is None else self.last + self.spacing
-
-    @property
-    def spacing(self) -> int:
+    def spacing(self) -> float:
         """The interval (ms) between the last dispatch and the next, 0 where there is none."""
-        return 0 if self.last is None else self.interval or 0
+        return self.interval if self.tat and self.burst == 1 else 0
 
     def api_stands(self, now: int) -> bool:
         """Whether the interval is one of the API, which an enqueue does not change."""
@@ -130,63 +135,100 @@ class Queue:
         if not self.idle:
             return
         if self.tat <= now:
-            self.last = None
+            self.tat, self.last = 0, None
         self.api = self.api_stands(now)
-        if self.last is None and not self.api:
-            self.interval = None
 
-    def settle(self, now: int) -> None:
+    def run_out(self, now: int) -> None:
         """Something has ended: where no job is left, the state lives on for a time only."""
         if not self.idle:
             return
         self.retained = now + self.retention if self.api else 0
         if max(self.tat, self.retained) <= now:
-            self.last, self.interval, self.api = None, None, False
+            self.tat, self.last, self.api = 0, None, False
 
-    def next_fresh(self) -> Job | None:
-        """The never delivered job that is next."""
-        fresh = self.fresh
-        while fresh and (fresh[0].state != QUEUED or fresh[0].lease is not None):
-            fresh.popleft()
-        return fresh[0] if fresh else None
+    def wait(self, job: Job, now: int) -> None:
+        """A job waits, at its place or until it is due."""
+        if job.due > now:
+            heapq.heappush(self.delayed, (job.due, job.rank, job.waits, job))
+        else:
+            heapq.heappush(self.ready, (job.rank, job.waits, job))
 
-    def next_returned(self, now: int) -> Job | None:
-        """The job that was given back and is next, of those that are due."""
+    def next_due(self, now: int) -> Job | None:
+        """The job that is to go first, of those that are due."""
         while self.delayed and self.delayed[0][0] <= now:
-            due, _, job = heapq.heappop(self.delayed)
-            if job.state == QUEUED and job.due == due:
-                heapq.heappush(self.returned, (job.place, id(job), job, due))
-        returned = self.returned
-        while returned and not _still_returned(*returned[0]):
-            heapq.heappop(returned)
-        return returned[0][2] if returned else None
+            _, rank, waits, job = heapq.heappop(self.delayed)
+            heapq.heappush(self.ready, (rank, waits, job))
+        ready = self.ready
+        while ready and not (ready[0][2].state == QUEUED and ready[0][2].waits == ready[0][1]):
+            heapq.heappop(ready)
+        return ready[0][2] if ready else None
 
 
-def _still_returned(_place: int, _id: int, job: Job, due: int) -> bool:
-    """Whether a job still waits as it was given back then; it may have been given back again."""
-    return job.state == QUEUED and job.due == due
+class Group(Level):
+    """A group of queues of a type."""
 
-
-class Type:
-    """The queues of a type and its leases, by their numbers.
-
-    `last_n`: the highest number yet. `ahead`: how far (ms) the script's clock has been ahead of
-    the store's at most, `offset` how far it is, `moved` when that has changed (ms of the store's
-    clock).
-    """
-
-    __slots__ = ("ahead", "last_n", "leases", "moved", "name", "offset", "queues")
+    __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+class Type(Level):
+    """The queues of a type, its groups, and its leases by their numbers.
+
+    `last_n`: the highest number yet. `ahead`: how far (ms) the script's clock has been ahead of
+    the store's at most, `offset` how far it is, `moved` when that has changed and `back` when it
+    was moved back (ms of the store's clock).
+    """
+
+    __slots__ = ("ahead", "at", "back", "groups", "last_n", "leases", "moved", "name", "offset",
+                 "queues")  # fmt: skip
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
         self.queues: dict[str, Queue] = {}
+        self.groups: dict[str, Group] = {}
         self.leases: dict[int, Lease] = {}
         self.last_n = 0
         self.ahead = -(1 << 62)
         self.offset: int | None = None
         self.moved = 0
+        self.back = 0
+        self.at = 0
+
+    def group(self, name: str) -> Group | None:
+        """A group, None for no name."""
+        if name and name not in self.groups:
+            self.groups[name] = Group(name)
+        return self.groups.get(name)
+
+    def levels(self, queue: Queue) -> Iterator[tuple[str, Level]]:
+        """All that limit a queue, with their names."""
+        yield f"{self.name}/{queue.id}", queue
+        if queue.group is not None:
+            yield f"{self.name}, group {queue.group.name}", queue.group
+        yield f"{self.name}", self
+
+    def lease(self, queue: Queue, change: int) -> None:
+        """A queue has so many leases more or less."""
+        for _, level in self.levels(queue):
+            level.count(change, self.at)
+
+    def move(self, queue: Queue, name: str) -> None:
+        """A queue belongs to a group, with its leases."""
+        group = self.group(name)
+        if group is queue.group:
+            return
+        if queue.group is not None:
+            queue.group.count(-queue.leased, self.at)
+        if group is not None:
+            group.count(queue.leased, self.at)
+        queue.group, queue.free = group, self.at
 
 
+_PRIORITY: Final = 1 << 50
 _STEADY: Final = 20
 """Milliseconds by which the two clocks of an entry may drift apart without having been moved."""
 
@@ -208,6 +250,9 @@ class Replay:
             "reset": self._reset,
             "clear": self._clear,
             "cancel": self._cancel,
+            "limits": self._limits,
+            "pause": self._pause,
+            "cost": self._cost,
         }
 
     def find(self, entry: Entry) -> tuple[Queue, Job | None]:
@@ -215,12 +260,15 @@ class Replay:
         of_type = self.types.get(entry.type)
         if of_type is None:
             of_type = self.types[entry.type] = Type(entry.type)
+        of_type.at = entry.at
         queue = of_type.queues.get(entry.queue)
         if queue is None:
             queue = Queue(entry.type, entry.queue, self._retention)
             of_type.queues[entry.queue] = queue
         offset = entry.now - entry.at
         if of_type.offset is None or abs(offset - of_type.offset) > _STEADY:
+            if of_type.offset is not None and offset < of_type.offset:
+                of_type.back = entry.at
             of_type.moved = entry.at
             of_type.offset = offset
         if offset > of_type.ahead:
@@ -244,29 +292,40 @@ class Replay:
     def _enqueue(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         queue.begin_anew(entry.now)
         if not queue.api:
-            queue.interval = entry.asked
+            if entry.asked != queue.interval:
+                queue.free = entry.at
+            queue.change_interval(entry.asked)
+        self._set_limits(entry, queue)
         if job is not None:
-            _over(job, CLEARED)
+            self._over(job, CLEARED)
+        queue.enqueued += 1
         job = Job(queue, entry)
         queue.jobs[job.id] = job
         queue.lives[job.id] = queue.lives.get(job.id, 0) + 1
-        queue.fresh.append(job)
+        queue.wait(job, entry.now)
         queue.waiting += 1
-        queue.place = entry.place
+        queue.place = entry.place % PLACES
 
     def _dispatch(self, entry: Entry, queue: Queue, job: Job | None) -> None:
+        of_type = self.types[entry.type]
         if job is None:
             job = queue.past.pop(entry.job, None) or Job(queue, entry)
             queue.jobs[entry.job] = job
-            queue.leased += 1
+            of_type.lease(queue, 1)
         elif job.state == QUEUED:
             queue.waiting -= 1
-            queue.leased += 1
-        of_type = self.types[entry.type]
+            of_type.lease(queue, 1)
         job.state, job.left = ACTIVE, entry.left
-        job.lease = of_type.leases[entry.n] = Lease(job, entry)
+        lease = job.lease = of_type.leases[entry.n] = Lease(job, entry)
         of_type.last_n = max(of_type.last_n, entry.n)
-        queue.last = entry.now
+        for _, level in of_type.levels(queue):
+            level.end_pause(entry.now, entry.at)
+            if level.interval or level is queue:
+                level.charge(level.tick(entry.now, entry.us), job.cost)
+        if entry.charged:
+            lease.charges = tuple(
+                (level, level.tat, level.interval) for _, level in of_type.levels(queue)
+            )
 
     def _finish(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         self._end(entry, queue, job, FINISHED)
@@ -279,8 +338,8 @@ class Replay:
         if lease is not None:
             lease.end = state
         if job is not None:
-            _over(job, state)
-            queue.settle(entry.now)
+            self._over(job, state)
+            queue.run_out(entry.now)
 
     def _return(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         lease = self.lease(entry.type, entry.n)
@@ -289,14 +348,13 @@ class Replay:
         if job is None:
             return
         if job.state == ACTIVE:
-            queue.leased -= 1
+            self.types[entry.type].lease(queue, -1)
             queue.waiting += 1
         job.state, job.left, job.due = QUEUED, entry.left, entry.due
+        job.since = entry.at
+        job.waits += 1
         job.ended += entry.counted
-        if entry.due > entry.now:
-            heapq.heappush(queue.delayed, (entry.due, id(job), job))
-        else:
-            heapq.heappush(queue.returned, (job.place, id(job), job, entry.due))
+        queue.wait(job, entry.now)
 
     def _extend(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         lease = self.lease(entry.type, entry.n)
@@ -305,48 +363,92 @@ class Replay:
 
     def _interval(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         queue.begin_anew(entry.now)
-        queue.interval, queue.api = entry.interval, True
-        queue.settle(entry.now)
+        queue.change_interval(entry.interval)
+        queue.api, queue.free = True, entry.at
+        queue.run_out(entry.now)
 
     def _reset(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         queue.begin_anew(entry.now)
         queue.api = False
-        queue.settle(entry.now)
+        queue.run_out(entry.now)
 
     def _clear(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         queue.begin_anew(entry.now)
         for each in list(queue.jobs.values()):
             if each.state == QUEUED:
-                _over(each, CLEARED)
+                self._over(each, CLEARED)
             elif entry.purge:
                 if each.lease is not None:
                     each.lease.end = CLEARED
-                _over(each, CLEARED)
+                self._over(each, CLEARED)
             else:
                 each.doomed = True
-        queue.fresh.clear()
-        queue.returned.clear()
+        queue.ready.clear()
         queue.delayed.clear()
         if entry.purge:
             queue.api = False
-        queue.settle(entry.now)
+        self._set_limits(entry, queue)
+        queue.run_out(entry.now)
 
     def _cancel(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         lease = self.lease(entry.type, entry.n) if entry.n else None
         if lease is not None:
             lease.end = CLEARED
         if job is not None:
-            _over(job, CLEARED)
-            queue.settle(entry.now)
+            self._over(job, CLEARED)
+            queue.run_out(entry.now)
 
+    def _limits(self, entry: Entry, queue: Queue, job: Job | None) -> None:
+        level = self.level(entry, queue)
+        if level is queue:
+            queue.begin_anew(entry.now)
+            queue.change_interval(entry.interval)
+            queue.api = entry.api
+            self._set_limits(entry, queue)
+            queue.run_out(entry.now)
+        else:
+            level.set_interval(entry.interval)
+            level.set_limits(entry.burst, entry.concurrency, entry.at)
+        level.free = entry.at
 
-def _over(job: Job, state: str) -> None:
-    """The life of a job ends."""
-    queue = job.queue
-    if job.state == QUEUED:
-        queue.waiting -= 1
-    elif job.state == ACTIVE:
-        queue.leased -= 1
-    job.state = state
-    queue.jobs.pop(job.id, None)
-    queue.past[job.id] = job
+    def _pause(self, entry: Entry, queue: Queue, job: Job | None) -> None:
+        level = self.level(entry, queue)
+        if level is queue:
+            queue.begin_anew(entry.now)
+        level.pause(entry.till, entry.at)
+        if level is queue:
+            queue.run_out(entry.now)
+
+    def _cost(self, entry: Entry, queue: Queue, job: Job | None) -> None:
+        if job is None or job.lease is None:
+            return
+        change = entry.real - job.cost
+        for level, left, interval in job.lease.charges or ((queue, 0, queue.interval),):
+            if interval == level.interval and not (
+                isinstance(level, Group) and level is not queue.group
+            ):
+                level.settle(level.tick(entry.now, entry.us), change, left)
+                level.free = entry.at
+
+    def level(self, entry: Entry, queue: Queue) -> Level:
+        """The level that an entry is about."""
+        name = split_name(entry.queue)
+        if name is None:
+            return queue
+        of_type = self.types[entry.type]
+        return of_type.group(name) or of_type
+
+    def _set_limits(self, entry: Entry, queue: Queue) -> None:
+        queue.set_limits(entry.burst, entry.concurrency, entry.at)
+        self.types[entry.type].move(queue, entry.group)
+
+    def _over(self, job: Job, state: str) -> None:
+        """The life of a job ends."""
+        queue = job.queue
+        if job.state == QUEUED:
+            queue.waiting -= 1
+        elif job.state == ACTIVE:
+            self.types[queue.type].lease(queue, -1)
+        job.state = state
+        queue.jobs.pop(job.id, None)
+        queue.past[job.id] = job

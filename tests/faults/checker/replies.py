@@ -9,15 +9,16 @@ What a client was told must be what the store did for this request and no other:
   where the lease was given back or its job discarded; an extension, where there was such a lease
 - each finish of the audit was asked for, by its lease or by the name of its job, and was not told
   to have failed
-- as many changes of an interval, as many clears that met something, and as many cancellations of a
-  job, as clients were told
-  of, and no more than with those whose answer was lost (twice that of an interval's while faults
-  are about: a server may send it again)
+- as many changes of an interval or of limits, pauses and ends of them, clears that met something,
+  and cancellations of a job, as clients were told of, and no more than with those whose answer was
+  lost (of all but clears and cancellations twice that while faults are about: a server may send
+  them again)
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from typing import Final
 
 from tests.faults.audit import Entry
 from tests.faults.checker.replay import DEAD, FINISHED, RETURNED, Job, Lease, Queue, Replay
@@ -25,6 +26,9 @@ from tests.faults.checker.report import Report
 from tests.faults.history import Delivered, Event
 
 _Row = tuple[str, ...]
+
+_REPEATED: Final = ("interval", "limits", "pause")
+"""What a server may send again whose answer it lost."""
 
 
 class Replies:
@@ -58,6 +62,15 @@ class Replies:
     def on_cancel(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
         """A job is removed."""
         self._done["cancel", entry.type, entry.queue, f"{entry.job}/{entry.n}"] += 1
+
+    def on_limits(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
+        """Limits are set."""
+        self._done["limits", entry.type, entry.queue, ""] += 1
+
+    def on_pause(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
+        """Something is paused, or resumed."""
+        if entry.script == "pause":
+            self._done["pause", entry.type, entry.queue, ""] += 1
 
     # What clients were told
 
@@ -148,7 +161,7 @@ class Replies:
         for change in self._done.keys() | self._told.keys():
             told, done = self._told[change], self._done[change]
             most = told + self._lost[change]
-            if disturbed and change[0] == "interval":
+            if disturbed and change[0] in _REPEATED:
                 most = 2 * most + self._refused[change]
             self._tally.expect(
                 told <= done <= most,

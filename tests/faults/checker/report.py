@@ -12,7 +12,7 @@ INVARIANTS: Final = {
     "I1": "nothing accepted is lost",
     "I2": "nothing is invented",
     "I3": "one lease, one holder",
-    "I4": "intervals of dispatches and starts",
+    "I4": "rates of dispatches and starts",
     "I5": "the order of deliveries",
     "I6": "a finish is final",
     "I7": "requeue limits are exact",
@@ -22,6 +22,9 @@ INVARIANTS: Final = {
     "I11": "queues do not touch each other",
     "I12": "every reply is of its request",
     "I13": "credit, and one delivery for a job",
+    "I14": "concurrency is not exceeded",
+    "I15": "nothing while paused",
+    "I16": "what limits allow is dispatched",
 }
 
 _KEPT: Final = 20

@@ -4,7 +4,7 @@ local EXACT_TO, AT_ONCE = 1000, 100
 
 -- How many never delivered jobs are before the place `seq`, and whether that is an estimate.
 local function fresh_before(q, jobs, seq)
-  if q.cancelled == 0 then
+  if q.apart == 0 then
     return seq - q.head, false
   end
   local at, count = q.head, 0
@@ -19,7 +19,7 @@ local function fresh_before(q, jobs, seq)
     end
   end
   if at < seq then
-    return math.max(count, seq - q.head - q.cancelled), true
+    return math.max(count, seq - q.head - q.apart), true
   end
   return count, false
 end

@@ -1,0 +1,13 @@
+-- Writes queues of which `ended[i]` leases have ended, and what these allow now.
+-- k: retention, and what `open_levels` adds
+local function end_leases(k, list, ended, waiting)
+  for at, q in ipairs(list) do
+    count_leases(k, q, -ended[at])
+    save_queue(q, k.retention)
+    if q.waiting > 0 and q.concurrency then
+      take_turn(k, q)
+    end
+  end
+  local first = save_levels(k)
+  wake(waiting, k.freed and first or nil)
+end

@@ -1,0 +1,24 @@
+-- Pauses a queue, a group or the type for `ms` ('': until it is resumed), or resumes it ('-').
+-- KEYS: void ready leases waiting limit
+-- ARGV: queues delayed interval_retention kind name ms reason set_by
+-- Returns: status (success)
+--@include status clock queue load_queue encode rate save more level level_keys levels leases turns first_turn save_levels type_limits kept set_pause waiting wake
+local k = {
+  ready = KEYS[2], leases = KEYS[3], limit = KEYS[5], queues = ARGV[1], delayed = ARGV[2],
+  interval_retention = tonumber(ARGV[3]),
+}
+local kind, name, ms = ARGV[4], ARGV[5], ARGV[6]
+local till = nil
+if ms ~= '-' then
+  till = ms == '' and math.huge or now + ms
+end
+open_levels(k, redis.call('GET', k.limit))
+if kind == 'queue' then
+  pause_queue(k, load_queue(k.queues .. name, name), till, ARGV[8], ARGV[7])
+elseif kind == 'group' then
+  pause_group(k, name, till, ARGV[8], ARGV[7])
+else
+  pause_type(k, till, ARGV[8], ARGV[7])
+end
+wake(KEYS[4], save_levels(k))
+return SUCCESS

@@ -385,7 +385,7 @@ def test_processes_share_an_embedded_store(name: str, tmp_path: Path) -> None:
             connection.close()
         pid = int((folder / "store.lock").read_text())
         web_server.stop()
-    wait_for("the last user has stopped the store", lambda: not alive(pid), 10)
+    wait_for("the last user has stopped the store", lambda: not alive(pid), 30)
     with SharQ(Settings.load(None, environ=variables)) as queue:
         assert len(queue.queue_ids("t")) == 20
 

@@ -21,9 +21,7 @@ local function cancel(queue_id, job_id, n)
     redis.call('HDEL', k.held, member)
     redis.call('ZREM', k.leases, member)
     count_leases(k, q, -1)
-    if q.waiting > 0 and q.concurrency then
-      take_turn(k, q)
-    end
+    take_turn_after_lease(k, q)
   else
     -- A lease that was given has to be valid.
     local record = n == '' and find_waiting(q, k.jobs .. queue_id, job_id)

@@ -163,3 +163,15 @@ def test_a_dry_run_did_not_add_a_pause_of_another_level(queue: ExpiringQueue) ->
     put(queue, *(job(str(n), interval=100) for n in range(4)))
     call = queue.operations.estimate(TYPE, Target("queue", "q"), LimitValues())
     assert queue.run(call).drains_in == 1_300
+
+
+def test_a_lower_cost_of_a_job_that_died_did_not_reach_what_is_scheduled(
+    queue: ExpiringQueue,
+) -> None:
+    options = JobOptions(cost=100)
+    jobs = [NewJob(TYPE, "q", job_id, b"1", 1_000, 0, None, options) for job_id in "ab"]
+    queue.run(queue.operations.enqueue(TYPE, jobs))
+    (a,) = queue.take()
+    told = Told("q", "a", a.lease.rpartition("/")[2], "release", "2")
+    queue.run(queue.operations.settle(TYPE, [told]))
+    assert queue.batch().wait_us == 2_000_000

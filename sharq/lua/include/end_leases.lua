@@ -4,9 +4,7 @@ local function end_leases(k, list, ended, waiting)
   for at, q in ipairs(list) do
     count_leases(k, q, -ended[at])
     save_queue(q, k.retention)
-    if q.waiting > 0 and q.concurrency then
-      take_turn(k, q)
-    end
+    take_turn_after_lease(k, q)
   end
   local first = save_levels(k)
   wake(waiting, k.freed and first or nil)

@@ -21,6 +21,7 @@ local function end_told(k, queue_id, job_id, job, told)
     --@note 'cost', queue_id .. '/' .. job_id, 'n', job.n, 'cost', job.cost, 'real', told.cost,
     --@ 'us', now_us % 1000
     settle_cost(k, q, job, told.cost)
+    q.settled = true
   end
   local status = SUCCESS
   if told.how == 'finish' then
@@ -28,9 +29,7 @@ local function end_told(k, queue_id, job_id, job, told)
     redis.call('HDEL', k.held, member)
     redis.call('ZREM', k.leases, member)
     count_leases(k, q, -1)
-    if q.waiting > 0 then
-      take_turn(k, q)
-    end
+    take_turn_after_lease(k, q)
     save_queue(q, k.interval_retention)
     write_marks(k.marks, k.retention, {member, job.n .. ':' .. FINISHED})
     --@audit 'finish', member, 'n', job.n

@@ -11,9 +11,7 @@ local function give_back(k, q, job_id, job, counted, delay)
   if cleared or (counted and job.left == '0') then
     write_marks(k.marks, k.retention, {member, job.n .. ':' .. DEAD})
     save_queue(q, k.interval_retention)
-    if q.waiting > 0 and q.concurrency then
-      take_turn(k, q)
-    end
+    take_turn_after_lease(k, q)
     --@audit 'dead', member, 'n', job.n, 'left', job.left, 'counted', counted, 'cleared', cleared
     return DEAD
   end

@@ -45,3 +45,10 @@ local function take_turn(k, q)
   move_home(k, q)
   stand_at(k, q, math.max(own_turn(k, q), math.min(since, now)))
 end
+
+-- The same after the end of a lease, which changes the turn only by a concurrency or a settled cost.
+local function take_turn_after_lease(k, q)
+  if q.waiting > 0 and (q.concurrency or q.settled) then
+    take_turn(k, q)
+  end
+end

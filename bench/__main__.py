@@ -15,6 +15,7 @@ from typing import Any
 from bench import (
     codec,
     cycle,
+    dead,
     dequeue,
     document,
     idle,
@@ -42,7 +43,7 @@ SUBJECTS = {
         m.SUBJECT
         for m in (
             *(rest, wsgi, push, limit, latency, rate, watchers),
-            *(cycle, dequeue, levels, library, codec, memory, idle),
+            *(cycle, dequeue, levels, dead, library, codec, memory, idle),
         )
     )
 }

@@ -42,6 +42,7 @@ _SAMPLE: Final = 0.004
 
 _NAMES = ("mail", "tenant-1", "96c82500-9f88-11e3-bb98-22000ac6964a")
 _N = "1800000000000000"
+_FAILING = "10000:67108864:2592000000:1000:3600000:5eed5eed"
 _JOBS = [
     NewJob("mail", f"tenant-{n}", f"96c82500-{n}", PAYLOAD, 1000, 3, 5000) for n in range(_BATCH)
 ]
@@ -61,6 +62,13 @@ for _job in _JOBS:
 _VALUE = {"to": "+15550100", "text": "Your code is 1234", "tags": ["a", "b"], "n": 3, "ok": True}
 _TEXT = json.dumps([_VALUE] * 50).encode()
 
+
+class _Named(NamedTuple):
+    queue_id: str
+    job_id: str
+
+
+_NAMED: Final = [_Named(f"tenant-{at}", f"job-{at}") for at in range(32)]
 _TOLD: Final = [
     Told("tenant-1", f"job-{at}", f"18000000000000{at:02}", "finish", f"{100 + at}")
     for at in range(32)
@@ -71,6 +79,14 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "cancel": ("mail", _LEASES, 3_600_000, 86_400_000),
     "claim_sweep": (900,),
     "clear": ("mail", "tenant-1", 86_400_000, False),
+    "dead_advance": ("mail", ".s1"),
+    "dead_begin": ("mail", "b1", "retry", "tenant-1", "expired", "E", 1700, 50),
+    "dead_cancel": ("mail",),
+    "dead_delete": ("mail", _NAMED),
+    "dead_list": ("mail", "tenant-1", "expired", "E", 1700, "42", 100, 262_144),
+    "dead_progress": ("mail",),
+    "dead_retry": ("mail", _NAMED),
+    "dead_show": _NAMES,
     "dequeue": ("mail", 32, 60_000, 262_144, "r-1", ".s1", 7, False),
     "dry_run": ("mail", "queue", "tenant-1", 2000, 5, 3, "account-1"),
     "enqueue": ("mail", _JOBS),
@@ -90,10 +106,10 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "queue_length": ("mail", "tenant-1"),
     "queue_metrics": ("mail", "tenant-1"),
     "register": ("mail",),
-    "release": ("mail", _LEASES, 250, True, 3_600_000, 86_400_000),
-    "requeue": ("mail", 100, 3_600_000, 86_400_000),
+    "release": ("mail", _LEASES, 250, True, 3_600_000, 86_400_000, _FAILING),
+    "requeue": ("mail", 100, 3_600_000, 86_400_000, _FAILING),
     "rights": (".s1",),
-    "settle": ("mail", _TOLD, 3_600_000, 86_400_000),
+    "settle": ("mail", _TOLD, 3_600_000, 86_400_000, _FAILING),
     "show_limits": ("mail", "queue", "tenant-1"),
     "status": (*_NAMES, 3_600_000),
     "type_metrics": ("mail",),

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+import traceback
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -27,15 +28,19 @@ def process(job: dict[str, Any]) -> None:
 
 
 def work(url: str, queue_type: str) -> None:
-    """Dequeue, process and finish jobs, without end."""
+    """Dequeue and process jobs, without end: finish each, or tell why it has failed."""
     while True:
         try:
             # A job of the queue type, from any of its ready queues.
             # A POST: proxies may repeat a GET, and the second one would lease another job.
             status, answer, retry_after = call("POST", f"{url}/dequeue/{queue_type}/")
             if status == 200:
-                process(answer)
-                finish(url, queue_type, answer)
+                try:
+                    process(answer)
+                except Exception as error:
+                    fail(url, queue_type, answer, error)
+                else:
+                    finish(url, queue_type, answer)
             elif status == 404:  # every queue is empty, or not ready yet
                 ready_in = answer.get("ready_in")  # when the next job is due, in ms
                 time.sleep(AT_MOST if ready_in is None else min(ready_in / 1000, AT_MOST))
@@ -55,8 +60,24 @@ def finish(url: str, queue_type: str, job: dict[str, Any]) -> None:
 
     The lease tells whose it is: if it ran out, the job is another worker's by now, and stays so.
     """
-    path = f"finish/{queue_type}/{job['queue_id']}/{job['job_id']}"
-    status, answer, _ = call("POST", f"{url}/{path}/", {"lease": job["lease"]})
+    end("finish", url, queue_type, job, {"lease": job["lease"]})
+
+
+def fail(url: str, queue_type: str, job: dict[str, Any], error: Exception) -> None:
+    """Give a job back that has failed: it comes again later, as often as its requeue limit allows.
+
+    What has failed for good is at /dead/<queue_type>/, with its error.
+    """
+    print(f"{job['job_id']} has failed: {error!r}", file=sys.stderr)
+    trace = "".join(traceback.format_exception(error))
+    told = {"type": type(error).__name__, "message": str(error), "trace": trace}
+    end("fail", url, queue_type, job, {"lease": job["lease"], "error": told})
+
+
+def end(how: str, url: str, queue_type: str, job: dict[str, Any], body: dict[str, Any]) -> None:
+    """End the lease of a job."""
+    path = f"{how}/{queue_type}/{job['queue_id']}/{job['job_id']}"
+    status, answer, _ = call("POST", f"{url}/{path}/", body)
     if status != 200:
         raise RuntimeError(answer["message"])
 

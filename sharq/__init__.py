@@ -6,7 +6,7 @@ from sharq._fastpath import Batch, Job
 from sharq.aio import AsyncSharQ
 from sharq.client import SharQ
 from sharq.embedded.store import EmbeddedStore, ServerLock
-from sharq.results import REMOVE, NewJob
+from sharq.results import REMOVE, JobError, NewJob
 from sharq.settings.reading import Settings
 from sharq.store.wakeups import Watcher
 from sharq.worker.job import Discard, LeasedJob, Retry, Throttled
@@ -21,6 +21,7 @@ __all__ = [
     "Discard",
     "EmbeddedStore",
     "Job",
+    "JobError",
     "LeasedJob",
     "NewJob",
     "Retry",

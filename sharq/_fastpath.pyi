@@ -70,6 +70,56 @@ class Codec:
         job.
         """
 
+    def dead_advance(self, queue_type: str, owner: str) -> bytes:
+        """Pack a step of a bulk of dead letters, by the server `owner`."""
+
+    def dead_begin(
+        self,
+        queue_type: str,
+        bulk_id: str,
+        kind: str,
+        queue_id: str,
+        reason: str,
+        error: str,
+        before: int | None,
+        limit: int | None,
+    ) -> bytes:
+        """Pack the begin of a bulk of dead letters; empty words of its filter select all.
+
+        `error` is how the words of such errors begin, `before` a time (epoch, ms).
+        """
+
+    def dead_cancel(self, queue_type: str) -> bytes:
+        """Pack the end of the bulk that runs."""
+
+    def dead_delete(self, queue_type: str, jobs: list[tuple[str, str]]) -> bytes:
+        """Pack the removal of up to a hundred dead letters, by queue_id and job_id."""
+
+    def dead_list(
+        self,
+        queue_type: str,
+        queue_id: str,
+        reason: str,
+        error: str,
+        before: int | None,
+        at: str,
+        count: int,
+        max_bytes: int,
+    ) -> bytes:
+        """Pack the query of a page of dead letters; the filter is that of `dead_begin`.
+
+        `at` is the death (µs) that the page before ended with, empty for the first page.
+        """
+
+    def dead_progress(self, queue_type: str) -> bytes:
+        """Pack the query of the bulk of dead letters that runs, or ran last."""
+
+    def dead_retry(self, queue_type: str, jobs: list[tuple[str, str]]) -> bytes:
+        """Pack the retry of up to a hundred dead letters, by queue_id and job_id."""
+
+    def dead_show(self, queue_type: str, queue_id: str, job_id: str) -> bytes:
+        """Pack the query of a dead letter."""
+
     def dequeue(
         self,
         queue_type: str,
@@ -242,19 +292,26 @@ class Codec:
         counted: bool,
         retention: int,
         interval_retention: int,
+        failing: str,
     ) -> bytes:
         """Pack the return of up to a hundred leased jobs of one type, `delay` ms from now.
 
         An empty `n` stands for any lease. `counted` takes one requeue off the limit. The
-        retentions, in ms, are as for `finish`.
+        retentions, in ms, are as for `finish`. `failing` has the bounds of dead letters, those of
+        the backoff, and a drawn word: `jobs:bytes:retention:min:max:seed`.
         """
 
     def requeue(
-        self, queue_type: str, batch: int, retention: int, interval_retention: int
+        self,
+        queue_type: str,
+        batch: int,
+        retention: int,
+        interval_retention: int,
+        failing: str,
     ) -> bytes:
         """Pack the return of up to `batch` jobs of a type whose leases have run out.
 
-        The retentions, in ms, are as for `finish`.
+        The retentions, in ms, are as for `finish`, `failing` is as for `release`.
         """
 
     def rights(self, server_id: str) -> bytes:
@@ -269,6 +326,7 @@ class Codec:
         told: list[Told],
         retention: int,
         interval_retention: int,
+        failing: str,
     ) -> bytes:
         """Pack the end of up to a hundred leases of one type with what their holders tell.
 

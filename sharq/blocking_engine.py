@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,6 +44,7 @@ class SyncEngine:
 
     def __init__(self, deployment: Deployment, *, reclaims: bool = True) -> None:
         self.deployment = deployment
+        self.server_id: Final = secrets.token_hex(8)
         self._reclaims = reclaims
         self._sweeping: Sweeping | None = None
         self._make_flows()

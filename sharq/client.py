@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sharq._fastpath import Batch
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import ConfigSource, Deployment
-from sharq.endings import PauseScope
+from sharq.endings import PauseScope, fail_with
 from sharq.errors import StoreError
 from sharq.operations.scripts import Scripts
 from sharq.results import (
     Cleared,
+    DeadBegun,
+    DeadBulk,
+    DeadLetter,
+    DeadPage,
     Ended,
     Enqueued,
     Estimate,
     Extended,
+    JobError,
     JobPage,
     JobStatus,
     Limits,
@@ -281,6 +286,43 @@ class SharQ:
             )
         )
 
+    def fail_job(
+        self,
+        queue_type: str,
+        queue_id: str,
+        job_id: str,
+        lease: str | None = None,
+        *,
+        error: BaseException | JobError | Mapping[str, str] | None = None,
+        retry: bool = True,
+        delay: int | None = None,
+        cost: int | None = None,
+        pause: int | None = None,
+        worker: str | None = None,
+    ) -> Ended:
+        """Give back a leased job that has failed, and tell why.
+
+        It counts as a delivery: the job is dead if no requeue is left, or at once without `retry`.
+        It comes again after `delay` ms; with None the backoff of the settings decides, by the
+        number of the attempt. `error` is an exception, or what one tells; it is kept with the job,
+        as is `worker`, a name of 1 to 100 characters. `cost` and `pause` are as in `release_job`;
+        the pause is one of the queue.
+        """
+        return self._run(
+            self._engine.flows.fail_job(
+                queue_type,
+                queue_id,
+                job_id,
+                lease,
+                error=error,
+                retry=retry,
+                delay=delay,
+                cost=cost,
+                pause=pause,
+                worker=worker,
+            )
+        )
+
     def extend_job(
         self, queue_type: str, queue_id: str, job_id: str, by: int, lease: str | None = None
     ) -> Extended:
@@ -318,6 +360,21 @@ class SharQ:
                 leases, delay, count_requeue, cost=cost, pause=pause, pause_scope=pause_scope
             )
         )
+
+    def fail_many(
+        self,
+        leases: Sequence[str],
+        *,
+        error: BaseException | JobError | Mapping[str, str] | None = None,
+        retry: bool = True,
+        delay: int | None = None,
+        cost: int | None = None,
+        pause: int | None = None,
+        worker: str | None = None,
+    ) -> list[Ended | StoreError]:
+        """Give back leased jobs that have failed by their tokens, as `fail_job` does each."""
+        ending = fail_with(error, retry, delay, cost, pause, worker)
+        return self._run(self._engine.flows.end_many(leases, ending))
 
     def extend_many(self, leases: Sequence[str], by: int) -> list[Extended | StoreError]:
         """Extend leases by their tokens, as `extend_job` does each; 0 only shows what is left."""
@@ -428,6 +485,75 @@ class SharQ:
     ) -> None:
         """End the pause of a queue, a group or a type."""
         self._run(self._engine.flows.limiting.resume(queue_type, queue_id, group_id))
+
+    def dead_page(
+        self,
+        queue_type: str,
+        *,
+        queue_id: str | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+        before: int | None = None,
+        cursor: str | None = None,
+        count: int = 100,
+    ) -> DeadPage:
+        """The dead letters of a type, the newest first, up to `count` (1 to 100) a time.
+
+        Only those of a queue, that died for a `reason` ("exhausted", "expired" or "rejected"), with
+        a last error of exactly the type `error`, that died `before` a time (epoch, ms). It begins
+        with no `cursor`, and goes on with that of the page before, until that is None; a page may
+        be empty before.
+        """
+        return self._run(
+            self._engine.flows.dead.page(queue_type, queue_id, reason, error, before, cursor, count)
+        )
+
+    def dead_letter(self, queue_type: str, queue_id: str, job_id: str) -> DeadLetter | None:
+        """A dead letter; None if there is none of that name."""
+        return self._run(self._engine.flows.dead.show(queue_type, queue_id, job_id))
+
+    def retry_dead(self, queue_type: str, jobs: Sequence[tuple[str, str]]) -> list[Ended]:
+        """Make dead letters new jobs at the tails of their queues; up to 1000 at a time.
+
+        `jobs` are pairs of `queue_id` and `job_id`. The outcomes, in order: SUCCESS, NOT_FOUND, or
+        CONFLICT if a job of that name is queued or active: then the dead letter stays.
+        """
+        return self._run(self._engine.flows.dead.retry(queue_type, jobs))
+
+    def delete_dead(self, queue_type: str, jobs: Sequence[tuple[str, str]]) -> list[Ended]:
+        """Remove dead letters, named as in `retry_dead`; the outcomes are SUCCESS and NOT_FOUND."""
+        return self._run(self._engine.flows.dead.delete(queue_type, jobs))
+
+    def begin_dead(
+        self,
+        queue_type: str,
+        kind: Literal["retry", "delete"],
+        filter: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> DeadBegun:
+        """Begin to retry or delete all dead letters of a type, or those that `filter` selects.
+
+        `filter` has `queue_id`, `reason`, `error` and `before` as in `dead_page`, or some of them;
+        of the selected ones it takes up to `limit`, of those that died before it began. A server
+        goes on with it, in the background; a program without one calls `advance_dead`. One bulk of
+        a type runs at a time.
+        """
+        return self._run(self._engine.flows.dead.begin(queue_type, kind, filter, limit))
+
+    def dead_bulk(self, queue_type: str) -> DeadBulk | None:
+        """How far the bulk of a type is; the last one for an hour after its end, then None."""
+        return self._run(self._engine.flows.dead.progress(queue_type))
+
+    def cancel_dead(self, queue_type: str) -> bool:
+        """End the bulk of a type where it is; False if none runs."""
+        return self._run(self._engine.flows.dead.cancel(queue_type))
+
+    def advance_dead(self, queue_type: str) -> bool:
+        """Do a step of the bulk of a type, up to 100 jobs; False when nothing is left to do here.
+
+        For programs without a server: to be called until it is False.
+        """
+        return self._run(self._engine.flows.dead.advance(queue_type, self._engine.server_id))
 
     def clear(self, queue_type: str, queue_id: str, purge_all: bool = False) -> Cleared:
         """Remove the waiting jobs of a queue; with `purge_all` its leases and interval too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from sharq.errors import BadArgumentException
+from sharq.failures import check_error, check_worker, error_word, worker_word
 from sharq.identifiers import (
     MAX_LIMIT,
     MAX_PAUSE,
@@ -13,7 +14,7 @@ from sharq.identifiers import (
     find_lease,
     invalid,
 )
-from sharq.results import Lease, Told
+from sharq.results import JobError, Lease, Told
 
 PauseScope = Literal["queue", "group", "type"]
 """The level that a worker's pause is for."""
@@ -24,8 +25,21 @@ QUEUE: Final[PauseScope] = "queue"
 PAUSE_SCOPES: Final[tuple[str, ...]] = get_args(PauseScope)
 
 
+class Failure(NamedTuple):
+    """Why a lease ends without success, as its holder tells it.
+
+    With `retry` the job is tried again if a requeue is left: after the delay of the `Ending`, or
+    with `backs_off` after the server's backoff.
+    """
+
+    error: JobError | None = None
+    worker: str | None = None
+    retry: bool = True
+    backs_off: bool = False
+
+
 class Ending(NamedTuple):
-    """A finish, or a release after `delay` ms that is `counted` or not.
+    """A finish, a release after `delay` ms that is `counted` or not, or a failure.
 
     `cost` is the real one of the dispatch, `pause` (ms) is for a level of the kind `scope`; None if
     it is not told.
@@ -37,11 +51,12 @@ class Ending(NamedTuple):
     cost: int | None = None
     pause: int | None = None
     scope: str = QUEUE
+    failure: Failure | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether it tells no more than `finish` and `release` take."""
-        return self.cost is None and self.pause is None
+        return self.cost is None and self.pause is None and self.failure is None
 
     @property
     def pauses_others(self) -> bool:
@@ -50,12 +65,14 @@ class Ending(NamedTuple):
 
     def of(self, lease: Lease) -> Told:
         """This end of a lease, for the store."""
+        failure, delay = self.failure, str(self.delay)
         how = "finish" if self.finishes else "release" if self.counted else "return"
-        names = (lease.queue_id, lease.job_id, lease.n)
-        if self.pause is None:
-            return Told(*names, how, _text(self.cost), str(self.delay))
-        told = (_text(self.cost), str(self.delay), str(self.pause), self.scope)
-        return Told(*names, how, *told)
+        words: tuple[str, ...] = ()
+        if failure is not None:
+            how, delay = "fail" if failure.retry else "reject", "" if failure.backs_off else delay
+            words = (worker_word(failure.worker), error_word(failure.error))
+        pause = ("", "") if self.pause is None else (str(self.pause), self.scope)
+        return Told(*lease[1:], how, _text(self.cost), delay, *pause, *words)
 
 
 FINISH: Final = Ending(True)
@@ -112,6 +129,34 @@ def release_with(
     if count_requeue:
         raise BadArgumentException("A release with a `pause` does not count: no `count_requeue`.")
     return Ending(False, delay, False, cost, pause, str.__str__(scope))
+
+
+def fail_with(
+    error: Any = None,
+    retry: Any = None,
+    delay: Any = None,
+    cost: Any = None,
+    pause: Any = None,
+    worker: Any = None,
+) -> Ending:
+    """A failure; None is for what is not given. Raises `BadArgumentException`.
+
+    It counts as an attempt. The pause is one of the queue. A job that is not tried again has no
+    delay.
+    """
+    told, name = check_error(error), check_worker(worker)
+    if retry is not None and not isinstance(retry, bool):
+        raise invalid("retry")
+    if retry is False and delay is not None:
+        raise BadArgumentException("`delay` is for a job that is tried again, with `retry`.")
+    failure = Failure(told, name, retry is not False, delay is None)
+    return Ending(
+        False,
+        0 if delay is None else check_time("delay", delay),
+        cost=None if cost is None else _checked_cost(cost),
+        pause=None if pause is None else check_integer("pause", pause, 1, MAX_PAUSE),
+        failure=failure,
+    )
 
 
 def scope_alone() -> BadArgumentException:

@@ -59,12 +59,21 @@ EXPECTED: Final[Mapping[str, str]] = {
     "items": "a list of 1 to 1000 objects, each with the token of a lease",
     "jobs": "a list of 1 to 1000 jobs",
     "count_requeue": "true or false",
+    "error": "an object with the texts type, message and trace, or some of them",
+    "retry": "true or false",
+    "worker": "a text of 1 to 100 printable characters",
+    "filter": "an object with queue_id, reason, error and before, or some of them",
+    "all": "true",
+    "limit": f"an integer from 1 to {MAX_COUNT}",
+    "before": f"an integer from 0 to {MAX_COUNT} (milliseconds since 1970)",
+    "kind": "retry or delete",
     "purge_all": "true or false",
     "cursor": "the cursor of another page of this listing",
     "wait": "seconds from 0 to 30, with up to six decimals",
     "credit": "an integer from 0 to 10000",
     "op": (
-        "subscribe, credit, unsubscribe, finish, release, extend, cancel, enqueue, dequeue or ping"
+        "subscribe, credit, unsubscribe, finish, release, fail, extend, cancel, enqueue, dequeue "
+        "or ping"
     ),
     "mode": "deliver or notify",
     "on_disconnect": "keep or release",
@@ -81,6 +90,14 @@ def invalid(field: str, expected: str | None = None) -> BadArgumentException:
 def missing(field: str) -> BadArgumentException:
     """The original's message for a field that has to be there, and what would be valid."""
     return BadArgumentException(f"`{field}` is a mandatory parameter", EXPECTED.get(field))
+
+
+def unknown(name: str) -> BadArgumentException:
+    """The error for a field or parameter with a name that a client chose."""
+    shown = name if len(name) <= 100 else f"{name[:100]}…"
+    # Half a surrogate pair cannot be sent as it is.
+    shown = shown.encode("utf-8", "backslashreplace").decode()
+    return BadArgumentException(f"`{shown}` is not a known parameter.")
 
 
 def is_integer(value: Any, low: int, high: int) -> bool:

@@ -25,6 +25,12 @@ NOT_FOUND: Final = "not_found"
 JOB_ACTIVE: Final = "job_active"
 INVALID: Final = "invalid_argument"
 
+EXHAUSTED: Final = "exhausted"
+EXPIRED: Final = "expired"
+REJECTED: Final = "rejected"
+"""Why a job became a dead letter: it failed or was released, its lease ran out, both with no
+requeue left, or its worker rejected it."""
+
 
 class Removal(enum.Enum):
     """The type of `REMOVE`."""
@@ -108,18 +114,28 @@ class Ended(NamedTuple):
 
     `outcome`: SUCCESS (finished, queued again or removed), DEAD (released with no requeue left),
     NOT_ACTIVE, STALE_LEASE or ALREADY_FINISHED; of many also INVALID, for an invalid lease token. A
-    cancellation has NOT_FOUND for an unknown job, and JOB_ACTIVE for one under another lease.
+    cancellation has NOT_FOUND for an unknown job, and JOB_ACTIVE for one under another lease. A
+    retry of a dead letter has NOT_FOUND, and CONFLICT if a job with its name waits or is leased.
     """
 
     outcome: str
 
 
+class JobError(NamedTuple):
+    """What a job failed with, as its worker tells it; None for what it did not tell."""
+
+    type: str | None = None
+    message: str | None = None
+    trace: str | None = None
+
+
 class Told(NamedTuple):
     """The end of a lease with more than a finish or a release says, as texts.
 
-    `how` is "finish", "release" (counted) or "return" (not counted). `cost` is the real one,
-    `pause` (ms) is for a level of the kind `scope`; empty if it is not told. An empty `n` means any
-    lease.
+    `how` is "finish", "release" (counted), "return" (not counted), "fail" or "reject". `cost` is
+    the real one, `pause` (ms) is for a level of the kind `scope`; empty if it is not told. An empty
+    `delay` leaves it to the backoff. `worker` and `error` are words of `sharq.failures`.
+    An empty `n` means any lease.
     """
 
     queue_id: str
@@ -130,6 +146,8 @@ class Told(NamedTuple):
     delay: str = "0"
     pause: str = ""
     scope: str = ""
+    worker: str = ""
+    error: str = ""
 
 
 class Extended(NamedTuple):
@@ -169,6 +187,10 @@ class JobStatus:
     They are None if only a finish or a resume can tell, and an estimate if `estimated` is set.
     `held_by` is what holds it back now, "nothing" if nothing does. For an active one
     `lease_expires_in` is the rest of its lease in milliseconds.
+
+    `attempt` is the number of the present or the next delivery of a job that failed before, and of
+    the last one of a dead letter. `error`, `worker` and `first_failed_at` (epoch, ms) tell of these
+    failures, `reason` and `died_at` (epoch, ms) of the death. None for what is not known.
     """
 
     state: str
@@ -178,6 +200,12 @@ class JobStatus:
     estimated: bool = False
     eta: int | None = None
     held_by: str | None = None
+    attempt: int | None = None
+    error: JobError | None = None
+    worker: str | None = None
+    first_failed_at: int | None = None
+    reason: str | None = None
+    died_at: int | None = None
 
 
 class WaitingJob(NamedTuple):
@@ -292,6 +320,100 @@ class Estimate(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job that ended without success, as long as it is kept.
+
+    `reason`: EXHAUSTED, EXPIRED or REJECTED. `attempts` counts its deliveries. `first_failed_at`
+    and `died_at` are by the store's clock (epoch, ms). `error` and `worker` are the last ones told.
+    `requeue_limit` is that of its enqueue; `interval` (ms), `burst`, `concurrency` and `group` are
+    what enqueues had set for its queue.
+    """
+
+    queue_id: str
+    job_id: str
+    payload: bytes
+    reason: str
+    attempts: int
+    first_failed_at: int
+    died_at: int
+    error: JobError | None
+    worker: str | None
+    priority: int
+    cost: int
+    requeue_limit: int
+    interval: float
+    burst: int | None
+    concurrency: int | None
+    group: str | None
+
+
+class DeadPage(NamedTuple):
+    """Dead letters, the newest first. `cursor` asks for the next page; it is None after the last.
+
+    A page may be empty and still have a cursor: a page looks at a limited number of them.
+    """
+
+    letters: list[DeadLetter]
+    cursor: str | None
+
+
+class DeadFilter(NamedTuple):
+    """Which dead letters are meant; None does not select.
+
+    `error` is the exact type of the last error, `before` the time (epoch, ms) before which they
+    died.
+    """
+
+    queue_id: str | None = None
+    reason: str | None = None
+    error: str | None = None
+    before: int | None = None
+
+
+class DeadBegun(NamedTuple):
+    """The bulk that was `begun`, or the one that runs already."""
+
+    id: str
+    begun: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeadBulk:
+    """A retry or a deletion of many dead letters of a type.
+
+    `kind`: "retry" or "delete". `state`: "running", "done" or "cancelled". `started` is its begin
+    (epoch, ms). `moved` counts those that were retried or deleted, `conflicts` those that stayed
+    because a job with their name is there, `left` those that are still to be looked at. `limit`:
+    how many are moved at most, None for all.
+    """
+
+    id: str
+    kind: str
+    filter: DeadFilter
+    state: str
+    started: int
+    moved: int
+    left: int
+    conflicts: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadSummary:
+    """The dead letters of a type: how many, their `bytes`, and when the `oldest` died (epoch, ms).
+
+    `fallen_out` counts those that the bounds or a newer death of the same job removed, `dropped`
+    those that the store refused; since the last time that there were none for a day.
+    """
+
+    jobs: int
+    bytes: int
+    oldest: int | None
+    fallen_out: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """All queues: the types that have jobs, and the counts of the last ten minutes."""
 
@@ -322,7 +444,8 @@ class Swept:
     """One call of the sweep: jobs taken back, whether more are due, and what is left.
 
     `next_expiry_us` is the time until the next lease of the type runs out, None if there is none.
-    `idle` tells that the type has no jobs, `vacant` that it has no counters either.
+    `idle` tells that the type has no jobs, `vacant` that it has no counters and no dead letters
+    either; `bulk` that a bulk of its dead letters runs which no server advances.
     """
 
     returned: int
@@ -331,3 +454,4 @@ class Swept:
     next_expiry_us: int | None
     idle: bool
     vacant: bool
+    bulk: bool = False

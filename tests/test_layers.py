@@ -23,7 +23,8 @@ FLOORS = (
     ("sharq", "errors results"),
     ("sharq", "_fastpath"),
     ("sharq", "exceptions identifiers codec"),
-    ("sharq", "settings endings"),
+    ("sharq", "settings failures"),
+    ("sharq", "endings"),
     ("sharq", "operations embedded"),
     ("sharq", "deployment"),
     ("sharq", "store"),
@@ -63,13 +64,14 @@ def room_of(module: str) -> str:
 
 # Tested by being handed values: no socket, no clock, no process, no framework.
 PURE = (
-    "sharq._fastpath sharq.errors sharq.results sharq.identifiers sharq.endings sharq.codec "
-    "sharq.operations"
+    "sharq._fastpath sharq.errors sharq.results sharq.identifiers sharq.failures sharq.endings "
+    "sharq.codec sharq.operations"
 )
 
 # Where the server may import from the library: what is public, and the engine below the face.
 PUBLIC = (
-    "sharq sharq.errors sharq.results sharq.identifiers sharq.endings sharq.codec sharq.settings "
+    "sharq sharq.errors sharq.results sharq.identifiers sharq.failures sharq.endings sharq.codec "
+    "sharq.settings "
     "sharq.cli sharq.deployment sharq.engine sharq.blocking_engine sharq.immediate"
 )
 

@@ -15,6 +15,7 @@ from tornado.web import Application, RequestHandler
 
 from sharq.engine import Engine
 from sharq_server.api import replies
+from sharq_server.api.dead_bulks import DeadBulks
 from sharq_server.api.gate import Gate
 from sharq_server.api.replies import Reply
 from sharq_server.api.routes import ALL_METHODS
@@ -83,6 +84,7 @@ class SharQApplication(Application):
         if server.tls_certificate is not None:
             self.certificate = Certificate(server.tls_certificate, server.tls_key)
         self.warnings = Warnings()
+        self.dead_bulks = DeadBulks(engine)
         self.access_log = access_log
         self.gate = Gate(self.origins, self.credentials, engine.settings.sharq)
         self.draining = False
@@ -165,6 +167,10 @@ class SharQApplication(Application):
     def _on_begun(self, _beginning: asyncio.Task[None]) -> None:
         self._beginning = None
         self.serving = self._begin is None
+
+    def advance_bulk(self, queue_type: str) -> None:
+        """Go on with a bulk of dead letters that has begun, in the background."""
+        self.dead_bulks.advance(queue_type)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work in a task of the application."""

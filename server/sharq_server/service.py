@@ -78,6 +78,7 @@ class SharQServer:
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
+        await self.app.dead_bulks.close()
         await self.push.close()
         await self.engine.aclose()
         if self._keeper is not None and self._keeping is not None:
@@ -101,6 +102,7 @@ class SharQServer:
 
     async def _start(self, upkeep: bool) -> None:
         self.push.start()
+        self.app.dead_bulks.open()
         await self.engine.start()
         if self.config.server.token_file is not None:
             self._watching = asyncio.get_running_loop().create_task(self._watch_tokens())

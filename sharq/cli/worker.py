@@ -73,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tls-ca", metavar="FILE", help="file with the CA certificates for a wss:// server"
     )
     parser.add_argument(
+        "--name", help="name of the worker, told with each failure (default: host and process)"
+    )
+    parser.add_argument(
         "--log-format",
         choices=(worker_log.TEXT, worker_log.JSON),
         default=worker_log.TEXT,
@@ -93,6 +96,7 @@ def run(given: argparse.Namespace) -> int:
             grace=given.grace,
             token=_token(given.token_file),
             tls_ca=given.tls_ca,
+            name=given.name,
         )
         worker.handler(handler)
     except (UsageError, SharqException) as error:

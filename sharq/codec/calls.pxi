@@ -1,193 +1,9 @@
-# Script calls, each as one RESP2 command: `EVALSHA`, the digest, the keys, the arguments. The
-# script of the same name documents them.
+# Script calls. The script of the same name documents each.
 cimport cython
-from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
-from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.long cimport PyLong_Check
-from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from cpython.unicode cimport PyUnicode_Check
-from libc.stdint cimport int64_t
-
-from sharq.results import REMOVE, JobOptions
-
-
-# Only of an `int`: the conversion of another number runs foreign code, which must not see a
-# half-packed call.
-cdef inline int64_t integer_of(object value) except? -1:
-    if not PyLong_Check(value):
-        raise TypeError(f"expected int, got {type(value).__name__}")
-    return value
-
-
-# A number with up to three decimals, as text. Foreign code runs as little as above.
-cdef bytes decimal_text(object value):
-    cdef Writer out
-    if not PyFloat_Check(value):
-        return b"%d" % integer_of(value)
-    out = Writer()
-    out.decimal(PyFloat_AS_DOUBLE(value))
-    return out.take()
-
-
-# Named tuples are read by place.
-cdef inline int check_fields(object row, Py_ssize_t count) except -1:
-    if not PyTuple_Check(row) or PyTuple_GET_SIZE(row) != count:
-        raise TypeError(f"expected a tuple of {count}, got {type(row).__name__}")
-    return 0
-
-
-# The beginning of every script call, after the number of its words.
-cdef bytes call_head(bytes digest):
-    cdef Writer out = Writer()
-    out.blob(b"EVALSHA")
-    out.blob(digest)
-    return out.take()
-
-
-# An interval with decimals needs what options need.
-cdef object NO_OPTIONS = JobOptions()
-
-
-# The words of jobs with options, None for any other; None if no job has options.
-cdef list options_of(list rows):
-    cdef list words = None
-    cdef Py_ssize_t at
-    for at in range(PyList_GET_SIZE(rows)):
-        job = <object>PyList_GET_ITEM(rows, at)
-        check_fields(job, 8)
-        options = <object>PyTuple_GET_ITEM(job, 7)
-        if options is None and type(<object>PyTuple_GET_ITEM(job, 4)) is float:
-            options = NO_OPTIONS
-        if options is not None:
-            if type(options) is not JobOptions:
-                raise TypeError(f"expected JobOptions, got {type(options).__name__}")
-            if words is None:
-                words = [None] * PyList_GET_SIZE(rows)
-            words[at] = <str?>options.word(<object>PyTuple_GET_ITEM(job, 6))
-    return words
 
 
 @cython.final
-cdef class Codec:
-    cdef readonly Keyspace keys
-    cdef dict _heads
-    # The call under construction, and the tag of the type that it is about.
-    cdef Writer _out
-    cdef bytes _tag
-
-    def __cinit__(self, str prefix not None, digests):
-        self.keys = Keyspace(prefix)
-        self._heads = {name: call_head(digest.encode()) for name, digest in digests.items()}
-        self._out = Writer()
-
-    cdef Writer _begin(self, str script, Py_ssize_t keys, Py_ssize_t arguments):
-        cdef Writer out = self._out
-        cdef bytes head = self._heads[script]
-        out.used = 0
-        out.used = put_line(out.room(23), b"*", 3 + keys + arguments) - out.data
-        out.text(head)
-        out.integer(keys)
-        return out
-
-    cdef Writer _begin_for(self, str script, str queue_type, Py_ssize_t keys,
-                           Py_ssize_t arguments):
-        self._tag = self.keys.tag(queue_type)
-        return self._begin(script, keys, arguments)
-
-    cdef int _key(self, bytes suffix, str name) except -1:
-        return self._out.compound(self._tag, suffix, name)
-
-    cdef int _channel(self, str server_id) except -1:
-        return self._out.compound(self.keys._wake, b"", server_id)
-
-    cdef int _type_keys(self) except -1:
-        self._key(VOID, "")
-        self._key(READY, "")
-        return self._key(LEASES, "")
-
-    cdef int _waiting_keys(self) except -1:
-        self._key(VOID, "")
-        self._key(READY, "")
-        return self._key(WAITING, "")
-
-    cdef int _lease_keys(self) except -1:
-        self._key(VOID, "")
-        self._key(LEASES, "")
-        return self._key(HELD, "")
-
-    # Those of scripts that end leases in every way.
-    cdef int _ending_keys(self) except -1:
-        self._type_keys()
-        self._key(HELD, "")
-        self._key(WAITING, "")
-        return self._key(LIMIT, "")
-
-    # What a change of a limit or of a pause touches, with the prefixes of its queues.
-    cdef int _level_keys(self) except -1:
-        self._type_keys()
-        self._key(WAITING, "")
-        self._key(LIMIT, "")
-        self._key(QUEUE, "")
-        return self._key(DELAYED, "")
-
-    # The keys of a queue, or with "" their prefixes.
-    cdef int _queue_keys(self, str queue_id) except -1:
-        self._key(QUEUE, queue_id)
-        self._key(JOBS, queue_id)
-        self._key(RETURNED, queue_id)
-        return self._key(DELAYED, queue_id)
-
-    # Keys that a script seldom needs, in one word: each word of a call costs.
-    cdef int _seldom(self, bytes first, bytes second, bytes third=None) except -1:
-        cdef Writer out = self._out
-        cdef Py_ssize_t tag = PyBytes_GET_SIZE(self._tag)
-        cdef Py_ssize_t size = 2 * tag + PyBytes_GET_SIZE(first) + PyBytes_GET_SIZE(second) + 1
-        if third is not None:
-            size += tag + PyBytes_GET_SIZE(third) + 1
-        out.used = put_line(out.room(23), b"$", size) - out.data
-        out.text(self._tag)
-        out.text(first)
-        out.byte(b" ")
-        out.text(self._tag)
-        out.text(second)
-        if third is not None:
-            out.byte(b" ")
-            out.text(self._tag)
-            out.text(third)
-        return out.text(b"\r\n")
-
-    # A bound on the length of a queue, or none.
-    cdef int _length(self, object most) except -1:
-        return self._out.nothing() if most is None else self._out.integer(integer_of(most))
-
-    # An interval: whole, or with decimals.
-    cdef int _interval(self, object value) except -1:
-        if PyFloat_Check(value):
-            return self._out.blob(decimal_text(value))
-        return self._out.integer(integer_of(value))
-
-    # A value of a limit: one that is left as it is, is given back, or is set.
-    cdef int _setting(self, object value) except -1:
-        if value is None:
-            return self._out.nothing()
-        if value is REMOVE:
-            return self._out.bulk(b"-", 1)
-        if PyUnicode_Check(value):
-            return self._out.word(value)
-        return self._interval(value)
-
-    # Leases of one type, without it.
-    cdef int _leased(self, list leases) except -1:
-        cdef Writer out = self._out
-        cdef Py_ssize_t at
-        for at in range(PyList_GET_SIZE(leases)):
-            lease = <object>PyList_GET_ITEM(leases, at)
-            check_fields(lease, 4)
-            out.word(<str>PyTuple_GET_ITEM(lease, 1))
-            out.word(<str>PyTuple_GET_ITEM(lease, 2))
-            out.word(<str>PyTuple_GET_ITEM(lease, 3))
-        return 0
-
+cdef class Codec(_Packer):
     # In the order of the files in lua/
 
     def cancel(self, str queue_type, list leases not None, int64_t retention,
@@ -217,6 +33,67 @@ cdef class Codec:
         out.integer(interval_retention)
         out.word(queue_id)
         out.integer(1 if purge else 0)
+        return out.take()
+
+    def dead_advance(self, str queue_type, str owner not None):
+        cdef Writer out = self._begin_for("dead_advance", queue_type, 6, 6)
+        self._retry_keys()
+        out.word(owner)
+        return out.take()
+
+    def dead_begin(self, str queue_type, str bulk_id, str kind, str queue_id, str reason, str error,
+                   before, limit):
+        cdef Writer out = self._begin_for("dead_begin", queue_type, 2, 7)
+        self._dead_keys()
+        out.word(bulk_id)
+        out.word(kind)
+        out.word(queue_id)
+        out.word(reason)
+        out.word(error)
+        self._length(before)
+        self._length(limit)
+        return out.take()
+
+    def dead_cancel(self, str queue_type):
+        cdef Writer out = self._begin_for("dead_cancel", queue_type, 2, 0)
+        self._dead_keys()
+        return out.take()
+
+    def dead_delete(self, str queue_type, list jobs not None):
+        cdef Writer out = self._begin_for("dead_delete", queue_type, 2, 2 * len(jobs))
+        self._dead_keys()
+        self._named(jobs)
+        return out.take()
+
+    def dead_list(self, str queue_type, str queue_id, str reason, str error, before, str at,
+                  int64_t count, int64_t max_bytes):
+        cdef Writer out = self._begin_for("dead_list", queue_type, 2, 7)
+        self._dead_keys()
+        out.word(queue_id)
+        out.word(reason)
+        out.word(error)
+        self._length(before)
+        out.word(at)
+        out.integer(count)
+        out.integer(max_bytes)
+        return out.take()
+
+    def dead_progress(self, str queue_type):
+        cdef Writer out = self._begin_for("dead_progress", queue_type, 2, 0)
+        self._dead_keys()
+        return out.take()
+
+    def dead_retry(self, str queue_type, list jobs not None):
+        cdef Writer out = self._begin_for("dead_retry", queue_type, 6, 5 + 2 * len(jobs))
+        self._retry_keys()
+        self._named(jobs)
+        return out.take()
+
+    def dead_show(self, str queue_type, str queue_id, str job_id):
+        cdef Writer out = self._begin_for("dead_show", queue_type, 2, 2)
+        self._dead_keys()
+        out.word(queue_id)
+        out.word(job_id)
         return out.take()
 
     def dequeue(self, str queue_type, int64_t count, int64_t lease_ms, int64_t max_bytes,
@@ -450,27 +327,31 @@ cdef class Codec:
         return out.take()
 
     def release(self, str queue_type, list leases not None, int64_t delay, bint counted,
-                int64_t retention, int64_t interval_retention):
-        cdef Writer out = self._begin_for("release", queue_type, 6, 9 + 3 * len(leases))
+                int64_t retention, int64_t interval_retention, str failing not None):
+        cdef Writer out = self._begin_for("release", queue_type, 7, 10 + 3 * len(leases))
         self._ending_keys()
+        self._key(DEAD, "")
         self._queue_keys("")
         self._key(MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
+        out.word(failing)
         out.integer(delay)
         out.integer(1 if counted else 0)
         self._leased(leases)
         return out.take()
 
     def requeue(self, str queue_type, int64_t batch, int64_t retention,
-                int64_t interval_retention):
-        cdef Writer out = self._begin_for("requeue", queue_type, 6, 9)
+                int64_t interval_retention, str failing not None):
+        cdef Writer out = self._begin_for("requeue", queue_type, 7, 10)
         self._ending_keys()
+        self._key(DEAD, "")
         self._queue_keys("")
         self._key(COUNTERS, "")
         self._key(MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
+        out.word(failing)
         out.integer(batch)
         return out.take()
 
@@ -482,18 +363,20 @@ cdef class Codec:
         return out.take()
 
     def settle(self, str queue_type, list told not None, int64_t retention,
-               int64_t interval_retention):
-        cdef Writer out = self._begin_for("settle", queue_type, 6, 7 + 8 * len(told))
+               int64_t interval_retention, str failing not None):
+        cdef Writer out = self._begin_for("settle", queue_type, 7, 8 + 10 * len(told))
         cdef Py_ssize_t at, place
         self._ending_keys()
+        self._key(DEAD, "")
         self._queue_keys("")
         self._key(MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
+        out.word(failing)
         for at in range(PyList_GET_SIZE(told)):
             row = <object>PyList_GET_ITEM(told, at)
-            check_fields(row, 8)
-            for place in range(8):
+            check_fields(row, 10)
+            for place in range(10):
                 out.word(<str>PyTuple_GET_ITEM(row, place))
         return out.take()
 
@@ -508,11 +391,12 @@ cdef class Codec:
         return out.take()
 
     def status(self, str queue_type, str queue_id, str job_id, int64_t retention):
-        cdef Writer out = self._begin_for("status", queue_type, 9, 4)
+        cdef Writer out = self._begin_for("status", queue_type, 10, 4)
         self._type_keys()
         self._key(HELD, "")
         self._queue_keys(queue_id)
         self._key(LIMIT, "")
+        self._key(DEAD, "")
         self._key(MARKS, "")
         out.integer(retention)
         out.word(queue_id)
@@ -520,9 +404,10 @@ cdef class Codec:
         return out.take()
 
     def type_metrics(self, str queue_type):
-        cdef Writer out = self._begin_for("type_metrics", queue_type, 4, 1)
+        cdef Writer out = self._begin_for("type_metrics", queue_type, 5, 1)
         self._type_keys()
         self._key(LIMIT, "")
+        self._key(DEAD, "")
         self._key(COUNTERS, "")
         return out.take()
 

@@ -17,6 +17,7 @@ cdef bytes MARKS = b":f:"
 cdef bytes REQUEST = b":x:"
 cdef bytes WAITING = b":waiting"
 cdef bytes LIMIT = b":limit"
+cdef bytes DEAD = b":dead"
 
 # Behind the tag of the deployment.
 cdef bytes TYPES = b":types"

@@ -20,7 +20,7 @@ if q.waiting > 0 then
   word, ends = held_by(k, q, due)
   at = tonumber(redis.call('ZSCORE', schedule_of(k, q.group), ARGV[2]) or 'inf')
 end
-local interval = q.interval and string.format('%.3f', q.interval) or ''
+local interval = has_interval(q) and string.format('%.3f', q.interval) or ''
 local out = {
   q.waiting, q.leased, interval, q.api and 1 or 0, ms_until(at), word, ms_until(ends),
 }

@@ -11,10 +11,10 @@ local on_nothing = {
 }
 local on_keys = {
   'MSET 1', 'LPUSH 1', 'RPUSH 1', 'DEL', 'UNLINK', 'EXISTS', 'GET', 'HDEL 1', 'HEXISTS 1', 'HGET 1',
-  'HGETALL', 'HINCRBY 1 none', 'HLEN', 'HMGET 1', 'HSCAN 0', 'HSET 1 1 odd', 'INCRBY none', 'LINDEX 0',
-  'LPOS 1', 'LRANGE 0 0', 'LTRIM 0 0', 'MGET', 'PEXPIRE 1', 'PTTL', 'RENAME same', 'RPOP', 'SET 1 xx',
+  'HGETALL', 'HINCRBY 1 none', 'HLEN', 'HMGET 1', 'HSCAN 0', 'HSET 1 1 odd', 'HSTRLEN 1', 'INCRBY none', 'LINDEX 0',
+  'LPOS 1', 'LRANGE 0 0', 'LTRIM 0 0', 'MGET', 'PERSIST', 'PEXPIRE 1', 'PTTL', 'RENAME same', 'RPOP', 'SET 1 xx',
   'ZADD xx 1 1', 'ZCARD', 'ZCOUNT 0 1', 'ZRANGE 0 0', 'ZRANGEBYLEX - +', 'ZRANGEBYSCORE 0 1', 'ZRANK 1', 'ZREM 1',
-  'ZREMRANGEBYSCORE 1 0', 'ZSCAN 0', 'ZSCORE 1', 'ZUNIONSTORE 1 same',
+  'ZREMRANGEBYSCORE 1 0', 'ZREVRANGEBYSCORE 1 0', 'ZSCAN 0', 'ZSCORE 1', 'ZUNIONSTORE 1 same',
 }
 local on_own_keys = {'SET 1 xx', 'ZADD xx 1 1', 'ZREM 1', 'ZSCAN 0', 'ZSCORE 1'}
 local on_channels = {'PUBLISH 1', 'SUBSCRIBE'}

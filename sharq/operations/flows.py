@@ -9,61 +9,44 @@ only servers use are documented here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from sharq._fastpath import Batch, JobReader
-from sharq.endings import Ending, EndingLease, finish_with, release_with
 from sharq.errors import StoreError
 from sharq.identifiers import (
     MAX_COUNT,
-    MAX_INTERVAL,
     check_identifier,
     check_integer,
     check_interval,
     check_job,
-    check_leased,
     check_queue,
     check_requeue_limit,
-    find_lease,
     invalid,
 )
 from sharq.operations.call import Call, Flow
 from sharq.operations.cursors import QueueCursor, job_cursor, queue_cursor
+from sharq.operations.dead_letters import DeadLetters
 from sharq.operations.expiry import Expiry
 from sharq.operations.job_options import check_options
+from sharq.operations.lease_flows import LeaseFlows
 from sharq.operations.limiting import Limiting
 from sharq.operations.operations import BULK_SIZE, Operations, TypeMetrics
 from sharq.operations.payloads import check_payload
 from sharq.operations.registrations import Registrations
 from sharq.operations.sweeping import sweep_types
 from sharq.results import (
-    INVALID,
     Cleared,
-    Ended,
     Enqueued,
-    Extended,
     JobPage,
     JobStatus,
-    Lease,
     NewJob,
     Offer,
     Overview,
     QueueMetrics,
     QueuePage,
     Swept,
-    Told,
 )
 from sharq.settings.options import QueueSettings
-
-T = TypeVar("T")
-
-
-class _OfType(Protocol):
-    @property
-    def queue_type(self) -> str: ...
-
-
-L = TypeVar("L", bound=_OfType)
 
 MAX_TAKE = 100
 """Jobs that one dequeue leases, or one page of a listing has, at most."""
@@ -72,12 +55,13 @@ MAX_QUEUES = 1000
 """Queues that one page of a listing is asked for, at most."""
 
 
-class Flows:
+class Flows(LeaseFlows):
     """The flows of one deployment. `clock` is monotonic, in seconds.
 
     With `reclaims` a dequeue first takes back expired leases, if `settings` want sweeps: for
     clients without a sweep of their own. `plain_job` and `plain_jobs` read jobs as most clients
-    send them, see `JobReader`. `limiting` has the flows of limits and pauses.
+    send them, see `JobReader`. `limiting` has the flows of limits and pauses, `dead` those of dead
+    letters.
     """
 
     def __init__(
@@ -88,11 +72,12 @@ class Flows:
         *,
         reclaims: bool = False,
     ) -> None:
+        super().__init__(operations)
         self.settings = settings
-        self.operations = operations
         self._clock = clock
         self._registrations = Registrations(clock)
         self.limiting = Limiting(operations, self._register_one)
+        self.dead = DeadLetters(operations)
         self._reclaiming: Expiry | None = None
         if reclaims and settings.enable_requeue_script:
             self._reclaiming = Expiry(
@@ -201,160 +186,6 @@ class Flows:
             yield [self.operations.unregister(queue_type)]
         taken: Batch = batch
         return taken
-
-    def finish_job(
-        self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any, cost: Any = None
-    ) -> Flow[Ended]:
-        """End a leased job for good."""
-        meant = check_leased(queue_type, queue_id, job_id, lease)
-        return (yield from self.end_job(meant, finish_with(cost)))
-
-    def release_job(
-        self,
-        queue_type: Any,
-        queue_id: Any,
-        job_id: Any,
-        lease: Any,
-        delay: Any,
-        count_requeue: Any,
-        **more: Any,
-    ) -> Flow[Ended]:
-        """Give a leased job back. `more`: see `release_with`."""
-        meant = check_leased(queue_type, queue_id, job_id, lease)
-        return (yield from self.end_job(meant, release_with(delay, count_requeue, **more)))
-
-    def end_job(self, meant: Lease, ending: Ending) -> Flow[Ended]:
-        """End a lease; an empty `n` means any."""
-        queue_type = meant.queue_type
-        if not ending.is_plain:
-            outcomes: list[Ended] = yield self.operations.settle(queue_type, [ending.of(meant)])
-        elif ending.finishes:
-            outcomes = [(yield self.operations.finish(*meant))]
-        else:
-            outcomes = yield self.operations.release(
-                queue_type, [meant], ending.delay, ending.counted
-            )
-        return outcomes[0]
-
-    def extend_job(
-        self, queue_type: Any, queue_id: Any, job_id: Any, by: Any, lease: Any
-    ) -> Flow[Extended]:
-        """Let a lease end later."""
-        meant = check_leased(queue_type, queue_id, job_id, lease)
-        check_integer("by", by, 1, MAX_INTERVAL)
-        outcomes: list[Extended] = yield self.operations.extend(meant.queue_type, [meant], by)
-        return outcomes[0]
-
-    def cancel_job(self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Flow[Ended]:
-        """Remove a waiting job, or a leased one by its lease."""
-        meant = check_leased(queue_type, queue_id, job_id, lease)
-        outcomes: list[Ended] = yield self.operations.cancel(meant.queue_type, [meant])
-        return outcomes[0]
-
-    def cancel_many(self, jobs: Sequence[Lease | None]) -> Flow[list[Ended | StoreError]]:
-        """Remove jobs as `cancel_job` does; the outcome or the failure of each, in order.
-
-        None stands for an invalid one. An empty `n` means that no lease was given.
-        """
-        return (yield from self._of_types(jobs, self.operations.cancel, _NOT_ENDED))
-
-    def finish_many(
-        self, leases: Sequence[Any], cost: Any = None
-    ) -> Flow[list[Ended | StoreError]]:
-        """End leased jobs for good; the outcome or the failure of each, in order."""
-        return (yield from self.end_many(leases, finish_with(cost)))
-
-    def finish_alike(self, queue_type: str, leases: Sequence[Lease]) -> Flow[list[Ended]]:
-        """End up to `BULK_SIZE` leased jobs of one type; an empty `n` means any lease."""
-        if len(leases) == 1:
-            ended: Ended = yield self.operations.finish(*leases[0])
-            return [ended]
-        outcomes: list[Ended] = yield self.operations.finish_many(queue_type, list(leases))
-        return outcomes
-
-    def settle_alike(self, queue_type: str, told: Sequence[Told]) -> Flow[list[Ended]]:
-        """End up to `BULK_SIZE` leases of one type, with what their holders tell."""
-        outcomes: list[Ended] = yield self.operations.settle(queue_type, list(told))
-        return outcomes
-
-    def release_many(
-        self, leases: Sequence[Any], delay: Any, count_requeue: Any, **more: Any
-    ) -> Flow[list[Ended | StoreError]]:
-        """Give leased jobs back; the outcome or the failure of each, in order.
-
-        `more`: see `release_with`.
-        """
-        return (yield from self.end_many(leases, release_with(delay, count_requeue, **more)))
-
-    def end_many(self, leases: Sequence[Any], ending: Ending) -> Flow[list[Ended | StoreError]]:
-        """End leases in one way; the outcome or the failure of each, in order."""
-        if not ending.is_plain:
-            return (yield from self.settle_many([(lease, ending) for lease in leases]))
-        if ending.finishes:
-            return (yield from self._with_leases(leases, self.operations.finish_many, _NOT_ENDED))
-
-        def release(queue_type: str, chunk: list[Lease]) -> Call[list[Ended]]:
-            return self.operations.release(queue_type, chunk, ending.delay, ending.counted)
-
-        return (yield from self._with_leases(leases, release, _NOT_ENDED))
-
-    def settle_many(
-        self, leases: Sequence[tuple[Any, Ending | None]]
-    ) -> Flow[list[Ended | StoreError]]:
-        """End leases, each in its way; the outcome or the failure of each, in order.
-
-        None stands for an ending that is not valid.
-        """
-        meant = [EndingLease.of(token, ending) for token, ending in leases]
-
-        def settle(queue_type: str, chunk: list[EndingLease]) -> Call[list[Ended]]:
-            return self.operations.settle(queue_type, [each.told for each in chunk])
-
-        return (yield from self._of_types(meant, settle, _NOT_ENDED))
-
-    def extend_many(self, leases: Sequence[Any], by: Any) -> Flow[list[Extended | StoreError]]:
-        """Let leases end later; the outcome or the failure of each, in order."""
-        check_integer("by", by, 0, MAX_INTERVAL)
-
-        def extend(queue_type: str, chunk: list[Lease]) -> Call[list[Extended]]:
-            return self.operations.extend(queue_type, chunk, by)
-
-        return (yield from self._with_leases(leases, extend, _NOT_EXTENDED))
-
-    def _with_leases(
-        self,
-        tokens: Sequence[Any],
-        make_call: Callable[[str, list[Lease]], Call[list[T]]],
-        not_valid: T,
-    ) -> Flow[list[T | StoreError]]:
-        """Calls for leases of any types, by their tokens."""
-        leases = [find_lease(token) for token in tokens]
-        return (yield from self._of_types(leases, make_call, not_valid))
-
-    def _of_types(
-        self,
-        leases: Sequence[L | None],
-        make_call: Callable[[str, list[L]], Call[list[T]]],
-        not_valid: T,
-    ) -> Flow[list[T | StoreError]]:
-        """The same for leases; those of a type together, `BULK_SIZE` in each call."""
-        results: list[T | StoreError] = [not_valid] * len(leases)
-        by_type: dict[str, list[tuple[int, L]]] = {}
-        for index, lease in enumerate(leases):
-            if lease is not None:
-                by_type.setdefault(lease.queue_type, []).append((index, lease))
-        chunks = [
-            (queue_type, meant[at : at + BULK_SIZE])
-            for queue_type, meant in by_type.items()
-            for at in range(0, len(meant), BULK_SIZE)
-        ]
-        calls = [make_call(name, [lease for _, lease in chunk]) for name, chunk in chunks]
-        answers = (yield calls) if calls else []
-        for (_, chunk), answer in zip(chunks, answers, strict=True):
-            failed = isinstance(answer, StoreError)
-            for at, (index, _) in enumerate(chunk):
-                results[index] = answer if failed else answer[at]
-        return results
 
     # What servers do
 
@@ -537,10 +368,6 @@ class Flows:
             if failure is not None:
                 failures[queue_type] = failure
         return failures
-
-
-_NOT_ENDED = Ended(INVALID)
-_NOT_EXTENDED = Extended(INVALID, 0)
 
 
 def _unfailed(answers: Iterable[Any]) -> list[Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sharq import results
 from sharq._fastpath import Batch, Codec, enqueued
 from sharq.identifiers import is_identifier
-from sharq.operations import limit_words
+from sharq.operations import dead_words, limit_words
 from sharq.operations.call import Call
 from sharq.operations.cursors import JobCursor, QueueCursor
 from sharq.operations.rights import Rights
@@ -16,6 +17,12 @@ from sharq.operations.scripts import Scripts
 from sharq.operations.targets import Target
 from sharq.results import (
     Cleared,
+    DeadBegun,
+    DeadBulk,
+    DeadFilter,
+    DeadLetter,
+    DeadPage,
+    DeadSummary,
     Ended,
     Enqueued,
     Estimate,
@@ -66,8 +73,8 @@ class TypePage(NamedTuple):
 
 
 class TypeMetrics(NamedTuple):
-    """Whether a type has jobs, what holds it back and until when, and the counts of the last ten
-    minutes by minute (ms).
+    """Whether a type has jobs, what holds it back and until when, the counts of the last ten
+    minutes by minute (ms), and its dead letters.
 
     `held_by` is None where nothing waits; `ready_in` (ms) is None if only a finish or a resume can
     tell, too.
@@ -78,17 +85,40 @@ class TypeMetrics(NamedTuple):
     dequeue_counts: dict[int, int]
     held_by: str | None = None
     ready_in: int | None = None
+    dead: DeadSummary = DeadSummary(0, 0, None, 0, 0)
+
+
+def draw_word() -> str:
+    """A random word for one call of the store."""
+    return secrets.token_hex(4)
+
+
+def failing_word(settings: QueueSettings) -> str:
+    """The bounds of dead letters and of the backoff, for scripts; a drawn word goes behind it."""
+    bounds = (settings.dead_max_jobs, settings.dead_max_bytes, settings.dead_retention)
+    return ":".join(map(str, (*bounds, settings.backoff_min, settings.backoff_max, "")))
 
 
 class Operations:
-    """The operations of one deployment (one `key_prefix`)."""
+    """The operations of one deployment (one `key_prefix`).
 
-    def __init__(self, prefix: str, settings: QueueSettings, scripts: Scripts) -> None:
+    `draw` gives the word from which a call's backoffs are drawn.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        settings: QueueSettings,
+        scripts: Scripts,
+        draw: Callable[[], str] = draw_word,
+    ) -> None:
         self._codec = Codec(prefix, scripts.digests)
         self._keys = self._codec.keys
         self._lease_ms = settings.job_expire_interval
         self._retention = settings.finished_retention
         self._interval_retention = settings.interval_retention
+        self._failing = failing_word(settings)
+        self._draw = draw
 
     def enqueue(self, queue_type: str, jobs: Sequence[NewJob]) -> Call[list[Enqueued]]:
         """Up to `BULK_SIZE` jobs of one type, in order."""
@@ -171,13 +201,25 @@ class Operations:
     ) -> Call[list[Ended]]:
         """Give up to `BULK_SIZE` leased jobs of one type back, `delay` ms from now."""
         packed = self._codec.release(
-            queue_type, leases, delay, counted, self._retention, self._interval_retention
+            queue_type,
+            leases,
+            delay,
+            counted,
+            self._retention,
+            self._interval_retention,
+            self._failing + "0",
         )
         return Call(packed, self._keys.tag(queue_type), _ended_many)
 
     def settle(self, queue_type: str, told: list[Told]) -> Call[list[Ended]]:
         """End up to `BULK_SIZE` leased jobs of one type, with what their holders tell."""
-        packed = self._codec.settle(queue_type, told, self._retention, self._interval_retention)
+        packed = self._codec.settle(
+            queue_type,
+            told,
+            self._retention,
+            self._interval_retention,
+            self._failing + self._draw(),
+        )
         return Call(packed, self._keys.tag(queue_type), _ended_many)
 
     def extend(self, queue_type: str, leases: list[Lease], by: int) -> Call[list[Extended]]:
@@ -252,7 +294,11 @@ class Operations:
     def requeue(self, queue_type: str) -> Call[Swept]:
         """Take back up to `SWEEP_SIZE` jobs of a type whose leases have run out."""
         packed = self._codec.requeue(
-            queue_type, SWEEP_SIZE, self._retention, self._interval_retention
+            queue_type,
+            SWEEP_SIZE,
+            self._retention,
+            self._interval_retention,
+            self._failing + self._draw(),
         )
         return Call(packed, self._keys.tag(queue_type), _swept, True)
 
@@ -267,7 +313,7 @@ class Operations:
         return Call(packed, self._keys.tag(queue_type), _queue_metrics, True)
 
     def type_metrics(self, queue_type: str) -> Call[TypeMetrics]:
-        """Whether a type has jobs, and its counts."""
+        """Whether a type has jobs, its counts, and a summary of its dead letters."""
         packed = self._codec.type_metrics(queue_type)
         return Call(packed, self._keys.tag(queue_type), _type_metrics, True)
 
@@ -284,6 +330,56 @@ class Operations:
         """One page, of about `count`, of the queues of a type with waiting or leased jobs."""
         packed = self._codec.list_queues(queue_type, *cursor, count)
         return Call(packed, self._keys.tag(queue_type), _page, True)
+
+    def list_dead(
+        self, queue_type: str, wanted: DeadFilter, cursor: str, count: int
+    ) -> Call[DeadPage]:
+        """Up to `count` dead letters, the newest first, and no more than `BATCH_BYTES` but for one.
+
+        An empty `cursor` is the beginning.
+        """
+        words = dead_words.of_filter(wanted)
+        packed = self._codec.dead_list(
+            queue_type, *words, wanted.before, cursor, count, BATCH_BYTES
+        )
+        return Call(packed, self._keys.tag(queue_type), dead_words.page, True)
+
+    def show_dead(self, queue_type: str, queue_id: str, job_id: str) -> Call[DeadLetter | None]:
+        """A dead letter."""
+        packed = self._codec.dead_show(queue_type, queue_id, job_id)
+        return Call(packed, self._keys.tag(queue_type), dead_words.letter_or_none, True)
+
+    def retry_dead(self, queue_type: str, jobs: list[tuple[str, str]]) -> Call[list[Ended]]:
+        """Make new jobs of the first of up to `BULK_SIZE` dead letters, of one at least."""
+        packed = self._codec.dead_retry(queue_type, jobs)
+        return Call(packed, self._keys.tag(queue_type), _ended_many)
+
+    def delete_dead(self, queue_type: str, jobs: list[tuple[str, str]]) -> Call[list[Ended]]:
+        """Remove up to `BULK_SIZE` dead letters."""
+        packed = self._codec.dead_delete(queue_type, jobs)
+        return Call(packed, self._keys.tag(queue_type), _ended_many)
+
+    def begin_dead(
+        self, queue_type: str, bulk_id: str, kind: str, wanted: DeadFilter, limit: int | None
+    ) -> Call[DeadBegun]:
+        """Begin a bulk of dead letters, unless one runs. `kind`: retry or delete."""
+        words = dead_words.of_filter(wanted)
+        packed = self._codec.dead_begin(queue_type, bulk_id, kind, *words, wanted.before, limit)
+        return Call(packed, self._keys.tag(queue_type), dead_words.begun, True)
+
+    def advance_dead(self, queue_type: str, owner: str) -> Call[bool]:
+        """Make a step of a bulk; whether there is more to do for the server `owner`."""
+        packed = self._codec.dead_advance(queue_type, owner)
+        return Call(packed, self._keys.tag(queue_type), bool, True)
+
+    def dead_bulk(self, queue_type: str) -> Call[DeadBulk | None]:
+        """The bulk that runs, or that ran last."""
+        packed = self._codec.dead_progress(queue_type)
+        return Call(packed, self._keys.tag(queue_type), dead_words.bulk, True)
+
+    def cancel_dead(self, queue_type: str) -> Call[bool]:
+        """Cancel the bulk that runs, if any."""
+        return Call(self._codec.dead_cancel(queue_type), self._keys.tag(queue_type), bool)
 
     def list_types(self, cursor: str) -> Call[TypePage]:
         """One page of the registry of types."""
@@ -329,6 +425,7 @@ _ENDED = {
         results.ALREADY_FINISHED,
         results.NOT_FOUND,
         results.JOB_ACTIVE,
+        results.CONFLICT,
     )
 }
 
@@ -349,7 +446,7 @@ def _succeeded(reply: bytes) -> bool:
 def _job_status(reply: list[Any]) -> JobStatus:
     state = reply[0].decode()
     if state == results.QUEUED:
-        position, ready_in, estimated, eta, held_by = reply[1:]
+        position, ready_in, estimated, eta, held_by = reply[1:6]
         return JobStatus(
             state,
             position=position,
@@ -357,16 +454,19 @@ def _job_status(reply: list[Any]) -> JobStatus:
             estimated=bool(estimated),
             eta=_unless_open(eta),
             held_by=held_by.decode(),
+            **dead_words.failures(*reply[6:]),
         )
     if state == results.ACTIVE:
-        return JobStatus(state, lease_expires_in=reply[1])
+        return JobStatus(state, lease_expires_in=reply[1], **dead_words.failures(*reply[2:]))
+    if len(reply) > 1:  # a dead letter
+        return dead_words.status(*reply[1:])
     return JobStatus(state)
 
 
 def _swept(reply: list[int]) -> Swept:
-    returned, discarded, more, wait, idle, vacant = reply
+    returned, discarded, more, wait, idle, vacant, bulk = reply
     wait_us = None if wait < 0 else wait
-    return Swept(returned, discarded, bool(more), wait_us, bool(idle), bool(vacant))
+    return Swept(returned, discarded, bool(more), wait_us, bool(idle), bool(vacant), bool(bulk))
 
 
 def _counts(reply: list[int]) -> tuple[dict[int, int], dict[int, int]]:
@@ -397,7 +497,11 @@ def _queue_metrics(reply: list[Any]) -> QueueMetrics:
 def _type_metrics(reply: list[Any]) -> TypeMetrics:
     has_jobs, held_by, ready_in = reply[:3]
     return TypeMetrics(
-        bool(has_jobs), *_counts(reply[3:]), held_by.decode() or None, _unless_open(ready_in)
+        bool(has_jobs),
+        *_counts(reply[8:]),
+        held_by.decode() or None,
+        _unless_open(ready_in),
+        dead_words.summary(*reply[3:8]),
     )
 
 

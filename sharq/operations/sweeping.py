@@ -20,6 +20,10 @@ from sharq.settings.options import QueueSettings
 
 _LONGEST_IDLE: Final = 60.0
 _HOLD: Final = 0.9
+_STEPS: Final = 10
+
+SWEEP: Final = "sweep"
+"""Who advances a bulk of dead letters that its server has left: whichever server sweeps."""
 _SPREAD: Final = 0.01
 
 
@@ -53,6 +57,8 @@ def sweep_types(
                 failure = failure or swept
                 continue
             total += swept.returned + swept.discarded
+            if swept.bulk:
+                failure = (yield from _advance(operations, queue_type)) or failure
             if swept.more:
                 again.append(queue_type)
                 continue
@@ -67,6 +73,18 @@ def sweep_types(
     if failure is not None:
         raise failure
     return total
+
+
+def _advance(operations: Operations, queue_type: str) -> Flow[StoreError | None]:
+    """Make some steps of a bulk of dead letters that no server advances; the failure, if any."""
+    for _ in range(_STEPS):
+        # In a list, so that a failure does not end the sweep of other types.
+        (more,) = yield [operations.advance_dead(queue_type, SWEEP)]
+        if isinstance(more, StoreError):
+            return more
+        if not more:
+            break
+    return None
 
 
 class Sweeping:

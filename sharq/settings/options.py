@@ -93,6 +93,36 @@ class QueueSettings:
             "How long an empty queue keeps an interval that was set through the API.",
         ),
     )
+    backoff_min: int = field(
+        default=1_000,
+        metadata=_option(
+            kinds.milliseconds(0),
+            "Time after which a failed job comes back, doubled with each attempt. 0: at once.",
+        ),
+    )
+    backoff_max: int = field(
+        default=3_600_000,
+        metadata=_option(
+            kinds.milliseconds(0), "Longest of these times; each varies by up to 20 %."
+        ),
+    )
+    dead_max_jobs: int = field(
+        default=10_000,
+        metadata=_option(
+            kinds.integer(0, 1_000_000_000),
+            "Dead letters that a type keeps, at most. 0: none.",
+        ),
+    )
+    dead_retention: int = field(
+        default=2_592_000_000,
+        metadata=_option(kinds.milliseconds(1), "How long a dead letter is kept."),
+    )
+    dead_max_bytes: int = field(
+        default=67_108_864,
+        metadata=_option(
+            kinds.integer(1, 2**53, "bytes"), "Size of a type's dead letters, at most."
+        ),
+    )
     max_payload_bytes: int = field(
         default=1_048_576,
         metadata=_option(

@@ -31,12 +31,13 @@ OPERATIONS: Final = (
     "interval",
     "limits",
     "pause",
+    "dead",
     "metrics",
     "deletequeue",
 )
 """The operations of tokens, by the first segment of the routes.
 
-Subscribing needs dequeue, a resume pause, and looking at limits metrics.
+Subscribing needs dequeue, a failure release, a resume pause, and looking at limits metrics.
 """
 
 ALL: Final = "*"

@@ -1,4 +1,4 @@
 """`Worker`: handlers that are called with leased jobs, over the push channel of a server.
 
-Imports: codec, operations (payloads), store (back-off), errors. Imported by: cli.
+Imports: codec, operations (payloads), store (back-off), failures, errors. Imported by: cli.
 """

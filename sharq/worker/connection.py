@@ -31,6 +31,7 @@ class Settings:
         timeout: float | None,
         token: Token,
         tls: ssl.SSLContext | None,
+        name: str | None = None,
     ) -> None:
         self.url = url
         self.weights = dict(weights)
@@ -39,6 +40,7 @@ class Settings:
         self.timeout = timeout
         self.token = token
         self.tls = tls
+        self.name = name
 
 
 class Connection:

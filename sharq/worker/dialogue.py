@@ -21,6 +21,7 @@ from sharq.worker.job import LeasedJob
 from sharq.worker.leases import Leases
 from sharq.worker.log import Causes, note
 from sharq.worker.outbox import FOR_GOOD, GIVE_BACK, OVER, Answered, End, Outbox, Refused
+from sharq.worker.telling import default_name
 
 _AGAIN_AFTER: Final = 0.5
 
@@ -35,14 +36,14 @@ class Employer(Interface):
         """Jobs have waited for too long and are given back; no more come until `allow`."""
 
     def on_answered(self, answered: Iterable[Answered]) -> None:
-        """The results of finishes and releases."""
+        """The results of finishes, releases and failures."""
 
     def on_lost(self, job: LeasedJob) -> None:
-        """The lease of a job has ended before its finish or release."""
+        """The lease of a job has ended before its end was told."""
 
 
 class Dialogue:
-    """The state of the protocol: leases, unanswered finishes and releases, credit.
+    """The state of the protocol: leases, their ends that are not answered, credit.
 
     `on_change` is called when something was answered, or no longer needs an answer.
     """
@@ -67,6 +68,7 @@ class Dialogue:
         self._credits = frames.credits_of(
             settings.weights, settings.concurrency + settings.prefetch
         )
+        self._name = settings.name or default_name()
         self._outbox = Outbox()
         self._allowed = settings.concurrency
         self._stopping = False
@@ -84,7 +86,7 @@ class Dialogue:
     # What the worker wants
 
     def take_over(self, connection: Connection) -> None:
-        """Continue on a connection: first the leases, then their unanswered finishes and releases.
+        """Continue on a connection: first the leases, then their ends that are not answered.
 
         Jobs come when the server has counted all leases, also those in the last frame.
         """
@@ -170,7 +172,12 @@ class Dialogue:
 
     def _subscribe(self, connection: Connection, queue_type: str, credit: int) -> None:
         leases = [lease for lease in self.leases.of_type(queue_type) if lease not in self._outbox]
-        wish = {"op": "subscribe", "queue_type": queue_type, "credit": credit}
+        wish = {
+            "op": "subscribe",
+            "queue_type": queue_type,
+            "credit": credit,
+            "worker": self._name,
+        }
         for part in chunks(leases):
             self._wish(connection, **wish, leases=part)
         if not leases:

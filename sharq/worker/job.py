@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,12 +11,6 @@ from sharq.operations.payloads import decode_payload
 from sharq.worker.frames import JobFields
 
 _UNREAD: Final = object()
-_STEPS: Final = 16
-
-FIRST_RETRY: Final = 1.0
-LONGEST_RETRY: Final = 300.0
-"""Bound of a failed job's wait in seconds, after its first and any attempt; half at least."""
-
 
 LONGEST_DELAY: Final = 31_536_000.0
 """Seconds for which a job may be put off, or its lease extended: 365 days."""
@@ -30,7 +23,8 @@ LONGEST_PAUSE: Final = 3600.0
 class Retry(Exception):
     """Raise it in a handler to get the job again after `delay` seconds, 0 to 31,536,000.
 
-    Raises ValueError for any other delay.
+    It counts as a failure, by the exception that it is raised from, if any. Raises ValueError for
+    any other delay.
     """
 
     delay = 0.0
@@ -65,7 +59,17 @@ class Throttled(Exception):
 
 
 class Discard(Exception):
-    """Raise it in a handler to finish a job that cannot succeed; it is logged."""
+    """Raise it in a handler to finish a job that cannot succeed; it is logged.
+
+    With `dead` the job is not finished: it becomes a dead letter, with the exception that this one
+    is raised from, if any.
+    """
+
+    dead = False
+
+    def __init__(self, *args: object, dead: bool = False) -> None:
+        super().__init__(*args)
+        self.dead = dead
 
 
 def _seconds(name: str, value: float, least: float = 0, most: float = LONGEST_DELAY) -> float:
@@ -187,12 +191,3 @@ class LeasedJob:
 
     def __repr__(self) -> str:
         return f"<LeasedJob {self.lease} attempt={self.attempt}>"
-
-
-def retry_delay(attempt: int, uniform: Callable[[], float] = random.random) -> float:
-    """Seconds before a failed job comes back: doubling with each attempt, with jitter.
-
-    There are only a few different values, so that releases share frames.
-    """
-    bound = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(max(attempt, 1) - 1, 60))
-    return bound * (_STEPS + round(uniform() * _STEPS)) / (2 * _STEPS)

@@ -1,14 +1,15 @@
-"""The finishes and releases that a worker still has to send, until they are answered. Pure.
+"""The ends of leases that a worker still has to send, until they are answered. Pure.
 
 Only this module decides what an answer means: whether one is done, sent again, or given up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from sharq.endings import QUEUE
+from sharq.results import JobError
 from sharq.worker.frames import chunks, encode
 
 OVER: Final = frozenset(
@@ -20,33 +21,51 @@ FOR_GOOD: Final = frozenset({"forbidden", "invalid_argument", "not_json", "paylo
 """Codes of refusals that last as long as the connection."""
 
 
-class End(NamedTuple):
-    """How a lease has to end: with a finish, or with a release with `delay` ms.
+_ITEMS_BYTES: Final = 60 * 1024
+"""Bytes of the items of one frame, at most, or one item: every server takes a frame of 64 KiB."""
 
-    `cost` is the real one, `pause` (ms) that of a level of the kind `scope`; None: not told.
+
+class End(NamedTuple):
+    """How a lease has to end: with a finish, a release with `delay` ms, or a failure by `error`.
+
+    `cost` is the real one, `pause` (ms) that of a level of the kind `scope`; None: not told. After
+    a failure the server decides about a `delay` of None; without `retry` the job is dead.
     """
 
     finish: bool
-    delay: int = 0
+    delay: int | None = 0
     count_requeue: bool = True
     cost: int | None = None
     pause: int | None = None
     scope: str = QUEUE
+    error: JobError | None = None
+    retry: bool = True
 
     @property
     def operation(self) -> str:
-        return "finish" if self.finish else "release"
+        if self.finish:
+            return "finish"
+        return "release" if self.error is None else "fail"
 
     @property
     def is_plain(self) -> bool:
         """Whether those that are alike share a frame of `leases`; others have one of `items`."""
-        return self.cost is None and self.pause is None
+        return self.cost is None and self.pause is None and self.error is None
 
     def item(self, lease: str) -> dict[str, Any]:
         """The item of a frame that tells it of a lease."""
         told: dict[str, Any] = {"lease": lease}
         if self.cost is not None:
             told["cost"] = self.cost
+        if self.error is not None:
+            told["error"] = {
+                name: text for name, text in self.error._asdict().items() if text is not None
+            }
+            if not self.retry:
+                told["retry"] = False
+            elif self.delay is not None:
+                told["delay"] = self.delay
+            return told
         if self.delay:
             told["delay"] = self.delay
         if self.pause is not None:
@@ -167,13 +186,28 @@ class Outbox:
         return []
 
     def _alike(self, leases: Iterable[str]) -> Iterator[tuple[End, list[str]]]:
-        alike: dict[End | bool, list[str]] = {}
+        alike: dict[End | str, list[str]] = {}
         for lease in leases:
             end = self._ends[lease]
-            alike.setdefault(end if end.is_plain else end.finish, []).append(lease)
+            alike.setdefault(end if end.is_plain else end.operation, []).append(lease)
         for same in alike.values():
             for part in chunks(same):
-                yield self._ends[part[0]], list(part)
+                for some in self._by_size(part):
+                    yield self._ends[some[0]], some
+
+    def _by_size(self, leases: Sequence[str]) -> Iterator[list[str]]:
+        """The leases in parts, one for each frame that is not too large."""
+        some: list[str] = []
+        size = 0
+        for lease in leases:
+            end = self._ends[lease]
+            more = 0 if end.error is None else len(encode(end.item(lease))) + 1
+            if some and size + more > _ITEMS_BYTES:
+                yield some
+                some, size = [], 0
+            some.append(lease)
+            size += more
+        yield some
 
     def _frame(self, next_id: Iterator[int], end: End, leases: list[str]) -> tuple[int, bytes]:
         frame_id = next(next_id)

@@ -20,13 +20,13 @@ from sharq.worker.job import (
     Throttled,
     pause_of,
     release_delay,
-    retry_delay,
 )
 from sharq.worker.log import note
 from sharq.worker.outbox import GIVE_BACK, Answered, End
 from sharq.worker.pacing import Starts
 from sharq.worker.prefetch import Window
 from sharq.worker.protocol import Protocol
+from sharq.worker.telling import cause_of, what_failed
 from sharq.worker.threads import NoThread, Threads
 
 _FINISH: Final = End(finish=True)
@@ -70,9 +70,9 @@ class Counts:
                 if lost:
                     self._counts["lost"] += 1
                     note(logging.WARNING, "lease was lost", lease=lease)
-                elif not end.finish:
+                elif not end.finish and end.retry:
                     self._counts["retried"] += end.count_requeue
-                elif lease in self._discarded:
+                elif not end.finish or lease in self._discarded:
                     self._counts["discarded"] += 1
                 else:
                     self._counts["done"] += 1
@@ -249,9 +249,7 @@ class Run:
             else:
                 await self._handle_in_thread(self._threads, job)
         except Discard as reason:
-            note(logging.WARNING, "discarded", **_names(job), reason=reason)
-            self._counts.discard(job.lease)
-            self._end(job, _FINISH)
+            self._discard(job, reason)
         except Retry as wish:
             self._retry(job, wish)
         except Throttled as wish:
@@ -271,6 +269,15 @@ class Run:
         else:
             self._end(job, _FINISH)
 
+    def _discard(self, job: LeasedJob, reason: Discard) -> None:
+        if reason.dead:
+            note(logging.WARNING, "discarded", **_names(job), reason=reason, dead=True)
+            self._end(job, End(finish=False, error=what_failed(cause_of(reason)), retry=False))
+            return
+        note(logging.WARNING, "discarded", **_names(job), reason=reason)
+        self._counts.discard(job.lease)
+        self._end(job, _FINISH)
+
     def _retry(self, job: LeasedJob, wish: Retry) -> None:
         try:
             delay = release_delay(wish)
@@ -279,7 +286,7 @@ class Run:
             return
         if not job.requeues_remaining:
             note(logging.WARNING, "retried, but no requeue is left", **_names(job), **_outlook(job))
-        self._end(job, End(finish=False, delay=delay))
+        self._end(job, End(finish=False, delay=delay, error=what_failed(cause_of(wish))))
 
     def _throttle(self, job: LeasedJob, wish: Throttled) -> None:
         try:
@@ -291,10 +298,8 @@ class Run:
         self._end(job, End(finish=False, count_requeue=False, pause=pause, scope=scope))
 
     def _fail(self, job: LeasedJob, error: BaseException) -> None:
-        delay = retry_delay(job.attempt)
-        more = {"attempt": job.attempt, **_outlook(job, delay)}
-        note(logging.ERROR, "failed", error, **_names(job), **more)
-        self._end(job, End(finish=False, delay=round(delay * 1000)))
+        note(logging.ERROR, "failed", error, **_names(job), attempt=job.attempt, **_outlook(job))
+        self._end(job, End(finish=False, delay=None, error=what_failed(error)))
 
     async def _handle(self, job: LeasedJob) -> None:
         """Run an async handler; a process that it forks ends with the handler."""
@@ -387,11 +392,9 @@ def _call(handler: Handler, job: LeasedJob) -> Any:
     return result
 
 
-def _outlook(job: LeasedJob, delay: float = 0.0) -> dict[str, Any]:
-    """What will happen to a released job, for the log."""
-    if not job.requeues_remaining:
-        return {"requeues_remaining": 0, "dead": True}
-    return {"again_in": round(delay, 1)} if delay else {}
+def _outlook(job: LeasedJob) -> dict[str, Any]:
+    """What will happen to a job that goes back, for the log."""
+    return {} if job.requeues_remaining else {"requeues_remaining": 0, "dead": True}
 
 
 def _left(job: LeasedJob, timeout: float) -> float:

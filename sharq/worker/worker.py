@@ -14,7 +14,8 @@ from types import FrameType
 from typing import Any, Final
 
 from sharq.errors import BadArgumentException
-from sharq.identifiers import check_identifier, is_integer
+from sharq.failures import check_worker
+from sharq.identifiers import check_identifier, invalid, is_integer
 from sharq.worker.address import Token, check_token, check_url
 from sharq.worker.connection import Settings
 from sharq.worker.handler import Handler, check_handler
@@ -54,11 +55,13 @@ class Worker:
     SIGTERM, SIGINT or SIGHUP the worker takes no more jobs and waits `grace` seconds for running
     ones. `token` is sent as a bearer token; a function is called for it at each connection.
     `tls_ca` is a file with the certificates to check a ``wss://`` server (None: those of the
-    system).
+    system). `name`, 1 to 100 printable characters, is told with each failure (None: host and
+    process).
 
-    A handler that runs to its end finishes its job. If it raises, the job is released, to be
-    delivered again after a delay that grows with each attempt; `Retry` chooses the delay,
-    `Throttled` pauses its queue, and `Discard` finishes the job. An `async` handler runs in the
+    A handler that runs to its end finishes its job. If it raises, the job has failed: the server
+    keeps the error, and delivers it again after a delay that grows with each attempt, as long as
+    its requeue limit allows; then it is a dead letter. `Retry` chooses the delay, `Throttled`
+    pauses its queue, and `Discard` finishes the job. An `async` handler runs in the
     loop of `serve`, a plain one in a thread, which cannot be stopped: there a time-out only ends
     the extension of its lease. If a plain one returns an awaitable, the worker waits for it.
 
@@ -76,8 +79,9 @@ class Worker:
         grace: float = 30.0,
         token: Token = None,
         tls_ca: str | None = None,
+        name: str | None = None,
     ) -> None:
-        url, token = check_url(url), check_token(token)
+        url, token, name = check_url(url), check_token(token), _name(name)
         if not is_integer(concurrency, 1, _MOST_JOBS):
             raise BadArgumentException(f"`concurrency` has to be 1 to {_MOST_JOBS}.")
         if not is_integer(prefetch, 0, _MOST_JOBS - concurrency):
@@ -89,7 +93,7 @@ class Worker:
         if not (_is_number(grace) and grace >= 0):
             raise BadArgumentException("`grace` has to be 0 seconds or more.")
         self._settings = Settings(
-            url, _weights(types), concurrency, prefetch, timeout, token, _tls(tls_ca)
+            url, _weights(types), concurrency, prefetch, timeout, token, _tls(tls_ca), name
         )
         self._grace = grace
         self._handler: Handler | None = None
@@ -241,6 +245,13 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _name(name: str | None) -> str | None:
+    try:
+        return check_worker(name)
+    except BadArgumentException as error:
+        raise invalid("name", error.expected) from None
 
 
 def _tls(authority: str | None) -> ssl.SSLContext | None:

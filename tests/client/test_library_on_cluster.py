@@ -9,7 +9,7 @@ import pytest
 
 from sharq import NewJob, Settings
 from sharq.errors import StoreError, StoreUnavailable
-from sharq.results import ACTIVE, FINISHED, QUEUED, SUCCESS, Cleared, Enqueued
+from sharq.results import ACTIVE, DEAD, FINISHED, QUEUED, SUCCESS, Cleared, Ended, Enqueued
 from tests.support.faces import FACES, Face, Opener, opener, run
 from tests.support.stores import PrivateCluster, wait_for
 
@@ -219,3 +219,29 @@ def test_one_node_of_the_cluster_is_enough_to_find_it(
         queue = open_face(Settings.from_mapping({"redis": redis}))
         assert queue.deep_status() is True
         assert queue.enqueue(1, 0, f"j{port}", "bob", f"type-{port}") == {"status": "queued"}
+
+
+def test_what_has_failed_lies_with_its_type_and_is_tried_again_there(
+    queue: Face, types: list[str]
+) -> None:
+    leases: list[str] = []
+    for queue_type in types:
+        jobs = [queue.new_job(b"1", 0, f"j{n}", f"q{n}", queue_type) for n in range(120)]
+        queue.submit_many(jobs)
+        while batch := queue.take(queue_type, 100):
+            leases += [job.lease for job in batch.jobs]
+    ended = queue.fail_many(leases, error=ValueError("no"), retry=False, worker="w")
+    assert {each.outcome for each in ended} == {DEAD}
+    for queue_type in types:
+        assert len(queue.dead_page(queue_type).letters) == 100
+        letter = queue.dead_letter(queue_type, "q7", "j7")
+        assert (letter.error.type, letter.worker) == ("ValueError", "w")
+        assert queue.retry_dead(queue_type, [("q7", "j7")]) == [Ended(SUCCESS)]
+        assert queue.begin_dead(queue_type, "retry", {"error": "ValueError"}).begun
+    for queue_type in types:
+        while queue.advance_dead(queue_type):
+            pass
+        bulk = queue.dead_bulk(queue_type)
+        assert (bulk.state, bulk.moved) == ("done", 119)
+        assert queue.queue_length(queue_type, "q7") == 1
+        assert queue.dead_page(queue_type).letters == []

@@ -41,7 +41,8 @@ class Peer:
         if frame["op"] in ("subscribe", "extend"):
             result = {"status": "success", "lease_ms": 60_000}
         if frame["op"] != "ping":
-            self.answer(frame, results=[result] * len(frame.get("leases", ())))
+            told = frame.get("items") or frame.get("leases", ())
+            self.answer(frame, results=[result] * len(told))
 
     def refuse(self, frame: dict[str, Any], code: str = "store_unavailable") -> None:
         self.tell("error", id=frame["id"], code=code, message="no")

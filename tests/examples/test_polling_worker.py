@@ -105,6 +105,22 @@ def test_jobs_of_another_type_are_left_alone(server: Server) -> None:
     assert state(server, "queue", "job") == "queued"
 
 
+def test_what_has_failed_is_told(server: Server, tmp_path: Path) -> None:
+    code = (EXAMPLES / "polling_worker.py").read_text()
+    assert code.count("    print(job") == 1
+    path = tmp_path / "failing_worker.py"
+    path.write_text(code.replace("    print(job", '    raise ValueError("no")\n    print(job'))
+    body = {"job_id": "job", "interval": 0, "payload": 1, "requeue_limit": 0}
+    assert server.call("POST", "/enqueue/sms/queue/", body)[0] == 201
+    with running([str(path), server.url], errors=True) as lines:
+        assert lines.get(timeout=PATIENCE)[0] == "job has failed: ValueError('no')"
+        wait_for("it is dead", lambda: state(server, "queue", "job") == "dead")
+    _, letter = server.call("GET", "/dead/sms/queue/job/")
+    assert (letter["reason"], letter["payload"]) == ("exhausted", 1)
+    assert (letter["error"]["type"], letter["error"]["message"]) == ("ValueError", "no")
+    assert letter["error"]["trace"].endswith("ValueError: no\n")
+
+
 def test_the_producer_s_messages_reach_the_worker(server: Server) -> None:
     producer = subprocess.run(
         [sys.executable, str(EXAMPLES / "enqueue.py"), server.url],

@@ -17,9 +17,15 @@ or not at all. A `Drain` moves the streams into ``audit.jsonl``, an entry a line
                        limited also us (of the clock, beside `now`) and charged: what the lease
                        keeps, `cost;tat,interval;tat,interval,group;tat,interval`
       finish           n
-      return           n, left, counted, due (ms), place: the job waits again; `script` is `requeue`
-                       where its lease had run out
-      dead             n, left, counted, cleared: as `return`, but the job was discarded
+      return           n, left, counted, due (ms), place: the job waits again; how: release, return,
+                       fail or expiry (then `script` is `requeue`); attempt: the number of the
+                       delivery, expiries: those in a row by now
+      dead             n, left, how (also reject), counted, cleared: the job has died; reason:
+                       exhausted, expired, rejected or "", kept: it is a dead letter by now
+      fallen           why: the dead letter was beyond a bound (jobs, bytes, age), or is replaced by
+                       the death that follows
+      unburied         why (retry, delete): the dead letter was taken away; a retry has an enqueue
+                       before it, in the same call: `script` is `dead_retry` or `dead_advance`
       extend           n, ends
       interval, reset  interval: set by the API; given back to the producers
       clear            removed, ended (leases), purge, and what is in force after it: burst,
@@ -120,6 +126,11 @@ class Entry(msgspec.Struct):
     request: str = ""
     counted: bool = True
     cleared: bool = False
+    how: str = ""
+    reason: str = ""
+    kept: bool = False
+    expiries: int = 0
+    why: str = ""
     purge: bool = False
     removed: int = 0
     ended: int = 0

@@ -127,6 +127,6 @@ def outcome(op: str, answer: Answer) -> dict[str, Any]:
         return {"removed": answer.body["status"] == "Success"}
     if op == "extend":
         return {"left": answer.body["lease_expires_in"]}
-    if op in ("release", "status"):
+    if op in ("release", "fail", "status"):
         return {"state": answer.body["state"]}
     return {}

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.faults.callers import Run
+from tests.faults.clerks import Clerk
 from tests.faults.control import orders, report
 from tests.faults.history import Recorder
 from tests.faults.operators import Operator
@@ -29,6 +30,7 @@ from tests.faults.tenants import KINDS, PROBE
 _BULK_PRODUCERS: Final = 3
 _POLLERS: Final = 6
 _SETTLERS: Final = 2
+_CLERKS: Final = 2
 _FLUSH_EVERY: Final = 0.25
 _LOOK_EVERY: Final = 0.02
 _WATCH_EVERY: Final = 0.02
@@ -43,13 +45,14 @@ _MANNERS: Final = (
             "limited": 20,
             "bounded": 20,
             "reused": 20,
+            "failing": 20,
             "grouped": 20,
             "varied": 20,
         }
     ),
     Manner({"bulk": 30, "paced": 10, "reused": 10, "varied": 5}, life=6.0, breaks_off=True),
     Manner(
-        {"bulk": 50, "limited": 10, "bounded": 5, "grouped": 10},
+        {"bulk": 50, "limited": 10, "bounded": 5, "grouped": 10, "failing": 10, "deadly": 10},
         life=8.0,
         release=True,
         breaks_off=True,
@@ -64,8 +67,9 @@ _MANNERS: Final = (
 
 
 def producers(run: Run) -> list[Coroutine[Any, Any, None]]:
-    """All that put jobs in, and the operator."""
+    """All that put jobs in, the operator, and those who look after dead letters."""
     works = [Operator(run, "operator", 0).work()]
+    works += [Clerk(run, f"clerk-{i}", 2 * i).work() for i in range(_CLERKS)]
     for kind in KINDS.values():
         number = _BULK_PRODUCERS if kind.batch > 10 else 1
         for i in range(number):

@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from tests.faults.auditing import Auditing
+from tests.faults.callers import Run
+from tests.faults.clerks import Clerk
 from tests.faults.faults import Faults
 from tests.faults.history import Recorder
 from tests.faults.keeper import Reconnector
@@ -20,8 +22,9 @@ from tests.faults.progress import Progress
 from tests.faults.recording import Recorded
 from tests.faults.recovery import Recovery
 from tests.faults.schedule import is_kill, schedule
-from tests.faults.snapshot import count_jobs, snapshot
+from tests.faults.snapshot import count_dead, count_jobs, snapshot
 from tests.faults.stand import (
+    FAILURES,
     FINISHED_RETENTION,
     INTERVAL_RETENTION,
     LEASES,
@@ -29,10 +32,12 @@ from tests.faults.stand import (
     REQUEUE_INTERVAL,
     Stand,
 )
+from tests.faults.tenants import TYPES
 
 _LOOK_EVERY: Final = 0.5
 _WARM_UP: Final = 2.0
 _DRAIN_TIMEOUT: Final = 330.0
+_BULK_TIMEOUT: Final = 30.0
 _EXPIRY_TIMEOUT: Final = 90.0
 _SETTLE_TIMEOUT: Final = 15.0
 
@@ -113,10 +118,14 @@ class Director:
         stand.change_clients(producing=False)
         await stand.end_workers()
         await stand.rest_clients()
+        clerk = Clerk(Run(stand.places, recorder), "clerk-at-last", 0)
+        for queue_type in TYPES:
+            await clerk.cancel(queue_type)
         await audit.drain()
         final = await snapshot(stand.store)
         self._progress.say(f"{len(final['jobs'])} jobs are left. Draining…")
         await self._drain(stand)
+        await self._clear_away(stand, clerk)
         await audit.drain()
         await self._until_run_out(stand)
         drained = await snapshot(stand.store)
@@ -160,6 +169,15 @@ class Director:
         await stand.rest_clients()
         await stand.end_clients()
 
+    async def _clear_away(self, stand: Stand, clerk: Clerk) -> None:
+        """Have all dead letters deleted."""
+        for queue_type in TYPES:
+            await clerk.begin("delete", queue_type, {"all": True})
+        await _until(lambda: count_dead(stand.store), _BULK_TIMEOUT, "no dead letter is left")
+        for queue_type in TYPES:
+            await clerk.progress(queue_type)
+        clerk.close()
+
     async def _until_run_out(self, stand: Stand) -> None:
         """Wait until the rate states of all queues have run out."""
 
@@ -191,6 +209,7 @@ class Director:
             "job_requeue_interval": REQUEUE_INTERVAL,
             "finished_retention": FINISHED_RETENTION,
             "interval_retention": INTERVAL_RETENTION,
+            **FAILURES,
         }
 
 

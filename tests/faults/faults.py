@@ -222,10 +222,13 @@ class Faults:
 
     async def heal(self) -> None:
         """Undo what a fault that was broken off may have left, and set the clock right."""
-        self._offset = 0.0
         self._stand.store.free_disk()
         await self._stand.store.insist("CONFIG", "SET", "maxmemory", 0)
+        kind = f"step the clock {'forward' if self._offset < 0 else 'back'}"
+        self._log.note(kind, phase="begin", target="")
+        self._offset = 0.0
         await self._set_clock()
+        self._log.note(kind, phase="end", target="")
 
     async def _set_clock(self) -> None:
         await self._stand.store.insist("SET", OFFSET_KEY, round(self._offset * 1_000_000))

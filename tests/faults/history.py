@@ -10,6 +10,10 @@
                         left. fail: code, `nothing_ready` where no job was ready
       finish, extend    invoke: type, queue, job, n (0: whoever holds the lease)
       release           the same, with delay and count_requeue
+      fail              the same, with delay (ms; left out for the backoff) and retry
+      retry_dead        invoke: type, queue, job. ok: it was there. delete_dead: the same
+      bulk              invoke: type, kind (retry, delete); a bulk of dead letters is begun
+      bulk_progress     invoke: type. ok: kind, bulk (its id, "" for none), moved
       interval          invoke: type, queue, interval. reset_interval: type, queue
       clear             invoke: type, queue, purge. ok: removed (false: there was nothing)
       cancel            invoke: type, queue, job, n (0: it is to wait)
@@ -77,6 +81,11 @@ class Event(msgspec.Struct):
     code: str = ""
     duplicate: bool = False
     count_requeue: bool = True
+    retry: bool = True
+    delay: int | None = None
+    kind: str = ""
+    bulk: str = ""
+    moved: int = 0
     purge: bool = False
     removed: bool = True
     credit: int = 0

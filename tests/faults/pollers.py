@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.faults.callers import Caller, Run
 from tests.faults.http_client import Job, Lost, NotSent, jobs_in, may_have_happened
-from tests.faults.tenants import PROBE
+from tests.faults.tenants import DEADLY, FAILING, PROBE
 
 _WEIGHTS: Final = {
     "bulk": 3,
@@ -17,9 +17,23 @@ _WEIGHTS: Final = {
     "reused": 3,
     "grouped": 4,
     "varied": 4,
+    FAILING: 5,
+    DEADLY: 3,
     PROBE: 1,
 }
 _LONGEST_LEASE: Final = 3.0
+_FAILS: Final = 0.4
+_KILLS: Final = 0.2
+"""From these chances on a job of its type fails, or its lease runs out."""
+
+_FAILURES: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"error": {"type": "ValueError", "message": "no such tenant", "trace": "File 1\n line 2"}},
+    {"error": {"type": "ValueError"}, "delay": 0},
+    {"error": {"message": "grüße  " * 100}, "delay": 150},
+    {"error": {"type": "KeyError"}, "retry": False},
+)
+
 _IMPATIENT: Final = 0.05
 """Part of the long polls whose client goes away."""
 
@@ -98,7 +112,11 @@ class Poller:
 
     async def _deal_with(self, queue_type: str, job: Job) -> None:
         chance = 0.0 if self._run.well_behaved else self._caller.rng.random()
-        if chance < 0.78:
+        if queue_type == FAILING and chance > _FAILS:
+            await self._fail(queue_type, job)
+        elif queue_type == DEADLY and chance > _KILLS:
+            return
+        elif chance < 0.78:
             await self._end("finish", queue_type, job)
         elif chance < 0.80:
             await self._end("finish", queue_type, job, lease=False)
@@ -128,10 +146,17 @@ class Poller:
         delay, counted = rng.choice((0, 0, 100, 1000)), rng.random() < 0.7
         await self._end("release", queue_type, job, delay=delay, count_requeue=counted)
 
+    async def _fail(self, queue_type: str, job: Job) -> None:
+        rng = self._caller.rng
+        more: dict[str, Any] = dict(rng.choice(_FAILURES))
+        if rng.random() < 0.2:
+            more["worker"] = self._name
+        await self._end("fail", queue_type, job, **more)
+
     async def _end(
         self, op: str, queue_type: str, job: Job, *, lease: bool = True, **more: Any
     ) -> None:
-        """Finish, release or extend; again where the outcome is unknown and that is safe."""
+        """Finish, release, fail or extend; again where the outcome is unknown and that is safe."""
         fields = {
             "type": queue_type,
             "queue": job.queue_id,
@@ -141,7 +166,7 @@ class Poller:
         }
         token = {"lease": job.lease} if lease else {}
         path = f"/{op}/{queue_type}/{job.queue_id}/{job.job_id}/"
-        for _ in range(1 if op == "release" else 5):
+        for _ in range(1 if op in ("release", "fail") else 5):
             answer = await self._caller.operate(op, fields, "POST", path, token | more)
             if answer is not None and answer.status < 500:
                 return

@@ -16,13 +16,23 @@ from tests.faults.http_client import Job
 from tests.faults.pollers import delivered
 from tests.faults.producers import note_result, recorded
 from tests.faults.recording import Operation, Recorded
-from tests.faults.tenants import KINDS, Source
+from tests.faults.tenants import DEADLY, FAILING, KINDS, Source
 
 _BEAT: Final = 0.02
 """Seconds for which what is to be finished is gathered."""
 
 _MOST_LEASES: Final = 500
 _ANSWER_TIMEOUT: Final = 8.0
+_FAILS: Final = 0.4
+_KILLS: Final = 0.2
+"""From these chances on a job of its type fails, or its lease runs out."""
+
+_FAILURES: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"error": {"type": "ValueError", "message": "over a frame"}, "worker": "push 1"},
+    {"delay": 80},
+    {"error": {"type": "KeyError"}, "retry": False},
+)
 _UNSURE: Final = ("store_unavailable", "internal")
 
 
@@ -112,6 +122,7 @@ class _Connection:
         self._answers: dict[int, tuple[float, Any]] = {}
         self._to_finish: dict[str, _Held] = {}
         self._to_release: dict[str, _Held] = {}
+        self._to_fail: dict[str, _Held] = {}
         self._later: deque[tuple[float, str, _Held]] = deque()
         self._fetching: set[str] = set()
         self._credit = dict(manner.types)
@@ -156,7 +167,7 @@ class _Connection:
         deadline = loop.time() + 3.0
         while loop.time() < deadline and not self._socket.closed.done():
             self._beat(loop.time(), ask=False)
-            if not (self._answers or self._to_finish or self._to_release):
+            if not (self._answers or self._to_finish or self._to_release or self._to_fail):
                 return
             await asyncio.sleep(_BEAT)
 
@@ -194,6 +205,8 @@ class _Connection:
                 "count_requeue": self._rng.random() < 0.7,
             }
             self._end_some("release", self._to_release, **more)
+        if self._to_fail:
+            self._end_some("fail", self._to_fail, **self._rng.choice(_FAILURES))
         if ask and not self._run.well_behaved and self._rng.random() < 0.004:
             self._say_something()
 
@@ -277,7 +290,11 @@ class _Connection:
         chance = 0.0 if self._run.well_behaved else self._rng.random()
         now = asyncio.get_running_loop().time()
         careless = held.queue_type != "bulk"
-        if chance < (0.80 if careless else 0.97):
+        if held.queue_type == FAILING and chance > _FAILS:
+            self._to_fail[lease] = held
+        elif held.queue_type == DEADLY and chance > _KILLS:
+            return
+        elif chance < (0.80 if careless else 0.97):
             self._to_finish[lease] = held
         elif chance < 0.88 or not careless:
             self._to_release[lease] = held

@@ -10,12 +10,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from sharq import SharQ
 from sharq._fastpath import Job
+from sharq.endings import fail_with
+from sharq.operations.call import Flow
+from sharq.operations.flows import Flows
 from sharq.operations.operations import Operations, Told
 from sharq.operations.scripts import Scripts
 from sharq.operations.targets import Target
@@ -25,24 +28,42 @@ from sharq.results import (
     QUEUED,
     REMOVE,
     SUCCESS,
+    JobError,
     JobOptions,
+    Lease,
     LimitValues,
     NewJob,
     Removal,
 )
 from tests.faults.audit import OFFSET_KEY, Drain
 from tests.faults.history import Recorder
-from tests.faults.states import level_of
-from tests.support.direct import DirectStore
+from tests.faults.states import DEAD as DEAD_KEYS
+from tests.faults.states import dead_letters, level_of
+from tests.support.direct import DirectStore, follow
 from tests.support.faces import settings_for
 from tests.support.stores import PrivateStore
+
+T = TypeVar("T")
+
+_MOST_ROUNDS: Final = 40
+"""After so many rounds what is there still is stuck."""
+
+_ERROR: Final = JobError("ValueError", "no such tenant", "File 1\n  line 2")
 
 TICK = 20
 """Milliseconds."""
 
 LEASE = 1000
 RETENTION = 2000
+BACKOFF = 10, 45
+"""Minimum and maximum."""
+
+DEAD_JOBS = 6
+DEAD_RETENTION = 2000
 PREFIX = "library"
+FAILING = "f"
+"""The type of jobs that fail."""
+
 LIMITED = "v"
 """The type whose queues, and which itself, have more limits than an interval."""
 
@@ -56,6 +77,10 @@ class Scenario:
             job_expire_interval=LEASE * TICK,
             finished_retention=RETENTION * TICK,
             interval_retention=RETENTION * TICK,
+            backoff_min=BACKOFF[0] * TICK,
+            backoff_max=BACKOFF[1] * TICK,
+            dead_max_jobs=DEAD_JOBS,
+            dead_retention=DEAD_RETENTION * TICK,
             # It sweeps where the scenario says so.
             enable_requeue_script=False,
         )
@@ -63,6 +88,7 @@ class Scenario:
         self._folder = folder
         self._store.load(scripts)
         self._operations = Operations(PREFIX, settings.sharq, scripts)
+        self._dead = Flows(self._operations, settings.sharq, lambda: 0.0).dead
         self._sharq = SharQ(settings, scripts=scripts)
         self._recorder = Recorder(folder, "client")
         self._log = self._recorder.client("client")
@@ -76,8 +102,10 @@ class Scenario:
             self._write("final.json", snapshot(self._store))
             self._give_limits_back()
             self._drain_queues()
+            self._bulk(FAILING, "delete")
+            self._bulk("t", "delete")
             self._write("drained.json", snapshot(self._store))
-            self._write("settings.json", {"interval_retention": RETENTION * TICK})
+            self._write("settings.json", self._settings())
             self._drain_audit()
         finally:
             self._close()
@@ -105,6 +133,7 @@ class Scenario:
         self._go_in_order()
         self._limit_groups()
         self._pause_some()
+        self._fail_some()
         self._put(*self._jobs("b", 2, 30), *self._jobs("d", 1, 0))
         self._take(1)
 
@@ -307,19 +336,83 @@ class Scenario:
         self._set_limits("type", concurrency=50)
         self._take(6, LIMITED)
 
+    def _fail_some(self) -> None:
+        """Failures, expiries in a row, dead letters that fall out, are retried and deleted."""
+        self._put(*self._failing("sick", 3, limit=3))
+        for at in range(9):
+            for job in self._take(3, FAILING):
+                self._fail(job, delay=None if at else 30)
+            self._advance(13)
+        self._advance(60)
+        self._fail(*self._take(3, FAILING))
+        self._put(*self._failing("worse", 3, limit=4, cost=2, priority=3))
+        for _ in range(5):
+            self._take(3, FAILING)
+            self._advance(LEASE + 1)
+            self._sweep()
+            self._take(1, FAILING)
+            self._advance(70)
+        self._put(*self._failing("given", 1, limit=0))
+        for job in self._take(1, FAILING):
+            self._release(job)
+        self._put(*self._failing("bad", 9, limit=2))
+        *bad, released = self._take(9, FAILING)
+        self._release(released)
+        for job in bad[:4]:
+            self._fail(job, retry=False)
+        self._bury_some(bad)
+
+    def _bury_some(self, bad: list[Job]) -> None:
+        self._retry_dead(FAILING, "bad", bad[3].job_id)
+        self._retry_dead(FAILING, "bad", bad[3].job_id)
+        self._delete_dead(FAILING, "bad", bad[2].job_id)
+        again = self._take(3, FAILING)
+        self._fail(*again, retry=False)
+        for job in bad[4:]:
+            self._fail(job, retry=False)
+        self._bulk(FAILING, "retry", limit=2)
+        # Their queue lives, with another rate.
+        self._put(*self._failing("bad", 1, 7))
+        self._bulk(FAILING, "retry")
+        for _ in range(12):
+            self._advance(8)
+            self._fail(*self._take(2, FAILING), retry=False)
+        # A job of the name is there, and dies later than its dead letter.
+        for letter in self._follow(self._dead.page(FAILING)).letters[:1]:
+            self._put(NewJob(FAILING, letter.queue_id, letter.job_id, b"1", 0, 0))
+            self._retry_dead(FAILING, letter.queue_id, letter.job_id)
+        self._drain_queues(fail=True)
+        self._put(*self._failing("cleared", 2, limit=0))
+        doomed = self._take(2, FAILING)
+        self._clear_queue("cleared", purge=False, queue_type=FAILING)
+        self._fail(*doomed)
+        self._advance(DEAD_RETENTION // 2)
+        self._put(*self._failing("late", 2, limit=0))
+        self._fail(*self._take(2, FAILING))
+        self._advance(DEAD_RETENTION // 2 + 1)
+        self._sweep()
+
     def _give_limits_back(self) -> None:
         for kind, name in (("group", "g"), ("group", "h"), ("type", ""), ("queue", "g1")):
             group = {"group": REMOVE} if kind == "queue" else {}
             self._set_limits(kind, name, interval=REMOVE, burst=REMOVE, concurrency=REMOVE, **group)
 
-    def _drain_queues(self) -> None:
-        """Take and finish all that is there."""
+    def _drain_queues(self, *, fail: bool = False) -> None:
+        """Take and finish all that is there, or have those fail that do."""
         self._advance(LEASE + 1)
         empty = 0
-        while empty < 2:
+        for _ in range(_MOST_ROUNDS):
+            if empty == 2:
+                break
             self._sweep()
             jobs = [*self._take(20), *self._take(20, "u"), *self._take(20, LIMITED)]
             self._finish(*jobs)
+            failing = self._take(20, FAILING)
+            if fail:
+                self._fail(*failing)
+            else:
+                self._finish(*failing)
+            jobs += failing
             self._advance(500)
             empty = 0 if jobs else empty + 1
 
@@ -341,6 +434,54 @@ class Scenario:
 
     def _limited(self, queue: str, count: int, interval: int, **options: Any) -> list[NewJob]:
         return self._jobs(queue, count, interval, queue_type=LIMITED, **options)
+
+    def _failing(self, queue: str, count: int, interval: int = 0, **options: Any) -> list[NewJob]:
+        return self._jobs(queue, count, interval, queue_type=FAILING, **options)
+
+    def _fail(self, *jobs: Job, delay: int | None = None, retry: bool = True) -> None:
+        for job in jobs:
+            ms = None if delay is None else delay * TICK
+            fields = {} if ms is None else {"delay": ms}
+            i = self._log.invoke("fail", **_named(job), retry=retry, **fields)
+            n = job.lease.rpartition("/")[2]
+            ending = fail_with(_ERROR, retry, ms if retry else None, worker="w 1")
+            told = ending.of(Lease(job.queue_type, job.queue_id, job.job_id, n))
+            (ended,) = self._store.run(self._operations.settle(job.queue_type, [told]))
+            self._end(i, "fail", ended.outcome)
+
+    def _retry_dead(self, queue_type: str, queue: str, job_id: str) -> None:
+        i = self._log.invoke("retry_dead", type=queue_type, queue=queue, job=job_id)
+        (ended,) = self._follow(self._dead.retry(queue_type, [(queue, job_id)]))
+        self._end(i, "retry_dead", ended.outcome)
+
+    def _delete_dead(self, queue_type: str, queue: str, job_id: str) -> None:
+        i = self._log.invoke("delete_dead", type=queue_type, queue=queue, job=job_id)
+        (ended,) = self._follow(self._dead.delete(queue_type, [(queue, job_id)]))
+        self._end(i, "delete_dead", ended.outcome)
+
+    def _bulk(self, queue_type: str, kind: str, limit: int | None = None) -> None:
+        i = self._log.invoke("bulk", type=queue_type, kind=kind)
+        assert self._follow(self._dead.begin(queue_type, kind, None, limit)).begun
+        self._log.ok(i, "bulk")
+        while self._follow(self._dead.advance(queue_type, "scenario")):
+            pass
+        i = self._log.invoke("bulk_progress", type=queue_type)
+        bulk = self._follow(self._dead.progress(queue_type))
+        assert bulk is not None
+        self._log.ok(i, "bulk_progress", kind=bulk.kind, bulk=bulk.id, moved=bulk.moved)
+
+    def _follow(self, flow: Flow[T]) -> T:
+        return follow(flow, self._store.run)
+
+    def _settings(self) -> dict[str, Any]:
+        """What the checker has to know of the configuration, in ms."""
+        return {
+            "interval_retention": RETENTION * TICK,
+            "backoff_min": BACKOFF[0] * TICK,
+            "backoff_max": BACKOFF[1] * TICK,
+            "dead_max_jobs": DEAD_JOBS,
+            "dead_retention": DEAD_RETENTION * TICK,
+        }
 
     def _set_limits(self, kind: Any, name: str = "", **values: Any) -> None:
         queue = name if kind == "queue" else f"={name}"
@@ -450,9 +591,9 @@ class Scenario:
         assert self._sharq.reset_interval("t", queue)
         self._log.ok(i, "reset_interval")
 
-    def _clear_queue(self, queue: str, *, purge: bool) -> None:
-        i = self._log.invoke("clear", type="t", queue=queue, purge=purge)
-        cleared = self._sharq.clear("t", queue, purge)
+    def _clear_queue(self, queue: str, *, purge: bool, queue_type: str = "t") -> None:
+        i = self._log.invoke("clear", type=queue_type, queue=queue, purge=purge)
+        cleared = self._sharq.clear(queue_type, queue, purge)
         self._log.ok(i, "clear", removed=cleared != (0, 0))
 
     def _cancel(self, job: NewJob, lease: str | None = None) -> None:
@@ -488,6 +629,7 @@ class Scenario:
 def snapshot(store: DirectStore) -> dict[str, Any]:
     """The jobs, counters and keys of a small store."""
     keys, jobs, levels = [], [], []
+    buried: dict[str, str] = {}
     counters: dict[str, Any] = defaultdict(lambda: defaultdict(_minute))
     for key in sorted(store.command("KEYS", "*")):
         name, kind = key.decode(), store.command("TYPE", key)
@@ -498,6 +640,8 @@ def snapshot(store: DirectStore) -> dict[str, Any]:
         if kind == b"string":
             level = level_of(rest, store.command("GET", key).decode())
             levels += [{"type": queue_type, **level}] if level is not None else []
+        if rest in DEAD_KEYS:
+            buried[queue_type] = name.partition("}:")[0] + "}:dead"
         if word == "held":
             members = (member.decode().split("/") for member in store.command("HKEYS", key))
             found = [(queue, job, "active") for queue, job in members]
@@ -510,7 +654,21 @@ def snapshot(store: DirectStore) -> dict[str, Any]:
         elif word == "c":
             _count(counters[queue_type], rest, store.command("HGETALL", key))
         jobs += [{"type": queue_type, "queue": q, "job": j, "state": s} for q, j, s in found]
-    return {"jobs": jobs, "levels": levels, "counters": counters, "keys": keys}
+    dead = [_dead(store, queue_type, key) for queue_type, key in buried.items()]
+    return {"jobs": jobs, "levels": levels, "dead": dead, "counters": counters, "keys": keys}
+
+
+def _dead(store: DirectStore, queue_type: str, key: str) -> dict[str, Any]:
+    def numbers(*words: str | int) -> dict[str, int]:
+        flat = iter(store.command(*words))
+        return {name.decode(): int(number) for name, number in zip(flat, flat, strict=True)}
+
+    def sizes(part: str) -> dict[str, int]:
+        members = [member.decode() for member in store.command("HKEYS", f"{key}:{part}")]
+        return {member: store.command("HSTRLEN", f"{key}:{part}", member) for member in members}
+
+    order = numbers("ZRANGE", f"{key}:order", 0, -1, "WITHSCORES")
+    return dead_letters(queue_type, numbers("HGETALL", key), order, sizes("about"), sizes("jobs"))
 
 
 def _count(minutes: Any, rest: str, counts: list[bytes]) -> None:

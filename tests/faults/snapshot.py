@@ -6,17 +6,32 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tests.faults.states import level_of
+from tests.faults.states import DEAD, dead_letters, level_of
 from tests.faults.store import Store
 
 _PAGE: Final = 1000
+
+_DEAD: Final = """
+local function sizes(part)
+  local out, key = {}, ARGV[1] .. part
+  for _, member in ipairs(redis.call('HKEYS', key)) do
+    out[#out + 1], out[#out + 2] = member, redis.call('HSTRLEN', key, member)
+  end
+  return out
+end
+return {
+  redis.call('HGETALL', ARGV[1]), redis.call('ZRANGE', ARGV[1] .. ':order', 0, -1, 'WITHSCORES'),
+  sizes(':about'), sizes(':jobs'),
+}
+"""
 
 
 async def snapshot(store: Store) -> dict[str, Any]:
     """All of it.
 
     `jobs`: {type, queue, job, state}, the state `queued` or `active`. `levels`: the leases that
-    queues, groups and types count, {type, level, leased, group} as in `states`. `counters`: for
+    queues, groups and types count, {type, level, leased, group} as in `states`. `dead`: what each
+    type has of dead letters, as in `states`. `counters`: for
     each type and minute its own `e` and `d`, and those of its queues. `keys`: name, type and TTL
     (ms; -1 for none). `memory`: the bytes that the store uses. `now`: the store's time in ms.
     """
@@ -24,6 +39,7 @@ async def snapshot(store: Store) -> dict[str, Any]:
     counters: dict[str, Any] = defaultdict(lambda: defaultdict(_new_minute))
     keys: list[dict[str, Any]] = []
     levels: list[dict[str, Any]] = []
+    buried: set[str] = set()
     for key, kind, ttl in await _keys(store):
         keys.append({"key": key, "type": kind, "ttl": ttl})
         tag, _, rest = key.partition("}:")
@@ -37,16 +53,33 @@ async def snapshot(store: Store) -> dict[str, Any]:
         if kind == "string":
             level = level_of(rest, (await store.insist("GET", key) or b"").decode())
             levels += [{"type": queue_type, **level}] if level is not None else []
+        if rest in DEAD:
+            buried.add(queue_type)
         if rest.startswith("c:"):
             await _add_counters(store, counters[queue_type], key, rest)
     return {
         "jobs": jobs,
         "levels": levels,
+        "dead": [await _dead(store, keys, queue_type) for queue_type in sorted(buried)],
         "counters": counters,
         "keys": [each for each in keys if not each["key"].endswith("}:audit")],
         "memory": await store.memory(),
         "now": await _now(store),
     }
+
+
+async def _dead(store: Store, keys: list[dict[str, Any]], queue_type: str) -> dict[str, Any]:
+    """What a type has of dead letters, all at one time: the sweep may remove some."""
+    end = f":{queue_type}}}:"
+    tag = next(key["key"].partition("}")[0] for key in keys if end in key["key"])
+    reply = await store.insist("EVAL", _DEAD, 0, f"{tag}}}:dead")
+    return dead_letters(queue_type, *(dict(_pairs(flat)) for flat in reply))
+
+
+async def count_dead(store: Store) -> int:
+    """How many dead letters there are."""
+    orders = [key for key, _, _ in await _keys(store) if key.endswith("}:dead:order")]
+    return sum([int(await store.insist("ZCARD", key)) for key in orders])
 
 
 async def count_jobs(store: Store) -> int:

@@ -24,6 +24,15 @@ PREFIX: Final = "faults"
 REQUEUE_INTERVAL: Final = 250
 FINISHED_RETENTION: Final = 3000
 INTERVAL_RETENTION: Final = 6000
+FAILURES: Final = {
+    "backoff_min": 25,
+    "backoff_max": 400,
+    "dead_max_jobs": 40,
+    "dead_max_bytes": 16_000,
+    "dead_retention": 9_000,
+}
+"""The options of failures and dead letters: so small that some fall out by each bound."""
+
 LEASES: Final = {"a": 1500, "b": 2500, "c": 2000}
 
 _OPTIONS: Final = {
@@ -200,7 +209,8 @@ class Stand:
             f"job_requeue_interval = {REQUEUE_INTERVAL}\n"
             f"finished_retention = {FINISHED_RETENTION}\n"
             f"interval_retention = {INTERVAL_RETENTION}\n"
-            f"[sharq-server]\nport = {self._ports[name]}\nheartbeat = 3000\n{_OPTIONS[name]}\n"
+            + "".join(f"{name} = {value}\n" for name, value in FAILURES.items())
+            + f"[sharq-server]\nport = {self._ports[name]}\nheartbeat = 3000\n{_OPTIONS[name]}\n"
             f"[redis]\nkey_prefix = {PREFIX}\n{store}\n"
         )
         return self._managed(f"server-{name}", "tests.faults.server", "-c", str(config))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 
 def level_of(rest: str, text: str) -> dict[str, Any] | None:
@@ -29,3 +30,21 @@ def level_of(rest: str, text: str) -> dict[str, Any] | None:
         group = rest.removeprefix("limit").removeprefix(":g:")
         return {"level": f"={group}", "leased": int(fields[7]), "group": ""}
     return None
+
+
+DEAD: Final = ("dead", "dead:order", "dead:about", "dead:jobs")
+"""The rests of the keys that `dead_letters` reads."""
+
+
+def dead_letters(
+    queue_type: str,
+    counts: Mapping[str, int],
+    order: Mapping[str, int],
+    about: Mapping[str, int],
+    jobs: Mapping[str, int],
+) -> dict[str, Any]:
+    """What a type has of dead letters: `bytes`, `fallen` and `dropped` as it counts them, the
+    deaths (µs) in `order`, and the bytes of each in `about` and `jobs`.
+    """
+    numbers = {name: counts.get(name, 0) for name in ("bytes", "fallen", "dropped")}
+    return {"type": queue_type, **numbers, "order": order, "about": about, "jobs": jobs}

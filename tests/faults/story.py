@@ -17,6 +17,13 @@ START = 1_000_000
 WALL = 500_000_000
 """How far (µs) the time of day is ahead of the times of the history."""
 
+_REASONS = {
+    "release": "exhausted",
+    "fail": "exhausted",
+    "expiry": "expired",
+    "reject": "rejected",
+}
+
 
 class Story:
     """An audit and a history in the making; times are ms after `START`."""
@@ -25,14 +32,31 @@ class Story:
         self.audit: list[Entry] = []
         self.history = [Event(t=0, p="clock", e="note", op="clock", wall=WALL)]
         self.drained: dict[str, Any] | None = None
+        self.settings: dict[str, Any] = {}
         self._places: dict[str, int] = {}
+        self._expiries: dict[tuple[str, str], int] = {}
         self._operations = 0
 
     def enter(self, what: str, now: int, *, at: int | None = None, **fields: Any) -> None:
         """Something happens in the store; `at` by its own clock, where the scripts' was moved."""
         at = now if at is None else at
+        if what in ("return", "dead"):
+            fields = self._ended(what, fields)
         entry = {"type": "t", "queue": "q", "now": START + now, "at": START + at, **fields}
         self.audit.append(Entry(what=what, **entry))
+
+    def _ended(self, what: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """How a lease has ended, as far as that is not told: by an expiry, or a release."""
+        swept = fields.get("script") == "requeue"
+        given = "release" if fields.get("counted", True) else "return"
+        told = {"how": "expiry" if swept else given, "attempt": 1, **fields}
+        how, job = told["how"], (fields.get("queue", "q"), fields["job"])
+        if how != "return":
+            self._expiries[job] = self._expiries.get(job, 0) + 1 if how == "expiry" else 0
+        if what == "dead":
+            self._expiries.pop(job, None)
+            return {"reason": "" if told.get("cleared") else _REASONS.get(how, ""), **told}
+        return {"expiries": self._expiries.get(job, 0), **told}
 
     def put(self, job: str, now: int = 0, *, interval: int = 0, **fields: Any) -> None:
         queue = fields.get("queue", "q")
@@ -83,6 +107,7 @@ class Story:
 
     def report(self) -> Report:
         settings = {"interval_retention": 1000, "job_requeue_interval": 100, "grace": 100}
+        settings |= self.settings
         return check_all(lambda: self.history, self.audit, None, self.drained, settings)
 
     @property

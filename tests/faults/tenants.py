@@ -35,6 +35,12 @@ class Kind:
     delays: tuple[int, ...] = (0,)
 
 
+FAILING: Final = "failing"
+"""The type of jobs that fail most of the time."""
+
+DEADLY: Final = "deadly"
+"""The type of jobs whose leases run out most of the time."""
+
 KINDS: Final = {
     kind.name: kind
     for kind in (
@@ -47,6 +53,8 @@ KINDS: Final = {
             intervals=(2, 5, 10, 20, 50, 50, 100, 100, 200, 500, 1000, 2000),
         ),
         Kind("limited", queues=20, rate=25, intervals=(0, 0, 20), limits=(0, 1, 2, 3)),
+        Kind(FAILING, queues=8, rate=25, intervals=(0, 10, 0), limits=(0, 1, 2, 3, 6)),
+        Kind(DEADLY, queues=4, rate=6, limits=(-1, 3, 5)),
         Kind("bounded", queues=6, rate=25, intervals=(40, 0, 100), max_length=15),
         Kind("reused", queues=5, rate=15, intervals=(0, 10, 50), limits=(-1, 2), names=25),
         Kind(

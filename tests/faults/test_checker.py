@@ -87,7 +87,70 @@ def test_the_command_says_a_line_for_each_invariant_and_what_is_wrong(
 
 
 GIVE_BACK = """redis.call('HSET', k.jobs .. q.id, job_id,
-    pack_waiting(job.place, left, ended, job.payload, job.cost))"""
+    pack_waiting(job.place, left, ended, job.payload, job.cost, job.history))"""
+
+DEAD_DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
+    "a rejected job lives": ("I7", {"told.how == 'reject' or (counted": "(counted"}),
+    "a death has another reason": ("I7", {"expiry = EXPIRED": "expiry = EXHAUSTED"}),
+    "what a clear discards is a dead letter": ("I7", {"not cleared and REASONS": "REASONS"}),
+    "a retry has the requeues that were left": (
+        "I7",
+        {"give_more(job.left, job.attempt - 1)": "job.left"},
+    ),
+    "a job that kills its workers comes at once": (
+        "I5",
+        {"MOST_EXPIRIES = 2": "MOST_EXPIRIES = 9"},
+    ),
+    "a job waits after two expiries": ("I5", {"MOST_EXPIRIES = 2": "MOST_EXPIRIES = 1"}),
+    "a backoff does not grow": ("I5", {"least * 2 ^": "least * 1 ^"}),
+    "a backoff is not bounded": ("I5", {"MOST_DOUBLINGS), tonumber(most))": "MOST_DOUBLINGS))"}),
+    "a delay that was told is not kept": ("I5", {"delay = tonumber(ARGV[i + 5])": "delay = nil"}),
+    "a dead letter is not in the order": (
+        "I1",
+        {"redis.call('ZADD', order_key(dead), died, member)": ""},
+    ),
+    "the newest dead letter falls out": (
+        "I1",
+        {"redis.call('ZRANGE', order_key(k.": "redis.call('ZREVRANGE', order_key(k."},
+    ),
+    "one dead letter too few is kept": ("I1", {"> tonumber(most) and": ">= tonumber(most) and"}),
+    "dead letters fall out too early": ("I1", {"died + age * 1000": "died + age * 500"}),
+    "a dead letter is replaced and not counted": (
+        "I1",
+        {"drop_letter(dead, member, 'replaced')": "remove_letter(dead, member)"},
+    ),
+    "a retry that meets a job takes the dead letter": (
+        "I1",
+        {
+            "if status == QUEUED then\n        moved": (
+                "if status ~= QUEUED then remove_letter(k.dead, member) else moved"
+            )
+        },
+    ),
+    "dead letters do not fall out": ("I8", {"if k.buried then": "if false then"}),
+    "dead letters that fell out are not counted": (
+        "I9",
+        {"redis.call('HINCRBY', dead, 'fallen', 1)": ""},
+    ),
+    "a payload stays behind": ("I10", {"redis.call('HDEL', payloads, member)": ""}),
+    "the names count no bytes": ("I10", {"#member + #about + #payload": "#about + #payload"}),
+    "the counts of dead letters never end": ("I10", {"expire(dead, COUNTS_TTL)": ""}),
+    "a bulk never ends": ("I10", {"expire(bulk_key(dead), BULK_TTL)": ""}),
+    "a retry leaves the dead letter": ("I2", {"    remove_letter(k.dead, member)\n": ""}),
+    "a retry has another payload": (
+        "I2",
+        {"held[at], job_id, payload, interval": "held[at], job_id, '0', interval"},
+    ),
+    "a retry changes a queue that lives": (
+        "I11",
+        {"if has_interval(q) then\n    return": "if false then\n    return"},
+    ),
+    "a retry of nothing is a success": ("I12", {"out[at] = NOT_FOUND": "out[at] = SUCCESS"}),
+    "a bulk tells of more than it has moved": (
+        "I12",
+        {"moved = moved + bulk.moved\n": "moved = moved + bulk.moved + 1\n"},
+    ),
+}
 
 DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     "a job that is given back is not written": ("I1", {GIVE_BACK: ""}),
@@ -235,7 +298,8 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(
-    ("invariant", "changes"), [pytest.param(*defect, id=what) for what, defect in DEFECTS.items()]
+    ("invariant", "changes"),
+    [pytest.param(*defect, id=what) for what, defect in (DEFECTS | DEAD_DEFECTS).items()],
 )
 def test_a_defect_is_found(
     clean_store: PrivateStore, tmp_path: Path, invariant: str, changes: dict[str, str]

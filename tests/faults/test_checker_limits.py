@@ -309,3 +309,16 @@ def test_a_dequeue_finds_what_could_go(story: Story, asked: int, violated: set[s
     for event in story.history[-2:]:
         event.t = START * 1000 - 500_000_000 + asked * 1000
     assert story.violated == violated
+
+
+@pytest.mark.parametrize(("mode", "violated"), [("deliver", set()), ("notify", {"I16"})])
+def test_the_credit_of_a_subscriber_may_be_on_its_way(
+    story: Story, mode: str, violated: set[str]
+) -> None:
+    put(story, 1)
+    story.note("subscribe", type="t", credit=1, mode=mode)
+    dispatches(story, 100)
+    story.say("dequeue", "ok", p="ws#1", answer={"jobs": []})
+    for event in story.history[-2:]:
+        event.t = START * 1000 - 500_000_000 + 20_000
+    assert story.violated == violated

@@ -454,6 +454,18 @@ def test_after_an_outage_it_has_the_time_of_the_recovery(
     assert story.violated == violated
 
 
+@pytest.mark.parametrize(("late", "violated"), [(14_000, set()), (14_301, {"I8"})])
+def test_a_fault_that_overlaps_one_of_its_kind_does_not_end_it(
+    story: Story, late: int, violated: set[str]
+) -> None:
+    jobs(story, 1, 0)
+    dispatches(story, 0)
+    for phase, ms in (("begin", 1100), ("begin", 2000), ("end", 2010), ("end", 10_000)):
+        story.note("fill the disk", p="faults", ms=ms, phase=phase)
+    story.back("j1", 1, 1000 + late)
+    assert story.violated == violated
+
+
 @pytest.mark.parametrize(("servers", "violated"), [("ab", set()), ("a", {"I8"})])
 def test_an_outage_of_one_server_of_two_is_none(
     story: Story, servers: str, violated: set[str]

@@ -22,7 +22,7 @@ from tests.faults.history import Recorder
 from tests.faults.places import Places
 from tests.faults.pollers import number_of
 from tests.faults.recording import Recorded
-from tests.faults.tenants import TYPES
+from tests.faults.tenants import DEADLY, FAILING, TYPES
 
 _LONGEST_HANDLER: Final = 1.0
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {"w1": {"prefetch": 12}}
@@ -37,9 +37,11 @@ def main(name: str, port: int, places: Places, calm: bool) -> int:
     recorder = Recorder(Path(places.folder), f"{name}.{os.getpid()}", buffered=False)
     log = Recorded.of(recorder, f"{name}.{os.getpid()}")
     rng = places.rng(name)
+    # What kills its workers is left to those who do not mind; all is finished by a calm one.
+    types = TYPES if calm else [each for each in TYPES if each != DEADLY]
     worker = Worker(
         f"ws://127.0.0.1:{port}/ws/",
-        TYPES,
+        types,
         concurrency=24,
         timeout=_LONGEST_HANDLER,
         grace=3.0,
@@ -56,8 +58,12 @@ def main(name: str, port: int, places: Places, calm: bool) -> int:
             await asyncio.sleep(2 * _LONGEST_HANDLER)  # more than it may
         elif chance < 0.15:
             raise Retry(rng.choice((0.0, 0.1, 0.5)))
+        elif chance < 0.2 or (job.queue_type == FAILING and chance < 0.6):
+            raise ValueError(f"no tenant of {job.job_id}")
+        elif job.queue_type == FAILING and chance < 0.7:
+            raise Discard("for good", dead=True)
         finish(log, job)
-        if chance < 0.16:
+        if 0.9 < chance < 0.91:
             raise Discard("as it happens")
 
     worker_log.set_up(worker_log.TEXT)

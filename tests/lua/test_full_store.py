@@ -11,8 +11,9 @@ import pytest
 from sharq import results
 from sharq.identifiers import check_lease
 from sharq.operations.scripts import Scripts
-from sharq.results import Cleared
+from sharq.results import Cleared, Ended
 from sharq.settings.options import QueueSettings
+from tests.support.burying import carry, dead, fail, names, reject
 from tests.support.hands import TYPE, Hands, PipelinedStore, new_job
 from tests.support.stores import PrivateStore
 
@@ -193,3 +194,62 @@ def wait_until(full: FullStore, ms: int) -> None:
     end = full.hands.run(ping) + ms
     while full.hands.run(ping) <= end:
         pass
+
+
+def test_a_failure_works(full: FullStore) -> None:
+    full.hands.put_many(new_job(job_id) for job_id in "ab")
+    a, b = full.hands.take(2)
+    full.fill()
+    assert fail(full.hands, a, delay=0) == results.SUCCESS
+    assert fail(full.hands, b) == results.SUCCESS
+    assert full.hands.take_ids(2) == ["a"]
+
+
+def test_a_death_works_and_its_letter_is_kept(full: FullStore) -> None:
+    full.hands.put_many(new_job(job_id, limit=0) for job_id in "abc")
+    a, b, _ = full.hands.take(3)
+    full.fill()
+    assert reject(full.hands, a) == results.DEAD
+    assert full.hands.release(b) == results.DEAD
+    wait_until(full, LEASE + 1)
+    assert full.hands.sweep().discarded == 1
+    assert names(full.hands) == ["c", "b", "a"]
+
+
+def test_a_retry_and_a_deletion_work(full: FullStore) -> None:
+    full.hands.put_many(new_job(job_id) for job_id in "abc")
+    for job in full.hands.take(3):
+        reject(full.hands, job)
+    full.fill()
+    flows = dead(full.hands)
+    assert carry(full.hands, flows.retry(TYPE, [("q", "a")])) == [Ended(results.SUCCESS)]
+    assert carry(full.hands, flows.delete(TYPE, [("q", "b")])) == [Ended(results.SUCCESS)]
+    assert (full.hands.take_ids(), names(full.hands)) == (["a"], ["c"])
+
+
+def test_a_bulk_that_was_begun_goes_on(full: FullStore) -> None:
+    full.hands.put_many(new_job(job_id) for job_id in "abc")
+    for job in full.hands.take(3):
+        reject(full.hands, job)
+    flows = dead(full.hands)
+    carry(full.hands, flows.begin(TYPE, "retry"))
+    full.fill()
+    while carry(full.hands, flows.advance(TYPE, "s")):
+        pass
+    assert full.hands.take_ids(3) == ["a", "b", "c"]
+
+
+def test_all_dead_letters_can_be_deleted(full: FullStore) -> None:
+    full.hands.put("a")
+    reject(full.hands, full.hands.take()[0])
+    full.fill()
+    assert carry(full.hands, dead(full.hands).begin(TYPE, "delete")).begun
+    while carry(full.hands, dead(full.hands).advance(TYPE, "s")):
+        pass
+    assert names(full.hands) == []
+
+
+def test_a_bulk_can_be_cancelled(full: FullStore) -> None:
+    carry(full.hands, dead(full.hands).begin(TYPE, "delete"))
+    full.fill()
+    assert carry(full.hands, dead(full.hands).cancel(TYPE))

@@ -47,6 +47,7 @@ KEYS = {
     "request": "{p:queue_type}:x:request_id",
     "waiting": "{p:queue_type}:waiting",
     "limit": "{p:queue_type}:limit",
+    "dead": "{p:queue_type}:dead",
     "types": "{p}:types",
     "sweep": "{p}:sweep",
 }
@@ -152,7 +153,7 @@ PARAMETERS = {
 NUMBERS = (
     *("age", "batch", "by", "count", "delay", "interval", "interval_retention", "lease_ms"),
     *("max_bytes", "options", "requeue_limit", "retention"),
-    *("hold", "seq", "wanted", "offered", "offer_ms", "start", "seen"),
+    *("hold", "seq", "wanted", "offered", "offer_ms", "start", "seen", "before", "limit"),
 )
 # Arguments of the codec's methods with a value that tells which one it is; that of a text is its
 # name.
@@ -186,7 +187,16 @@ def announced_words(name: str, *left_out: str, jobs: int = 0, **values: str) -> 
     return ["EVALSHA", name, str(len(keys)), *keys, *arguments]
 
 
-MANY = ("enqueue", "settle", "finish_many", "release", "extend", "cancel")
+MANY = (
+    "enqueue",
+    "settle",
+    "dead_retry",
+    "dead_delete",
+    "finish_many",
+    "release",
+    "extend",
+    "cancel",
+)
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in (*MANY, "dequeue")])
@@ -210,10 +220,16 @@ def test_a_dequeue_of_a_server_leaves_a_mark_of_its_own() -> None:
     assert packed_words("dequeue") == announced_words("dequeue", seq="")
 
 
-@pytest.mark.parametrize("name", MANY[2:])
+@pytest.mark.parametrize("name", MANY[4:])
 def test_the_header_for_many_leases_names_what_is_sent_for_each(name: str) -> None:
     leases = [Lease("queue_type", f"queue_id{at}", f"job_id{at}", f"n{at}") for at in range(3)]
     assert packed_words(name, leases=leases) == announced_words(name, jobs=3)
+
+
+@pytest.mark.parametrize("name", MANY[2:4])
+def test_the_header_for_many_dead_letters_names_what_is_sent_for_each(name: str) -> None:
+    jobs = [(f"queue_id{at}", f"job_id{at}") for at in range(3)]
+    assert packed_words(name, jobs=jobs) == announced_words(name, jobs=3)
 
 
 def test_the_header_for_many_names_what_is_sent_for_each() -> None:
@@ -262,6 +278,7 @@ def test_a_script_reads_all_that_it_is_sent(name: str) -> None:
 # ---- what is answered ----
 
 MAIL = "mail", "bob"
+FAILING = "10000:67108864:2592000000:1000:3600000:5eed"
 
 
 def jobs_of(*job_ids: str) -> list[NewJob]:
@@ -311,14 +328,14 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("finish", (*MAIL, "j5", "", 60000, 0)),
     ("extend", ("mail", [Lease(*MAIL, "j1", "")], 70000, 60000)),
     ("status", (*MAIL, "j1", 60000)),
-    ("release", ("mail", [Lease(*MAIL, "j2", "1")], 0, False, 60000, 0)),
-    ("release", ("mail", [Lease(*MAIL, "j2", "")], 0, False, 60000, 0)),
-    ("release", ("mail", [Lease(*MAIL, "j3", "")], 0, True, 60000, 0)),
-    ("release", ("mail", [Lease(*MAIL, "j1", "")], 0, True, 60000, 0)),
-    ("release", ("mail", [Lease(*MAIL, "j5", "")], 0, True, 60000, 0)),
+    ("release", ("mail", [Lease(*MAIL, "j2", "1")], 0, False, 60000, 0, FAILING)),
+    ("release", ("mail", [Lease(*MAIL, "j2", "")], 0, False, 60000, 0, FAILING)),
+    ("release", ("mail", [Lease(*MAIL, "j3", "")], 0, True, 60000, 0, FAILING)),
+    ("release", ("mail", [Lease(*MAIL, "j1", "")], 0, True, 60000, 0, FAILING)),
+    ("release", ("mail", [Lease(*MAIL, "j5", "")], 0, True, 60000, 0, FAILING)),
     ("status", (*MAIL, "j3", 60000)),
-    ("requeue", ("mail", 10, 60000, 0)),
-    ("requeue", ("post", 10, 60000, 0)),
+    ("requeue", ("mail", 10, 60000, 0, FAILING)),
+    ("requeue", ("post", 10, 60000, 0, FAILING)),
     ("interval", (*MAIL, 0, 60000)),
     ("interval", ("mail", "eve", 0, 60000)),
     ("interval_reset", (*MAIL, 60000)),
@@ -331,19 +348,35 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
         (
             "mail",
             [
-                (*MAIL[1:], "k1", "", "finish", "3", "0", "", ""),
-                (*MAIL[1:], "k1", "", "finish", "3", "0", "", ""),
-                (*MAIL[1:], "k9", "", "finish", "3", "0", "", ""),
+                (*MAIL[1:], "k1", "", "finish", "3", "0", "", "", "", ""),
+                (*MAIL[1:], "k1", "", "finish", "3", "0", "", "", "", ""),
+                (*MAIL[1:], "k9", "", "finish", "3", "0", "", "", "", ""),
             ],
             60000,
             0,
+            FAILING,
         ),
     ),
-    ("settle", ("mail", [("bob", "k2", "", "return", "", "0", "1", "queue")], 60000, 0)),
-    ("settle", ("mail", [("bob", "k3", "1", "release", "", "0", "", "")], 60000, 0)),
-    ("settle", ("mail", [("bob", "k3", "", "release", "", "0", "", "")], 60000, 0)),
-    ("settle", ("mail", [("bob", "k1", "", "release", "", "0", "", "")], 60000, 0)),
-    ("settle", ("mail", [("bob", "k8", "", "release", "", "0", "", "")], 60000, 0)),
+    (
+        "settle",
+        ("mail", [("bob", "k2", "", "return", "", "0", "1", "queue", "", "")], 60000, 0, FAILING),
+    ),
+    (
+        "settle",
+        ("mail", [("bob", "k3", "1", "release", "", "0", "", "", "", "")], 60000, 0, FAILING),
+    ),
+    (
+        "settle",
+        ("mail", [("bob", "k3", "", "release", "", "0", "", "", "", "")], 60000, 0, FAILING),
+    ),
+    (
+        "settle",
+        ("mail", [("bob", "k1", "", "release", "", "0", "", "", "", "")], 60000, 0, FAILING),
+    ),
+    (
+        "settle",
+        ("mail", [("bob", "k8", "", "release", "", "0", "", "", "", "")], 60000, 0, FAILING),
+    ),
     ("show_limits", ("mail", "queue", "bob")),
     ("show_limits", ("mail", "queue", "eve")),
     ("show_limits", ("mail", "group", "acct")),
@@ -351,7 +384,7 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("pause", ("mail", "queue", "bob", REMOVE, "", "api", 60000)),
     ("finish_many", ("mail", [], 60000, 0)),
     ("finish_many", ("mail", [Lease(*MAIL, "j1", "1"), Lease(*MAIL, "j2", "1")], 60000, 0)),
-    ("release", ("mail", [], 0, True, 60000, 0)),
+    ("release", ("mail", [], 0, True, 60000, 0, FAILING)),
     ("extend", ("mail", [Lease(*MAIL, "j1", "1"), Lease(*MAIL, "j3", "")], 0, 60000)),
     ("list_jobs", (*MAIL, "returned", 0, 0, 1, 262144)),
     ("list_jobs", (*MAIL, "new", 0, 0, 1, 262144)),
@@ -368,6 +401,36 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("dry_run", ("mail", "type", "", None, 2, None, None)),
     ("pause", ("mail", "group", "g", REMOVE, "", "api", 60000)),
     ("limits", ("mail", "type", "", None, None, REMOVE, None, None, 60000)),
+    ("dead_begin", ("mail", "b1", "retry", "", "", "", None, None)),
+    ("requeue", ("mail", 10, 60000, 0, FAILING)),
+    ("dead_cancel", ("mail",)),
+    ("dead_cancel", ("mail",)),
+    ("dead_progress", ("post",)),
+    ("enqueue", ("mail", jobs_of("d1", "d2", "d3", "d4"))),
+    ("dequeue", ("mail", 100, 60000, 1000)),
+    (
+        "settle",
+        ("mail", [("bob", "d1", "", "reject", "", "", "", "", "w1", "{}")], 60000, 0, FAILING),
+    ),
+    ("settle", ("mail", [("bob", "d2", "", "fail", "", "", "", "", "", "")], 60000, 0, FAILING)),
+    ("settle", ("mail", [("bob", "d3", "", "fail", "", "", "", "", "", "")], 60000, 0, FAILING)),
+    ("settle", ("mail", [("bob", "d4", "", "fail", "", "", "", "", "", "")], 60000, 0, FAILING)),
+    ("status", (*MAIL, "d1", 60000)),
+    ("type_metrics", ("mail",)),
+    ("enqueue", ("mail", jobs_of("d1"))),
+    ("dead_retry", ("mail", [("bob", "d1"), ("bob", "d2"), ("bob", "d9")])),
+    ("dead_retry", ("mail", [("bob", "d2"), ("bob", "d3")])),
+    ("dead_delete", ("mail", [("bob", "d4"), ("bob", "d3")])),
+    ("dead_retry", ("mail", [])),
+    ("dead_show", (*MAIL, "d1")),
+    ("dead_show", (*MAIL, "d9")),
+    ("dead_list", ("mail", "", "", "", None, "", 10, 262144)),
+    ("dead_begin", ("mail", "b1", "retry", "bob", "", "", None, None)),
+    ("dead_begin", ("mail", "b2", "retry", "", "", "", None, None)),
+    ("dead_advance", ("mail", "s1")),
+    ("dead_progress", ("mail",)),
+    ("dead_advance", ("mail", "s1")),
+    ("dead_progress", ("mail",)),
     ("clear", (*MAIL, 60000, True)),
     ("clear", (*MAIL, 60000, False)),
     ("unregister", ("mail", 60000)),

@@ -175,3 +175,10 @@ def test_a_lower_cost_of_a_job_that_died_did_not_reach_what_is_scheduled(
     told = Told("q", "a", a.lease.rpartition("/")[2], "release", "2")
     queue.run(queue.operations.settle(TYPE, [told]))
     assert queue.batch().wait_us == 2_000_000
+
+
+def test_a_queue_that_was_only_paused_seemed_to_have_an_interval(queue: ExpiringQueue) -> None:
+    pause(queue, "queue", "q")
+    assert (queue.metrics().interval, queue.metrics().interval_set_by) == (None, None)
+    put(queue, job("a", interval=5))
+    assert (queue.metrics().interval, queue.metrics().interval_set_by) == (5, "enqueue")

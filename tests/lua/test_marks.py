@@ -45,7 +45,7 @@ def test_a_discarded_job_is_remembered_as_dead(queue: ExpiringQueue) -> None:
 
 
 def test_without_a_retention_nothing_is_kept(make_queue: MakeQueue) -> None:
-    queue = make_queue(finished_retention=0)
+    queue = make_queue(finished_retention=0, dead_max_jobs=0)
     queue.put("a")
     queue.put("b", limit=0)
     a, b = queue.take(2)

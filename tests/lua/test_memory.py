@@ -50,7 +50,7 @@ def end_after_a_delay(queue: ExpiringQueue, job: Job) -> None:
 def test_jobs_that_have_gone_leave_nothing_in_their_queue(
     make_queue: MakeQueue, end: Callable[[ExpiringQueue, Job], None]
 ) -> None:
-    queue = make_queue(job_expire_interval=1_000, finished_retention=0)
+    queue = make_queue(job_expire_interval=1_000, finished_retention=0, dead_max_jobs=0)
     limit = 1 if end is end_after_an_expiry else 0
 
     def fields() -> int:

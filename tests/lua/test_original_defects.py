@@ -230,7 +230,7 @@ def test_10_one_call_discards_a_job_for_good(make_queue: MakeQueue) -> None:
 
 
 def test_11_by_default_a_job_survives_the_end_of_its_lease(make_queue: MakeQueue) -> None:
-    queue = make_queue(job_expire_interval=1_000)
+    queue = make_queue(job_expire_interval=1_000, backoff_min=0)
     queue.put("a", limit=queue.settings.default_job_requeue_limit)
     for attempt in range(1, 10):
         (job,) = queue.take()

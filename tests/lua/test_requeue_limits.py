@@ -16,7 +16,7 @@ MakeQueue = Callable[..., ExpiringQueue]
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 5, 11])
 def test_a_limit_of_n_means_n_plus_1_deliveries(make_queue: MakeQueue, limit: int) -> None:
-    queue = make_queue(job_expire_interval=1_000)
+    queue = make_queue(job_expire_interval=1_000, backoff_min=0)
     queue.put("a", limit=limit)
     remaining = []
     while taken := queue.take():
@@ -29,7 +29,7 @@ def test_a_limit_of_n_means_n_plus_1_deliveries(make_queue: MakeQueue, limit: in
 
 @pytest.mark.parametrize("limit", [10**9, 10**9 + 1, 10**18, 10**10 + 3, 2**53 + 1, 2**63 - 1])
 def test_a_large_limit_is_counted_to_the_last_digit(make_queue: MakeQueue, limit: int) -> None:
-    queue = make_queue(job_expire_interval=1_000)
+    queue = make_queue(job_expire_interval=1_000, backoff_min=0)
     queue.put("a", limit=limit)
     for spent in range(5):
         (job,) = queue.take()

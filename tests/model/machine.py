@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from itertools import count
 from math import ceil, inf
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from sharq.endings import EndingLease
 from sharq.identifiers import Lease
-from sharq.operations.call import Call
+from sharq.operations.call import Call, Flow
 from sharq.operations.cursors import JobCursor, QueueCursor, job_cursor
+from sharq.operations.flows import Flows
 from sharq.operations.targets import Target as Level
-from sharq.results import JobOptions, NewJob
+from sharq.results import DeadFilter, DeadPage, JobOptions, NewJob
 from sharq.settings.options import QueueSettings
 from tests.model.changes import LimitChanges, pause_for
+from tests.model.failures import End
 from tests.model.inside import check_inside, look
+from tests.model.inside_dead import check_dead, look_at_dead
+from tests.model.inside_jobs import check_jobs_inside, look_at_jobs
+from tests.model.letters import DAY, Letter
 from tests.model.model import COUNTERS_KEPT, SERIAL_KEPT
 from tests.model.names import GroupName, JobName, QueueName, expect
 from tests.model.rates import FARTHEST, Rates
@@ -30,6 +37,7 @@ from tests.model.strategies import (
     changes,
     decimals,
     delays,
+    ends,
     intervals,
     job_names,
     levels,
@@ -40,16 +48,29 @@ from tests.model.strategies import (
     picks,
     queue_names,
     queue_types,
+    some_filters,
     tokens,
 )
+from tests.support.direct import follow
 from tests.support.expiring import ExpiringQueue
 from tests.support.hands import PREFIX, PipelinedStore
 
 T = TypeVar("T")
 
+REGISTRY = ("{sharq", "types", "")
+"""The parts of the key of the registry of types."""
+
 
 def some_job_is_leased(machine: QueueMachine) -> bool:
     return any(queue.leased for queue in machine.model.queues.values())
+
+
+def some_job_is_dead(machine: QueueMachine) -> bool:
+    return any(letters.all for letters in machine.model.letters.values())
+
+
+def some_bulk_runs(machine: QueueMachine) -> bool:
+    return any(of.bulk is not None and of.bulk.runs for of in machine.model.letters.values())
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -62,12 +83,16 @@ class QueueMachine(RuleBasedStateMachine):
         self.store = PipelinedStore(self.socket_path)
         self.store.command("FLUSHALL")
         self.sound = True
+        self.numbers = count()
 
     @initialize(
         finished_retention=st.sampled_from([0, 7, 2_000, 60_000]),
         interval_retention=st.sampled_from([0, 1_300, 3_600_000]),
         linger=st.booleans(),
         limited=st.sampled_from([True, True, True, False]),
+        backoff=st.sampled_from([(0, 1_000), (1, 1), (300, 1_000), (1_000, 3_600_000)]),
+        kept=st.sampled_from([(10_000, 2**26), (10_000, 2**26), (3, 2**26), (10, 400), (0, 2**26)]),
+        dead_retention=st.sampled_from([2_592_000_000, 5_000, 61_000]),
         focus=queue_names,
         queues=st.lists(st.tuples(queue_names, intervals, limits), min_size=1, max_size=3),
     )
@@ -77,6 +102,9 @@ class QueueMachine(RuleBasedStateMachine):
         interval_retention: int,
         linger: bool,
         limited: bool,
+        backoff: tuple[int, int],
+        kept: tuple[int, int],
+        dead_retention: int,
         focus: QueueName,
         queues: list[tuple[QueueName, int, int]],
     ) -> None:
@@ -84,9 +112,15 @@ class QueueMachine(RuleBasedStateMachine):
             job_expire_interval=LEASE,
             finished_retention=finished_retention,
             interval_retention=interval_retention,
+            backoff_min=backoff[0],
+            backoff_max=backoff[1],
+            dead_max_jobs=kept[0],
+            dead_max_bytes=kept[1],
+            dead_retention=dead_retention,
         )
         self.queue = ExpiringQueue(self.store, settings, linger=linger)
         self.operations = self.queue.operations
+        self.dead = Flows(self.operations, settings, lambda: 0.0).dead
         self.model = ShownModel(settings, self.queue.now_us, linger=linger)
         self.limited, self.focus = limited, focus
         for name, interval, limit in queues:
@@ -179,11 +213,13 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.offer(queue_type, wanted, got)
 
     @precondition(some_job_is_leased)
-    @rule(fate=st.sampled_from(["finish", "release", "delay"]))
+    @rule(fate=st.sampled_from(["finish", "release", "delay", "fail", "reject"]))
     def end_all_leases(self, fate: str) -> None:
         for name, n in self._leases():
             if fate == "finish":
                 self._finish(name, n)
+            elif fate in ("fail", "reject"):
+                self._settle(name.queue_type, [(name, n, End(fate, None))])
             else:
                 self._release(name, n, 400 if fate == "delay" else 0, False)
 
@@ -207,6 +243,36 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(pick=picks, token=tokens, delay=delays, counted=st.booleans())
     def release(self, pick: int, token: str, delay: int, counted: bool) -> None:
         self._release(*self._lease(pick, token), delay, counted)
+
+    @precondition(some_job_is_leased)
+    @rule(pick=picks, token=tokens, end=ends)
+    def end_in_a_failure(self, pick: int, token: str, end: End) -> None:
+        name, n = self._lease(pick, token)
+        self._settle(name.queue_type, [(name, n, end)])
+
+    @precondition(some_job_is_leased)
+    @rule(chosen=st.lists(st.tuples(picks, tokens, ends), min_size=1, max_size=6))
+    def end_many(self, chosen: list[tuple[int, str, End]]) -> None:
+        """End jobs of one type in one call, some of them perhaps twice."""
+        told = [(*self._lease(pick, token), end) for pick, token, end in chosen]
+        queue_type = told[0][0].queue_type
+        self._settle(queue_type, [each for each in told if each[0].queue_type == queue_type])
+
+    @rule(queue_type=queue_types, limit=st.sampled_from([1, 2, 100]), times=st.sampled_from([2, 4]))
+    def kill_the_workers(self, queue_type: str, limit: int, times: int) -> None:
+        """Leases run out, time and again."""
+        for _ in range(times):
+            self._move_to_a_turn([queue_type])
+            self._dequeue(queue_type, limit, None)
+            self._let_leases_end(queue_type, 100)
+
+    @rule(queue_type=queue_types, limit=st.sampled_from([1, 2, 100]), end=ends)
+    def dequeue_and_fail(self, queue_type: str, limit: int, end: End) -> None:
+        self._move_to_a_turn([queue_type])
+        self._dequeue(queue_type, limit, None)
+        for name, n in self._leases():
+            if name.queue_type == queue_type:
+                self._settle(queue_type, [(name, n, end)])
 
     @precondition(some_job_is_leased)
     @rule(
@@ -267,6 +333,135 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(pick=picks, token=tokens)
     def cancel_one_that_is_leased(self, pick: int, token: str) -> None:
         self._cancel(*self._lease(pick, token))
+
+    # Those who look after dead letters
+
+    @rule(name=queue_names, end=ends, chosen=options, expires=st.booleans())
+    def let_jobs_die(self, name: QueueName, end: End, chosen: JobOptions, expires: bool) -> None:
+        """Some jobs without a requeue are delivered, if they may be, and end badly."""
+        own = (chosen if self.limited else JobOptions())._replace(delay=0)
+        queue = self.model.queues[name]
+        new = [job_id for job_id in JOBS if queue.find(job_id) is None]
+        jobs = [NewJob(*name, job_id, b"1", float(queue.interval), 0, None, own) for job_id in new]
+        self._enqueue_many(name.queue_type, jobs)
+        self._dequeue(name.queue_type, 100, None)
+        if expires:
+            self._let_leases_end(name.queue_type, 100)
+        else:
+            leases = [each for each in self._leases() if each[0].queue == name]
+            self._settle(name.queue_type, [(job, n, end) for job, n in leases])
+
+    @precondition(some_job_is_dead)
+    @rule(chosen=st.lists(picks, min_size=1, max_size=4))
+    def retry(self, chosen: list[int]) -> None:
+        queue_type, members = self._dead(chosen)
+        got = self._follow(self.dead.retry(queue_type, members))
+        self.model.retry(queue_type, members, got)
+
+    @precondition(some_job_is_dead)
+    @rule(chosen=st.lists(picks, min_size=1, max_size=4))
+    def delete(self, chosen: list[int]) -> None:
+        queue_type, members = self._dead(chosen)
+        got = self._follow(self.dead.delete(queue_type, members))
+        self.model.delete(queue_type, members, got)
+
+    @rule(chosen=st.lists(job_names, min_size=1, max_size=3), deletes=st.booleans())
+    def bring_back_what_may_not_be_dead(self, chosen: list[JobName], deletes: bool) -> None:
+        queue_type = chosen[0].queue_type
+        members = [(name.queue_id, name.job_id) for name in chosen if name.queue_type == queue_type]
+        if deletes:
+            self.model.delete(
+                queue_type, members, self._follow(self.dead.delete(queue_type, members))
+            )
+        else:
+            self.model.retry(
+                queue_type, members, self._follow(self.dead.retry(queue_type, members))
+            )
+
+    @precondition(some_job_is_dead)
+    @rule(pick=picks, interval=intervals, jobs=st.sampled_from([0, 1]))
+    def retry_into_a_queue_that_lives(self, pick: int, interval: int, jobs: int) -> None:
+        """The queue has other limits by now, or the job is there again."""
+        queue_type, ((queue_id, job_id),) = self._dead([pick])
+        name = QueueName(queue_type, queue_id)
+        other = next(each for each in JOBS if each != job_id)
+        self._enqueue_many(
+            queue_type, [NewJob(*name, (other, job_id)[jobs], b"1", float(interval), -1)]
+        )
+        members = [(queue_id, job_id)]
+        self.model.retry(queue_type, members, self._follow(self.dead.retry(queue_type, members)))
+
+    @precondition(some_job_is_dead)
+    @rule(
+        chosen=some_filters, pick=picks, count=st.sampled_from([1, 2, 100]), of_time=st.booleans()
+    )
+    def list_dead_letters(self, chosen: DeadFilter, pick: int, count: int, of_time: bool) -> None:
+        letter = self._letter(pick)
+        queue_type, chosen = letter[0], self._before(chosen, letter[1], of_time)
+        pages: list[DeadPage] = []
+        cursor: str | None = None
+        for _ in range(2 * len(JOBS) * len(QUEUES)):
+            page = self._follow(
+                self.dead.page(queue_type, **chosen._asdict(), cursor=cursor, count=count)
+            )
+            expect("no more than asked for", len(page.letters) <= count)
+            pages.append(page)
+            cursor = page.cursor
+            if cursor is None:
+                break
+        expect("the last page", cursor, None)
+        self.model.page(queue_type, chosen, pages)
+
+    @rule(name=job_names)
+    def show_a_dead_letter(self, name: JobName) -> None:
+        got = self._follow(self.dead.show(*name))
+        self.model.show(name.queue_type, (name.queue_id, name.job_id), got)
+
+    @precondition(some_job_is_dead)
+    @rule(
+        kind=st.sampled_from(["retry", "retry", "delete"]),
+        chosen=st.one_of(st.none(), some_filters),
+        pick=picks,
+        of_time=st.booleans(),
+        limit=st.sampled_from([None, None, 1, 2]),
+        steps=st.booleans(),
+    )
+    def begin_a_bulk(
+        self,
+        kind: str,
+        chosen: DeadFilter | None,
+        pick: int,
+        of_time: bool,
+        limit: int | None,
+        steps: bool,
+    ) -> None:
+        queue_type, letter = self._letter(pick)
+        named = None
+        if chosen is not None:
+            chosen = self._before(chosen, letter, of_time)
+            named = {word: value for word, value in chosen._asdict().items() if value is not None}
+        got = self._follow(self.dead.begin(queue_type, kind, named or None, limit))
+        self.model.begin(queue_type, kind, chosen or DeadFilter(), limit, got)
+        if steps:
+            self._advance_bulk(queue_type, "a")
+
+    @rule(queue_type=queue_types, server=st.sampled_from(["a", "a", "b"]))
+    def advance_a_bulk(self, queue_type: str, server: str) -> None:
+        self._advance_bulk(queue_type, server)
+
+    @rule(queue_type=queue_types)
+    def cancel_a_bulk(self, queue_type: str) -> None:
+        self.model.cancel_bulk(queue_type, self._follow(self.dead.cancel(queue_type)))
+
+    @precondition(some_bulk_runs)
+    @rule(pick=picks, end=ends)
+    def die_while_a_bulk_runs(self, pick: int, end: End) -> None:
+        """What dies after it began is not taken."""
+        leases = self._leases()
+        if leases:
+            name, n = leases[pick % len(leases)]
+            self._settle(name.queue_type, [(name, n, End("reject"))])
+        self._advance_bulk(TYPES[pick % 2], "a")
 
     # Operators
 
@@ -341,8 +536,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(queue_type=queue_types, batch=st.sampled_from([1, 2, 3, 100]))
     def sweep(self, queue_type: str, batch: int) -> None:
-        self.sound = False
-        self.model.sweep(queue_type, batch, self.queue.sweep_some(queue_type, batch))
+        self._sweep(queue_type, batch)
 
     @precondition(some_job_is_leased)
     @rule(pick=picks, us=st.sampled_from([-1, 0, 0, 1]), batch=st.sampled_from([1, 2, 100]))
@@ -353,8 +547,7 @@ class QueueMachine(RuleBasedStateMachine):
             for job in queue.leased.values()
         )[-1 - pick % 2 :][0]
         self._move_to(max(ends * 1000 + us, self.model.now_us))
-        self.sound = False
-        self.model.sweep(queue_type, batch, self.queue.sweep_some(queue_type, batch))
+        self._sweep(queue_type, batch)
 
     @rule(pick=picks, us=st.sampled_from([-1_000, -1, 0, 0, 0, 1, 999, 1_000]))
     def advance_to_an_edge(self, pick: int, us: int) -> None:
@@ -394,6 +587,9 @@ class QueueMachine(RuleBasedStateMachine):
             queue_ids = [name.queue_id for name in names if name.queue_type == queue_type]
             seen = look(self.store, PREFIX, queue_type, GROUPS, queue_ids)
             check_inside(model, queue_type, seen)
+            check_jobs_inside(
+                model, queue_type, *look_at_jobs(self.store, PREFIX, queue_type, queue_ids)
+            )
         jobs = [JobName(*name, job_id) for name in names for job_id in JOBS]
         calls: list[Call[Any]] = []
         for name in names:
@@ -414,6 +610,7 @@ class QueueMachine(RuleBasedStateMachine):
             model.check_type(queue_type, next(replies), *shown)
         for queue_type in TYPES:
             self.offer(queue_type, 100)
+            model.progress(queue_type, self._follow(self.dead.progress(queue_type)))
         self._check_keys()
         self.sound = True
 
@@ -421,6 +618,7 @@ class QueueMachine(RuleBasedStateMachine):
         try:
             if self.sound and hasattr(self, "model"):
                 self._end_all_jobs()
+                self._delete_all_dead_letters()
                 self._give_all_limits_back()
                 self.all_is_as_in_the_model()
                 self._check_that_nothing_is_left()
@@ -438,6 +636,14 @@ class QueueMachine(RuleBasedStateMachine):
                     self._finish(JobName(*name, job_id), job.n)
             self._move_to_a_turn(TYPES)
         self.all_is_as_in_the_model()
+
+    def _delete_all_dead_letters(self) -> None:
+        for queue_type in TYPES:
+            self.model.cancel_bulk(queue_type, self._follow(self.dead.cancel(queue_type)))
+            begun = self._follow(self.dead.begin(queue_type, "delete", None))
+            self.model.begin(queue_type, "delete", DeadFilter(), None, begun)
+            for _ in range(3):
+                self._advance_bulk(queue_type, "a")
 
     def _resume_all(self) -> None:
         """End the pauses that would never end."""
@@ -489,6 +695,7 @@ class QueueMachine(RuleBasedStateMachine):
     def _check_keys(self) -> None:
         """Check that every key is there for something, and has an end unless that is jobs."""
         ends = {key_parts(key): end for key, end in self.queue.ends().items()}
+        ends.pop(REGISTRY, None)
         waiting, leased = set(), set()
         for name, queue in self.model.queues.items():
             state = (name.queue_type, "q", name.queue_id)
@@ -501,8 +708,16 @@ class QueueMachine(RuleBasedStateMachine):
                 leased.add(state)
             if queue.ends == inf:
                 waiting.add(state)
+        for queue_type in TYPES:
+            of_type = {
+                f"{kind}:{rest}" if rest else kind: end
+                for (of, kind, rest), end in ends.items()
+                if of == queue_type
+            }
+            seen = look_at_dead(self.store, PREFIX, queue_type)
+            check_dead(self.model.letters[queue_type], queue_type, seen, of_type)
         for key, end in ends.items():
-            if end is None and key[1] != "limit":
+            if end is None and key[1] not in ("limit", "dead"):
                 expect(f"{key} is there for jobs", key in waiting | leased)
 
     def _check_that_nothing_is_left(self) -> None:
@@ -514,16 +729,17 @@ class QueueMachine(RuleBasedStateMachine):
             "f": settings.finished_retention + ceil(settings.finished_retention / 4),
             "x": LONGEST_LEASE,
             "serial": SERIAL_KEPT,
+            "dead": DAY,
         }
-        for key, ends in self.queue.ends().items():
+        for key, end in self.queue.ends().items():
             kind = key_parts(key)[1]
-            if key_parts(key)[1:] == ("limit", "kept"):
+            if key_parts(key)[1:] == ("limit", "kept") or key_parts(key) == REGISTRY:
                 continue
             expect(f"{key} may be left", kind in longest)
-            if ends is None:
+            if end is None:
                 raise AssertionError(f"{key} never ends")
-            if ends > self.model.latest + longest[kind]:
-                raise AssertionError(f"{key} is kept for too long: until {ends}")
+            if end > self.model.latest + longest[kind]:
+                raise AssertionError(f"{key} is kept for too long: until {end}")
 
     def _run(self, call: Call[T]) -> T:
         self.sound = False
@@ -550,8 +766,56 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _release(self, name: JobName, n: str, delay: int, counted: bool) -> None:
         leases = [Lease(*name, n)]
-        (ended,) = self._run(self.operations.release(name.queue_type, leases, delay, counted))
-        self.model.release(name, n, delay, counted, ended)
+        got = self._run(self.operations.release(name.queue_type, leases, delay, counted))
+        end = End("release" if counted else "return", delay)
+        self.model.settle(name.queue_type, [(name, n, end)], self.queue.seed, got)
+
+    def _settle(self, queue_type: str, ends: list[tuple[JobName, str, End]]) -> None:
+        self.queue.seed = f"s{next(self.numbers)}"
+        told = [EndingLease(Lease(*name, n), end.ending()).told for name, n, end in ends]
+        got = self._run(self.operations.settle(queue_type, told))
+        self.model.settle(queue_type, ends, self.queue.seed, got)
+
+    def _sweep(self, queue_type: str, batch: int) -> None:
+        self.sound = False
+        self.queue.seed = f"s{next(self.numbers)}"
+        swept = self.queue.sweep_some(queue_type, batch)
+        self.model.sweep(queue_type, batch, self.queue.seed, swept)
+
+    def _let_leases_end(self, queue_type: str, batch: int) -> None:
+        """Sweep when all leases of a type have run out."""
+        ends = [
+            job.lease_end
+            for name, queue in self.model.queues.items()
+            for job in queue.leased.values()
+            if name.queue_type == queue_type
+        ]
+        self._move_to(max([self.model.now_us, *(end * 1000 for end in ends)]))
+        self._sweep(queue_type, batch)
+
+    def _letter(self, pick: int) -> tuple[str, Letter]:
+        """A dead letter, and its type."""
+        every = [
+            (queue_type, letter)
+            for queue_type in TYPES
+            for letter in self.model.letters[queue_type].all.values()
+        ]
+        return every[pick % len(every)]
+
+    def _dead(self, chosen: list[int]) -> tuple[str, list[tuple[str, str]]]:
+        """The type and the names of dead letters, some of them perhaps twice."""
+        queue_type, _ = self._letter(chosen[0])
+        members = list(self.model.letters[queue_type].all)
+        return queue_type, [members[pick % len(members)] for pick in chosen]
+
+    def _before(self, chosen: DeadFilter, letter: Letter, of_time: bool) -> DeadFilter:
+        return chosen._replace(before=letter.died_at) if of_time else chosen
+
+    def _advance_bulk(self, queue_type: str, server: str) -> None:
+        self.model.advance(queue_type, server, self._follow(self.dead.advance(queue_type, server)))
+
+    def _follow(self, flow: Flow[T]) -> T:
+        return follow(flow, self._run)
 
     def _cancel(self, name: JobName, n: str) -> None:
         (got,) = self._run(self.operations.cancel(name.queue_type, [Lease(*name, n)]))

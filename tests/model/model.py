@@ -19,11 +19,20 @@ from sharq.operations.targets import Target as LevelName
 from sharq.results import Cleared, Ended, Enqueued, Extended, JobOptions, NewJob, Offer, Swept
 from sharq.settings.options import QueueSettings
 from tests.model.changes import LimitChanges
+from tests.model.failures import EXPIRY, End, delay_after, history_after
+from tests.model.letters import Letter, Letters
 from tests.model.levels import Levels
 from tests.model.names import GroupName, JobName, QueueName, expect
 from tests.model.queues import ModelJob, ModelQueue
 from tests.model.rates import Instant, Level, Ms, Until, exact
-from tests.model.records import Answer, Mark, Minute
+from tests.model.records import BURIED, Answer, Mark, Minute
+
+_REASONS = {
+    "release": results.EXHAUSTED,
+    "fail": results.EXHAUSTED,
+    "expiry": results.EXPIRED,
+    "reject": results.REJECTED,
+}
 
 MINUTE = 60_000
 LISTED_MINUTES = 10
@@ -46,6 +55,7 @@ class Model:
         self.answers: dict[tuple[str, str], Answer] = {}
         self.tokens: set[str] = set()
         self.newest: dict[str, int] = defaultdict(int)
+        self.letters: dict[str, Letters] = defaultdict(Letters)
         self._places = count()
 
     @property
@@ -75,6 +85,8 @@ class Model:
         for (_, minute), counts in self.minutes.items():
             counts.faded |= now >= minute * MINUTE + COUNTERS_KEPT
         self.answers = {key: kept for key, kept in self.answers.items() if kept.ends > now}
+        for letters in self.letters.values():
+            letters.pass_time(now, linger=self.linger)
 
     def instants(self) -> list[int]:
         """The times (ms) at which something is going to change, sorted."""
@@ -89,6 +101,8 @@ class Model:
         out.update(kept.ends for kept in self.answers.values())
         for marks in self.marks.values():
             out.update(mark.at + self.settings.finished_retention for mark in marks)
+        for letters in self.letters.values():
+            out.update(letters.instants(self.settings))
         return sorted(at for at in out if at > self.now)
 
     # Operations
@@ -125,8 +139,12 @@ class Model:
         if not queue.by_api:
             queue.change_interval(exact(job.interval), self.at)
         queue.known = True
+        self._add(queue, job, options)
+
+    def _add(self, queue: ModelQueue, job: NewJob, options: JobOptions) -> None:
         place = (-options.priority, next(self._places))
-        new = ModelJob(job.job_id, job.payload, place, job.requeue_limit, options.cost)
+        limit = job.requeue_limit
+        new = ModelJob(job.job_id, job.payload, place, limit, limit, options.cost)
         queue.add(new, self.now, options.delay)
         self._minute(job.queue_type).enqueued[job.queue_id] += 1
 
@@ -232,11 +250,20 @@ class Model:
             expect("finish", got.outcome, results.SUCCESS)
             self._end(name, job, results.FINISHED)
 
-    def release(self, name: JobName, n: str, delay: int, counted: bool, got: Ended) -> None:
-        job = self._held(name, n, got.outcome)
-        if job is not None:
-            outcome = self._give_back(name, job, counted, delay)
-            expect("release", got.outcome, outcome)
+    def settle(
+        self, queue_type: str, ends: Sequence[tuple[JobName, str, End]], seed: str,
+        got: Sequence[Ended],
+    ) -> None:  # fmt: skip
+        """End several leases in one call; `seed` is what the caller has drawn."""
+        for (name, n, end), ended in zip(ends, got, strict=True):
+            job = self._held(name, n, ended.outcome)
+            if job is not None and end.how == "finish":
+                expect("finish", ended.outcome, results.SUCCESS)
+                self._end(name, job, results.FINISHED)
+            elif job is not None:
+                outcome = self._give_back(name, job, end, seed)
+                expect(end.how, ended.outcome, outcome)
+        self.letters[queue_type].trim_added(self.settings, self.now_us)
 
     def cancel(self, name: JobName, n: str, got: Ended) -> None:
         queue = self.queues[name.queue]
@@ -275,7 +302,7 @@ class Model:
         left = max(0, job.lease_end - self.now)
         expect("extend", got, Extended(results.SUCCESS, left))
 
-    def sweep(self, queue_type: str, batch: int, got: Swept) -> None:
+    def sweep(self, queue_type: str, batch: int, seed: str, got: Swept) -> None:
         self._lift(queue_type)
         # Of leases that end in the same ms the store takes them by name.
         expired = sorted(
@@ -284,15 +311,17 @@ class Model:
             if job.lease_end <= self.now
         )[:batch]
         fates = [
-            self._give_back(JobName(*name, job.job_id), job, True, 0) for _, _, name, job in expired
+            self._give_back(JobName(*name, job.job_id), job, EXPIRY, seed)
+            for _, _, name, job in expired
         ]
+        more = self.letters[queue_type].trim(self.settings, self.now_us) or len(fates) == batch
         dead = fates.count(results.DEAD)
         ends = [job.lease_end for _, _, job in self._leases(queue_type)]
         wait = max(0, min(ends) * 1000 - self.now_us) if ends else None
         expect(
             "sweep",
             (got.returned, got.discarded, got.more, got.next_expiry_us),
-            (len(fates) - dead, dead, len(fates) == batch, wait),
+            (len(fates) - dead, dead, more, wait),
         )
         if got.vacant:
             expect("a vacant type has neither jobs nor counters", self._may_be_vacant(queue_type))
@@ -419,16 +448,19 @@ class Model:
         expect(f"{outcome} is one of {allowed}", outcome in allowed)
         return None
 
-    def _give_back(self, name: JobName, job: ModelJob, counted: bool, delay: int) -> str:
+    def _give_back(self, name: JobName, job: ModelJob, end: End, seed: str) -> str:
         queue = self.queues[name.queue]
-        if job.doomed or (counted and job.left == 0):
-            self._end(name, job, results.DEAD)
+        job.history = history_after(job.history, end, self.now)
+        if job.doomed or end.how == "reject" or (end.counted and job.left == 0):
+            buried = not job.doomed and self._bury(name, job, end.how)
+            self._end(name, job, BURIED if buried else results.DEAD)
             return results.DEAD
+        delay = delay_after(end, job.history, self.settings, seed, name, job.n, job.attempts)
         with self.levels.freeing(self.at):
             del queue.leased[job.job_id]
-        if counted and job.left > 0:
+        if end.counted and job.left > 0:
             job.left -= 1
-        if not counted:
+        if not end.counted:
             job.attempts -= 1
         queue.ends = None
         if delay > 0:
@@ -438,6 +470,34 @@ class Model:
             queue.back.append(job)
         queue.reschedule(self.now)
         return results.SUCCESS
+
+    def _bury(self, name: JobName, job: ModelJob, how: str) -> bool:
+        """Make a dead letter of a job, if any are kept."""
+        if self.settings.dead_max_jobs == 0:
+            return False
+        queue, history = self.queues[name.queue], job.history
+        return self.letters[name.queue_type].add(
+            Letter(
+                queue_id=name.queue_id,
+                job_id=name.job_id,
+                payload=job.payload,
+                reason=_REASONS[how],
+                n=job.n,
+                attempts=job.attempts,
+                first=history.first if history else self.now,
+                limit=job.limit,
+                priority=job.priority,
+                cost=job.cost,
+                interval=queue.interval,
+                burst=queue.enqueued.burst,
+                concurrency=queue.enqueued.concurrency,
+                group=queue.enqueued.group,
+                worker=history.worker if history else None,
+                error=history.error if history else None,
+            ),
+            self.now_us,
+            self.settings.dead_max_bytes,
+        )
 
     def _end(self, name: JobName, job: ModelJob, state: str) -> None:
         self._unlease(name)
@@ -475,7 +535,9 @@ class Model:
         return any(q.has_jobs for name, q in self.queues.items() if name.queue_type == queue_type)
 
     def _is_idle(self, queue_type: str) -> bool:
-        return not self._has_jobs(queue_type) and not self.kept(queue_type)
+        letters = self.letters[queue_type]
+        bulk = letters.bulk is not None and letters.bulk.runs
+        return not (self._has_jobs(queue_type) or self.kept(queue_type) or letters.all or bulk)
 
     def kept(self, queue_type: str) -> set[str]:
         """What is set without jobs: groups, the type, and queues that are paused."""

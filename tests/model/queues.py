@@ -7,16 +7,21 @@ from dataclasses import dataclass, field, replace
 from math import ceil, inf
 
 from sharq.results import JobOptions, Removal
+from tests.model.failures import History
 from tests.model.rates import Ms, Rates, Until
 
 
 @dataclass(slots=True)
 class ModelJob:
-    """A job that is queued or leased; `place` orders the jobs of a queue, times are in ms."""
+    """A job that is queued or leased; `place` orders the jobs of a queue, times are in ms.
+
+    `limit` is the requeue limit of its enqueue, `left` what remains of it.
+    """
 
     job_id: str
     payload: bytes
     place: tuple[int, int]
+    limit: int
     left: int
     cost: int = 1
     attempts: int = 0
@@ -25,6 +30,11 @@ class ModelJob:
     lease_end: int = 0
     request: str | None = None
     doomed: bool = False
+    history: History | None = None
+
+    @property
+    def priority(self) -> int:
+        return -self.place[0]
 
 
 @dataclass(slots=True)
@@ -159,6 +169,11 @@ class ModelQueue(Rates):
         return ceil(max(start, max(start, self.tat) + over * self.interval - self.credit()) - now)
 
     # Its end
+
+    def has_interval(self, now: int) -> bool:
+        """Whether anybody has set one: who only pauses it, or sets its other limits, has not."""
+        aged = self.aged(now)
+        return aged.has_jobs or aged.by_api or aged.interval > 0 or aged.tat > 0
 
     def aged(self, now: int) -> ModelQueue:
         """Itself as far as it counts by now: without jobs, what has run out is gone."""

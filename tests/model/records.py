@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 from tests.model.names import JobName
 
+BURIED = "buried"
+"""The state in the mark of a job that became a dead letter."""
+
 
 @dataclass(slots=True)
 class Mark:
-    """What became of a job. `faded`: its retention has passed once."""
+    """What became of a job: finished, dead, or `BURIED`. `faded`: its retention has passed once."""
 
     at: int
     n: str

@@ -6,28 +6,59 @@ from math import inf
 
 from sharq import results
 from sharq.operations.operations import TypeMetrics
-from sharq.results import JobStatus, QueueMetrics, WaitingJob
-from tests.model.model import LISTED_MINUTES, MINUTE, Model
+from sharq.results import DeadSummary, JobError, JobStatus, QueueMetrics, WaitingJob
+from tests.model.burials import BuryingModel
+from tests.model.model import LISTED_MINUTES, MINUTE
 from tests.model.names import JobName, QueueName, expect
 from tests.model.queues import ModelJob, ModelQueue, plain_until
+from tests.model.records import BURIED, Mark
 
 
-class ShownModel(Model):
+class ShownModel(BuryingModel):
     """The model, with checks of what is shown of it."""
 
     def check_status(self, name: JobName, got: JobStatus) -> None:
         queue = self.queues[name.queue]
         job = queue.find(name.job_id)
         if job is None:
-            seen = self._marks_seen(name)
-            states = {mark.state if mark else results.NOT_FOUND for mark in seen}
-            expect(f"the state of {name}", got.state in states)
-            expect(f"nothing else of {name}", got, JobStatus(got.state))
-        elif name.job_id in queue.leased:
+            allowed = [self._status_by(name, mark) for mark in self._marks_seen(name)]
+            expect(f"the status of {name}, {got}, is one of {allowed}", got in allowed)
+            return
+        leased = name.job_id in queue.leased
+        failures = self._failures(job, job.attempts if leased else job.attempts + 1)
+        told = (got.attempt, got.error, got.worker, got.first_failed_at, got.reason, got.died_at)
+        expect(f"what {name} failed with", told, (*failures, None, None))
+        if leased:
             left = max(0, job.lease_end - self.now)
-            expect(f"{name}", got, JobStatus(results.ACTIVE, lease_expires_in=left))
+            shown = (got.state, got.lease_expires_in, got.position, got.eta)
+            expect(f"{name}", shown, (results.ACTIVE, left, None, None))
         else:
             self._check_waiting(name, queue, job, got)
+
+    def _status_by(self, name: JobName, mark: Mark | None) -> JobStatus:
+        """The status of a job that is not there, by its dead letter and its mark."""
+        letter = self.letters[name.queue_type].all.get((name.queue_id, name.job_id))
+        finished = mark is not None and mark.state == results.FINISHED
+        if letter is not None and not (mark and finished and int(mark.n) > int(letter.n)):
+            return JobStatus(
+                results.DEAD,
+                attempt=letter.attempts,
+                error=letter.error,
+                worker=letter.worker,
+                first_failed_at=letter.first,
+                reason=letter.reason,
+                died_at=letter.died_at,
+            )
+        return JobStatus(results.NOT_FOUND if mark is None or mark.state == BURIED else mark.state)
+
+    def _failures(
+        self, job: ModelJob, attempt: int
+    ) -> tuple[int | None, JobError | None, str | None, int | None]:
+        """What is told of a job that failed: attempt, error, worker, first failure."""
+        history = job.history
+        if history is None:
+            return None, None, None, None
+        return attempt, history.error, history.worker, history.first
 
     def _check_waiting(
         self, name: JobName, queue: ModelQueue, job: ModelJob, got: JobStatus
@@ -78,7 +109,7 @@ class ShownModel(Model):
 
     def check_queue(self, name: QueueName, got: QueueMetrics, length: int) -> None:
         queue = self.queues[name]
-        aged = queue.aged(self.now)
+        aged, has_interval = queue.aged(self.now), queue.has_interval(self.now)
         expect(f"the length of {name}", length, queue.length)
         expect(
             f"{name}",
@@ -92,8 +123,8 @@ class ShownModel(Model):
             (
                 queue.length,
                 len(queue.leased),
-                float(aged.interval) if aged.known else None,
-                None if not aged.known else "api" if aged.by_api else "enqueue",
+                float(aged.interval) if has_interval else None,
+                None if not has_interval else "api" if aged.by_api else "enqueue",
                 plain_until(queue.turn, self.now),
             ),
         )
@@ -129,6 +160,12 @@ class ShownModel(Model):
             word, ends = self.levels.type_held_by(queue_type, self.at)
             wanted = word, plain_until(ends, self.now)
         expect(f"what holds {queue_type} back", (got.held_by, got.ready_in), wanted)
+        letters = self.letters[queue_type]
+        oldest = letters.oldest.died_at if letters.oldest else None
+        summary = DeadSummary(
+            len(letters.all), letters.bytes, oldest, letters.fallen, letters.dropped
+        )
+        expect(f"the dead letters of {queue_type}", got.dead, summary)
         for minute in self._minutes(got.enqueue_counts, got.dequeue_counts):
             counts = self.minutes[queue_type, minute]
             if not counts.faded:

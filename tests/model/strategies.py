@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from sharq.operations.targets import Target as Level
-from sharq.results import REMOVE, JobOptions, NewJob
+from sharq.results import REMOVE, DeadFilter, JobError, JobOptions, NewJob
 from tests.model.changes import LimitChanges
+from tests.model.failures import End
 from tests.model.names import JobName, QueueName
 
 # Names that have a meaning of their own somewhere inside.
@@ -33,6 +34,36 @@ decimals = st.sampled_from([0, 1, 10, 10, 700, 1_500, 0.25, 1.5, 10.001, 333.333
 limits = st.sampled_from([-1, -1, 0, 1, 2, 1_000_000_000, 2**63 - 1])
 bounds = st.sampled_from([None, None, None, None, None, 0, 1, 2**63 - 1])
 delays = st.sampled_from([0, 0, 1, 400, LEASE, 5_000])
+WORKERS = ["w", "-", "b c:1,%!", "ä"]
+ERRORS = [
+    JobError("ValueError", "no such tenant"),
+    JobError("ValueError"),
+    JobError("Value", " \n!,;\x1f| ", "File 1\n  line 2"),
+    JobError(message="ä\u2028 ö"),
+    JobError("a type", ""),
+    JobError(""),
+]
+REASONS = ["exhausted", "expired", "rejected"]
+
+errors = st.sampled_from([None, None, *ERRORS])
+workers = st.sampled_from([None, None, *WORKERS])
+ends = st.builds(
+    End,
+    how=st.sampled_from(
+        ["fail", "fail", "fail", "reject", "reject", "release", "return", "finish"]
+    ),
+    delay=st.sampled_from([None, None, None, 0, 400]),
+    error=errors,
+    worker=workers,
+).map(lambda end: end if end.how in ("fail", "reject") else End(end.how, end.delay or 0))
+some_filters = st.just(DeadFilter()) | st.builds(
+    DeadFilter,
+    queue_id=st.sampled_from([None, None, None, "ready", "interval", "nowhere"]),
+    reason=st.sampled_from([None, None, None, *REASONS]),
+    error=st.sampled_from([None, None, None, None, "ValueError", "Value", "a type"]),
+    before=st.none(),
+)
+
 picks = st.integers(min_value=0, max_value=11)
 tokens = st.sampled_from(["current", "current", "current", "none", "old", "made-up"])
 

@@ -41,7 +41,13 @@ async def test_a_target_may_be_a_whole_url(raw: Raw, origin: str) -> None:
 
 @pytest.mark.parametrize("path", ["/%6detrics/t/", "/metrics/%74/", "/metrics/%74"])
 async def test_percent_encoding_of_what_needs_none_changes_nothing(rest: Rest, path: str) -> None:
-    nothing = {"status": "success", "queue_ids": [], "held_by": None, "ready_in": None}
+    nothing = {
+        "status": "success",
+        "queue_ids": [],
+        "held_by": None,
+        "ready_in": None,
+        "dead": {"jobs": 0, "bytes": 0, "oldest": None, "fallen_out": 0, "dropped": 0},
+    }
     assert (await rest.get(path)).outcome == (200, nothing)
 
 

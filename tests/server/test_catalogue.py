@@ -312,7 +312,7 @@ def test_pipelined_requests_are_answered_in_order_good_and_bad(port: Port) -> No
 def path_of(route: Route, **names: str) -> str:
     """A path of the route, with other names where they are given."""
     segments = (names.get(name, name[-2:]) for name in route.names)
-    return "/" + "".join(f"{each}/" for each in (route.first, *segments) if each)
+    return "/" + "".join(f"{each}/" for each in (route.first, *segments, route.last) if each)
 
 
 @pytest.mark.usefixtures("unchanged")

@@ -152,7 +152,7 @@ def test_the_greeting_can_be_tried(tmp_path: Path) -> None:
     assert answers[1]["payload"] == {"message": "Hello"}
 
 
-@pytest.mark.parametrize("page", ["rest-api.md", "limits.md"])
+@pytest.mark.parametrize("page", ["rest-api.md", "limits.md", "dead-letters.md"])
 def test_the_examples_of_a_page_can_be_tried(tmp_path: Path, page: str) -> None:
     text = (Path(__file__).parents[2] / "docs" / page).read_text()
     blocks = re.findall(r"^```sh\n(curl .*?)^```", text, re.M | re.S)
@@ -169,6 +169,7 @@ def test_the_examples_of_a_page_can_be_tried(tmp_path: Path, page: str) -> None:
             )
             answer = json.loads(done.stdout)
             expected = {None, "not_active", "stale_lease", "job_active", "nothing_ready"}
+            expected |= {"not_found", "bulk_running", "no_bulk"} if "/dead/" in example else set()
             assert answer.get("code") in expected, (example, answer)
 
 

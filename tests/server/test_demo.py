@@ -33,7 +33,11 @@ def test_the_demo_holds_every_tenant_to_its_rate_and_puts_everything_away(tmp_pa
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     rows = re.findall(r"(\d+)/s +(\d+) +(\d+) +(\d+) +[\d.]+ +\d+ +(\d+)$", done.stdout, re.M)
     limits = [(rate, interval) for rate, _, interval, _, _ in rows]
-    assert limits == [("2", "500"), ("10", "100"), ("5", "200"), ("20", "50")]
+    assert limits == [
+        *(("2", "500"), ("10", "100"), ("5", "200")),
+        *[("20", "50")] * 3,
+        ("8", "125"),
+    ]
     for _, jobs, interval, least, early in rows:
         assert int(jobs) >= 2
         assert int(least) >= int(interval)
@@ -41,6 +45,7 @@ def test_the_demo_holds_every_tenant_to_its_rate_and_puts_everything_away(tmp_pa
     waits = re.search(r"had to wait (\d+) ms more; it waited (\d+) ms", done.stdout)
     assert waits is not None, done.stdout
     assert int(waits[2]) < int(waits[1]), "the new rate came with the next job only"
+    assert "In the 375 ms of its pause no job of the airline went." in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

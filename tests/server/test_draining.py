@@ -151,6 +151,8 @@ def test_new_connections_are_told_and_leases_still_end(tmp_path: Path, way: Way)
                     None,
                 ),
                 ("GET", "/status/t/q/j0/", None, None),
+                ("GET", "/dead/t/", None, None),
+                ("POST", "/dead/t/retry", {"all": True}, None),
                 ("GET", "/ws/", None, HANDSHAKE),
                 ("GET", "/live/", None, None),
             ):
@@ -162,6 +164,7 @@ def test_new_connections_are_told_and_leases_still_end(tmp_path: Path, way: Way)
                 ("finish/t/q/j0", {"lease": leases[0]}),
                 ("release/t/q/j1", {"lease": leases[1]}),
                 ("extend/t/q/j2", {"lease": leases[2], "by": 1000}),
+                ("fail/t/q/j2", {"lease": leases[2], "error": {"type": "E"}}),
             ):
                 told = ask(server, way, "POST", f"/{path}/", body)
                 assert (told.status, told.connection) == (200, "close"), told

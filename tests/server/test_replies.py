@@ -99,8 +99,6 @@ def test_the_reference_has_every_error_with_its_status() -> None:
 def test_the_reference_has_every_route_with_its_methods() -> None:
     text = REFERENCE.read_text()
     for route in ROUTES:
-        names = [f"<{name}>" for name in route.names]
-        path = "/".join(["", route.first, *names]) + ("" if "." in route.first else "/")
-        path = path if route.first else "/"
+        path = route.template
         for method in route.methods.keys() - {"HEAD"}:
             assert re.search(rf"`{method} {path}|{path}`[^|]*`{method}`", text), (method, path)

@@ -58,6 +58,7 @@ ROUTES = {
     "/dequeue/t": "GET, POST",
     "/finish/t/q/j": "POST",
     "/release/t/q/j": "POST",
+    "/fail/t/q/j": "POST",
     "/extend/t/q/j": "POST",
     "/job/t/q/j": "DELETE",
     "/jobs/t/q": "GET, HEAD",
@@ -69,6 +70,9 @@ ROUTES = {
     "/pause/t/q": "POST",
     "/resume/t": "POST",
     "/resume/t/q": "POST",
+    "/dead/t": "DELETE, GET, HEAD",
+    "/dead/t/retry": "DELETE, GET, HEAD, POST",
+    "/dead/t/q/j": "GET, HEAD",
     "/metrics": "GET, HEAD",
     "/metrics/t": "GET, HEAD",
     "/metrics/t/q": "GET, HEAD",
@@ -742,7 +746,13 @@ async def test_metrics_count_a_queue_and_everything(rest: Rest) -> None:
 
 
 async def test_metrics_list_the_queues_of_a_type_once(rest: Rest) -> None:
-    nothing = {"status": "success", "queue_ids": [], "held_by": None, "ready_in": None}
+    nothing = {
+        "status": "success",
+        "queue_ids": [],
+        "held_by": None,
+        "ready_in": None,
+        "dead": {"jobs": 0, "bytes": 0, "oldest": None, "fallen_out": 0, "dropped": 0},
+    }
     assert (await rest.get("/metrics/t/")).outcome == (200, nothing)
     for queue_id in ("waiting", "both", "leased"):
         await rest.enqueue(f"t/{queue_id}", "a")

@@ -87,10 +87,9 @@ async def test_a_plain_function_runs_in_a_thread(working: Any, rest: Rest) -> No
 
 
 async def test_a_failed_job_comes_again_later(
-    working: Any, rest: Rest, expect_log: ExpectLog, monkeypatch: pytest.MonkeyPatch
+    working: Any, rest: Rest, expect_log: ExpectLog
 ) -> None:
     expect_log("failed type=t")
-    monkeypatch.setattr("sharq.worker.job.FIRST_RETRY", 0.1)
     attempts: list[tuple[int, float]] = []
 
     async def handle(job: LeasedJob) -> None:
@@ -105,14 +104,14 @@ async def test_a_failed_job_comes_again_later(
         await until(lambda: worker.counts["done"] == 1)
         assert worker.counts["retried"] == 2
     assert [attempt for attempt, _ in attempts] == [1, 2, 3]
-    assert attempts[1][1] - attempts[0][1] >= 0.05
+    assert attempts[1][1] - attempts[0][1] >= 0.75, "the backoff of the server"
     assert attempts[2][1] - attempts[1][1] >= 0.29
 
 
 async def test_a_handler_that_cancels_itself_has_failed(
     working: Any, rest: Rest, expect_log: ExpectLog
 ) -> None:
-    expect_log("failed type=t queue=q job=j attempt=1 again_in=")
+    expect_log("failed type=t queue=q job=j attempt=1")
     attempts: list[int] = []
 
     async def handle(job: LeasedJob) -> None:

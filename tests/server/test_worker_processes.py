@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,10 @@ async def takes_no_notice(job):
 
 def plain(job):
     os.write(1, b"ran\\n")
+
+def fails(job):
+    os.write(1, b"%d\\n" % os.getpid())
+    raise ZeroDivisionError("no")
 """
 
 
@@ -99,13 +104,15 @@ def starting(home: Path, command: Server) -> Iterator[Starting]:
     (home / "jobs.py").write_text(JOBS)
     begun: list[subprocess.Popen[bytes]] = []
 
-    def start(handler: str, queue_type: str, *before: str) -> subprocess.Popen[bytes]:
+    def start(
+        handler: str, queue_type: str, *before: str, more: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
         begun.append(
             subprocess.Popen(
                 [
                     *(*before, sys.executable, "-m", "sharq", "worker", f"jobs:{handler}"),
                     *("--type", queue_type, "--url", f"ws://127.0.0.1:{command.port}/ws/"),
-                    *("--concurrency", "1", "--grace", "0.1"),
+                    *("--concurrency", "1", "--grace", "0.1", *more),
                 ],
                 cwd=home,
                 env=environment(home),
@@ -274,3 +281,34 @@ async def test_a_worker_works_again_after_a_stop_and_once_at_a_time(
         await asyncio.wait_for(serving, 5)
         worker.stop()
     assert worker.counts["done"] == 3
+
+
+@pytest.mark.parametrize("name", [None, "wéb 1"])
+def test_a_worker_fails_by_its_name(command: Server, starting: Starting, name: str | None) -> None:
+    queue_type = "named" if name else "nameless"
+    enqueue(command, queue_type)
+    process = starting("fails", queue_type, more=("--name", name) if name else ())
+    pid = int(line(process))
+
+    def status() -> Any:
+        return command.call("GET", f"/status/{queue_type}/q/j/")[1]
+
+    wait_for("it has failed", lambda: "error" in status())
+    told = status()
+    assert (told["error"]["type"], told["error"]["message"]) == ("ZeroDivisionError", "no")
+    assert told["worker"] == (name or f"{socket.gethostname()}:{pid}")
+
+
+def test_a_name_that_is_none_is_said_in_one_line(home: Path) -> None:
+    (home / "jobs.py").write_text(JOBS)
+    done = subprocess.run(
+        [sys.executable, "-m", "sharq", "worker", "jobs:plain", "--type", "t", "--name", ""],
+        cwd=home,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    told = "It is a text of 1 to 100 printable characters."
+    assert done.stderr == f"sharq worker: `name` has an invalid value. {told}\n"

@@ -136,7 +136,13 @@ async def test_a_pause_that_was_made_invalid_is_a_failure_as_any_other(
     assert (await level(rest, "t/q/"))["pause"] is None
 
 
-@pytest.mark.parametrize("wish", [Retry(2.5), Throttled(30), Throttled(0.5, "group")])
+@pytest.mark.parametrize(
+    "wish",
+    [
+        *(Retry(2.5), Throttled(30), Throttled(0.5, "group")),
+        *(Discard("no"), Discard("no", 1, dead=True), Discard()),
+    ],
+)
 def test_what_a_handler_raises_may_come_from_another_process(wish: Any) -> None:
     copied = pickle.loads(pickle.dumps(wish))
     assert (type(copied), copied.__dict__) == (type(wish), wish.__dict__)

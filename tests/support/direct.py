@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import hiredis
 
-from sharq.operations.call import Call
+from sharq.operations.call import Call, Flow
 from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
 from sharq.settings.options import QueueSettings
@@ -83,7 +84,9 @@ class ClockedQueue:
         scripts = Scripts({"clock": INJECTED_CLOCK})
         store.load(scripts)
         self.store = store
-        self.operations = Operations(prefix, settings or QueueSettings(), scripts)
+        self.operations = Operations(
+            prefix, settings or QueueSettings(), scripts, draw=lambda: SEED
+        )
         self._set_clock(STARTED_AT)
 
     @property
@@ -104,3 +107,20 @@ class ClockedQueue:
     def _set_clock(self, us: int) -> None:
         self._now_us = us
         self.store.command("SET", CLOCK_KEY, us)
+
+
+SEED = "5eed"
+"""What backoffs are drawn from."""
+
+
+def follow(flow: Flow[T], run: Callable[[Call[Any]], Any]) -> T:
+    """Do what a flow asks for, a call at a time, with `run`."""
+    try:
+        wanted = next(flow)
+        while True:
+            many = isinstance(wanted, list)
+            results = [run(call) for call in (wanted if many else [wanted])]
+            wanted = flow.send(results if many else results[0])
+    except StopIteration as end:
+        result: T = end.value
+        return result

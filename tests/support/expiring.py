@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sharq._fastpath import Codec
+from sharq.operations.operations import failing_word
 from sharq.operations.scripts import Scripts
 from sharq.results import Swept
 from sharq.settings.options import QueueSettings
@@ -106,6 +107,7 @@ class ExpiringQueue(Hands):
             batch,
             self.settings.finished_retention,
             self.settings.interval_retention,
+            failing_word(self.settings) + self.seed,
         )
         return self.run(self.operations.requeue(queue_type)._replace(packed=packed))
 

@@ -22,7 +22,7 @@ from sharq.results import (
     Swept,
 )
 from sharq.settings.options import QueueSettings
-from tests.support.direct import DirectStore
+from tests.support.direct import SEED, DirectStore
 
 T = TypeVar("T")
 
@@ -50,7 +50,8 @@ class PipelinedStore(DirectStore):
 class Hands:
     """A producer, a worker and an operator of the queues of type `TYPE`.
 
-    Queue and job are named by their ids; a `Job` stands for itself and its lease.
+    Queue and job are named by their ids; a `Job` stands for itself and its lease. `seed` is the
+    word from which the backoffs of calls are drawn.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class Hands:
         store.load(scripts)
         self.store = store
         self.settings = settings or QueueSettings()
-        self.operations = Operations(PREFIX, self.settings, scripts)
+        self.seed = SEED
+        self.operations = Operations(PREFIX, self.settings, scripts, draw=lambda: self.seed)
 
     def run(self, call: Call[T]) -> T:
         return self.store.run(call)

@@ -51,6 +51,7 @@ CLEAR_KEYS = f"T:void T:ready T:leases T:held {QUEUE_KEYS} T:waiting T:limit"
 # A dot in the middle stands for a space inside of a word.
 ENQUEUE_KEYS = "T:void T:ready T:held T:waiting T:limit T:q: T:j: T:c: T:r:·T:d:"
 SELDOM = "T:ready·T:waiting·T:d:"
+RETRY_KEYS = "T:void T:ready T:held T:waiting T:limit T:dead T:q: T:j: T:c: T:r: T:d:"
 LEVEL_KEYS = "T:void T:ready T:leases T:waiting T:limit T:q: T:d:"
 ALL_REMOVED = JobOptions(REMOVE, REMOVE, REMOVE)
 LEASES = [Lease("mail", "bob", "j1", "17"), Lease("mail", "eve", "j2", "18")]
@@ -70,6 +71,36 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
         (("mail", "bob", 7, False), f"10 {CLEAR_KEYS} 7 bob 0"),
         (("mail", "bob", 7, True), f"10 {CLEAR_KEYS} 7 bob 1"),
     ],
+    "dead_advance": [(("mail", ".s1"), f"6 {RETRY_KEYS} .s1")],
+    "dead_begin": [
+        (
+            ("mail", "b1", "retry", "bob", "expired", "E", 7, 8),
+            "2 T:void T:dead b1 retry bob expired E 7 8",
+        ),
+        (
+            ("mail", "b1", "delete", "", "", "", None, None),
+            "2 T:void T:dead b1 delete '' '' '' '' ''",
+        ),
+    ],
+    "dead_cancel": [(("mail",), "2 T:void T:dead")],
+    "dead_delete": [
+        (("mail", [("bob", "j1"), ("eve", "j2")]), "2 T:void T:dead bob j1 eve j2"),
+    ],
+    "dead_list": [
+        (
+            ("mail", "bob", "expired", "E", 7, "9", 100, 262144),
+            "2 T:void T:dead bob expired E 7 9 100 262144",
+        ),
+        (
+            ("mail", "", "", "", None, "", 1, 9),
+            "2 T:void T:dead '' '' '' '' '' 1 9",
+        ),
+    ],
+    "dead_progress": [(("mail",), "2 T:void T:dead")],
+    "dead_retry": [
+        (("mail", [("bob", "j1"), ("eve", "j2")]), f"6 {RETRY_KEYS} bob j1 eve j2"),
+    ],
+    "dead_show": [(("mail", "bob", "j1"), "2 T:void T:dead bob j1")],
     "dequeue": [
         (
             ("mail", 3, 60000, 262144),
@@ -162,8 +193,9 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     ],
     "release": [
         (
-            ("mail", LEASES, 250, True, 60000, 7),
-            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:f: 60000 7 250 1 bob j1 17 eve j2 18",
+            ("mail", LEASES, 250, True, 60000, 7, "1:2:3:4:5:0"),
+            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:f: 60000 7 1:2:3:4:5:0 250 1 "
+            "bob j1 17 eve j2 18",
         ),
     ],
     "finish": [
@@ -233,15 +265,21 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "rights": [((".ab",), "0 {p:.rights}: {p}: {p}:wake:.ab")],
     "requeue": [
         (
-            ("mail", 100, 60000, 7),
-            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:c: T:f: 60000 7 100",
+            ("mail", 100, 60000, 7, "1:2:3:4:5:0"),
+            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:c: T:f: 60000 7 1:2:3:4:5:0 100",
         ),
     ],
     "settle": [
-        (("mail", [], 60000, 7), f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:f: 60000 7"),
+        (("mail", [], 60000, 7, "f"), f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:f: 60000 7 f"),
         (
-            ("mail", [("bob", "j1", "17", "finish", "3", "0", "", "")], 60000, 7),
-            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:f: 60000 7 bob j1 17 finish 3 0 '' ''",
+            ("mail", [("bob", "j1", "17", "finish", "3", "0", "", "", "", "")], 60000, 7, "f"),
+            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:f: 60000 7 f "
+            "bob j1 17 finish 3 0 '' '' '' ''",
+        ),
+        (
+            ("mail", [("bob", "j1", "", "fail", "", "", "9", "queue", "w1", '{"é":1}')], 0, 0, "f"),
+            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:f: 0 0 f "
+            "bob j1 '' fail '' '' 9 queue w1 {\"é\":1}",
         ),
     ],
     "show_limits": [
@@ -257,10 +295,10 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "status": [
         (
             ("mail", "bob", "j1", 60000),
-            f"9 T:void T:ready T:leases T:held {QUEUE_KEYS} T:limit T:f: 60000 bob j1",
+            f"10 T:void T:ready T:leases T:held {QUEUE_KEYS} T:limit T:dead T:f: 60000 bob j1",
         ),
     ],
-    "type_metrics": [(("mail",), "4 T:void T:ready T:leases T:limit T:c:")],
+    "type_metrics": [(("mail",), "5 T:void T:ready T:leases T:limit T:dead T:c:")],
     "unregister": [(("mail", 900000), "1 {p}:types mail 900000")],
 }
 
@@ -723,6 +761,8 @@ def test_a_script_without_a_digest_is_refused() -> None:
 
 # The places of arguments that may be None.
 LEFT_OUT = {
+    "dead_begin": range(6, 8),
+    "dead_list": range(4, 5),
     "dequeue": range(4, 8),
     "dry_run": range(3, 7),
     "limits": range(3, 8),
@@ -877,12 +917,12 @@ def test_a_release_can_be_read_back(
     queue_type: str, leases: list[Lease], settings: tuple[Any, ...]
 ) -> None:
     delay, counted, retention, interval_retention = settings
-    words = words_of(CODEC.release(queue_type, leases, *settings))
-    assert words[9] == word(f"{{p:{queue_type}}}:q:")
-    assert words[14:] == [
+    words = words_of(CODEC.release(queue_type, leases, *settings, "1:2:3:4:5:0"))
+    assert words[10] == word(f"{{p:{queue_type}}}:q:")
+    assert words[15:] == [
         word(value)
         for value in (
-            *(retention, interval_retention, delay, int(counted)),
+            *(retention, interval_retention, "1:2:3:4:5:0", delay, int(counted)),
             *(part for lease in leases for part in lease[1:]),
         )
     ]

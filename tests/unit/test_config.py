@@ -39,6 +39,11 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq", "enable_requeue_script"): True,
     ("sharq", "finished_retention"): 60_000,
     ("sharq", "interval_retention"): 3_600_000,
+    ("sharq", "backoff_min"): 1_000,
+    ("sharq", "backoff_max"): 3_600_000,
+    ("sharq", "dead_max_jobs"): 10_000,
+    ("sharq", "dead_retention"): 2_592_000_000,
+    ("sharq", "dead_max_bytes"): 67_108_864,
     ("sharq", "max_payload_bytes"): 1_048_576,
     ("sharq", "max_bulk_bytes"): 16_777_216,
     ("sharq", "payload_max_queued_length"): True,
@@ -105,9 +110,15 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ],
     *[
         ("sharq", name, text, value)
-        for name in ("finished_retention", "interval_retention")
+        for name in ("finished_retention", "interval_retention", "backoff_min", "backoff_max")
         for text, value in (("0", 0), ("31536000000", 31_536_000_000))
     ],
+    ("sharq", "dead_max_jobs", "0", 0),
+    ("sharq", "dead_max_jobs", "1000000000", 1_000_000_000),
+    ("sharq", "dead_retention", "1", 1),
+    ("sharq", "dead_retention", "31536000000", 31_536_000_000),
+    ("sharq", "dead_max_bytes", "1", 1),
+    ("sharq", "dead_max_bytes", "9007199254740992", 2**53),
     ("sharq", "default_job_requeue_limit", "-1", -1),
     ("sharq", "default_job_requeue_limit", "0", 0),
     ("sharq", "default_job_requeue_limit", "9223372036854775807", 2**63 - 1),
@@ -252,9 +263,12 @@ BAD: list[tuple[str, str, str]] = [
     ],
     *[
         ("sharq", name, text)
-        for name in ("finished_retention", "interval_retention")
+        for name in ("finished_retention", "interval_retention", "backoff_min", "backoff_max")
         for text in ("-1", "31536000001")
     ],
+    *[("sharq", "dead_max_jobs", text) for text in ("-1", "1000000001")],
+    *[("sharq", "dead_retention", text) for text in ("0", "31536000001")],
+    *[("sharq", "dead_max_bytes", text) for text in ("0", "9007199254740993")],
     ("sharq", "default_job_requeue_limit", "-2"),
     ("sharq", "default_job_requeue_limit", "9223372036854775808"),
     ("sharq", "max_payload_bytes", "1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sharq_server.demo.tenants import Instant, Limit, Period, Tenant
+from sharq_server.demo.tenants import Instant, Limit, Pause, Period, Tenant
 
 
 def at(tick: int, latest: int | None = None) -> Instant:
@@ -83,3 +83,10 @@ def test_one_dispatch_has_no_rate() -> None:
 def test_a_quantile_is_a_gap_that_was_measured(share: float, gap: int) -> None:
     period = Period(Limit(1, at(0)), 101, list(range(100, 0, -1)), 0)
     assert period.quantile(share) == gap
+
+
+def test_a_job_breaks_a_pause_if_it_certainly_went_in_it() -> None:
+    pause = Pause(100, at(10, 12))
+    inside = [at(13), at(50, 60), at(109)]
+    perhaps = [at(11), at(12, 14), at(100, 110), at(110)]
+    assert pause.broken_by(tenant(*inside, *perhaps)) == inside

@@ -6,10 +6,18 @@ from typing import Any
 
 import pytest
 
-from sharq.endings import FINISH, Ending, EndingLease, finish_with, release_with
+from sharq.endings import (
+    FINISH,
+    Ending,
+    EndingLease,
+    Failure,
+    fail_with,
+    finish_with,
+    release_with,
+)
 from sharq.errors import BadArgumentException
 from sharq.operations.call import Flow
-from sharq.results import SUCCESS, Ended, Lease, Told
+from sharq.results import SUCCESS, Ended, JobError, Lease, Told
 from tests.unit.test_flows import Drive, make
 
 HOUR = 3_600_000
@@ -67,6 +75,45 @@ def test_a_release_is_checked(values: tuple[Any, ...], complaint: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, Ending(False, failure=Failure(backs_off=True))),
+        ({"delay": 0, "retry": True}, Ending(False, failure=Failure())),
+        ({"retry": False}, Ending(False, failure=Failure(retry=False, backs_off=True))),
+        (
+            {"error": {"type": "E"}, "delay": 5, "cost": 2, "pause": 3, "worker": "w"},
+            Ending(False, 5, True, 2, 3, "queue", Failure(JobError("E"), "w")),
+        ),
+    ],
+)
+def test_a_failure_has_what_was_told(told: dict[str, Any], expected: Ending) -> None:
+    assert fail_with(**told) == expected
+    assert not expected.is_plain
+    assert not expected.pauses_others
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"error": "text"},
+        {"retry": 1},
+        {"retry": "false"},
+        {"retry": False, "delay": 0},
+        {"delay": -1},
+        {"delay": 1.5},
+        {"cost": 0},
+        {"pause": 0},
+        {"pause": HOUR + 1},
+        {"worker": ""},
+        {"worker": 7},
+    ],
+)
+def test_a_failure_is_checked(told: dict[str, Any]) -> None:
+    with pytest.raises(BadArgumentException):
+        fail_with(**told)
+
+
+@pytest.mark.parametrize(
     ("ending", "pauses_others"),
     [
         (FINISH, False),
@@ -116,8 +163,8 @@ def calls_in(request: list[Any]) -> list[list[str]]:
 def answer(said: Any) -> Any:
     if said.name == "finish":
         return Ended(SUCCESS)
-    # Of a settle the values stand in eights behind two others, else in threes.
-    width = {"settle": 8, "finish_many": 3, "release": 3}[said.name]
+    # Of a settle the values stand in tens behind three others, else in threes.
+    width = {"settle": 10, "finish_many": 3, "release": 3}[said.name]
     return [Ended(SUCCESS)] * (len(said) // width)
 
 
@@ -142,29 +189,43 @@ def test_what_tells_nothing_more_is_the_call_that_it_was() -> None:
     [
         (
             lambda flows: flows.finish_job(*MEANT[:3], LEASE, 9),
-            "bob j1 7 finish 9 0 '' ''",
+            "bob j1 7 finish 9 0 '' '' '' ''",
         ),
         (
             lambda flows: flows.finish_job(*MEANT[:3], None, 9),
-            "bob j1 '' finish 9 0 '' ''",
+            "bob j1 '' finish 9 0 '' '' '' ''",
         ),
         (
             lambda flows: flows.finish_many([LEASE, "x", LEASE], 9),
-            "bob j1 7 finish 9 0 '' '' bob j1 7 finish 9 0 '' ''",
+            "bob j1 7 finish 9 0 '' '' '' '' bob j1 7 finish 9 0 '' '' '' ''",
         ),
         (
             lambda flows: flows.release_job(*MEANT[:3], LEASE, 5, None, pause=30),
-            "bob j1 7 return '' 5 30 queue",
+            "bob j1 7 return '' 5 30 queue '' ''",
         ),
         (
             lambda flows: flows.release_many([LEASE], 5, None, cost=2),
-            "bob j1 7 release 2 5 '' ''",
+            "bob j1 7 release 2 5 '' '' '' ''",
+        ),
+        (
+            lambda flows: flows.fail_job(*MEANT[:3], LEASE),
+            "bob j1 7 fail '' '' '' '' '' ''",
+        ),
+        (
+            lambda flows: flows.fail_job(
+                *MEANT[:3], LEASE, error={"type": "E"}, delay=5, cost=2, pause=30, worker="w é"
+            ),
+            'bob j1 7 fail 2 5 30 queue w%20%C3%A9 {"type":"E"}',
+        ),
+        (
+            lambda flows: flows.fail_job(*MEANT[:3], LEASE, retry=False, error={"message": "a b"}),
+            "bob j1 7 reject '' '' '' '' '' {\"message\":\"a\x1fb\"}",
         ),
         (
             lambda flows: flows.settle_many(
                 [(LEASE, finish_with(2)), (LEASE, None), ("x", FINISH), (LEASE, FINISH)]
             ),
-            "bob j1 7 finish 2 0 '' '' bob j1 7 finish '' 0 '' ''",
+            "bob j1 7 finish 2 0 '' '' '' '' bob j1 7 finish '' 0 '' '' '' ''",
         ),
     ],
 )

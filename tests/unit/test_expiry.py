@@ -99,7 +99,8 @@ def test_a_look_that_fails_is_told_once_and_made_again(
 
 def flows(clock: Hand, *, reclaims: bool = True, wanted: bool = True) -> Flows:
     settings = QueueSettings(enable_requeue_script=wanted)
-    return Flows(Operations("p", settings, Scripts()), settings, clock, reclaims=reclaims)
+    operations = Operations("p", settings, Scripts(), draw=lambda: "5eed")
+    return Flows(operations, settings, clock, reclaims=reclaims)
 
 
 def test_the_look_leaves_with_the_dequeue_and_before_it(clock: Hand) -> None:

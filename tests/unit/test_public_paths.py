@@ -12,12 +12,13 @@ import sharq
 import sharq_server
 
 EXPORTS = {
-    "sharq": "AsyncSharQ Batch Discard EmbeddedStore Job LeasedJob NewJob REMOVE Retry ServerLock"
-    " Settings SharQ Watcher Worker __version__",
+    "sharq": "AsyncSharQ Batch Discard EmbeddedStore Job JobError LeasedJob NewJob REMOVE Retry"
+    " ServerLock Settings SharQ Watcher Worker __version__",
     "sharq.errors": "SharqException BadArgumentException NotJson PayloadTooLarge JobConflict"
     " UnreadablePayload StoreError StoreUnavailable ConfigError",
     "sharq.exceptions": "SharqException BadArgumentException JobConflict",
-    "sharq.results": "NewJob JobOptions REMOVE Enqueued Ended Extended JobStatus",
+    "sharq.results": "NewJob JobOptions REMOVE Enqueued Ended Extended JobStatus"
+    " JobError DeadLetter DeadPage DeadFilter DeadBegun DeadBulk",
     "sharq.config": "Settings",
     "sharq.queue": "SharQ",
     "sharq_server": "SharQServer setup_server",

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 
 from sharq import results
-from sharq.endings import FINISH, Ending
+from sharq.endings import FINISH, Ending, Failure
 from sharq.errors import (
     StoreError,
     StoreFull,
@@ -23,7 +23,7 @@ from sharq.errors import (
     UnexpectedReply,
 )
 from sharq.identifiers import EXPECTED
-from sharq.results import Ended, Extended, Lease
+from sharq.results import Ended, Extended, JobError, Lease
 from sharq_server.push import frames as push_frames
 from sharq_server.push.frames import BadFrame, decode
 
@@ -36,6 +36,7 @@ NAME = "n" * 100
 WITH_LEASES: list[tuple[str, dict[str, Any]]] = [
     ("finish", {}),
     ("release", {}),
+    ("fail", {}),
     ("extend", {"by": 1}),
 ]
 
@@ -68,11 +69,14 @@ SUBSCRIBED = {
     "credit": 32,
     "leases": [],
     "on_disconnect": "keep",
+    "worker": None,
 }
 NO_VALUES = dict.fromkeys(("delay", "count_requeue", "cost", "pause", "pause_scope"))
 RELEASED = NO_VALUES | {"leases": [LEASE], "items": Ending(False)}
 FINISHED = {"leases": [LEASE], "items": FINISH, "cost": None}
 THROTTLED = Ending(False, counted=False, pause=500)
+NO_REASONS = dict.fromkeys(("error", "retry", "delay", "cost", "pause", "worker"))
+FAILED = Ending(False, failure=Failure(backs_off=True))
 DEQUEUED = {"queue_type": "sms", "count": 1, "request_id": None}
 
 FRAMES: list[tuple[str, type[Any], dict[str, Any]]] = [
@@ -87,6 +91,7 @@ FRAMES: list[tuple[str, type[Any], dict[str, Any]]] = [
             "credit": 0,
             "leases": [LEASE],
             "on_disconnect": "release",
+            "worker": None,
         },
     ),
     (
@@ -97,9 +102,14 @@ FRAMES: list[tuple[str, type[Any], dict[str, Any]]] = [
     ),
     (
         '{"op":"subscribe","queue_type":"sms","credit":32,"mode":null,"leases":null,'
-        '"on_disconnect":null}',
+        '"on_disconnect":null,"worker":null}',
         push_frames.Subscribe,
         SUBSCRIBED,
+    ),
+    (
+        '{"op":"subscribe","queue_type":"sms","credit":32,"worker":"w\\u00e9b 1:4711"}',
+        push_frames.Subscribe,
+        SUBSCRIBED | {"worker": "w\u00e9b 1:4711"},
     ),
     (
         '{"op":"credit","queue_type":"sms","credit":10000}',
@@ -166,6 +176,48 @@ FRAMES: list[tuple[str, type[Any], dict[str, Any]]] = [
                 Ending(False, 5, cost=2),
                 Ending(False, counted=False),
                 *(None, None, None),
+            ],
+        },
+    ),
+    (
+        '{"op":"fail","leases":["sms/q1/j1/1"]}',
+        push_frames.Fail,
+        NO_REASONS | {"leases": [LEASE], "items": FAILED},
+    ),
+    (
+        '{"op":"fail","leases":["sms/q1/j1/1"],"error":{"type":"E","message":null},"retry":true,'
+        '"delay":0,"cost":9,"pause":3600000,"worker":"w"}',
+        push_frames.Fail,
+        {
+            "leases": [LEASE],
+            "items": Ending(
+                False,
+                cost=9,
+                pause=3_600_000,
+                failure=Failure(JobError("E"), "w"),
+            ),
+            "error": {"type": "E", "message": None},
+            "retry": True,
+            "delay": 0,
+            "cost": 9,
+            "pause": 3_600_000,
+            "worker": "w",
+        },
+    ),
+    (
+        '{"op":"fail","items":[{"lease":"sms/q1/j1/1","retry":false},'
+        '{"lease":"sms/q1/j1/1","delay":5,"error":{"trace":"t \\ud800"},"worker":"v"},'
+        '{"lease":"sms/q1/j1/1","error":"E"},{"lease":"sms/q1/j1/1","error":{"kind":"E"}},'
+        '{"lease":"sms/q1/j1/1","error":{"type":5}},{"lease":"sms/q1/j1/1","worker":""},'
+        '{"lease":"sms/q1/j1/1","retry":0},{"lease":"sms/q1/j1/1","pause_scope":"queue"}]}',
+        push_frames.Fail,
+        NO_REASONS
+        | {
+            "leases": [LEASE] * 8,
+            "items": [
+                Ending(False, failure=Failure(retry=False, backs_off=True)),
+                Ending(False, 5, failure=Failure(JobError(trace="t ?"), "v")),
+                *[None] * 6,
             ],
         },
     ),
@@ -245,6 +297,20 @@ def test_a_frame_is_read(text: str, form: type[Any], fields: dict[str, Any]) -> 
         assert type(frame) is form
         assert plain(frame) == fields
         assert frame.id is None
+
+
+def test_a_name_of_the_connection_is_that_of_failures_without_one() -> None:
+    told = Ending(False, failure=Failure(None, "mine", backs_off=True))
+    one: Any = decode(text_of("fail", leases=[LEASE]))
+    one.by(None)
+    assert one.items == FAILED
+    one.by("w")
+    assert one.items == Ending(False, failure=Failure(None, "w", backs_off=True))
+    many: Any = decode(
+        text_of("fail", items=[{"lease": LEASE}, {"lease": LEASE, "worker": "mine"}, 5])
+    )
+    many.by("w")
+    assert many.items == [one.items, told, None]
 
 
 @pytest.mark.parametrize(
@@ -333,6 +399,8 @@ NOT_EXTENSIONS: list[Any] = [0, -1, YEAR + 1, 1.0, "1", True, None, []]
 NOT_FLAGS: list[Any] = [0, 1, "true", []]
 NOT_COSTS: list[Any] = [0, -1, 1_000_001, 1.0, "1", True, []]
 NOT_PAUSES: list[Any] = [0, -1, 3_600_001, 1.0, "1", True, []]
+NOT_ERRORS: list[Any] = ["E", 1, True, [], ["E"], {"type": 1}, {"message": ["m"]}, {"trace": {}}]
+NOT_WORKERS: list[Any] = ["", "w" * 101, "w\n", "\x00", 1, True, [], {}]
 BOTH = "`leases` and `items` cannot be given together."
 SCOPE_ALONE = "`pause_scope` is the scope of a `pause`, and there is none."
 COUNTED_PAUSE = "A release with a `pause` does not count: no `count_requeue`."
@@ -391,10 +459,27 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ),
     *(
         (op, {"leases": [LEASE], "cost": it}, invalid("cost"))
-        for op in ("finish", "release")
+        for op in ("finish", "release", "fail")
         for it in NOT_COSTS
     ),
-    *(("release", {"leases": [LEASE], "pause": it}, invalid("pause")) for it in NOT_PAUSES),
+    *(
+        (op, {"leases": [LEASE], "pause": it}, invalid("pause"))
+        for op in ("release", "fail")
+        for it in NOT_PAUSES
+    ),
+    *(("fail", {"leases": [LEASE], "delay": it}, invalid("delay")) for it in NOT_DELAYS),
+    *(("fail", {"leases": [LEASE], "retry": it}, invalid("retry")) for it in NOT_FLAGS),
+    *(("fail", {"leases": [LEASE], "error": it}, invalid("error")) for it in NOT_ERRORS),
+    *(
+        refused
+        for it in NOT_WORKERS
+        for refused in (
+            ("fail", {"leases": [LEASE], "worker": it}, invalid("worker")),
+            ("subscribe", {"queue_type": "sms", "credit": 1, "worker": it}, invalid("worker")),
+        )
+    ),
+    ("fail", {"leases": [LEASE], "count_requeue": True}, unknown("count_requeue")),
+    ("fail", {"leases": [LEASE], "pause": 1, "pause_scope": "queue"}, unknown("pause_scope")),
     *(
         ("release", {"leases": [LEASE], "pause": 1, "pause_scope": it}, invalid("pause_scope"))
         for it in ("", "all", 5, ["queue"], {"queue": 1}, True)
@@ -404,7 +489,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("finish", {"leases": [LEASE], "pause": 1}, unknown("pause")),
     *(
         refused
-        for op in ("finish", "release")
+        for op in ("finish", "release", "fail")
         for refused in (
             (op, {"leases": [LEASE], "items": [{"lease": LEASE}]}, BOTH),
             (
@@ -539,11 +624,12 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
     max_leaves=6,
 )
-OPS = ("subscribe", "credit", "unsubscribe", "finish", "release", "extend", "cancel", "enqueue",
-       "dequeue")  # fmt: skip
+OPS = ("subscribe", "credit", "unsubscribe", "finish", "release", "fail", "extend", "cancel",
+       "enqueue", "dequeue")  # fmt: skip
 FIELDS = (
     *("id", "queue_type", "mode", "credit", "leases", "on_disconnect", "delay", "count_requeue"),
     *("by", "jobs", "count", "request_id", "items", "cost", "pause", "pause_scope"),
+    *("error", "retry", "worker"),
 )
 LIKELY = st.one_of(
     VALUES,

@@ -30,6 +30,8 @@ class Store:
         self.types: dict[str, int] = {"a": 0}
         self.answers: dict[str, Any] = {}
         self.looks: list[str] = []
+        self.steps: list[Any] = []
+        self.owners: list[bytes] = []
         self.sweeping = Sweeping(OPERATIONS, 1.0, 60.0, lambda: self.now)
 
     def sweep(self, after: float = 0.0) -> list[str]:
@@ -54,6 +56,9 @@ class Store:
         if name == "list_types":
             page: Any = call.parse([b"0"])
             return page._replace(types=list(self.types.items()))
+        if name == "dead_advance":
+            self.owners.append(call.packed.split()[-1])
+            return self.steps.pop(0)
         queue_type = call.key.decode().rpartition(":")[2].rstrip("}")
         self.looks.append(queue_type)
         return self.answers.get(queue_type, BUSY)
@@ -123,3 +128,36 @@ def test_a_failure_leaves_the_other_types_swept() -> None:
         store.sweep()
     assert store.looks == ["a", "b"]
     assert store.sweeping.due_at == 1001.0
+
+
+LEFT = Swept(0, 0, False, None, False, False, True)
+
+
+def test_a_bulk_that_its_server_has_left_goes_on_until_it_is_done() -> None:
+    store = Store()
+    store.answers["a"] = LEFT
+    store.steps = [True, True, False, True]
+    store.sweep()
+    assert store.steps == [True]
+    assert set(store.owners) == {b"sweep"}
+
+
+def test_a_long_bulk_leaves_time_for_other_types() -> None:
+    store = Store()
+    store.types = {"a": 0, "b": 0}
+    store.answers["a"] = LEFT
+    store.steps = [True] * 25
+    assert store.sweep() == ["a", "b"]
+    assert len(store.steps) == 15
+    assert store.sweep(1.0) == ["a", "b"]
+    assert len(store.steps) == 5
+
+
+def test_a_bulk_that_fails_does_not_end_the_sweep_of_others() -> None:
+    store = Store()
+    store.types = {"a": 0, "b": 0}
+    store.answers["a"] = LEFT
+    store.steps = [StoreUnavailable("gone")]
+    with pytest.raises(StoreUnavailable):
+        store.sweep()
+    assert store.looks == ["a", "b"]

@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from sharq.results import JobError
 from sharq.worker.outbox import Answered, End, Outbox, Refused
 
 FINISH = End(finish=True)
 RELEASE = End(finish=False)
+
+
+def fails(name: str, message: str | None = None, delay: int | None = None) -> End:
+    return End(finish=False, delay=delay, error=JobError(name, message))
 
 
 class Teller:
@@ -81,6 +86,77 @@ def test_what_tells_more_leaves_in_a_frame_of_items(teller: Teller) -> None:
     outcome = teller.outbox.answer(3, ["success", "forbidden", "success"])
     assert [each.lease for each in outcome.over] == ["c", "g"]
     assert outcome.refused == [Refused("release", "forbidden", ["f"], True)]
+
+
+def test_failures_leave_in_frames_of_items_each_with_its_error(teller: Teller) -> None:
+    teller.add("a", fails("E", "m"))
+    teller.add("b", fails("E", "m", delay=0))
+    teller.add("c", fails("F")._replace(retry=False, cost=3, delay=5))
+    teller.add("d", RELEASE)
+    teller.add("e", fails("E", "m"))
+    error = {"type": "E", "message": "m"}
+    assert teller.sent() == [
+        {
+            "op": "fail",
+            "id": 1,
+            "items": [
+                {"lease": "a", "error": error},
+                {"lease": "b", "error": error, "delay": 0},
+                {"lease": "c", "cost": 3, "error": {"type": "F"}, "retry": False},
+                {"lease": "e", "error": error},
+            ],
+        },
+        {"op": "release", "id": 2, "leases": ["d"], "delay": 0, "count_requeue": True},
+    ]
+    outcome = teller.outbox.answer(1, ["success", "stale_lease", "not_active", "store_full"])
+    assert [(each.lease, each.lost) for each in outcome.over] == [
+        *(("a", False), ("b", True), ("c", True)),
+    ]
+    assert outcome.refused == [Refused("fail", "store_full", ["e"], False)]
+    teller.outbox.open()
+    assert [frame["items"][0]["lease"] for frame in teller.sent()] == ["e"]
+
+
+def test_a_second_failure_that_finds_nothing_is_lost_only_if_the_first_was_not_carried_out(
+    teller: Teller,
+) -> None:
+    teller.add("ab", fails("E"))
+    teller.sent()
+    teller.outbox.unanswered([1])
+    teller.add("c", fails("E"))
+    (frame,) = teller.sent()
+    assert [item["lease"] for item in frame["items"]] == ["a", "b", "c"]
+    over = teller.outbox.answer(2, ["not_active", "stale_lease", "not_active"]).over
+    assert [(each.lease, each.lost) for each in over] == [("a", False), ("b", False), ("c", True)]
+
+
+@pytest.mark.parametrize("character", ["x", "é", "\x01", '"'])
+def test_no_frame_of_failures_is_larger_than_every_server_takes(
+    teller: Teller, character: str
+) -> None:
+    sizes = (0, 10, 1000, 8192, 5000, 1, 8192, 8192)
+    for at in range(400):
+        error = JobError("T" * 100, character * 500, character * (sizes[at % len(sizes)] // 2))
+        teller.outbox.add(f"{at:0300}", End(False, delay=None, error=error))
+    frames = teller.outbox.frames(itertools.count(1))
+    assert max(len(frame) for _, frame in frames) <= 64 * 1024
+    told = [item["lease"] for _, frame in frames for item in json.loads(frame)["items"]]
+    assert sorted(told) == [f"{at:0300}" for at in range(400)]
+    assert len(frames) < 150, "many share one"
+
+
+def test_one_probe_is_one_frame_of_failures(teller: Teller) -> None:
+    error = JobError("T", "", "x" * 8192)
+    for at in range(20):
+        teller.outbox.add(f"l{at}", End(False, delay=None, error=error))
+    frames = teller.sent()
+    for frame in frames:
+        teller.outbox.refuse(frame["id"], "store_unavailable", done=False)
+    (probe,) = [json.loads(frame) for _, frame in teller.outbox.probe(itertools.count(100))]
+    assert 0 < len(probe["items"]) < 20
+    assert teller.outbox.answer(100, ["success"] * len(probe["items"])).well
+    teller.outbox.open()
+    assert len(probe["items"]) + sum(len(frame["items"]) for frame in teller.sent()) == 20
 
 
 def test_a_frame_of_items_that_was_not_answered_is_told_again_as_it_was(teller: Teller) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sharq import Worker
 from sharq.errors import BadArgumentException
 from sharq.worker.frames import Jobs, ServerClock, chunks, credits_of, decode
-from sharq.worker.job import FIRST_RETRY, LONGEST_RETRY, Retry, release_delay, retry_delay
+from sharq.worker.job import Retry, release_delay
 from sharq.worker.log import Causes, Event, JsonFormatter
 from sharq.worker.prefetch import SOON, Window
 
@@ -19,19 +19,6 @@ from sharq.worker.prefetch import SOON, Window
 def test_weights_share_the_capacity() -> None:
     assert credits_of({"a": 3, "b": 1, "c": 1000}, 40) == {"a": 1, "b": 1, "c": 40}
     assert credits_of({"a": 2, "b": 1}, 40) == {"a": 40, "b": 20}
-
-
-def test_retries_double_up_to_a_bound() -> None:
-    delays = [retry_delay(attempt, lambda: 1.0) for attempt in (1, 2, 3, 100, 10**6)]
-    assert delays == [FIRST_RETRY, 2 * FIRST_RETRY, 4 * FIRST_RETRY, LONGEST_RETRY, LONGEST_RETRY]
-    assert retry_delay(1, lambda: 0.0) == FIRST_RETRY / 2
-
-
-def test_retries_have_few_different_delays_so_that_they_share_frames() -> None:
-    delays = {retry_delay(1) for _ in range(1000)}
-    assert 5 < len(delays) <= 17
-    assert min(delays) >= FIRST_RETRY / 2
-    assert max(delays) <= FIRST_RETRY
 
 
 @pytest.mark.parametrize(

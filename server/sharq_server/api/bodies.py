@@ -17,7 +17,14 @@ from msgspec import UNSET, Raw
 from sharq.codec import json_text
 from sharq.endings import Ending, release_with, scope_alone
 from sharq.errors import BadArgumentException, NotJson
-from sharq.identifiers import MAX_COUNT, check_identifier, invalid, is_integer, missing
+from sharq.identifiers import (
+    MAX_COUNT,
+    check_identifier,
+    invalid,
+    is_integer,
+    missing,
+    unknown,
+)
 from sharq.results import REMOVE
 from sharq_server.api import json_decoding
 from sharq_server.api.json_decoding import Form
@@ -97,6 +104,16 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
     cost: Any = None
     pause: Any = None
     pause_scope: Any = None
+
+
+class Fail(msgspec.Struct, forbid_unknown_fields=True):
+    lease: Any = None
+    error: Any = None
+    retry: Any = None
+    delay: Any = None
+    cost: Any = None
+    pause: Any = None
+    worker: Any = None
 
 
 class Cancel(msgspec.Struct, forbid_unknown_fields=True):
@@ -265,7 +282,7 @@ def only_parameters(query: str, *known: str) -> None:
     """Raise `BadArgumentException` for another parameter: the newer routes take no others."""
     for name, _ in parse_qsl(query, keep_blank_values=True):
         if name not in known:
-            raise json_decoding.unknown(name)
+            raise unknown(name)
 
 
 def paging(query: str) -> Paging:

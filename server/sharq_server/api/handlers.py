@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from msgspec import UNSET, Raw
 
 from sharq import Batch
+from sharq.endings import fail_with
 from sharq.engine import Carrier
 from sharq.errors import SharqException, StoreError
 from sharq.identifiers import check_leased, invalid
@@ -55,6 +56,9 @@ class RequestDelegate(Protocol):
 
     def bring_back(self, queue_type: str, batch: Batch) -> None:
         """Give leased jobs to others, since the client is gone."""
+
+    def advance_bulk(self, queue_type: str) -> None:
+        """Go on with the bulk of dead letters that has begun, after the answer."""
 
 
 class Request(NamedTuple):
@@ -186,6 +190,15 @@ async def release(engine: Carrier, request: Request) -> Reply:
     return replies.released(await engine.run(engine.flows.end_job(meant, ending)))
 
 
+async def fail(engine: Carrier, request: Request) -> Reply:
+    bodies.only_parameters(request.query)
+    body = bodies.decode_optional(bodies.Fail, request.body)
+    queue_type, queue_id, job_id = request.names
+    meant = check_leased(queue_type, queue_id, job_id, body.lease)
+    ending = fail_with(body.error, body.retry, body.delay, body.cost, body.pause, body.worker)
+    return replies.released(await engine.run(engine.flows.end_job(meant, ending)))
+
+
 async def extend(engine: Carrier, request: Request) -> Reply:
     queue_type, queue_id, job_id = request.names
     body = bodies.decode(bodies.Extend, request.body)
@@ -241,9 +254,9 @@ async def queue_ids(engine: Carrier, request: Request) -> Reply:
     if asked.cursor is not None or asked.count is not None:
         count = _QUEUES_A_PAGE if asked.count is None else asked.count
         page = await engine.run(engine.flows.queue_page(queue_type, asked.cursor, count))
-        return replies.queue_ids(page.queue_ids, state.held_by, state.ready_in, cursor=page.cursor)
+        return replies.queue_ids(page.queue_ids, state, cursor=page.cursor)
     names = await engine.run(engine.flows.queue_ids(queue_type))
-    return replies.queue_ids(names, state.held_by, state.ready_in)
+    return replies.queue_ids(names, state)
 
 
 async def queue_metrics(engine: Carrier, request: Request) -> Reply:

@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw
 
 from sharq.codec import json_text
 from sharq.errors import BadArgumentException
-from sharq.identifiers import invalid, missing
+from sharq.identifiers import invalid, missing, unknown
 
 Form = TypeVar("Form", bound=msgspec.Struct)
 
@@ -106,11 +106,3 @@ def mandatory(field: str, value: Any) -> Any:
     if value is UNSET:
         raise missing(field)
     return value
-
-
-def unknown(name: str) -> BadArgumentException:
-    """The error for a field or parameter with a name that a client chose."""
-    shown = name if len(name) <= 100 else f"{name[:100]}…"
-    # Half a surrogate pair cannot be sent as it is.
-    shown = shown.encode("utf-8", "backslashreplace").decode()
-    return BadArgumentException(f"`{shown}` is not a known parameter.")

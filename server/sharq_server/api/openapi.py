@@ -72,6 +72,9 @@ _OPERATIONS: Final = {
     "POST /release/<queue_type>/<queue_id>/<job_id>/": _Operation(
         "Give a job back", {200: "Released"}, _NOT_ENDED, "Release?"
     ),
+    "POST /fail/<queue_type>/<queue_id>/<job_id>/": _Operation(
+        "Give a job back that failed, and tell why", {200: "Released"}, _NOT_ENDED, "Fail?"
+    ),
     "POST /extend/<queue_type>/<queue_id>/<job_id>/": _Operation(
         "Extend the lease of a job", {200: "Extended"}, _NOT_ENDED, "Extend"
     ),
@@ -132,6 +135,32 @@ _OPERATIONS: Final = {
     "POST /resume/<queue_type>/<queue_id>/": _Operation(
         "Resume a queue", {200: "Done"}, body="Nothing?"
     ),
+    "GET /dead/<queue_type>/": _Operation(
+        "List the dead letters of a type, the newest first",
+        {200: "DeadPage"},
+        queries=("queue_id", "reason:letters", "error", "before", "count:letters", "cursor"),
+    ),
+    "DELETE /dead/<queue_type>/": _Operation(
+        "Delete dead letters",
+        {200: "DeadChanged", 202: "BulkBegun"},
+        ("bulk_running",),
+        "Selection",
+    ),
+    "GET /dead/<queue_type>/<queue_id>/<job_id>/": _Operation(
+        "Show a dead letter", {200: "DeadLetter"}, ("not_found",)
+    ),
+    "POST /dead/<queue_type>/retry": _Operation(
+        "Enqueue dead letters again",
+        {200: "DeadChanged", 202: "BulkBegun"},
+        ("bulk_running",),
+        "Selection",
+    ),
+    "GET /dead/<queue_type>/retry": _Operation(
+        "Tell how far the bulk of a type is", {200: "BulkProgress"}
+    ),
+    "DELETE /dead/<queue_type>/retry": _Operation(
+        "Cancel the bulk of a type", {200: "Done"}, ("no_bulk",), "Nothing?"
+    ),
     "GET /metrics/": _Operation("Tell counts and types", {200: "Overview"}),
     "GET /metrics/<queue_type>/": _Operation(
         "List the queues of a type", {200: "QueueIds"}, queries=("cursor", "count:queues")
@@ -158,6 +187,11 @@ _QUERIES: Final[dict[str, Schema]] = {
     "purge_all": {"enum": ["true", "false", "1", "0"]},
     "group": api_schemas.NAME,
     "dry_run": {"enum": ["true", "false", "1", "0"]},
+    "queue_id": api_schemas.NAME,
+    "reason:letters": api_schemas.DEATH,
+    "error": api_schemas.TEXT,
+    "before": api_schemas.COUNT,
+    "count:letters": {"type": "integer", "minimum": 1, "maximum": bodies.MAX_DEQUEUED},
 }
 _ABOUT_QUERIES: Final = {
     "count": "Take up to this number of jobs; the answer is a list.",
@@ -168,6 +202,11 @@ _ABOUT_QUERIES: Final = {
     "request_id": "A name for this request, which makes it safe to repeat.",
     "group": "The group that is meant; without it, the whole type.",
     "dry_run": "Change nothing, and tell how long the work that waits would take.",
+    "queue_id": "Only those of this queue.",
+    "reason:letters": "Only those that died for this reason.",
+    "error": "Only those whose last error is of exactly this type.",
+    "before": "Only those that died before this time, epoch in ms.",
+    "count:letters": "List up to this number of dead letters.",
     "purge_all": "End the leases of the queue, too, and drop its interval of the API.",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from sharq_server.security.refusal import Refusal
 
 _json = msgspec.json.Encoder().encode
+
+
+class TypeState(Protocol):
+    """What is told of a type besides its queues: what holds it back, and its dead letters."""
+
+    @property
+    def held_by(self) -> str | None: ...
+    @property
+    def ready_in(self) -> int | None: ...
+    @property
+    def dead(self) -> results.DeadSummary: ...
 
 
 class Reply(NamedTuple):
@@ -59,10 +70,12 @@ STATUS_OF_CODE: Final = {
     "not_active": 404,
     "stale_lease": 404,
     "already_finished": 404,
+    "no_bulk": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,
     "job_conflict": 409,
     "job_active": 409,
+    "bulk_running": 409,
     "length_required": 411,
     "payload_too_large": 413,
     "uri_too_long": 414,
@@ -131,6 +144,7 @@ UNKNOWN_ROUTE: Final = failure("not_found", "There is no such route.")
 NO_SUCH_QUEUE: Final = failure("not_found", "The queue does not exist.")
 NO_INTERVAL_SET: Final = failure("not_found", "No interval was set through the API.")
 NO_SUCH_JOB: Final = failure("not_found", "The job is not known.")
+NO_BULK: Final = failure("no_bulk", "No bulk is running.")
 
 _NOTHING_READY: Final = failure("nothing_ready", "No job is ready.").body[:-1] + b',"ready_in":%d}'
 _NONE_SCHEDULED: Final = Reply(404, _NOTHING_READY.replace(b"%d", b"null"), retry_after=1)
@@ -251,7 +265,95 @@ def job_status(result: results.JobStatus) -> Reply:
             body["estimated"] = True
     elif result.state == results.ACTIVE:
         body["lease_expires_in"] = result.lease_expires_in
+    if result.first_failed_at is not None:
+        body |= _failed(result)
     return Reply(200, _json(body))
+
+
+def _failed(result: results.JobStatus) -> dict[str, Any]:
+    """What is told of a job that failed before."""
+    dead = result.state == results.DEAD
+    shown: dict[str, Any] = {"reason": result.reason} if dead else {}
+    shown |= {
+        "attempts" if dead else "attempt": result.attempt,
+        "error": _error(result.error),
+        "worker": result.worker,
+        "first_failed_at": result.first_failed_at,
+    }
+    if dead:
+        shown["died_at"] = result.died_at
+    return shown
+
+
+def _error(error: results.JobError | None) -> dict[str, str] | None:
+    """What a job failed with, without what was not told."""
+    if error is None:
+        return None
+    return {name: text for name, text in error._asdict().items() if text is not None}
+
+
+def _letter(letter: results.DeadLetter) -> dict[str, Any]:
+    return {
+        "queue_id": letter.queue_id,
+        "job_id": letter.job_id,
+        "payload": msgspec.Raw(letter.payload),
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "first_failed_at": letter.first_failed_at,
+        "died_at": letter.died_at,
+        "error": _error(letter.error),
+        "worker": letter.worker,
+        "priority": letter.priority,
+        "cost": letter.cost,
+        "requeue_limit": letter.requeue_limit,
+        "interval": letter.interval,
+        "burst": letter.burst,
+        "concurrency": letter.concurrency,
+        "group": letter.group,
+    }
+
+
+def dead_letter(letter: results.DeadLetter) -> Reply:
+    return Reply(200, _json({"status": "success", **_letter(letter)}))
+
+
+def dead_page(page: results.DeadPage) -> Reply:
+    letters = [_letter(letter) for letter in page.letters]
+    return Reply(200, _json({"status": "success", "jobs": letters, "cursor": page.cursor}))
+
+
+def dead_changed(outcomes: Iterable[results.Ended]) -> Reply:
+    """The outcome of each of the dead letters that were named, in order."""
+    words = [each.outcome for each in outcomes]
+    return Reply(200, _json({"status": "success", "results": words}))
+
+
+def bulk_begun(bulk_id: str) -> Reply:
+    return Reply(202, _json({"status": "success", "id": bulk_id}))
+
+
+def bulk_running(bulk_id: str) -> Reply:
+    """There is a bulk already, under this id."""
+    return failure("bulk_running", "A bulk of this type is running.", id=bulk_id)
+
+
+def bulk_progress(bulk: results.DeadBulk | None) -> Reply:
+    return Reply(200, _json({"status": "success", "bulk": None if bulk is None else _bulk(bulk)}))
+
+
+def _bulk(bulk: results.DeadBulk) -> dict[str, Any]:
+    given = {name: value for name, value in bulk.filter._asdict().items() if value is not None}
+    return {
+        "id": bulk.id,
+        "kind": bulk.kind,
+        "filter": given or None,
+        "state": bulk.state,
+        "started": bulk.started,
+        "moved": bulk.moved,
+        "left": bulk.left,
+        "conflicts": bulk.conflicts,
+        "limit": bulk.limit,
+    }
 
 
 def overview(result: results.Overview) -> Reply:
@@ -281,10 +383,21 @@ def job_page(page: results.JobPage) -> Reply:
     return Reply(200, _json({"status": "success", "jobs": jobs, "cursor": page.cursor}))
 
 
-def queue_ids(
-    names: list[str], held_by: str | None, ready_in: int | None, **paging: str | None
-) -> Reply:
-    body = {"status": "success", "queue_ids": names, "held_by": held_by, "ready_in": ready_in}
+def queue_ids(names: list[str], state: TypeState, **paging: str | None) -> Reply:
+    dead = state.dead
+    body = {
+        "status": "success",
+        "queue_ids": names,
+        "held_by": state.held_by,
+        "ready_in": state.ready_in,
+        "dead": {
+            "jobs": dead.jobs,
+            "bytes": dead.bytes,
+            "oldest": dead.oldest,
+            "fallen_out": dead.fallen_out,
+            "dropped": dead.dropped,
+        },
+    }
     return Reply(200, _json(body | paging))
 
 

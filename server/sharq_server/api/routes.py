@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sharq_server.api import handlers, limit_handlers, openapi
+from sharq_server.api import dead_handlers, handlers, limit_handlers, openapi
 from sharq_server.api.routing import OPEN, Route
 
 ROUTES: Final = (
@@ -36,6 +36,7 @@ ROUTES: Final = (
         {"POST": handlers.release},
         operation="release",
     ),
+    Route("/fail/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.fail}, operation="release"),
     Route(
         "/extend/<queue_type>/<queue_id>/<job_id>/", {"POST": handlers.extend}, operation="extend"
     ),
@@ -77,6 +78,21 @@ ROUTES: Final = (
     Route("/pause/<queue_type>/<queue_id>/", {"POST": limit_handlers.pause}, operation="pause"),
     Route("/resume/<queue_type>/", {"POST": limit_handlers.resume}, operation="pause"),
     Route("/resume/<queue_type>/<queue_id>/", {"POST": limit_handlers.resume}, operation="pause"),
+    Route(
+        "/dead/<queue_type>/",
+        {"GET": dead_handlers.page, "DELETE": dead_handlers.delete},
+        operation="dead",
+    ),
+    Route(
+        "/dead/<queue_type>/retry",
+        {
+            "GET": dead_handlers.progress,
+            "POST": dead_handlers.retry,
+            "DELETE": dead_handlers.cancel,
+        },
+        operation="dead",
+    ),
+    Route("/dead/<queue_type>/<queue_id>/<job_id>/", {"GET": dead_handlers.show}, operation="dead"),
     Route("/metrics/", {"GET": handlers.overview}, operation="metrics"),
     Route("/metrics/<queue_type>/", {"GET": handlers.queue_ids}, operation="metrics"),
     Route(

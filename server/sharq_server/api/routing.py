@@ -19,7 +19,8 @@ OPEN: Final = ""
 class Route:
     """One shape of path: its methods, and the answer to any other method.
 
-    `names` are the fields that the variable segments stand for. HEAD is a GET without a body;
+    `names` are the fields that the variable segments stand for; after them there may be one more
+    segment, `last`, which is as it stands. HEAD is a GET without a body;
     `head` is False where a GET has effects. `bulk` tells that bodies may be as large as many jobs
     are. `operation` is the right that a client needs; with `reading`, GET needs that one instead.
     `default_type` is the queue type if the path has none. With `tells_of_stop` its answer is
@@ -38,9 +39,10 @@ class Route:
         bulk: bool = False,
         tells_of_stop: bool = False,
     ) -> None:
-        segments = template.strip("/").split("/")
-        self.first: Final = segments[0]
-        self.names: Final = tuple(segment.strip("<>") for segment in segments[1:])
+        self.template: Final = template
+        self.first, *rest = template.strip("/").split("/")
+        self.last: Final = rest.pop() if rest and not rest[-1].startswith("<") else ""
+        self.names: Final = tuple(segment.strip("<>") for segment in rest)
         self.methods: Final = dict(methods)
         self.bulk: Final = bulk
         self.tells_of_stop: Final = tells_of_stop
@@ -78,7 +80,7 @@ class Router:
     """Finds routes. A trailing slash makes no difference; an empty or a dot segment is no name."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._routes = {(route.first, len(route.names)): route for route in routes}
+        self._routes = {(route.first, len(route.names), route.last): route for route in routes}
 
     def find(self, path: str) -> Match | None:
         """The route of a path as it came over the wire, or None."""
@@ -94,5 +96,8 @@ class Router:
         values = segments[2:]
         if "" in values or "." in values or ".." in values:
             return None
-        route = self._routes.get((segments[1], len(values)))
+        route = self._routes.get((segments[1], len(values), ""))
+        if route is None and values:
+            *values, last = values
+            route = self._routes.get((segments[1], len(values), last))
         return None if route is None else Match(route, tuple(values))

@@ -46,6 +46,7 @@ def word(*words: str) -> Schema:
 
 SUCCESS: Final = word("success")
 STATE: Final = word("queued", "active", "finished", "dead")
+DEATH: Final = word("exhausted", "expired", "rejected")
 TEXT: Final[Schema] = {"type": "string"}
 FLAG: Final[Schema] = {"type": "boolean"}
 PURGE_ALL: Final = (True, False, 1, 0, "true", "false", "1", "0")
@@ -134,6 +135,8 @@ _REAL_COST: Final[Schema] = {
     "description": "The real cost of the dispatch, in intervals.",
 }
 
+_ERROR: Final[Schema] = {"type": TEXT, "message": TEXT, "trace": TEXT}
+
 BODIES: Final[dict[str, Schema]] = {
     "NewJob": _object(
         _JOB,
@@ -188,6 +191,69 @@ BODIES: Final[dict[str, Schema]] = {
                 "enum": [*PAUSE_SCOPES, None],
                 "description": "What the pause is for, by default the queue.",
             },
+        },
+        closed=True,
+    ),
+    "Fail": _object(
+        {},
+        {
+            "lease": _or_null(LEASE),
+            "error": {
+                **_or_null(
+                    _object({}, {name: _or_null(TEXT) for name in _ERROR}, closed=True),
+                ),
+                "description": "What it failed with; longer texts are cut.",
+            },
+            "retry": {
+                **_or_null(FLAG),
+                "description": "Whether it may come again; else it is dead.",
+            },
+            "delay": _or_null(
+                {**TIME, "description": "ms until it may be delivered again; null: the backoff."}
+            ),
+            "cost": _REAL_COST,
+            "pause": {
+                **_or_null(_integer(1, MAX_PAUSE)),
+                "description": "ms for which nothing more is dispatched of the queue.",
+            },
+            "worker": {**_or_null(TEXT), "description": "The name of who failed."},
+        },
+        closed=True,
+    ),
+    "Selection": _object(
+        {},
+        {
+            "jobs": {
+                "type": ["array", "null"],
+                "minItems": 1,
+                "maxItems": bodies.MAX_JOBS,
+                "items": {
+                    "type": "array",
+                    "prefixItems": [NAME, NAME],
+                    "minItems": 2,
+                    "items": False,
+                    "description": "`queue_id` and `job_id`.",
+                },
+                "description": "Those that are meant, by name; or:",
+            },
+            "filter": {
+                **_or_null(
+                    _object(
+                        {},
+                        {
+                            "queue_id": _or_null(NAME),
+                            "reason": {"enum": [*DEATH["enum"], None]},
+                            "error": _or_null(TEXT),
+                            "before": _or_null(COUNT),
+                        },
+                        closed=True,
+                    )
+                ),
+                "minProperties": 1,
+                "description": "All that are so; or:",
+            },
+            "all": {"enum": [True, None], "description": "All."},
+            "limit": {**_or_null(_integer(1)), "description": "So many of them, at most."},
         },
         closed=True,
     ),
@@ -258,6 +324,31 @@ def _limits(values: Schema, more: Schema | None = None) -> Schema:
 _VALUES: Final[Schema] = {"interval": INTERVAL, "burst": LIMIT, "concurrency": LIMIT}
 _DRAINS: Final[Schema] = {**_or_null(COUNT), "description": "ms; null: finishes decide."}
 
+_SINCE: Final[Schema] = {**COUNT, "description": "Epoch, in ms, by the store's clock."}
+_LAST_ERROR: Final[Schema] = {
+    **_or_null(_object({}, _ERROR)),
+    "description": "The last error that was told.",
+}
+_WORKER: Final[Schema] = {**_or_null(TEXT), "description": "Who told of the last failure."}
+_LETTER: Final[Schema] = {
+    "queue_id": NAME,
+    "job_id": NAME,
+    "payload": {"description": "As it was enqueued."},
+    "reason": DEATH,
+    "attempts": COUNT,
+    "first_failed_at": _SINCE,
+    "died_at": _SINCE,
+    "error": _LAST_ERROR,
+    "worker": _WORKER,
+    "priority": _integer(0, MAX_PRIORITY),
+    "cost": LIMIT,
+    "requeue_limit": _integer(-1),
+    "interval": INTERVAL,
+    "burst": _or_null(LIMIT),
+    "concurrency": _or_null(LIMIT),
+    "group": _or_null(NAME),
+}
+
 _LEASED: Final[Schema] = {
     "queue_id": NAME,
     "job_id": NAME,
@@ -274,6 +365,7 @@ ANSWERS: Final[dict[str, Schema]] = {
             "outcome": word("unknown"),
             "expected": {**TEXT, "description": "What would be valid, for people."},
             "request_id": TEXT,
+            "id": {**TEXT, "description": "Of the bulk that is running."},
             "current_queue_length": COUNT,
             "room_in": {
                 **COUNT,
@@ -334,7 +426,67 @@ ANSWERS: Final[dict[str, Schema]] = {
             "held_by": HELD_BY,
             "estimated": FLAG,
             "lease_expires_in": COUNT,
+            "attempt": {**COUNT, "description": "Of the next delivery, or of this one."},
+            "reason": DEATH,
+            "attempts": COUNT,
+            "error": _LAST_ERROR,
+            "worker": _WORKER,
+            "first_failed_at": _SINCE,
+            "died_at": _SINCE,
         },
+    ),
+    "DeadLetter": _object({"status": SUCCESS, **_LETTER}),
+    "DeadPage": _object(
+        {
+            "status": SUCCESS,
+            "jobs": {"type": "array", "maxItems": bodies.MAX_DEQUEUED, "items": _object(_LETTER)},
+            "cursor": CURSOR,
+        }
+    ),
+    "DeadChanged": _object(
+        {
+            "status": SUCCESS,
+            "results": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": bodies.MAX_JOBS,
+                "items": word("success", "not_found", "conflict"),
+            },
+        }
+    ),
+    "BulkBegun": _object({"status": SUCCESS, "id": TEXT}),
+    "BulkProgress": _object(
+        {
+            "status": SUCCESS,
+            "bulk": {
+                "oneOf": [
+                    {"type": "null"},
+                    _object(
+                        {
+                            "id": TEXT,
+                            "kind": word("retry", "delete"),
+                            "filter": _or_null(
+                                _object(
+                                    {},
+                                    {
+                                        "queue_id": NAME,
+                                        "reason": DEATH,
+                                        "error": TEXT,
+                                        "before": COUNT,
+                                    },
+                                )
+                            ),
+                            "state": word("running", "done", "cancelled"),
+                            "started": _SINCE,
+                            "moved": COUNT,
+                            "left": COUNT,
+                            "conflicts": COUNT,
+                            "limit": _or_null(_integer(1)),
+                        }
+                    ),
+                ]
+            },
+        }
     ),
     "Overview": _object(
         {
@@ -350,6 +502,15 @@ ANSWERS: Final[dict[str, Schema]] = {
             "queue_ids": {"type": "array", "items": NAME, "uniqueItems": True},
             "held_by": HELD_BY,
             "ready_in": _or_null(COUNT),
+            "dead": _object(
+                {
+                    "jobs": COUNT,
+                    "bytes": COUNT,
+                    "oldest": {**_or_null(COUNT), "description": "Its death: epoch, in ms."},
+                    "fallen_out": COUNT,
+                    "dropped": COUNT,
+                }
+            ),
         },
         {"cursor": CURSOR},
     ),

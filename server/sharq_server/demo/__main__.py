@@ -1,8 +1,9 @@
-"""The live demo: three tenants, each held to its own rate, however many jobs wait.
+"""The live demo: tenants that are each held to a rate, two of them to one together.
 
 ``python -m sharq_server.demo`` starts a server with a store and a temporary folder of its own and
 talks to it as its users do, through the REST API: it enqueues more jobs than may go, lets two
-workers poll for them, changes a tenant's rate on the way, and shows when each job went.
+workers poll for them, changes a tenant's rate on the way, pauses another, and shows when each job
+went.
 
 When a job went is told by the store's clock, which is this machine's. A dispatch lies between
 the request for it and its answer; where that is not one and the same millisecond, the rest of
@@ -29,12 +30,16 @@ from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from sharq_server.demo.screen import Screen
-from sharq_server.demo.tenants import Instant, Limit, Tenant
+from sharq_server.demo.tenants import Instant, Limit, Pause, Tenant
 
 QUEUE_TYPE: Final = "sms"
-RATES: Final = {"bakery": 2, "cinema": 5, "airline": 20}
+RATES: Final = {"bakery": 2, "cinema": 5, "airline": 20, "hotel": 20, "museum": 20}
+GROUP: Final = "account"
+GROUP_RATE: Final = 8
+MEMBERS: Final = ("hotel", "museum")
 CHANGED: Final = "bakery"
 NEW_RATE: Final = 10
+PAUSED: Final = "airline"
 WORKERS: Final = 2
 
 _POLL: Final = 0.003
@@ -126,6 +131,9 @@ class Demo:
         self._tenants = {
             name: Tenant(name, Limit(1000 // rate, start)) for name, rate in RATES.items()
         }
+        self._group = Tenant(GROUP, Limit(1000 // GROUP_RATE, start))
+        self._rows = [*self._tenants.values(), self._group]
+        self._pause: Pause | None = None
         self._over = threading.Event()
         self._failures: list[DemoError] = []
         self._interrupted = False
@@ -134,6 +142,8 @@ class Demo:
         """Enqueue, work and watch; Ctrl-C ends it early. Raises `DemoError`."""
         with closing(Client(self._url)) as client:
             self._announce()
+            path = f"/limits/{QUEUE_TYPE}/?group={GROUP}"
+            client.call("POST", path, {"interval": 1000 // GROUP_RATE}).expect(200)
             self._enqueue(client)
             workers = [threading.Thread(target=self._work) for _ in range(WORKERS)]
             try:
@@ -153,7 +163,6 @@ class Demo:
 
     def report(self) -> int:
         """Print what was measured, and return the exit code that follows from it."""
-        tenants = self._tenants.values()
         say = self._screen.print
         if self._interrupted:
             say()
@@ -161,13 +170,13 @@ class Demo:
         say()
         say("  Milliseconds from one dispatch to the next, by the store's clock:")
         say()
-        for line in self._screen.table(tenants):
+        for line in self._screen.table(self._rows):
             say(line)
         say()
         for line in self._remarks():
             say(f"  {line}")
-        early = sum(tenant.early() for tenant in tenants)
-        total = sum(len(tenant.dispatches) for tenant in tenants)
+        early = sum(row.early() for row in self._rows) + len(self._in_pause())
+        total = sum(len(tenant.dispatches) for tenant in self._tenants.values())
         if early:
             say(self._screen.painted(f"  {early} of {total} jobs went before their time.", 1, 31))
             return 1
@@ -184,7 +193,11 @@ class Demo:
             f"{len(RATES)} tenants have more jobs waiting than they may send, and {WORKERS} "
             "workers ask for"
         )
-        say(f"jobs every {_POLL * 1000:g} ms, over HTTP. Ctrl-C ends it.")
+        say(
+            f"jobs every {_POLL * 1000:g} ms, over HTTP. {' and '.join(MEMBERS)} have one {GROUP}, "
+            f"with {GROUP_RATE}/s together."
+        )
+        say("Ctrl-C ends it." if self._screen.live else "Ctrl-C ends it. Jobs a second:")
         say()
 
     def _enqueue(self, client: Client) -> None:
@@ -196,6 +209,7 @@ class Demo:
                 "job_id": f"{tenant.name}-{number}",
                 "interval": tenant.limits[0].interval,
                 "payload": {"text": f"Message {number} of the {tenant.name}"},
+                **({"group": GROUP} if tenant.name in MEMBERS else {}),
             }
             for tenant in self._tenants.values()
             for number in range(self._most_jobs(tenant.name))
@@ -206,6 +220,7 @@ class Demo:
                 raise DemoError(f"Not every job was taken: {answer.body['results']}")
         for tenant in self._tenants.values():
             tenant.waiting = self._most_jobs(tenant.name)
+        self._group.waiting = sum(self._tenants[name].waiting for name in MEMBERS)
 
     def _most_jobs(self, name: str) -> int:
         rate = max(RATES[name], NEW_RATE) if name == CHANGED else RATES[name]
@@ -229,22 +244,28 @@ class Demo:
         job = answer.body
         names = f"{QUEUE_TYPE}/{job['queue_id']}/{job['job_id']}"
         tenant = self._tenants[job["queue_id"]]
-        tenant.dispatches.append(_narrowed(client, names, Instant(answer.sent, answer.received)))
+        went = _narrowed(client, names, Instant(answer.sent, answer.received))
+        tenant.dispatches.append(went)
         tenant.waiting = job["current_queue_length"]
+        if tenant.name in MEMBERS:
+            self._group.dispatches.append(went)
+            self._group.waiting = sum(self._tenants[name].waiting for name in MEMBERS)
         client.call("POST", f"/finish/{names}/", {"lease": job["lease"]}).expect(200)
 
     def _watch(self, client: Client) -> None:
-        """Show the tenants until the time is up; in its middle, change the limit of one."""
+        """Show the tenants until the time is up; change the limit of one, and pause another."""
         began = time.monotonic()
         shown = 0.0
         while (elapsed := time.monotonic() - began) < self._seconds and not self._over.is_set():
             if elapsed >= self._seconds / 2 and self._ready_for_change():
                 self._change_limit(client, elapsed)
+            if elapsed >= self._seconds * 0.7 and self._pause is None:
+                self._pause_one(client, elapsed)
             if self._screen.live:
                 self._draw(elapsed)
             elif elapsed - shown >= _LINE_EVERY:
                 shown = elapsed
-                line = self._screen.plain_line([*self._tenants.values()], _tick())
+                line = self._screen.plain_line(self._rows, _tick())
                 self._screen.print(f"{elapsed:5.1f} s  {line}")
             self._over.wait(_FRAME)
         if self._screen.live:
@@ -266,16 +287,33 @@ class Demo:
         if not self._screen.live:
             self._screen.print(f"{elapsed:5.1f} s  {self._news()}")
 
+    def _pause_one(self, client: Client, elapsed: float) -> None:
+        length = round(self._seconds * 1000 / 8)
+        answer = client.call("POST", f"/pause/{QUEUE_TYPE}/{PAUSED}/", {"for": length}).expect(200)
+        self._pause = Pause(length, Instant(answer.sent, answer.received))
+        if not self._screen.live:
+            self._screen.print(f"{elapsed:5.1f} s  {self._newest()}")
+
     def _draw(self, elapsed: float) -> None:
         progress = f"  {elapsed:4.1f} s of {self._seconds:g} s"
-        if len(self._tenants[CHANGED].limits) > 1:
+        if self._pause is not None:
+            progress += f"   {self._newest()}"
+        elif len(self._tenants[CHANGED].limits) > 1:
             progress += f"   {self._news()}"
-        lines = self._screen.live_lines([*self._tenants.values()], _tick())
+        lines = self._screen.live_lines(self._rows, _tick())
         self._screen.show([*lines, "", progress])
 
     def _news(self) -> str:
         old, new = self._tenants[CHANGED].limits
         return f"POST /interval/{QUEUE_TYPE}/{CHANGED}/: from {old.rate} to {new.rate}"
+
+    def _newest(self) -> str:
+        assert self._pause is not None
+        return f"POST /pause/{QUEUE_TYPE}/{PAUSED}/: for {self._pause.length} ms"
+
+    def _in_pause(self) -> list[Instant]:
+        """What certainly went while a tenant was paused."""
+        return [] if self._pause is None else self._pause.broken_by(self._tenants[PAUSED])
 
     def _remarks(self) -> Iterator[str]:
         tenant = self._tenants[CHANGED]
@@ -289,6 +327,9 @@ class Demo:
                 f"At its change to {new.rate} the {CHANGED} had to wait {wait} ms more; "
                 f"it waited {waited} ms."
             )
+        if self._pause is not None:
+            in_it = len(self._in_pause()) or "no"
+            yield f"In the {self._pause.length} ms of its pause {in_it} job of the {PAUSED} went."
         widest = max(
             (each.latest - each.earliest for t in self._tenants.values() for each in t.dispatches),
             default=0,
@@ -351,7 +392,7 @@ def _server(folder: Path) -> Iterator[str]:
 
 def _parse(arguments: Sequence[str] | None) -> float:
     parser = argparse.ArgumentParser(
-        prog="demo", description="Shows three tenants that are each held to a rate of their own."
+        prog="demo", description="Shows tenants that are each held to a rate, alone or together."
     )
     parser.add_argument(
         "--seconds", type=_seconds, default=12.0, metavar="N", help="how long it runs (2 to 600)"

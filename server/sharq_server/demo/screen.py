@@ -19,9 +19,9 @@ _NAME: Final = 9
 _BESIDES_STRIP: Final = 37
 _SHORTEST_STRIP: Final = 20
 _LONGEST_STRIP: Final = 120
-_FEWEST_ROWS: Final = 12
+_FEWEST_ROWS: Final = 15
 
-_COLOURS: Final = (36, 33, 35)
+_COLOURS: Final = (36, 33, 35, 32, 34, 37)
 _BOLD: Final = 1
 _DIM: Final = 2
 _RED: Final = 31
@@ -86,12 +86,11 @@ class Screen:
         return rows
 
     def plain_line(self, tenants: Sequence[Tenant], tick: int) -> str:
-        """The same in one line, without the strips."""
+        """The rates in one line."""
         cells = (
-            f"{tenant.name} {rate_of(tenant, tick):>6} of {tenant.limits[-1].rate:<5}"
-            for tenant in tenants
+            f"{tenant.name} {rate_of(tenant, tick).removesuffix('/s'):>4}" for tenant in tenants
         )
-        return "  ".join(cells).rstrip()
+        return "  ".join(cells)
 
     def table(self, tenants: Iterable[Tenant]) -> list[str]:
         """What was measured, one line a tenant and limit."""

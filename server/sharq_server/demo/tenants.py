@@ -28,6 +28,22 @@ class Limit(NamedTuple):
         return f"{1000 / self.interval:g}/s"
 
 
+class Pause(NamedTuple):
+    """A pause of so many ms, and the instant of its begin."""
+
+    length: int
+    since: Instant
+
+    def broken_by(self, tenant: Tenant) -> list[Instant]:
+        """The dispatches that certainly lie in it."""
+        end = self.since.earliest + self.length
+        return [
+            each
+            for each in tenant.dispatches
+            if each.earliest > self.since.latest and each.latest < end
+        ]
+
+
 class Period(NamedTuple):
     """What went while a limit was in force.
 

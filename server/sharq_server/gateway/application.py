@@ -33,7 +33,7 @@ from sharq_server.security.credentials import Credentials
 from sharq_server.security.origins import Origins
 from sharq_server.ui import live
 
-_SWEEPING: Final = frozenset(("dequeue", "finish", "deepstatus"))
+_SWEEPING: Final = frozenset(("dequeue", "finish", "dead", "deepstatus"))
 """First segments of the routes after whose answers the sweep may be due."""
 
 _LOOK_AT_TOKENS: Final = 1.0
@@ -68,6 +68,9 @@ class _Exchange:
         leases = [job.lease for job in batch.jobs]
         with suppress(StoreError):  # a lease that is not given back runs out
             self._engine.run(self._engine.flows.release_many(leases, 0, False))
+
+    def advance_bulk(self, queue_type: str) -> None:
+        self._upkeep.advance_bulk(queue_type)
 
 
 class _Service(NamedTuple):
@@ -161,10 +164,11 @@ class WSGIServer:
         reply = carry_out(answering.answer(handler, service.carrier, request, about))
         # A store that does not answer is not asked again.
         may_sweep = match.route.first in _SWEEPING and reply.status < 500
-        if not (reply.unsent or (may_sweep and service.upkeep.due)):
+        upkeep = service.upkeep
+        if not (reply.unsent or upkeep.bulks_begin or (may_sweep and upkeep.due)):
             return out.answer(reply)
         out.begin(reply)
-        return Answer(out.body(reply.body), reply.unsent, service.upkeep.work)
+        return Answer(out.body(reply.body), reply.unsent, upkeep.work)
 
     def _other(
         self, path: str, method: str, headers: HTTPHeaders, out: Outgoing

@@ -16,12 +16,16 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 3600.0
 
+_STEPS: Final = 20
+"""Steps of a bulk, at most, after the answer to the request that began it."""
+
 
 class Upkeep:
     """Sweeps for one process, by one thread at a time, when a sweep is due. Whoever asks for the
     warnings has it look how the store keeps its data, once an hour.
 
-    Of all servers on a store one sweeps at a time, so many processes may try.
+    Of all servers on a store one sweeps at a time, so many processes may try. A bulk of dead
+    letters is begun here, and what is left after some steps goes on with the sweeps.
     """
 
     def __init__(self, engine: SyncEngine) -> None:
@@ -34,17 +38,29 @@ class Upkeep:
         self._look_at = time.monotonic()
         self._due_at = time.monotonic()
         self._failing = False
+        self._bulks: set[str] = set()
 
     @property
     def due(self) -> bool:
         """Whether there is something to do."""
         return self._sweeps and time.monotonic() >= self._due_at
 
+    @property
+    def bulks_begin(self) -> bool:
+        """Whether there are bulks whose first steps are to be done."""
+        return bool(self._bulks)
+
+    def advance_bulk(self, queue_type: str) -> None:
+        """A bulk of dead letters has begun: its first steps are work."""
+        self._bulks.add(queue_type)
+
     def work(self) -> None:
         """Do what is due. A failure of the store is logged, once until it is over."""
         if not self._busy.acquire(blocking=False):
             return
         try:
+            # Before the sweep, which would go on with them.
+            self._begin_bulks()
             if self.due:
                 self._due_at = time.monotonic() + self._interval
                 self._due_at = time.monotonic() + self._engine.sweep_when_due()
@@ -60,6 +76,14 @@ class Upkeep:
             self._failing = False
         finally:
             self._busy.release()
+
+    def _begin_bulks(self) -> None:
+        dead = self._engine.flows.dead
+        for queue_type in tuple(self._bulks):
+            self._bulks.discard(queue_type)
+            for _ in range(_STEPS):
+                if not self._engine.run(dead.advance(queue_type, self._engine.server_id)):
+                    break
 
     def warnings(self) -> Sequence[str]:
         """What to tell of the store, which is looked at now if that is due; findings are logged."""

@@ -81,6 +81,9 @@ class Application(Protocol):
     ) -> HTTPMessageDelegate:
         """The same for a request that is for none of the routes."""
 
+    def advance_bulk(self, queue_type: str) -> None:
+        """Go on with a bulk of dead letters that has begun, in the background."""
+
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work in a task of the application."""
 

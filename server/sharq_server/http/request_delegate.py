@@ -228,6 +228,9 @@ class RequestDelegate(HTTPMessageDelegate):
     def bring_back(self, queue_type: str, batch: Batch) -> None:
         self._app.push.bring_back(queue_type, batch)
 
+    def advance_bulk(self, queue_type: str) -> None:
+        self._app.advance_bulk(queue_type)
+
     def _pass_on(
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:

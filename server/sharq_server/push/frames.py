@@ -14,8 +14,9 @@ from msgspec import UNSET, Raw
 
 from sharq import results
 from sharq.codec import json_text
-from sharq.endings import Ending, finish_with
+from sharq.endings import Ending, fail_with, finish_with
 from sharq.errors import BadArgumentException, NotJson, SharqException, StoreError
+from sharq.failures import check_worker
 from sharq.identifiers import (
     MAX_INTERVAL,
     check_identifier,
@@ -72,12 +73,14 @@ class Subscribe(_Frame):
     credit: Any = UNSET
     leases: Any = None
     on_disconnect: Any = None
+    worker: Any = None
 
     def check(self) -> None:
         check_identifier("queue_type", mandatory("queue_type", self.queue_type))
         check_integer("credit", mandatory("credit", self.credit), 0, LIMITS["max_credit"])
         self.mode = _word("mode", self.mode, ("deliver", "notify"))
         self.on_disconnect = _word("on_disconnect", self.on_disconnect, ("keep", "release"))
+        self.worker = check_worker(self.worker)
         self.leases = [] if self.leases is None else _leases(self.leases, 0)
 
 
@@ -160,6 +163,27 @@ class Release(_Ends):
         return bodies.release_of(**values)
 
 
+class Fail(_Ends):
+    error: Any = None
+    retry: Any = None
+    delay: Any = None
+    cost: Any = None
+    pause: Any = None
+    worker: Any = None
+
+    def _ending(self, values: dict[str, Any]) -> Ending:
+        return fail_with(**values)
+
+    def by(self, worker: str | None) -> None:
+        """Let `worker` be the one that failed, where no other name is told."""
+        if worker is None:
+            return
+        if isinstance(self.items, Ending):
+            self.items = _failed_by(worker, self.items)
+        else:
+            self.items = [each and _failed_by(worker, each) for each in self.items]
+
+
 class Extend(_Frame):
     leases: Any = UNSET
     by: Any = UNSET
@@ -206,7 +230,17 @@ class Ping(_Frame):
 
 
 Frame = (
-    Subscribe | Credit | Unsubscribe | Finish | Release | Extend | Cancel | Enqueue | Dequeue | Ping
+    Subscribe
+    | Credit
+    | Unsubscribe
+    | Finish
+    | Release
+    | Fail
+    | Extend
+    | Cancel
+    | Enqueue
+    | Dequeue
+    | Ping
 )
 
 _FORMS: Final[dict[Any, type[Any]]] = {form.__name__.lower(): form for form in get_args(Frame)}
@@ -289,6 +323,13 @@ def _items(values: Any) -> list[Any]:
 def _token_of(item: Any) -> str:
     token = item.get("lease") if isinstance(item, dict) else None
     return token if isinstance(token, str) else ""
+
+
+def _failed_by(worker: str, ending: Ending) -> Ending:
+    failure = ending.failure
+    if failure is None or failure.worker is not None:
+        return ending
+    return ending._replace(failure=failure._replace(worker=worker))
 
 
 def _named_job(value: Any) -> results.Lease | None:
@@ -399,7 +440,7 @@ def pong(server_time: int, frame_id: bytes | None = None) -> bytes:
 
 
 def ended(outcomes: Sequence[results.Ended | StoreError]) -> bytes:
-    """The results of a finish, a release or a cancellation: an array of words."""
+    """The results of a finish, a release, a failure or a cancellation: an array of words."""
     return b"[%b]" % b",".join([_ENDED.get(outcome) or _failed(outcome) for outcome in outcomes])
 
 

@@ -67,6 +67,8 @@ async def _subscribe(session: Session, frame: frames.Subscribe, slot: Slot) -> A
     queue_type, push = frame.queue_type, session.push
     if not session.grant.reaches(queue_type):
         raise Forbidden
+    # At once: for frames that come before the answer, too.
+    session.worker = frame.worker or session.worker
     asked = time.monotonic()
     carried: Sequence[Extended | StoreError] = []
     if frame.leases:
@@ -139,7 +141,14 @@ async def _unsubscribe(session: Session, frame: frames.Unsubscribe, slot: Slot) 
     return Answer(frames.reply(frame.id))
 
 
-async def _end(session: Session, frame: frames.Finish | frames.Release, _slot: Slot) -> Answer:
+async def _fail(session: Session, frame: frames.Fail, slot: Slot) -> Answer:
+    frame.by(session.worker)
+    return await _end(session, frame, slot)
+
+
+async def _end(
+    session: Session, frame: frames.Finish | frames.Release | frames.Fail, _slot: Slot
+) -> Answer:
     ending, leases = frame.items, frame.leases
     if isinstance(ending, Ending):
         outcomes = await _end_alike(session, leases, ending)
@@ -298,6 +307,7 @@ _OPERATIONS: Final[dict[type[Any], tuple[str, _Operation]]] = {
     frames.Unsubscribe: ("dequeue", _unsubscribe),
     frames.Finish: ("finish", _end),
     frames.Release: ("release", _end),
+    frames.Fail: ("release", _fail),
     frames.Extend: ("extend", _extend),
     frames.Cancel: ("cancel", _cancel),
     frames.Enqueue: ("enqueue", _enqueue),

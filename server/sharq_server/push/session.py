@@ -109,7 +109,8 @@ class Slot:
 class Session:
     """The state of one connection. `clock` is monotonic, in seconds.
 
-    `grant` has the client's rights, as long as `is_valid` says so.
+    `grant` has the client's rights, as long as `is_valid` says so. `worker` is the name that the
+    client has told last.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Session:
         self._is_valid = is_valid
         self.credit = Credit()
         self.subscriptions: dict[str, Subscription] = {}
+        self.worker: str | None = None
         self.closed = False
         self.ending = False
         self._transport = transport

@@ -34,7 +34,7 @@ local function end_told(k, queue_id, job_id, job, told)
     write_marks(k.marks, k.retention, {member, job.n .. ':' .. FINISHED})
     --@audit 'finish', member, 'n', job.n
   else
-    status = give_back(k, q, job_id, job, told.how == 'release', told.delay)
+    status = give_back(k, q, job_id, job, told)
   end
   if told.pause then
     pause_from_worker(k, q, now + told.pause, told.scope)

@@ -1,7 +1,7 @@
 -- Marks of jobs that have ended: `queue_id/job_id` and `n:state`, the newest at the end, in buckets
 -- of a quarter of the retention, so that a mark is kept for its retention, and at most a quarter of
--- it more. The bucket itself counts its marks.
-local TIDY = 512
+-- it more. The bucket itself counts its marks. States: finished; dead; buried where a dead letter was made.
+local TIDY, BURIED = 512, 'buried'
 
 local function mark_bucket(marks, retention, at)
   return marks .. math.floor(at / math.ceil(retention / 4))

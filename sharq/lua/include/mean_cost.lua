@@ -9,9 +9,9 @@ local function mean_cost(k, list)
     end
     local found = redis.call('HSCAN', k.jobs .. q.id, 0, 'COUNT', SAMPLE)[2]
     for i = 2, #found, 2 do
-      local place, _, _, _, more = unpack_waiting(found[i])
+      local place, _, _, _, cost = unpack_waiting(found[i])
       if place then
-        sum, count = sum + (tonumber(more) or 1), count + 1
+        sum, count = sum + (tonumber(cost) or 1), count + 1
       end
     end
   end

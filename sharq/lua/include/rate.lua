@@ -26,6 +26,11 @@ local function begin_anew(q)
   end
 end
 
+-- Whether a queue has an interval: who only pauses it or sets its other limits sets none.
+local function has_interval(q)
+  return q.interval and (q.api or q.interval + q.tat + q.waiting + q.leased > 0)
+end
+
 -- A change of interval moves the dispatch that is already scheduled: TAT - old + new. For a queue
 -- without other limits.
 local function change_interval(q, interval)

@@ -29,8 +29,7 @@ local function show_queue(k, queue_id, key)
       and redis.call('ZRANGE', k.delayed .. queue_id, 0, 0, 'WITHSCORES')[2] or 0
     word, ends = held_by(k, q, tonumber(due))
   end
-  -- Who pauses or limits a queue that nobody has used sets no interval.
-  local used = q.interval and (q.api or q.interval + q.tat + q.waiting + q.leased > 0)
+  local used = has_interval(q)
   local interval = used and string.format('%.3f', q.interval) or ''
   return {
     interval, used and setter(q.api, true) or '',

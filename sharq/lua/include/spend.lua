@@ -1,4 +1,6 @@
--- One requeue less. In digits, since a limit of 64 bits does not fit a Lua number.
+-- Requeues that remain, in digits, since a limit of 64 bits does not fit a Lua number.
+
+-- One less.
 local function spend(left)
   if left == '-1' then
     return left
@@ -14,4 +16,14 @@ local function spend(left)
     high = ''
   end
   return high .. string.format('%09d', low - 1)
+end
+
+-- `more` that were spent are there again.
+local function give_more(left, more)
+  if left == '-1' then
+    return left
+  end
+  local high, low = tonumber(string.sub(left, 1, -10)) or 0, tonumber(string.sub(left, -9)) + more
+  high, low = high + math.floor(low / 1000000000), low % 1000000000
+  return high == 0 and string.format('%d', low) or string.format('%.0f%09d', high, low)
 end

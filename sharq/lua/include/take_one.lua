@@ -20,8 +20,8 @@ local function take_one(k, out, batch, q, room, charge_all)
     end
     return nil
   end
-  local place, left, attempt, payload, more = unpack_waiting(record)
-  if more ~= '' and not charge_all then
+  local place, left, attempt, payload, cost, history = unpack_waiting(record)
+  if cost ~= '' and not charge_all then
     q.limited, q.visited = true, q.counted ~= nil
     return nil
   end
@@ -33,8 +33,8 @@ local function take_one(k, out, batch, q, room, charge_all)
   pop_job(q, k.jobs .. q.id, job_id)
   q.counted = (q.counted or 0) + 1
   if charge_all then
-    local charged = charge_all(k, q, tonumber(more) or 1)
-    record = place .. ':' .. left .. ':' .. attempt .. charged .. ' ' .. payload
+    local charged = charge_all(k, q, tonumber(cost) or 1)
+    record = place .. ':' .. left .. ':' .. attempt .. charged .. history .. ' ' .. payload
   else
     q.tat, q.leased = math.max(now, q.tat) + q.interval, q.leased + 1
   end

@@ -33,8 +33,8 @@ local function take_plain(k, lease_ms, request_id)
       return nil
     end
   end
-  local _, left, attempt, payload, more = unpack_waiting(record)
-  if more ~= '' then
+  local _, left, attempt, payload, cost = unpack_waiting(record)
+  if cost ~= '' then
     return nil
   end
   -- Begins with a removal, so that it works in a full store.

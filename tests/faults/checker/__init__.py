@@ -7,7 +7,7 @@ leases and lives that the audit has left, and last the snapshots:
     conservation  I1 I2      order      I5   counters   I9
     leases        I3 I6      requeues   I7   leaks      I10   replies  I12
     limits        I4 I14 I15 liveness   I8   isolation  I11   credit   I13
-    starts        I4         ready      I16
+    starts        I4         ready      I16  dead_letters I1 I2 I5 I7 to I11
 
 What each invariant is checked by, and what is allowed where an answer was lost or a fault was
 about, is told at the head of its module. An invariant of which nothing could be checked is not
@@ -28,6 +28,7 @@ from tests.faults.audit import Entry, read_audit
 from tests.faults.checker.conservation import Conservation
 from tests.faults.checker.counters import Counters
 from tests.faults.checker.credit import Credit
+from tests.faults.checker.dead_letters import DeadLetters
 from tests.faults.checker.isolation import Isolation
 from tests.faults.checker.leaks import SLACK, Leaks
 from tests.faults.checker.leases import Leases
@@ -48,8 +49,18 @@ __all__ = ["Report", "Violation", "check", "check_all"]
 
 _WHAT: Final = (
     *("enqueue", "dispatch", "finish", "return", "dead", "extend", "interval", "reset", "clear"),
-    *("cancel", "limits", "pause", "cost"),
+    *("cancel", "limits", "pause", "cost", "fallen", "unburied"),
 )
+
+_DEFAULTS: Final = {
+    "interval_retention": 3_600_000,
+    "job_requeue_interval": 1000,
+    "backoff_min": 1000,
+    "backoff_max": 3_600_000,
+    "dead_max_jobs": 10_000,
+    "dead_retention": 30 * 24 * 3_600_000,
+    "grace": GRACE_MS,
+}
 
 _NEVER: Final = 1 << 62
 
@@ -91,23 +102,25 @@ def check_all(
     `history` gives the events each time it is called. `final` is the state when nothing moves any
     more, `drained` that after all jobs were taken and finished: `jobs`, a list of type, queue, job
     and state (queued or active); `levels`, a list of type, level, leased and group (see `states`);
-    `counters`, by type and minute, `e`, `d` and `queues`; `keys`, a
-    list of key, type and ttl (ms); `resources`. The last snapshot given is that at the end of the
-    audit. `settings`: interval_retention and job_requeue_interval (ms) of the configuration,
-    `slack` of resources, `grace` (ms) of the sweep.
+    `counters`, by type and minute, `e`, `d` and `queues`; `dead`, a list of what each type has of
+    dead letters (see `states`); `keys`, a list of key, type and ttl (ms); `resources`. The last
+    snapshot given is that at the end of the audit. `settings`: interval_retention,
+    job_requeue_interval (ms) and those of failures and dead letters, of the configuration, `slack`
+    of resources, `grace` (ms) of the sweep.
     """
-    settings = {"interval_retention": 3_600_000, "job_requeue_interval": 1000, **(settings or {})}
+    settings = {**_DEFAULTS, **(settings or {})}
     report = Report()
     replay = Replay(settings["interval_retention"])
     faults = Faults(history())
     outages = outages_of(faults.notes, faults.wall_minus_t)
-    within = settings["job_requeue_interval"] + settings.get("grace", GRACE_MS)
+    within = settings["job_requeue_interval"] + settings["grace"]
     conservation = Conservation(report, replay)
     requeues = Requeues(report)
     counters = Counters(report)
     limits = Limits(report, replay)
     ready = Ready(report, replay, faults.notes, faults.wall_minus_t, outages)
-    replies = Replies(report, replay)
+    replies = Replies(report, replay, settings)
+    dead_letters = DeadLetters(report, replay, settings)
     credit = Credit(report)
     liveness = Liveness(report, replay, within, outages)
 
@@ -125,6 +138,7 @@ def check_all(
             Isolation(report),
             replies,
             ready,
+            dead_letters,
         ),
     )
     starts = Starts(report, faults.stops)
@@ -144,8 +158,10 @@ def check_all(
     for snapshot in (final, drained):
         if snapshot is not None:
             limits.at_end(snapshot)
+            dead_letters.look_at(snapshot)
     if last is not None:
         counters.at_end(last)
+    dead_letters.at_end(last)
     if drained is not None:
         Leaks(report).at_end(drained, {**SLACK, **settings.get("slack", {})})
     return report
@@ -195,7 +211,12 @@ class Faults:
 def _follow(audit: Iterable[Entry], replay: Replay, checks: Iterable[object]) -> int:
     """Show each entry to all checks that want it, then apply it; the time (ms) of the last one."""
     handlers: dict[str, list[Callable[[Entry, Queue, Job | None], None]]] = {
-        what: [getattr(check, f"on_{what}") for check in checks if hasattr(check, f"on_{what}")]
+        what: [
+            getattr(check, name)
+            for check in checks
+            for name in ("on_any", f"on_{what}")
+            if hasattr(check, name)
+        ]
         for what in _WHAT
     }
     last_at = 0
@@ -249,13 +270,16 @@ class Clients:
                 else:
                     self._conservation.on_asked(event)
             elif not over:
-                continue
-            elif op in ("finish", "release", "extend"):
+                if op == "dequeue":
+                    self._ready.on_asked(event)
+            elif op in ("finish", "release", "fail", "extend"):
                 self._replies.on_ended(event, end)
                 self._credit.on_ended(event, end)
                 self._ready.on_ended(event, end)
             elif op in ("interval", "reset_interval", "clear", "cancel", "limits", "pause"):
                 self._replies.on_changed(event, end)
+            elif op in ("retry_dead", "delete_dead", "bulk", "bulk_progress"):
+                self._replies.on_dead_letter(event, end)
             elif op == "dequeue" and end is not None:
                 self._ready.on_dequeued(event, end)
                 if end.e != "ok":

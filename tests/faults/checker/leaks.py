@@ -1,9 +1,10 @@
 """I10: store keys, sockets, tasks and memory return to their baseline. From the drained state.
 
 When every job has ended and the rate states have run out, the keys that are left are counters,
-marks, what was remembered of requests, servers that wait, lease numbers, and states of queues,
-each with a TTL, and the registry of types. A key of jobs, leases or the schedule, or one without a
-TTL, has leaked; so has one of a name that docs/keyspace.md does not have.
+marks, what was remembered of requests, servers that wait, lease numbers, states of queues, and the
+counts of dead letters that were all taken away and the bulk that did, each with a TTL, and the
+registry of types. A key of jobs, leases, the schedule or dead letters, or one without a TTL, has
+leaked; so has one of a name that docs/keyspace.md does not have.
 
 `resources` of the snapshot has, for each server, what its processes held at the `start` and at the
 `end`; their sums have not grown by more than the slack of each measure (`slack` of the settings).
@@ -20,7 +21,7 @@ from tests.faults.audit import OFFSET_KEY
 from tests.faults.checker.report import Report
 
 _ENDING: Final = re.compile(
-    r"\{[^{}]+\}:(?:serial|waiting|sweep|q:[\w-]+|x:[.*\w-]+|[cf]:\d+(?:(?::[ed])?:\d+)?)"
+    r"\{[^{}]+\}:(?:serial|waiting|sweep|dead(?::bulk)?|q:[\w-]+|x:[.*\w-]+|[cf]:\d+(?:(?::[ed])?:\d+)?)"
 )
 _LASTING: Final = re.compile(r"\{[^{}:]+\}:types|\{[^{}]+\}:audit|" + re.escape(OFFSET_KEY))
 

@@ -58,17 +58,19 @@ def outages_of(notes: Iterable[Event], wall_minus_t: int) -> Outages:
     """
     whole: list[Span] = []
     of_server: defaultdict[str, list[Span]] = defaultdict(list)
-    begun: dict[tuple[str, str], float] = {}
+    begun: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     last = 0.0
     for note in notes:
         last = (note.t + wall_minus_t) / 1000
         key = (note.op, note.target)
         if note.phase == "begin":
-            begun.setdefault(key, last)
-        elif note.phase == "end" and key in begun:
-            _add(whole, of_server, key, begun.pop(key), last)
-    for key, begin in begun.items():
-        _add(whole, of_server, key, begin, last)
+            begun[key].append(last)
+        elif note.phase == "end" and begun[key]:
+            # Of faults that overlap, the first begun ends first.
+            _add(whole, of_server, key, begun[key].pop(0), last)
+    for key, begins in begun.items():
+        for begin in begins:
+            _add(whole, of_server, key, begin, last)
     common: list[Span] | None = None
     for spans in of_server.values():
         joined = _joined(spans)

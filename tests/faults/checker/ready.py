@@ -10,9 +10,10 @@ swept, and where the script's clock was moved, nothing before that counts.
   the answer to their end) for so long at a stretch. Nothing is asked until 5 s after any fault. A
   stretch in which the clients themselves were late (`stall`) counts as so much shorter.
 - While a job could go, from before a dequeue was asked until after it was answered, the answer is
-  not that nothing is ready. This holds under faults as well, but for outages (a server that stops
-  gives nothing out) and for `STEPPED` after a step of the clock: what was to wait by a clock that
-  was ahead goes on to wait.
+  not that nothing is ready. The dequeue of a subscriber is not asked for that: its credit may be
+  used up, or be on its way to the store already. This holds under faults as well, but for outages
+  (a server that stops gives nothing out) and for `STEPPED` after a step of the clock: what was to
+  wait by a clock that was ahead goes on to wait.
 
 What is never dispatched at all is for I8. The library's workers tell no credit, and a connection
 that is only told of jobs shows none.
@@ -24,6 +25,7 @@ import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Final
 
@@ -115,6 +117,7 @@ class Ready:
         self._spans: defaultdict[str, list[Span]] = defaultdict(list)
         self._empty: list[tuple[Event, Event]] = []
         self._stalls: list[Span] = []
+        self._of_subscribers: set[tuple[str, int]] = set()
 
     # What the store did
 
@@ -165,9 +168,16 @@ class Ready:
         if end.e != "fail" or end.code in _FINAL:
             self._end(invoke.p, invoke.type, invoke.n, self._ms(end.t))
 
+    def on_asked(self, invoke: Event) -> None:
+        """A dequeue is asked for; that of a subscriber takes what is left of its credit."""
+        if (invoke.p, invoke.type) in self._rooms:
+            self._of_subscribers.add((invoke.p, invoke.i))
+
     def on_dequeued(self, invoke: Event, end: Event) -> None:
         """A dequeue was answered."""
-        if not end.jobs and (end.e == "ok" or end.code == "nothing_ready"):
+        if (invoke.p, invoke.i) in self._of_subscribers:
+            self._of_subscribers.remove((invoke.p, invoke.i))
+        elif not end.jobs and (end.e == "ok" or end.code == "nothing_ready"):
             self._empty.append((invoke, end))
 
     # What became of both
@@ -276,14 +286,14 @@ def _longest(windows: Iterable[_Window]) -> list[tuple[float, _Window]]:
 
 
 def _spans(notes: Iterable[Event], ms: Callable[[int], float]) -> Iterator[Span]:
-    """Each fault, and the time after it."""
-    begun: dict[tuple[str, str], float] = {}
+    """Each fault, and the time after it. Of faults that overlap, the first begun ends first."""
+    begun: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for note in notes:
         key = (note.op, note.target)
         if note.phase == "begin":
-            begun.setdefault(key, ms(note.t))
+            begun[key].append(ms(note.t))
         elif note.phase == "end":
             after = STEPPED if _is_step(note) else RECOVERY_MS
-            yield begun.pop(key, ms(note.t)), ms(note.t) + after
-    for begin in begun.values():
+            yield begun[key].pop(0) if begun[key] else ms(note.t), ms(note.t) + after
+    for begin in chain.from_iterable(begun.values()):
         yield begin, math.inf

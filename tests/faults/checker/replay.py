@@ -21,6 +21,9 @@ FINISHED: Final = "finished"
 DEAD: Final = "dead"
 CLEARED: Final = "cleared"
 
+RETRIES: Final = ("dead_retry", "dead_advance")
+"""The scripts by which dead letters are put in again."""
+
 PLACES: Final = 10**14
 """A place is a number in the order of enqueues, less so much for each priority."""
 
@@ -31,27 +34,31 @@ RETURNED: Final = "returned"
 class Job:
     """One life of a job_id, from its enqueue to its end.
 
-    `left`: requeues that remain; `ended`: attempts that have ended, which a
-    give-back that does not count is not. `lease` is the last one.
+    `limit`: the requeue limit, `left`: requeues that remain; `ended`: attempts that have ended,
+    which a give-back that does not count is not; `expiries`: so many of them in a row, the last
+    ones, by a lease that ran out. `lease` is the last one.
     `doomed`: its queue was cleared while it was leased. `rank` orders the jobs of a queue: by
     priority, then by their enqueues. It waits since `since` (ms of the store's own clock), for
     the `waits`-th time, and is not to go before `due` (ms).
     """
 
-    __slots__ = ("born", "cost", "doomed", "due", "ended", "id", "lease", "left", "place", "queue",
-                 "rank", "sha", "since", "state", "waits")  # fmt: skip
+    __slots__ = ("born", "cost", "doomed", "due", "ended", "expiries", "id", "lease", "left",
+                 "limit", "place", "priority", "queue", "rank", "sha", "since", "state",
+                 "waits")  # fmt: skip
 
     def __init__(self, queue: Queue, entry: Entry) -> None:
         self.queue = queue
         self.id = entry.job
         self.place = entry.place
-        self.left = entry.left
+        self.limit = self.left = entry.left
         self.sha = entry.sha
         self.born = entry.at
         self.state = QUEUED
         self.ended = 0
+        self.expiries = 0
         self.due = entry.due
         self.cost = entry.cost
+        self.priority = entry.priority
         self.rank = queue.enqueued - entry.priority * _PRIORITY
         self.since = entry.at
         self.waits = 1
@@ -64,13 +71,14 @@ class Lease:
 
     `began` (ms) is by the store's own clock. `spacing` (ms): the interval in force, 0 where no
     dispatch before it counts, or with a burst. `charges`, where the script has kept it: for each
-    level that was charged, the TAT that it left and the interval. What clients saw of it: `holder`
+    level that was charged, the TAT that it left and the interval. `how` (fail, reject, …) and
+    `delay` (ms, until the job may go again) are of its end. What clients saw of it: `holder`
     was told of it, and `finishes` are the successes they were told of, `attempts` those whose
     answer was lost.
     """
 
-    __slots__ = ("attempts", "began", "charges", "end", "ends", "finishes", "holder", "job",
-                 "left", "n", "spacing")  # fmt: skip
+    __slots__ = ("attempt", "attempts", "began", "charges", "delay", "end", "ends", "finishes",
+                 "holder", "how", "job", "left", "n", "spacing")  # fmt: skip
 
     def __init__(self, job: Job, entry: Entry) -> None:
         self.job = job
@@ -80,10 +88,24 @@ class Lease:
         self.began = entry.at
         self.spacing = job.queue.spacing
         self.charges: tuple[tuple[Level, float, float], ...] = ()
-        self.end = ""
+        self.attempt = entry.attempt
+        self.end = self.how = ""
+        self.delay = 0
         self.holder: str | None = None
         self.finishes = 0
         self.attempts = 0
+
+
+class Letter:
+    """A dead letter: the life that has ended, why, and when it did by the script's clock (ms)."""
+
+    __slots__ = ("died", "job", "n", "reason")
+
+    def __init__(self, job: Job, entry: Entry) -> None:
+        self.job = job
+        self.n = entry.n
+        self.reason = entry.reason
+        self.died = entry.now
 
 
 class Queue(Level):
@@ -177,13 +199,15 @@ class Group(Level):
 class Type(Level):
     """The queues of a type, its groups, and its leases by their numbers.
 
+    `letters` are its dead letters by queue and job, the oldest first; `fallen` and `dropped` count
+    those that fell out and those that the store did not take.
     `last_n`: the highest number yet. `ahead`: how far (ms) the script's clock has been ahead of
     the store's at most, `offset` how far it is, `moved` when that has changed and `back` when it
     was moved back (ms of the store's clock).
     """
 
-    __slots__ = ("ahead", "at", "back", "groups", "last_n", "leases", "moved", "name", "offset",
-                 "queues")  # fmt: skip
+    __slots__ = ("ahead", "at", "back", "dropped", "fallen", "groups", "last_n", "leases",
+                 "letters", "moved", "name", "offset", "queues")  # fmt: skip
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -191,6 +215,8 @@ class Type(Level):
         self.queues: dict[str, Queue] = {}
         self.groups: dict[str, Group] = {}
         self.leases: dict[int, Lease] = {}
+        self.letters: dict[tuple[str, str], Letter] = {}
+        self.fallen = self.dropped = 0
         self.last_n = 0
         self.ahead = -(1 << 62)
         self.offset: int | None = None
@@ -253,6 +279,8 @@ class Replay:
             "limits": self._limits,
             "pause": self._pause,
             "cost": self._cost,
+            "fallen": self._fallen,
+            "unburied": self._unburied,
         }
 
     def find(self, entry: Entry) -> tuple[Queue, Job | None]:
@@ -301,7 +329,8 @@ class Replay:
         queue.enqueued += 1
         job = Job(queue, entry)
         queue.jobs[job.id] = job
-        queue.lives[job.id] = queue.lives.get(job.id, 0) + 1
+        if entry.script not in RETRIES:
+            queue.lives[job.id] = queue.lives.get(job.id, 0) + 1
         queue.wait(job, entry.now)
         queue.waiting += 1
         queue.place = entry.place % PLACES
@@ -331,12 +360,26 @@ class Replay:
         self._end(entry, queue, job, FINISHED)
 
     def _dead(self, entry: Entry, queue: Queue, job: Job | None) -> None:
+        of_type = self.types[entry.type]
+        if entry.kept and job is not None:
+            of_type.letters.pop((entry.queue, entry.job), None)
+            of_type.letters[entry.queue, entry.job] = Letter(job, entry)
+        elif entry.reason:
+            of_type.dropped += 1
         self._end(entry, queue, job, DEAD)
+
+    def _fallen(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
+        of_type = self.types[entry.type]
+        of_type.letters.pop((entry.queue, entry.job), None)
+        of_type.fallen += 1
+
+    def _unburied(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
+        self.types[entry.type].letters.pop((entry.queue, entry.job), None)
 
     def _end(self, entry: Entry, queue: Queue, job: Job | None, state: str) -> None:
         lease = self.lease(entry.type, entry.n)
         if lease is not None:
-            lease.end = state
+            lease.end, lease.how = state, entry.how
         if job is not None:
             self._over(job, state)
             queue.run_out(entry.now)
@@ -344,7 +387,7 @@ class Replay:
     def _return(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         lease = self.lease(entry.type, entry.n)
         if lease is not None:
-            lease.end = RETURNED
+            lease.end, lease.how, lease.delay = RETURNED, entry.how, entry.due - entry.now
         if job is None:
             return
         if job.state == ACTIVE:
@@ -354,6 +397,8 @@ class Replay:
         job.since = entry.at
         job.waits += 1
         job.ended += entry.counted
+        if entry.how != "return":
+            job.expiries = job.expiries + 1 if entry.how == "expiry" else 0
         queue.wait(job, entry.now)
 
     def _extend(self, entry: Entry, queue: Queue, job: Job | None) -> None:

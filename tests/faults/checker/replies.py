@@ -7,6 +7,11 @@ What a client was told must be what the store did for this request and no other:
 - a finish is told to be a success once for a lease, and only where the audit has the finish of
   this lease (where it has another end, I6 is broken: a stale lease was not refused); a release,
   where the lease was given back or its job discarded; an extension, where there was such a lease
+- a failure is told to be a success where the lease was ended by one, or the job has died; it waits
+  for the delay that was told, or for the backoff, and a rejected one dies (I5, I7)
+- as many dead letters were retried and deleted by name as clients were told of, and no more than
+  with those whose answer was lost; what a bulk says that it has moved, it has, and it moves nothing
+  that nobody has asked for
 - each finish of the audit was asked for, by its lease or by the name of its job, and was not told
   to have failed
 - as many changes of an interval or of limits, pauses and ends of them, clears that met something,
@@ -18,9 +23,11 @@ What a client was told must be what the store did for this request and no other:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from tests.faults.audit import Entry
+from tests.faults.checker.dead_letters import backoff
 from tests.faults.checker.replay import DEAD, FINISHED, RETURNED, Job, Lease, Queue, Replay
 from tests.faults.checker.report import Report
 from tests.faults.history import Delivered, Event
@@ -34,7 +41,9 @@ _REPEATED: Final = ("interval", "limits", "pause")
 class Replies:
     """The checks of I12."""
 
-    def __init__(self, report: Report, replay: Replay) -> None:
+    def __init__(self, report: Report, replay: Replay, settings: Mapping[str, Any]) -> None:
+        self._report = report
+        self._settings = settings
         self._tally = report["I12"]
         self._stale = report["I6"]
         self._replay = replay
@@ -42,6 +51,9 @@ class Replies:
         self._told: Counter[_Row] = Counter()
         self._lost: Counter[_Row] = Counter()
         self._refused: Counter[_Row] = Counter()
+        self._bulks: Counter[_Row] = Counter()
+        self._asked: Counter[_Row] = Counter()
+        self._moved: dict[_Row, dict[str, int]] = defaultdict(dict)
         self._named: dict[_Row, list[int]] = defaultdict(lambda: [0, 0])
 
     # What the store did
@@ -71,6 +83,13 @@ class Replies:
         """Something is paused, or resumed."""
         if entry.script == "pause":
             self._done["pause", entry.type, entry.queue, ""] += 1
+
+    def on_unburied(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
+        """A dead letter is retried or deleted, by name or with others."""
+        if entry.script == "dead_advance":
+            self._bulks[entry.type, entry.why] += 1
+        else:
+            self._done[f"{entry.why}_dead", entry.type, entry.queue, entry.job] += 1
 
     # What clients were told
 
@@ -108,6 +127,47 @@ class Replies:
                 invoke,
                 end,
             )
+
+        elif invoke.op == "fail":
+            self._on_failed(invoke, end, lease)
+
+    def _on_failed(self, invoke: Event, end: Event | None, lease: Lease) -> None:
+        if end is None or end.e != "ok":
+            return
+        how = "fail" if invoke.retry else "reject"
+        self._tally.expect(
+            lease.how == how and lease.end in (RETURNED, DEAD),
+            f"a failure ({how}) succeeded of a lease that has ended by {lease.how or 'nothing'}",
+            invoke,
+            end,
+        )
+        if not invoke.retry:
+            self._report["I7"].expect(lease.end == DEAD, "a rejected job lives", invoke, end)
+        elif lease.end == RETURNED:
+            low, high = backoff(self._settings, lease.attempt)
+            if invoke.delay is not None:
+                low = high = invoke.delay
+            self._report["I5"].expect(
+                low <= lease.delay <= high,
+                f"after attempt {lease.attempt} a failed job is to wait for {lease.delay} ms,"
+                f" not {low:.0f} to {high:.0f}",
+                invoke,
+            )
+
+    def on_dead_letter(self, invoke: Event, end: Event | None) -> None:
+        """A dead letter was to be retried or deleted, or many were."""
+        ok = end is not None and end.e == "ok"
+        if invoke.op == "bulk":
+            if end is None or end.e != "fail":
+                self._asked[invoke.type, invoke.kind] += 1
+        elif invoke.op == "bulk_progress":
+            if end is not None and ok and end.bulk:
+                moved = self._moved[invoke.type, end.kind]
+                moved[end.bulk] = max(moved.get(end.bulk, 0), end.moved)
+        else:
+            row = (invoke.op, invoke.type, invoke.queue, invoke.job)
+            self._told[row] += ok
+            self._lost[row] += end is None or end.e == "unknown"
 
     def on_changed(self, invoke: Event, end: Event | None) -> None:
         """An operation on a queue is over."""
@@ -158,6 +218,14 @@ class Replies:
                 finishes <= by_name[job],
                 f"{'/'.join(job)}: {finishes} finishes by name, {by_name[job]} in the store",
             )
+        for of, moved in self._moved.items():
+            told = sum(moved.values())
+            self._tally.expect(
+                told <= self._bulks[of],
+                f"bulks ({' '.join(of)}) say to have moved {told}, and have {self._bulks[of]}",
+            )
+        for of in self._bulks:
+            self._tally.expect(self._asked[of] > 0, f"nobody has asked for {' '.join(of)}")
         for change in self._done.keys() | self._told.keys():
             told, done = self._told[change], self._done[change]
             most = told + self._lost[change]

@@ -39,7 +39,10 @@ class Requeues:
         spent = entry.counted and job.left >= 0
         expected = job.left - 1 if spent else job.left
         self._tally.expect(
-            entry.left == expected and not job.doomed and not (entry.counted and job.left == 0),
+            entry.left == expected
+            and entry.how != "reject"
+            and not job.doomed
+            and not (entry.counted and job.left == 0),
             f"a job {'of a cleared queue' if job.doomed else f'with {job.left} left'} is given back"
             f" with {entry.left}",
             entry,
@@ -53,9 +56,12 @@ class Requeues:
         if job is None:
             return
         self._tally.expect(
-            job.doomed or (entry.counted and job.left == 0),
+            job.doomed or entry.how == "reject" or (entry.counted and job.left == 0),
             f"a job with {job.left} requeues left is discarded",
             entry,
+        )
+        self._tally.expect(
+            entry.cleared == job.doomed, "a death is not told as what it was by a clear", entry
         )
 
     def on_delivery(self, told: Event | Delivered, lease: Lease) -> None:

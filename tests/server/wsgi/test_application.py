@@ -250,3 +250,55 @@ def test_the_sweep_is_done_where_the_settings_want_it(
         )
         assert not is_back()
     server.close()
+
+
+def dead(server: WSGIServer, count: int) -> None:
+    """Let so many jobs die."""
+    for at in range(0, count, 100):
+        names = [f"j{n}" for n in range(at, at + 100)]
+        server.sq.submit_many([server.sq.new_job(b"1", 0, name, "q", "t") for name in names])
+        leases = [job.lease for job in server.sq.take("t", 100).jobs]
+        server.sq.fail_many(leases, retry=False)
+
+
+def bulk(server: WSGIServer) -> dict[str, Any]:
+    return dict(json.loads(Call(server, "GET", "/dead/t/retry").read())["bulk"])
+
+
+def test_a_bulk_begins_after_its_answer_and_goes_on_with_the_sweeps(
+    settings: Settings, expect_log: Any
+) -> None:
+    expect_log("keeps no log of its changes", certain=False)
+    queue = replace(settings.sharq, enable_requeue_script=True, job_requeue_interval=50)
+    server = WSGIServer(replace(settings, sharq=queue))
+    try:
+        dead(server, 2500)
+        begun = Call(server, "POST", "/dead/t/retry", b'{"all": true}')
+        assert begun.status == 202
+        assert server.sq.dead_bulk("t").moved == 0  # type: ignore[union-attr]
+        begun.read()
+        now = bulk(server)
+        assert (now["state"], now["moved"], now["left"]) == ("running", 2000, 500)
+        # Whoever asks how far it is has the sweeps done, too, and these go on when nobody has for
+        # a while.
+        wait_for("it is done", lambda: bulk(server)["state"] == "done", timeout=30)
+        assert bulk(server)["moved"] == 2500
+        assert server.sq.queue_length("t", "q") == 2500
+    finally:
+        server.close()
+
+
+def test_a_short_bulk_is_done_with_its_answer_where_nobody_sweeps(
+    application: Any, settings: Settings
+) -> None:
+    assert not settings.sharq.enable_requeue_script
+    dead(application, 300)
+    Call(application, "DELETE", "/dead/t/", b'{"all": true}').read()
+    assert bulk(application)["state"] == "done"
+    assert json.loads(Call(application, "GET", "/dead/t/").read())["jobs"] == []
+
+
+def test_a_client_that_has_gone_changes_nothing_for_its_bulk(application: Any) -> None:
+    dead(application, 100)
+    Call(application, "DELETE", "/dead/t/", b'{"all": true}').close()
+    assert bulk(application)["state"] == "done"

@@ -101,12 +101,16 @@ def worker_word(worker: str | None) -> str:
     return "" if worker is None else "%2D" if worker == "-" else quote(worker, safe="")
 
 
+def fields_of(error: JobError) -> dict[str, str]:
+    """What an error tells, without what it does not."""
+    return {name: text for name, text in error._asdict().items() if text is not None}
+
+
 def error_word(error: JobError | None) -> str:
     """An error as the store keeps it; empty for none."""
     if error is None:
         return ""
-    told = {name: text for name, text in error._asdict().items() if text is not None}
-    return _encode(told).decode().replace(_SPACE, _STAND_IN)
+    return _encode(fields_of(error)).decode().replace(_SPACE, _STAND_IN)
 
 
 def type_word(error_type: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from sharq.endings import QUEUE
+from sharq.failures import fields_of
 from sharq.results import JobError
 from sharq.worker.frames import chunks, encode
 
@@ -58,9 +59,7 @@ class End(NamedTuple):
         if self.cost is not None:
             told["cost"] = self.cost
         if self.error is not None:
-            told["error"] = {
-                name: text for name, text in self.error._asdict().items() if text is not None
-            }
+            told["error"] = fields_of(self.error)
             if not self.retry:
                 told["retry"] = False
             elif self.delay is not None:

@@ -8,6 +8,7 @@ import msgspec
 
 from sharq import results
 from sharq.errors import BadArgumentException, JobConflict, SharqException, StoreError
+from sharq.failures import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -286,10 +287,7 @@ def _failed(result: results.JobStatus) -> dict[str, Any]:
 
 
 def _error(error: results.JobError | None) -> dict[str, str] | None:
-    """What a job failed with, without what was not told."""
-    if error is None:
-        return None
-    return {name: text for name, text in error._asdict().items() if text is not None}
+    return None if error is None else fields_of(error)
 
 
 def _letter(letter: results.DeadLetter) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import msgspec
 
-from sharq.identifiers import invalid, unknown
+from sharq.identifiers import ascii_word, invalid, unknown
 from sharq.results import JobError
 
 MAX_TYPE: Final = 100
@@ -96,9 +96,8 @@ def check_worker(value: Any) -> str | None:
 
 
 def worker_word(worker: str | None) -> str:
-    """A name as a word of ASCII, and never "-", which would be none; empty for none."""
-    # A hyphen is never encoded by itself.
-    return "" if worker is None else "%2D" if worker == "-" else quote(worker, safe="")
+    """A name as a word of ASCII; empty for none."""
+    return "" if worker is None else ascii_word(worker)
 
 
 def fields_of(error: JobError) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import quote
 
 from sharq import _fastpath
 from sharq.errors import BadArgumentException
@@ -80,6 +81,12 @@ EXPECTED: Final[Mapping[str, str]] = {
     "id": "a string, number, true, false or null, of up to 128 bytes",
 }
 """What is valid in each field."""
+
+
+def ascii_word(text: str) -> str:
+    """A text as a word of ASCII without spaces, and never "-", which stands for none."""
+    # A hyphen is never encoded by itself.
+    return "%2D" if text == "-" else quote(text, safe="")
 
 
 def invalid(field: str, expected: str | None = None) -> BadArgumentException:

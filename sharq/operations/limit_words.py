@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from sharq.results import Estimate, Limits, LimitValues, Pause
 
@@ -12,12 +12,6 @@ def number(told: int | bytes) -> float:
     """A number in a reply, which may be text, with decimals or without: an `int` if it is whole."""
     value = float(told)
     return int(value) if value.is_integer() else value
-
-
-def encoded(reason: str) -> str:
-    """A reason as a word of ASCII without spaces, and never "-", which would be a removal."""
-    # A hyphen is never encoded by itself.
-    return "%2D" if reason == "-" else quote(reason, safe="")
 
 
 def limits(reply: list[Any]) -> Limits:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sharq import results
 from sharq._fastpath import Batch, Codec, enqueued
-from sharq.identifiers import is_identifier
+from sharq.identifiers import ascii_word, is_identifier
 from sharq.operations import dead_words, limit_words
 from sharq.operations.call import Call
 from sharq.operations.cursors import JobCursor, QueueCursor
@@ -253,7 +253,7 @@ class Operations:
             burst,
             concurrency,
             group,
-            limit_words.encoded(reason) if isinstance(reason, str) else reason,
+            ascii_word(reason) if isinstance(reason, str) else reason,
             self._interval_retention,
         )
         return Call(packed, self._keys.tag(queue_type), _succeeded, True)
@@ -280,7 +280,7 @@ class Operations:
             target.kind,
             target.name,
             ms,
-            limit_words.encoded(reason),
+            ascii_word(reason),
             set_by,
             self._interval_retention,
         )

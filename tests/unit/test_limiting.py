@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sharq.errors import BadArgumentException, StoreUnavailable
+from sharq.identifiers import ascii_word
 from sharq.operations import limit_words
 from sharq.operations.call import Flow
 from sharq.results import REMOVE, Estimate, Limits, Pause
@@ -187,7 +188,7 @@ def test_an_estimate_is_read() -> None:
 
 @pytest.mark.parametrize("reason", ["-", "--", "%", "a b", "a:b", "é", "\n", "", "x" * 200])
 def test_a_reason_is_one_word_and_comes_back(reason: str) -> None:
-    encoded = limit_words.encoded(reason)
+    encoded = ascii_word(reason)
     assert encoded.isascii()
     assert encoded != "-"
     assert encoded.split() == ([encoded] if encoded else [])

@@ -105,6 +105,11 @@ verb_bench() { # run the benchmarks; arguments go to bench/
     exec .venv/bin/python -m bench "$@"
 }
 
+verb_pictures() { # take the pictures of the README: --minutes N; needs playwright and Chromium
+    prepare dev
+    exec .venv/bin/python -m bench.pictures "$@"
+}
+
 verb_soak() { # hold 10,000 connections under load: --minutes N --connections N --slow N
     prepare dev
     exec .venv/bin/python -m tests.load "$@"

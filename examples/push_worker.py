@@ -2,7 +2,8 @@
 
 push_worker.py [URL [TYPE]]
 
-Where the server asks for a token, SHARQ_TOKEN has it.
+A payload may say how long that is (`work_ms`), or that the job fails (`fail`). Where the server
+asks for a token, SHARQ_TOKEN has it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ worker = Worker(url, queue_type, concurrency=32, token=os.environ.get("SHARQ_TOK
 @worker.handler
 async def handle(job: LeasedJob) -> None:
     print(f"{job.queue_id} {job.job_id}: {job.payload}", flush=True)
-    await asyncio.sleep(0.1)
+    wish = job.payload if isinstance(job.payload, dict) else {}
+    await asyncio.sleep(wish.get("work_ms", 100) / 1000)
+    if wish.get("fail"):
+        raise ValueError("its payload asks for it")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ class Keyspace:
     def channel(self, server_id: str) -> bytes:
         """The pub/sub channel through which a server is woken, ``{prefix}:wake:server_id``."""
 
+    def common_channel(self) -> bytes:
+        """The channel on which all servers listen."""
+
     def woken_type(self, message: bytes) -> str | None:
         """The type that a message on such a channel is about; None for any other message."""
 
@@ -51,6 +54,13 @@ class Codec:
     @property
     def keys(self) -> Keyspace:
         """The keys of the deployment."""
+
+    def chunk(self, queue_type: str, former: str, token: str, text: bytes) -> bytes:
+        """Pack the replacement of a type's chunk of jobs that come from another store.
+
+        `former` is the token of the chunk that is there, empty for none, or ``?`` to look only;
+        with an empty `token` it is removed.
+        """
 
     def claim_sweep(self, hold: int) -> bytes:
         """Pack the claim to sweep for the next `hold` ms."""
@@ -238,12 +248,14 @@ class Codec:
         of the delayed a time in ms, behind the first `seen` jobs of that time).
         """
 
-    def list_queues(self, queue_type: str, part: str, group: str, cursor: str, count: int) -> bytes:
+    def list_queues(
+        self, queue_type: str, part: str, group: str, cursor: str, count: int, prefix: str
+    ) -> bytes:
         """Pack one page, of about `count`, of the queues with jobs.
 
         `part`: those in the schedule of the type, of a `group` in turn, or those with leases
         ("type", "group", "leased"). The first `cursor` is "0", each further one that of the answer
-        before.
+        before. Only queues whose names begin with `prefix` are listed.
         """
 
     def list_types(self, cursor: str, count: int) -> bytes:
@@ -339,8 +351,56 @@ class Codec:
     def status(self, queue_type: str, queue_id: str, job_id: str, retention: int) -> bytes:
         """Pack the question for the state of a job. `retention`: as for `extend`, in ms."""
 
+    def take_over(
+        self,
+        queue_type: str,
+        token: str,
+        arriving: list[tuple[str, str, bytes, int, int, int, str]],
+    ) -> bytes:
+        """Pack up to a hundred jobs of one type that come from another store.
+
+        Each is queue_id, job_id, payload, interval (ms), requeues that remain, the ms until the
+        next dispatch of its queue, and ``tail`` or ``head`` of it, or the ms of its lease. `token`
+        is that of their chunk, or empty.
+        """
+
     def type_metrics(self, queue_type: str) -> bytes:
         """Pack the question for the counts of a type, and whether it has jobs."""
+
+    def correct_totals(self, queue_type: str, more_waiting: int, more_delayed: int) -> bytes:
+        """Pack that so many more jobs of a type wait, and are delayed, than its counters tell."""
+
+    def list_leases(self, queue_type: str, queue_id: str, cursor: str, count: int) -> bytes:
+        """Pack one page of the leased jobs of a queue; the first `cursor` is "0"."""
+
+    def recount(self, queue_type: str, part: str, group: str, cursor: str, count: int) -> bytes:
+        """Pack one page, of about `count` queues, of a count of the waiting jobs of a type."""
+
+    def group_states(self, queue_type: str, groups: list[str]) -> bytes:
+        """Pack the question for the states of groups: MGET, no script."""
+
+    def queue_states(self, queue_type: str, queue_ids: list[str]) -> bytes:
+        """Pack the question for the states of queues: MGET, no script."""
+
+    def sample_queues(
+        self, queue_type: str, part: str, group: str, cursor: str, count: int
+    ) -> bytes:
+        """Pack one page, of about `count`, of the queues with waiting jobs and the groups of such.
+
+        `part` and `cursor` are those of `list_queues`.
+        """
+
+    def share_sample(self, queue_type: str, server_id: str, sample: bytes) -> bytes:
+        """Pack a server's sample of a type, for others to show; empty if there is none yet."""
+
+    def show_job(self, queue_type: str, queue_id: str, job_id: str) -> bytes:
+        """Pack the question for the payload of a job and its lease."""
+
+    def tell_servers(self, server_id: str | None, message: bytes) -> bytes:
+        """Pack a message to a server, or to all for None."""
+
+    def watch_queues(self, queue_type: str, first: int, queue_ids: list[str]) -> bytes:
+        """Pack the question how queues are: the `first` of the schedule, and those by name."""
 
     def unregister(self, queue_type: str, age: int) -> bytes:
         """Pack the removal of a type that was registered no less than `age` ms ago."""
@@ -396,9 +456,10 @@ class Job:
 class Batch:
     """The answer of a dequeue: leased jobs, in the order in which they were taken.
 
-    `reply` is the script's: wait and rank, then queue_id, job_id, n, requeues_remaining, attempt,
-    length, payload and interval of each job. An interval with decimals comes as text, one with a
-    burst as text with a star between both. The reply is turned into objects or JSON only on demand.
+    `reply` is the script's: wait, rank and since, then queue_id, job_id, n, requeues_remaining,
+    attempt, length, payload and interval of each job. An interval with decimals comes as text, one
+    with a burst as text with a star between both. The reply is turned into objects or JSON only on
+    demand.
     Raises ValueError for a list that is not such a reply; so do its methods if the list was
     changed.
     """
@@ -423,6 +484,13 @@ class Batch:
     @property
     def rank(self) -> int:
         """How many servers that wait for the next queue have waited longer than this one."""
+
+    @property
+    def ready_ms(self) -> int | None:
+        """Milliseconds for which the queue of the first job had been ready, by the store's clock.
+
+        None if the answer repeats that of an earlier call, or has no jobs.
+        """
 
     def part(self, start: int, stop: int) -> Batch:
         """The jobs from `start` up to `stop` as a batch. IndexError if there are none."""

@@ -20,6 +20,7 @@ include "codec/writer.pxi"
 # To the store and back.
 include "codec/keys.pxi"
 include "codec/packing.pxi"
+include "codec/watch_calls.pxi"
 include "codec/calls.pxi"
 include "codec/replies.pxi"
 

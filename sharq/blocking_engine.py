@@ -18,7 +18,8 @@ from sharq.operations.flows import Flows
 from sharq.operations.sweeping import Sweeping
 from sharq.results import Keeping
 from sharq.store import redis_clients
-from sharq.store.blocking_link import SyncClusterLink, SyncLink, open_sync_link
+from sharq.store.blocking_link import SyncClusterLink, SyncFinder, SyncLink, open_sync_link
+from sharq.store.connecting import address
 from sharq.store.durability import look_at_blocking
 from sharq.store.failover import after_both, lost_calls
 from sharq.store.fork_lock import ForkLock
@@ -126,17 +127,35 @@ class SyncEngine:
         self.run(self._sweeping.sweep())
         return max(0.0, self._sweeping.due_at - time.monotonic())
 
+    @property
+    def primary(self) -> str | None:
+        """The primary that the sentinels name, if there are any and it is known."""
+        finder = getattr(self._link, "finder", None)
+        return None if finder is None or finder.known is None else address(finder.known)
+
     def look_at_store(self) -> list[Keeping]:
         """How each node of the store keeps its data; of a cluster the primaries.
 
-        Raises `StoreError` if one does not answer.
+        Raises `StoreError` if none is known.
         """
         link = self._connected()
         settings = at_socket(self.deployment.settings.redis, self._store)
         if not isinstance(link, SyncClusterLink):
+            if link.finder is not None:
+                return [self._look_at_primary(link, link.finder)]
             return [look_at_blocking(settings, _LOOK_TIMEOUT)]
         nodes = [replace(settings, host=node.host, port=node.port) for node in link.nodes]
         return [look_at_blocking(node, _LOOK_TIMEOUT) for node in nodes]
+
+    def _look_at_primary(self, link: SyncLink, finder: SyncFinder) -> Keeping:
+        try:
+            # Finds it, if it is not known.
+            link.run(self.flows.operations.ping())
+        except StoreError:
+            if finder.known is None:
+                raise
+        assert finder.known is not None
+        return replace(look_at_blocking(finder.known, _LOOK_TIMEOUT), watch=finder.survey())
 
     # Inside
 
@@ -172,7 +191,7 @@ class SyncEngine:
         self._link, self._store, self._client = link, store, None
         try:
             if client is not None:
-                client.close()
+                redis_clients.close_blocking(client)
             if former_link is not None:
                 former_link.close()
         finally:

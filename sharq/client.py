@@ -172,7 +172,7 @@ class SharQ:
         self._engine.reload_config(config_path)
 
     def reload_lua_scripts(self) -> None:
-        """Read the Lua scripts again and load them into the store."""
+        """Read the Lua scripts again; the store gets each when it is next needed."""
         self._engine.reload_lua_scripts()
 
     # What is newer, with typed results

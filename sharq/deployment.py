@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from sharq.operations.observing import ObservedOperations, Observer
 from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
 from sharq.settings.reading import Settings
@@ -44,6 +45,9 @@ class Deployment(NamedTuple):
         """Whether the connections of `former` cannot be used for this one."""
         return self.settings.redis != former.settings.redis or self.scripts is not former.scripts
 
-    def operations(self) -> Operations:
-        """The operations by these settings and scripts."""
-        return Operations(self.settings.redis.key_prefix, self.settings.sharq, self.scripts)
+    def operations(self, observer: Observer | None = None) -> Operations:
+        """The operations by these settings and scripts; their outcomes are told to `observer`."""
+        prefix, settings = self.settings.redis.key_prefix, self.settings.sharq
+        if observer is None:
+            return Operations(prefix, settings, self.scripts)
+        return ObservedOperations(prefix, settings, self.scripts, observer)

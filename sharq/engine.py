@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from sharq.batching import Batcher
 from sharq.deployment import ConfigSource, Deployment
 from sharq.errors import StoreError, StoreUnavailable
+from sharq.gathering import Gathering
 from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
+from sharq.operations.observing import Observer
 from sharq.operations.sweeping import Sweeping
 from sharq.results import Keeping
 from sharq.settings.reading import Settings
@@ -50,8 +54,8 @@ class Engine:
     """Carries flows out over the store of one deployment.
 
     `flows` are those of its operations, `classic` the original's; `run` carries one out. Many
-    callers at a time share calls of the store through `batcher`. A reload, or a start in another
-    event loop, replaces all of them.
+    callers at a time share calls of the store through `batcher` and `gathering`. A reload, or a
+    start in another event loop, replaces all of them.
 
     It belongs to the event loop in which it was started. Without `reclaims` a dequeue does not take
     back expired leases: a server does so by `sweep_when_due`.
@@ -140,6 +144,11 @@ class Engine:
         """Pass messages for `server_id` to `watcher`; to be called before `start`."""
         self.connections.watcher = watcher
 
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` what calls do, and how long they take; to be called before `start`."""
+        self.connections.observer = observer
+        self._make_flows()
+
     async def sweep_when_due(self) -> float:
         """Take back expired leases if that is due; returns the seconds until it is due again.
 
@@ -154,9 +163,18 @@ class Engine:
     async def look_at_store(self) -> list[Keeping]:
         """How each node of the store keeps its data; of a cluster the primaries.
 
-        Raises `StoreError` if one does not answer.
+        Raises `StoreError` if none is known.
         """
-        return [await look_at(node, _LOOK_TIMEOUT) for node in self.connections.nodes()]
+        looks = (look_at(node, _LOOK_TIMEOUT) for node in self.connections.nodes())
+        nodes = await asyncio.gather(*looks)
+        link = self.connections.connected()
+        if isinstance(link, Link) and link.finder is not None:
+            return [replace(nodes[0], watch=await link.finder.survey())]
+        return nodes
+
+    def reached(self) -> dict[str, bool]:
+        """Whether each node of the store is connected, by its name; of a cluster, the primaries."""
+        return self.connections.reached()
 
     # Inside
 
@@ -167,24 +185,29 @@ class Engine:
     def _make_flows(self) -> None:
         deployment = self.deployment
         self.flows = Flows(
-            deployment.operations(),
+            deployment.operations(self.connections.observer),
             deployment.settings.sharq,
             time.monotonic,
             reclaims=self._reclaims,
         )
         self.classic = Classic(self.flows)
         self.batcher = Batcher(self.flows, self._begin)
+        self.gathering = Gathering(self.flows, self._begin)
         self._sweeping = None
 
     def _begin(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:
-        """Begin a flow: its first call leaves now, if it can; await the result for the rest."""
+        """Begin a flow: its first calls leave now, if they can; await the result for the rest."""
         try:
             request = flow.send(None)
+        except StopIteration as stop:
+            return _ended(stop.value)
         except Exception as error:
             return _failed(error)
-        sent = None
+        sent: Awaitable[Any] | None = None
         link = self.connections.link
-        if isinstance(request, Call) and isinstance(link, Link):
+        if isinstance(request, list):
+            sent = None if link is None else link.send_many(request)
+        elif isinstance(link, Link):
             sent = link.send(request)
         return self._go_on(flow, request, sent)
 
@@ -194,7 +217,7 @@ class Engine:
         try:
             while True:
                 if isinstance(request, list):
-                    request = flow.send(await self._answers(request))
+                    request = flow.send(await self._answers(request, sent))
                 else:
                     request = flow.send(await self._answer(request, sent))
                 sent = None
@@ -208,13 +231,20 @@ class Engine:
             return await (link.run(call) if sent is None else sent)
         except StoreUnavailable as error:
             (answer,) = await self._after_a_loss(link, [call], [error])
+        except StoreError as error:
+            self._note_failures([error])
+            raise
+        self._note_failures([answer])
         if isinstance(answer, StoreError):
             raise answer
         return answer
 
-    async def _answers(self, calls: list[Call[Any]]) -> list[Any]:
+    async def _answers(self, calls: list[Call[Any]], sent: Awaitable[Any] | None) -> list[Any]:
         link = self.connections.connected()
-        return await self._after_a_loss(link, calls, await link.run_many(calls))
+        answers = await (link.run_many(calls) if sent is None else sent)
+        answers = await self._after_a_loss(link, calls, answers)
+        self._note_failures(answers)
+        return answers
 
     async def _after_a_loss(
         self, link: Link | ClusterLink, calls: list[Call[Any]], answers: list[Any]
@@ -226,6 +256,17 @@ class Engine:
             for at, answer in zip(lost, again, strict=True):
                 answers[at] = after_both(answers[at], answer)
         return answers
+
+    def _note_failures(self, answers: Iterable[Any]) -> None:
+        observer = self.connections.observer
+        if observer is not None:
+            for answer in answers:
+                if isinstance(answer, StoreError):
+                    observer.on_failure(answer)
+
+
+async def _ended(result: Any) -> Any:
+    return result
 
 
 async def _failed(error: Exception) -> Any:

@@ -39,7 +39,7 @@ _NAME: Final = "1 to 100 of the characters A-Z a-z 0-9 _ -"
 _TIME: Final = f"an integer from 0 to {MAX_INTERVAL} (milliseconds)"
 
 EXPECTED: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("queue_type", "queue_id", "job_id", "request_id"), _NAME),
+    **dict.fromkeys(("queue_type", "queue_id", "job_id", "request_id", "prefix"), _NAME),
     **dict.fromkeys(("group", "group_id"), f"{_NAME}, but not - alone"),
     "interval": f"a number from 0 to {MAX_INTERVAL} (milliseconds), with up to three decimals",
     **dict.fromkeys(("burst", "concurrency", "cost"), f"an integer from 1 to {MAX_LIMIT}"),
@@ -73,10 +73,12 @@ EXPECTED: Final[Mapping[str, str]] = {
     "wait": "seconds from 0 to 30, with up to six decimals",
     "credit": "an integer from 0 to 10000",
     "op": (
-        "subscribe, credit, unsubscribe, finish, release, fail, extend, cancel, enqueue, dequeue "
-        "or ping"
+        "subscribe, credit, unsubscribe, finish, release, fail, extend, cancel, enqueue, dequeue, "
+        "watch or ping"
     ),
     "mode": "deliver or notify",
+    "topics": "up to 8 of types, type/<queue_type>, queue/<queue_type>/<queue_id>, workers, "
+    "tail/<queue_type>, holder/<lease>",
     "on_disconnect": "keep or release",
     "id": "a string, number, true, false or null, of up to 128 bytes",
 }

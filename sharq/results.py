@@ -10,9 +10,12 @@ import enum
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from sharq.errors import StoreError
+
 QUEUED: Final = "queued"
 DUPLICATE: Final = "duplicate"
 CONFLICT: Final = "conflict"
+COPIED: Final = "copied"
 FULL: Final = "full"
 SUCCESS: Final = "success"
 DEAD: Final = "dead"
@@ -244,7 +247,8 @@ class QueueMetrics:
     `interval` (ms), `interval_set_by` ("enqueue" or "api") and `next_ready_in` (ms) are None
     for a queue that does not exist. `held_by` is what holds it back, None where nothing waits;
     `ready_in` (ms) says how long, None where nothing waits or only a finish or a resume can tell.
-    Counts are keyed by the minute's epoch in milliseconds.
+    Counts are keyed by the minute's epoch in milliseconds. `early` jobs have gone before their rate
+    allowed it: it has to be 0.
     """
 
     queue_length: int
@@ -256,6 +260,7 @@ class QueueMetrics:
     dequeue_counts: dict[int, int]
     held_by: str | None = None
     ready_in: int | None = None
+    early: int = 0
 
 
 class LimitValues(NamedTuple):
@@ -423,12 +428,29 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """What the sentinels of a store say of its primary: `naming` of `count` name it.
+
+    `others` says what each of the others does, by its address.
+    """
+
+    service: str
+    count: int
+    naming: int
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Keeping:
-    """How a node of the store keeps its data, as far as it tells.
+    """What a node of the store is, and how it keeps its data, as far as it tells.
 
     `logs`: whether it has a log of its changes (`appendonly`); `appendfsync`: when that is forced
     to the disk; `eviction`: what it drops when the memory is full (`maxmemory-policy`); `replicas`:
-    how many nodes follow it. `refused` is a command that it refused, and its message.
+    how many nodes follow it; `follows`: it is a replica itself. `refused` is a command that it
+    refused, and its message. `product` is its name and version, `memory` what it uses and
+    `max_memory` what it may use, in bytes (0: no bound). `ahead`: ms by which its clock is ahead of
+    this machine's, at least; 0 where the two cannot be told apart. `watch`: what its sentinels say.
+    None is not known. Of a node that does not answer, `trouble` is all there is.
     """
 
     where: str
@@ -437,6 +459,13 @@ class Keeping:
     eviction: str = "noeviction"
     replicas: int = 0
     refused: tuple[str, str] | None = None
+    product: str | None = None
+    memory: int | None = None
+    max_memory: int | None = None
+    ahead: int | None = None
+    watch: Watch | None = None
+    follows: bool = False
+    trouble: StoreError | None = None
 
 
 @dataclass(frozen=True, slots=True)

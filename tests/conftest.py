@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.stores import PrivateCluster, PrivateStore
 
@@ -22,6 +23,10 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 # Or asyncio makes a loop when Tornado first asks which one is current, and nobody closes it.
 asyncio.set_event_loop(None)
+
+# How long something takes is judged by tests with the marker `timing` alone: others may be slow.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="module", autouse=True)

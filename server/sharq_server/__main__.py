@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from sharq import EmbeddedStore, ServerLock, __version__
 from sharq.errors import ConfigError, EmbeddedStoreError
 from sharq.settings.kinds import UNIX_PREFIX
-from sharq.settings.options import EMBEDDED, TCP
+from sharq.settings.options import EMBEDDED
 from sharq.settings.reading import Settings
 from sharq_server import options, preflight
 from sharq_server.http.access_log import AccessLog
@@ -29,6 +29,8 @@ from sharq_server.security import descriptors
 from sharq_server.security.certificates import Certificate
 from sharq_server.security.credentials import Credentials
 from sharq_server.service import SharQServer
+from sharq_server.telemetry.cells import Memory
+from sharq_server.ui import dashboard
 
 _log = logging.getLogger(__name__)
 
@@ -98,11 +100,25 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _supervise(settings, listening, access_log, store, tell)
 
 
+class _Slot(NamedTuple):
+    """Where a process counts, of several."""
+
+    memory: Memory | None = None
+    number: int = 0
+
+
+_ONLY_SLOT: Final = _Slot()
+
+
 async def _serve(
-    settings: Settings, listening: Listening, access_log: AccessLog | None, **how: Any
+    settings: Settings,
+    listening: Listening,
+    access_log: AccessLog | None,
+    slot: _Slot = _ONLY_SLOT,
+    **how: Any,
 ) -> int:
     process = Process(
-        lambda: SharQServer(settings, access_log),
+        lambda: SharQServer(settings, access_log, memory=slot.memory, index=slot.number),
         listening.sockets,
         access_log,
         stop_delay=settings.server.stop_delay / 1000,
@@ -118,6 +134,8 @@ def _supervise(
     store: EmbeddedStore | None,
     tell: Tell,
 ) -> int:
+    memory = Memory(settings.server.workers)
+
     def work(index: int, lifeline: int, report: Callable[[], None]) -> int:
         def tell_parent(state: str) -> None:
             if state == notify.READY:
@@ -125,7 +143,8 @@ def _supervise(
 
         try:
             how = {"upkeep": index == 0, "lifeline": lifeline, "tell": tell_parent}
-            return event_loop.run(_serve(settings, listening, access_log, **how))
+            slot = _Slot(memory, index)
+            return event_loop.run(_serve(settings, listening, access_log, slot, **how))
         finally:
             # The worker's share in the parent's hold: if the parent is killed, the last worker is
             # the last user.
@@ -150,6 +169,7 @@ def _supervise(
         on_ready=lambda: tell(notify.READY),
         on_stop=stop,
         on_hangup=hang_up,
+        on_end=lambda index: memory.slot(index).clear_gauges(),
         grace=_GRACE + settings.server.stop_delay / 1000,
     )
     return supervisor.run()
@@ -197,10 +217,15 @@ def _greet(settings: Settings, listening: Listening) -> None:
         url = f"{scheme}://localhost"
     if settings.server.token_file is not None or settings.server.tokens is not None:
         curl += ' -H "Authorization: Bearer $SHARQ_TOKEN"'
+    url += settings.server.base_path or ""
+    # A browser does not reach a unix socket.
+    has_page = settings.server.ui != dashboard.OFF and not is_unix(places[0])
+    page = f"Dashboard: {url}/ui/\n" if has_page else ""
     job = '{"job_id": "job-1", "interval": 1000, "payload": {"message": "Hello"}}'
     print(
         f"SharQ {__version__} listens on " + "\nand on ".join(places) + f"{others}\n"
         f"{_whereabouts(settings)}\n"
+        f"{page}"
         "Try it:\n"
         f"  {curl} -X POST {url}/enqueue/hello/queue-1/ -d '{job}'\n"
         f"  {curl} -X POST {url}/dequeue/hello/\n"
@@ -221,9 +246,7 @@ def _whereabouts(settings: Settings) -> str:
     store = settings.redis
     if store.conn_type == EMBEDDED:
         return f"The data is in {store.data_dir}"
-    if store.conn_type == TCP:
-        return f"The data is in the store at {store.host}, port {store.port}"
-    return f"The data is in the store at {store.unix_socket_path}"
+    return f"The data is in the store at {store.described}"
 
 
 def _tell(report: preflight.Report) -> int:

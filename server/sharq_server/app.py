@@ -16,6 +16,7 @@ from tornado.web import Application, RequestHandler
 from sharq.engine import Engine
 from sharq_server.api import replies
 from sharq_server.api.dead_bulks import DeadBulks
+from sharq_server.api.doctor import Facts
 from sharq_server.api.gate import Gate
 from sharq_server.api.replies import Reply
 from sharq_server.api.routes import ALL_METHODS
@@ -29,13 +30,19 @@ from sharq_server.push import websocket
 from sharq_server.push.handshake import Handshakes, authorization
 from sharq_server.push.push import Push
 from sharq_server.push.stock import PushHandler
+from sharq_server.security import descriptors
 from sharq_server.security.admission import Connections
 from sharq_server.security.certificates import Certificate
 from sharq_server.security.credentials import Credentials
 from sharq_server.security.origins import Origins
 from sharq_server.security.proxies import Proxies
-from sharq_server.ui import live
-from sharq_server.ui.live import LivePage
+from sharq_server.telemetry.fields import OTHER
+from sharq_server.telemetry.formats import Form
+from sharq_server.telemetry.meter import Meter
+from sharq_server.telemetry.telemetry import Telemetry
+from sharq_server.ui import dashboard
+from sharq_server.ui.dashboard import Dashboard
+from sharq_server.ui.handler import DashboardHandler
 
 
 class SharQApplication(Application):
@@ -51,6 +58,7 @@ class SharQApplication(Application):
         self,
         engine: Engine,
         push: Push,
+        telemetry: Telemetry,
         access_log: AccessLog | None = None,
         begin: Callable[[], None] | None = None,
     ) -> None:
@@ -65,17 +73,22 @@ class SharQApplication(Application):
         )
         handshakes = Handshakes(push, self.origins, self.credentials)
         upgrades = websocket.Upgrades(handshakes, self.begun, self.run, access_log)
+        rules: list[Any] = [
+            Rule(websocket.OnOurs(), upgrades),
+            (websocket.PATH, PushHandler, {"handshakes": handshakes, "begun": self.begun}),
+        ]
+        if server.ui != dashboard.OFF:
+            pages = Dashboard(server, tokens=self.credentials.needed, live=True)
+            rules.append((dashboard.PATH, DashboardHandler, {"dashboard": pages}))
         super().__init__(
-            [
-                Rule(websocket.OnOurs(), upgrades),
-                (websocket.PATH, PushHandler, {"handshakes": handshakes, "begun": self.begun}),
-                (live.PATH, LivePage),
-            ],
+            rules,
             default_handler_class=_UnknownRoute,
             log_function=self._log_other,
         )
+        self.base_path = server.base_path or ""
         self.engine = engine
         self.push = push
+        self.telemetry = telemetry
         self.proxies = Proxies(server.trusted_proxies)
         self.connections = Connections(
             server.max_connections, server.max_connections_per_address, self.proxies
@@ -172,6 +185,30 @@ class SharQApplication(Application):
         """Go on with a bulk of dead letters that has begun, in the background."""
         self.dead_bulks.advance(queue_type)
 
+    @property
+    def meter(self) -> Meter:
+        """Counts for this process."""
+        return self.telemetry.meter
+
+    async def scrape(self, form: Form) -> bytes:
+        """The metrics of all processes, as a text."""
+        return await self.telemetry.scrape(form)
+
+    @property
+    def facts(self) -> Facts:
+        """What this process knows of itself, for the doctor."""
+        certificate = self.certificate
+        return Facts(
+            places=self.engine.settings.server.host,
+            tokens=len(self.credentials) if self.credentials.needed else None,
+            certificate=None if certificate is None else (certificate.path, certificate.days_left),
+            behind_proxy=bool(self.proxies),
+            files=descriptors.in_use(),
+            most_files=descriptors.limit(),
+            connections=len(self.connections),
+            most_connections=self.connections.most,
+        )
+
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work in a task of the application."""
         task = asyncio.get_running_loop().create_task(work)
@@ -179,15 +216,17 @@ class SharQApplication(Application):
         task.add_done_callback(self._tasks.discard)
 
     def _log_other(self, handler: RequestHandler) -> None:
+        self.meter.on_request(OTHER, handler.get_status(), handler.request.request_time())
         if self.access_log is not None:
             request = handler.request
             connection, remote = request.connection, request.remote_ip
+            target = self.base_path + (request.uri or "")
             if isinstance(connection, TornadoConnection):
-                remote = connection.client.address
+                remote, target = connection.client.address, connection.target
             self.access_log.write(
                 remote=remote or "-",
                 user=self.credentials.name_of(authorization(request.headers)),
-                request=f"{request.method} {request.uri} {request.version}",
+                request=f"{request.method} {target} {request.version}",
                 status=handler.get_status(),
                 size=None,
                 referrer=request.headers.get("Referer"),

@@ -11,10 +11,10 @@ from sharq import EmbeddedStore
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import Deployment
 from sharq.errors import ConfigError, SharqException, StoreError, reason_of
-from sharq.settings.options import EMBEDDED, OPTIONS, TCP, Key, as_written
+from sharq.settings.options import EMBEDDED, OPTIONS, Key, as_written
 from sharq.settings.reading import Settings
 from sharq_server import options
-from sharq_server.api.durability import findings
+from sharq_server.api.durability import answering, findings
 from sharq_server.options import Options
 from sharq_server.process.listening import CannotListen, check_place
 from sharq_server.security.certificates import Certificate
@@ -123,17 +123,20 @@ def _store(given: Options, report: Report) -> None:
         how = f"runs, process {pid}" if pid else "can be started"
         report.good.append(f"The embedded store in {store.data_dir} {how}.")
         return
-    where = f"{store.host}, port {store.port}" if store.conn_type == TCP else store.unix_socket_path
     engine = SyncEngine(Deployment.read(given.settings), reclaims=False)
     try:
         engine.ping()
-        report.notes += [
-            line for level, line in findings(engine.look_at_store()) if level >= logging.WARNING
-        ]
+        for level, line in findings(answering(engine.look_at_store())):
+            if level >= logging.ERROR:
+                raise ConfigError(line)
+            if level >= logging.WARNING:
+                report.notes.append(line)
     except StoreError as error:
         hint = " (does it speak TLS?)" if store.tls else ""
-        told = f"The store at {where} does not work: {reason_of(error)}{hint}."
+        # Of three sentinels and a primary it is the primary that refuses.
+        who = "" if engine.primary is None else f"{engine.primary}: "
+        told = f"The store at {store.described} does not work: {who}{reason_of(error)}{hint}."
         raise ConfigError(told) from error
     finally:
         engine.close()
-    report.good.append(f"The store at {where} works.")
+    report.good.append(f"The store at {store.described} works.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,6 +18,10 @@ from sharq_server.http.access_log import AccessLog
 from sharq_server.process.health import HealthCheck
 from sharq_server.process.maintenance import StoreKeeper, Sweep
 from sharq_server.push.push import Push
+from sharq_server.telemetry.cells import Memory
+from sharq_server.telemetry.meter import TypeUse
+from sharq_server.telemetry.telemetry import Telemetry
+from sharq_server.telemetry.top_queues import TopQueues
 
 _log = logging.getLogger(__name__)
 
@@ -31,19 +36,24 @@ class SharQServer:
     `config` the settings; `engine` is the base of both. The maintenance and the connection to the
     store begin with `start`, or automatically with `app.listen` and with the first request.
     `config` may be the path of a configuration file, a settings object, or None for the environment
-    and the defaults.
+    and the defaults. One of several processes counts in the slot `index` of their common `memory`.
     """
 
     def __init__(
         self,
         config: str | os.PathLike[str] | Settings | None = None,
         access_log: AccessLog | None = None,
+        *,
+        memory: Memory | None = None,
+        index: int = 0,
     ) -> None:
         self.engine = Engine.for_server(config)
         self.sq = AsyncSharQ.over(self.engine)
         self.config: Settings = self.engine.settings
-        self.push = Push(self.engine)
-        self.app = SharQApplication(self.engine, self.push, access_log, self.begin)
+        tops = self._look_at_tops if self.config.server.metrics_top_queues else None
+        self.telemetry = Telemetry(self.engine, self._count, memory, index, tops)
+        self.push = Push(self.engine, self.telemetry.meter)
+        self.app = SharQApplication(self.engine, self.push, self.telemetry, access_log, self.begin)
         self._begun = False
         self._starting: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
@@ -80,6 +90,7 @@ class SharQServer:
                 await asyncio.wait({task})
         await self.app.dead_bulks.close()
         await self.push.close()
+        await self.telemetry.close()
         await self.engine.aclose()
         if self._keeper is not None and self._keeping is not None:
             self._keeper.stop()
@@ -104,6 +115,7 @@ class SharQServer:
         self.push.start()
         self.app.dead_bulks.open()
         await self.engine.start()
+        self.telemetry.start()
         if self.config.server.token_file is not None:
             self._watching = asyncio.get_running_loop().create_task(self._watch_tokens())
         app = self.app
@@ -117,8 +129,17 @@ class SharQServer:
             await self._keeper.begin()
             self._keeping = loop.create_task(self._keeper.run())
         if self.config.sharq.enable_requeue_script:
-            sweep = Sweep(self.engine, self.config.sharq.job_requeue_interval / 1000)
+            interval = self.config.sharq.job_requeue_interval / 1000
+            sweep = Sweep(self.engine, interval, self.telemetry.meter.on_swept_all)
             self._sweeping = loop.create_task(sweep.run())
+
+    def _count(self) -> tuple[tuple[int, int], dict[str, TypeUse]]:
+        """The connections of this process by their kind, and its subscribers."""
+        websockets = len(self.push.sessions)
+        return (max(0, len(self.app.connections) - websockets), websockets), self.push.count()
+
+    async def _look_at_tops(self, queue_types: Sequence[str]) -> Mapping[str, TopQueues]:
+        return await self.push.scraper.tops(queue_types) if self.push.started else {}
 
     async def _watch_tokens(self) -> None:
         while True:

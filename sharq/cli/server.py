@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
 
-_NEEDED: Final = ("tornado", "httptools")
+_NEEDED: Final = ("tornado", "httptools", "prometheus_client")
 """Packages of the extra ``server`` without which it does not run."""
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 
 from sharq.blocking_engine import SyncEngine
+from sharq.cli.parser import File
 from sharq.deployment import Deployment
 from sharq.errors import SharqException, reason_of
 from sharq.settings.options import EMBEDDED
@@ -22,7 +23,11 @@ _log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the sweep."""
     parser.add_argument(
-        "-c", "--config", metavar="FILE", help="configuration file of the server, like sharq.conf"
+        "-c",
+        "--config",
+        action=File,
+        metavar="FILE",
+        help="configuration file of the server, like sharq.conf",
     )
     parser.add_argument("--once", action="store_true", help="sweep all queues once, and end")
 

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
+from sharq.cli.parser import File
 from sharq.errors import SharqException
 from sharq.settings import tokens
 from sharq.worker import log as worker_log
@@ -19,6 +20,8 @@ _RUNS_ITSELF: Final = (
     'It runs a worker of its own when it is imported. Put that under `if __name__ == "__main__":`.'
 )
 _LARGEST_TOKEN: Final = 64 * 1024
+_URL: Final = "ws://127.0.0.1:8080/ws/"
+_SCHEMES: Final = {"http": "ws", "https": "wss"}
 
 
 class UsageError(Exception):
@@ -37,9 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="queue type to take jobs of; may be given several times",
     )
     parser.add_argument(
-        "--url", default="ws://127.0.0.1:8080/ws/", help="push channel of the server (%(default)s)"
-    )
-    parser.add_argument(
         "--concurrency",
         type=int,
         default=16,
@@ -56,6 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, metavar="S", help="seconds that a handler may take"
     )
+    add_server_arguments(parser)
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of every command that runs a worker: its server, its stop, its log."""
+    parser.add_argument(
+        "--url",
+        help=f"address of the server (http://…) or its push channel (ws://…); default: SHARQ_URL, "
+        f"or {_URL}",
+    )
     parser.add_argument(
         "--grace",
         type=float,
@@ -65,12 +75,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--token-file",
+        action=File,
         metavar="FILE",
         help="file with the bearer token, read at each connection; default: the token in "
         "SHARQ_TOKEN, if it is set",
     )
     parser.add_argument(
-        "--tls-ca", metavar="FILE", help="file with the CA certificates for a wss:// server"
+        "--tls-ca",
+        action=File,
+        metavar="FILE",
+        help="file with the CA certificates for a wss:// server",
     )
     parser.add_argument(
         "--name", help="name of the worker, told with each failure (default: host and process)"
@@ -88,23 +102,33 @@ def run(given: argparse.Namespace) -> int:
     try:
         handler = find_handler(given.handler)
         worker = Worker(
-            given.url,
+            channel_of(given.url),
             weights_of(given.types),
             concurrency=given.concurrency,
             prefetch=given.prefetch,
             timeout=given.timeout,
             grace=given.grace,
-            token=_token(given.token_file),
+            token=token_of(given.token_file),
             tls_ca=given.tls_ca,
             name=given.name,
         )
         worker.handler(handler)
     except (UsageError, SharqException) as error:
-        expected = getattr(error, "expected", None)
-        more = f" It is {expected}." if expected else ""
-        print(f"sharq worker: {error}{more}", file=sys.stderr)
-        return 2
+        return refuse("worker", error)
     worker_log.set_up(given.log_format)
+    return serve(worker)
+
+
+def refuse(verb: str, error: UsageError | SharqException) -> int:
+    """Say why a command cannot be carried out, and what would be valid; its exit code."""
+    expected = getattr(error, "expected", None)
+    more = f" It is {expected}." if expected else ""
+    print(f"sharq {verb}: {error}{more}", file=sys.stderr)
+    return 2
+
+
+def serve(worker: Worker) -> int:
+    """Run a worker until it is stopped; its exit code."""
     code = worker.run()
     if code:
         # A handler that ignores its cancellation would keep the interpreter from ending.
@@ -150,7 +174,21 @@ def weights_of(types: list[str]) -> dict[str, int]:
     return weights
 
 
-def _token(path: str | None) -> str | Callable[[], str] | None:
+def channel_of(url: str | None) -> str:
+    """The push channel of the server at `url`, of SHARQ_URL, or of the one on this machine.
+
+    An address as the other verbs take it, http:// or https://, has it at /ws/.
+    """
+    url = url or os.environ.get("SHARQ_URL") or _URL
+    scheme, _, rest = url.partition("://")
+    if scheme not in _SCHEMES:
+        return url
+    rest = rest.rstrip("/")
+    return f"{_SCHEMES[scheme]}://{rest if rest.endswith('/ws') else f'{rest}/ws'}/"
+
+
+def token_of(path: str | None) -> str | Callable[[], str] | None:
+    """The bearer token: what reads it in the file, or that of SHARQ_TOKEN. Raises `UsageError`."""
     if path is None:
         given = os.environ.get("SHARQ_TOKEN")
         if not given:

@@ -3,18 +3,28 @@ cimport cython
 
 
 @cython.final
-cdef class Codec(_Packer):
+cdef class Codec(_WatchCalls):
     # In the order of the files in lua/
 
     def cancel(self, str queue_type, list leases not None, int64_t retention,
                int64_t interval_retention):
-        cdef Writer out = self._begin_for("cancel", queue_type, 6, 7 + 3 * len(leases))
+        cdef Writer out = self._begin_for("cancel", queue_type, 6, 8 + 3 * len(leases))
         self._ending_keys()
         self._queue_keys("")
+        self._key(COUNTERS, "")
         self._key(MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
         self._leased(leases)
+        return out.take()
+
+    def chunk(self, str queue_type, str former not None, str token not None, bytes text not None):
+        cdef Writer out = self._begin_for("chunk", queue_type, 2, 3)
+        self._key(VOID, "")
+        self._key(MOVING, "")
+        out.word(former)
+        out.word(token)
+        out.blob(text)
         return out.take()
 
     def claim_sweep(self, int64_t hold):
@@ -24,12 +34,13 @@ cdef class Codec(_Packer):
         return out.take()
 
     def clear(self, str queue_type, str queue_id, int64_t interval_retention, bint purge):
-        cdef Writer out = self._begin_for("clear", queue_type, 10, 3)
+        cdef Writer out = self._begin_for("clear", queue_type, 10, 4)
         self._type_keys()
         self._key(HELD, "")
         self._queue_keys(queue_id)
         self._key(WAITING, "")
         self._key(LIMIT, "")
+        self._key(COUNTERS, "")
         out.integer(interval_retention)
         out.word(queue_id)
         out.integer(1 if purge else 0)
@@ -181,15 +192,14 @@ cdef class Codec(_Packer):
 
     def finish(self, str queue_type, str queue_id, str job_id, str n, int64_t retention,
                int64_t interval_retention):
-        cdef Writer out = self._begin_for("finish", queue_type, 5, 7)
+        cdef Writer out = self._begin_for("finish", queue_type, 5, 6)
         self._lease_keys()
         self._key(QUEUE, queue_id)
         self._key(LIMIT, "")
         self._key(MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
-        out.word(queue_id)
-        out.word(job_id)
+        out.word(queue_id + "/" + job_id)
         out.word(n)
         self._seldom(READY, WAITING, DELAYED)
         return out.take()
@@ -259,14 +269,16 @@ cdef class Codec(_Packer):
         out.integer(max_bytes)
         return out.take()
 
-    def list_queues(self, str queue_type, str part, str group, str cursor, int64_t count):
-        cdef Writer out = self._begin_for("list_queues", queue_type, 4, 4)
+    def list_queues(self, str queue_type, str part, str group, str cursor, int64_t count,
+                    str prefix not None):
+        cdef Writer out = self._begin_for("list_queues", queue_type, 4, 5)
         self._type_keys()
         self._key(LIMIT, "")
         out.word(part)
         out.word(group)
         out.word(cursor)
         out.integer(count)
+        out.word(prefix)
         return out.take()
 
     def list_types(self, str cursor, int64_t count):
@@ -328,10 +340,11 @@ cdef class Codec(_Packer):
 
     def release(self, str queue_type, list leases not None, int64_t delay, bint counted,
                 int64_t retention, int64_t interval_retention, str failing not None):
-        cdef Writer out = self._begin_for("release", queue_type, 7, 10 + 3 * len(leases))
+        cdef Writer out = self._begin_for("release", queue_type, 7, 11 + 3 * len(leases))
         self._ending_keys()
         self._key(DEAD, "")
         self._queue_keys("")
+        self._key(COUNTERS, "")
         self._key(MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
@@ -364,11 +377,12 @@ cdef class Codec(_Packer):
 
     def settle(self, str queue_type, list told not None, int64_t retention,
                int64_t interval_retention, str failing not None):
-        cdef Writer out = self._begin_for("settle", queue_type, 7, 8 + 10 * len(told))
+        cdef Writer out = self._begin_for("settle", queue_type, 7, 9 + 10 * len(told))
         cdef Py_ssize_t at, place
         self._ending_keys()
         self._key(DEAD, "")
         self._queue_keys("")
+        self._key(COUNTERS, "")
         self._key(MARKS, "")
         out.integer(retention)
         out.integer(interval_retention)
@@ -403,9 +417,34 @@ cdef class Codec(_Packer):
         out.word(job_id)
         return out.take()
 
-    def type_metrics(self, str queue_type):
-        cdef Writer out = self._begin_for("type_metrics", queue_type, 5, 1)
+    def take_over(self, str queue_type, str token not None, list arriving not None):
+        cdef Writer out = self._begin_for("take_over", queue_type, 8, 6 + 7 * len(arriving))
+        cdef Py_ssize_t at
         self._type_keys()
+        self._key(HELD, "")
+        self._key(SERIAL, "")
+        self._key(WAITING, "")
+        self._key(LIMIT, "")
+        self._key(MOVING, "")
+        self._queue_keys("")
+        self._key(COUNTERS, "")
+        out.word(token)
+        for at in range(PyList_GET_SIZE(arriving)):
+            row = <object>PyList_GET_ITEM(arriving, at)
+            check_fields(row, 7)
+            out.word(<str?><object>PyTuple_GET_ITEM(row, 0))
+            out.word(<str?><object>PyTuple_GET_ITEM(row, 1))
+            out.blob(<bytes?><object>PyTuple_GET_ITEM(row, 2))
+            out.integer(integer_of(<object>PyTuple_GET_ITEM(row, 3)))
+            out.integer(integer_of(<object>PyTuple_GET_ITEM(row, 4)))
+            out.integer(integer_of(<object>PyTuple_GET_ITEM(row, 5)))
+            out.word(<str?><object>PyTuple_GET_ITEM(row, 6))
+        return out.take()
+
+    def type_metrics(self, str queue_type):
+        cdef Writer out = self._begin_for("type_metrics", queue_type, 6, 1)
+        self._type_keys()
+        self._key(HELD, "")
         self._key(LIMIT, "")
         self._key(DEAD, "")
         self._key(COUNTERS, "")

@@ -17,12 +17,18 @@ cdef bytes MARKS = b":f:"
 cdef bytes REQUEST = b":x:"
 cdef bytes WAITING = b":waiting"
 cdef bytes LIMIT = b":limit"
+cdef bytes GROUP = b":limit:g:"
 cdef bytes DEAD = b":dead"
+cdef bytes SAMPLE = b":sample"
+cdef bytes MOVING = b":moving"
 
 # Behind the tag of the deployment.
 cdef bytes TYPES = b":types"
 cdef bytes SWEEP = b":sweep"
 cdef bytes WAKE = b":wake:"
+
+# On whose channel all servers listen; no server has this name.
+cdef str ALL_SERVERS = ".all"
 
 # Where the store's user tries its rights: behind the tag of a type that nobody can have, and of
 # the deployment.
@@ -78,6 +84,9 @@ cdef class Keyspace:
 
     def channel(self, str server_id not None):
         return self._wake + server_id.encode()
+
+    def common_channel(self):
+        return self._wake + ALL_SERVERS.encode()
 
     def woken_type(self, bytes message not None):
         cdef bytes head = self._opening + b":"

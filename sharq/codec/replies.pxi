@@ -8,11 +8,11 @@ from libc.stdint cimport int64_t
 
 from sharq.results import Enqueued
 
-# The answer of a dequeue begins with wait and rank; then it has of each job: queue_id job_id n left
-# attempt length payload interval. An interval with decimals comes as text, one with a burst as
-# `interval*burst`.
+# The answer of a dequeue begins with wait, rank and since; then it has of each job: queue_id job_id
+# n left attempt length payload interval. An interval with decimals comes as text, one with a burst
+# as `interval*burst`.
 cdef enum:
-    HEAD = 2
+    HEAD = 3
     FIELDS = 8
 
 
@@ -149,7 +149,7 @@ cdef class Job:
         if self.burst > 1:
             interval += b"*%d" % self.burst
         reply = [
-            -1, 0, self.queue_id.encode(), self.job_id.encode(), number.encode(),
+            -1, 0, -1, self.queue_id.encode(), self.job_id.encode(), number.encode(),
             b"%d" % self.requeues_remaining, self.attempt, self.current_queue_length, self.payload,
             interval,
         ]
@@ -169,7 +169,10 @@ cdef class Batch:
         cdef Py_ssize_t size = PyList_GET_SIZE(reply)
         cdef Py_ssize_t count = (size - HEAD) // FIELDS
         cdef Py_ssize_t job, at
-        cdef bint fits = size == place_of(count) and is_number(reply, 0) and is_number(reply, 1)
+        cdef bint fits = (
+            size == place_of(count)
+            and is_number(reply, 0) and is_number(reply, 1) and is_number(reply, 2)
+        )
         # The code that reads the values later relies on their types.
         for job in range(count):
             at = place_of(job)
@@ -200,6 +203,11 @@ cdef class Batch:
     @property
     def rank(self):
         return self._reply[1]
+
+    @property
+    def ready_ms(self):
+        ready = self._reply[2]
+        return None if ready < 0 else ready
 
     def part(self, Py_ssize_t start, Py_ssize_t stop):
         cdef list reply = self._reply

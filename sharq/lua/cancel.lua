@@ -1,15 +1,15 @@
 -- Removes up to a hundred jobs of one type, in order: waiting ones, and leased ones by their lease `n`.
 -- They leave no mark, and the rate keeps its slots.
 -- KEYS: void ready leases held waiting limit
--- ARGV: queues jobs returned delayed marks retention interval_retention {queue_id job_id n}
+-- ARGV: queues jobs returned delayed counters marks retention interval_retention {queue_id job_id n}
 -- Returns: {status (success, not_found, already_finished, not_active, job_active)}
---@include status clock record delayed queue load_queue encode rate save level level_keys levels leases turns first_turn save_levels find gap remove_waiting bucket mark read_mark refusal waiting wake
+--@include status clock record delayed queue load_queue encode rate save level level_keys levels leases turns first_turn save_levels find gap bucket count change_totals remove_waiting mark read_mark refusal waiting wake
 local k = {
   ready = KEYS[2], leases = KEYS[3], held = KEYS[4], limit = KEYS[6], queues = ARGV[1], jobs = ARGV[2],
-  returned = ARGV[3], delayed = ARGV[4],
+  returned = ARGV[3], delayed = ARGV[4], counters = ARGV[5],
 }
 open_levels(k, redis.call('GET', k.limit))
-local retention, interval_retention = tonumber(ARGV[6]), tonumber(ARGV[7])
+local retention, interval_retention = tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local function cancel(queue_id, job_id, n)
   local member = queue_id .. '/' .. job_id
@@ -20,13 +20,14 @@ local function cancel(queue_id, job_id, n)
     end
     redis.call('HDEL', k.held, member)
     redis.call('ZREM', k.leases, member)
+    count_type(k, 'o', 1)
     count_leases(k, q, -1)
     take_turn_after_lease(k, q)
   else
     -- A lease that was given has to be valid.
     local record = n == '' and find_waiting(q, k.jobs .. queue_id, job_id)
     if not record then
-      local refusal = refusal_of(ARGV[5], retention, member, n)
+      local refusal = refusal_of(ARGV[6], retention, member, n)
       return refusal == NOT_ACTIVE and n == '' and NOT_FOUND or refusal
     end
     remove_waiting(k, q, job_id, record)
@@ -37,7 +38,7 @@ local function cancel(queue_id, job_id, n)
 end
 
 local out = {}
-for i = 8, #ARGV, 3 do
+for i = 9, #ARGV, 3 do
   out[#out + 1] = cancel(ARGV[i], ARGV[i + 1], ARGV[i + 2])
 end
 local first = save_levels(k)

@@ -2,10 +2,10 @@
 -- of the API are dropped. The rate state and a pause stay. The store frees a queue of any length in
 -- the background; a purge searches the leases of the type until it has found all.
 -- KEYS: void ready leases held queue jobs returned delayed waiting limit
--- ARGV: interval_retention queue_id purge
+-- ARGV: counters interval_retention queue_id purge
 -- Returns: waiting jobs removed, leases ended
---@include clock queue load_queue encode rate save level level_keys levels leases turns first_turn save_levels waiting wake
-local queue_id, purge = ARGV[2], ARGV[3] == '1'
+--@include clock queue load_queue encode rate save level level_keys levels leases turns first_turn save_levels bucket count change_totals waiting wake
+local queue_id, purge = ARGV[3], ARGV[4] == '1'
 local q = load_queue(KEYS[5], queue_id)
 local removed, leased, idle = q.waiting, q.leased, q.waiting + q.leased == 0
 if not q.interval or (idle and not purge) then
@@ -14,10 +14,12 @@ end
 if idle then
   begin_anew(q)
 end
-local k = {ready = KEYS[2], leases = KEYS[3], limit = KEYS[10]}
+local k = {ready = KEYS[2], leases = KEYS[3], held = KEYS[4], limit = KEYS[10], counters = ARGV[1]}
 open_levels(k, redis.call('GET', k.limit))
 leave(k, q)
 redis.call('UNLINK', KEYS[5], KEYS[6], KEYS[7], KEYS[8])
+add_delayed(k, -q.late)
+add_waiting(k, -q.waiting)
 q.first, q.head, q.cleared = '', q.next, q.next
 q.back, q.late, q.apart, q.waiting = 0, 0, 0, 0
 
@@ -43,11 +45,14 @@ if purge then
     local ended = end_leases(members)
     left, from = #members > 0 and left - ended or 0, from + #members - ended
   end
+  if leased > 0 then
+    count_type(k, 'o', leased)
+  end
   count_leases(k, q, -leased)
   give_limits_back(q)
   move_home(k, q)
 end
-save_queue(q, tonumber(ARGV[1]))
+save_queue(q, tonumber(ARGV[2]))
 --@audit 'clear', queue_id, 'removed', removed, 'purge', purge, 'ended', leased - q.leased,
 --@ 'burst', q.burst or 1, 'concurrency', q.concurrency or 0, 'group', q.group or ''
 local first = save_levels(k)

@@ -2,7 +2,7 @@
 -- KEYS: void ready held waiting limit dead
 -- ARGV: queues jobs counters returned delayed owner
 -- Returns: there is more to do for this server (1 or 0)
---@include status clock record queue encode rate queues find bucket count count_many put more level change_rate level_keys levels leases turns first_turn save_levels place delayed gap place_apart put_limited save_put_limited dead_keys letters selected bulk choose_letters retry_terms retry_letters waiting wake
+--@include status clock record queue encode rate queues find bucket count count_many put more level change_rate level_keys levels leases turns first_turn save_levels place delayed gap place_apart put_limited change_totals save_put_limited dead_keys letters selected bulk choose_letters retry_terms retry_letters waiting wake
 -- Dead letters that a step moves, at most.
 local MOST = 100
 local k = {

@@ -4,8 +4,8 @@
 -- KEYS: void ready leases held serial waiting limit request?
 -- ARGV: queues jobs returned delayed counters count lease_ms max_bytes request_id channel seq more
 -- Returns: wait (µs until the next queue is ready; 0: now, -1: none is scheduled), rank among the
---   servers that wait for it, {queue_id, job_id, n, requeues_remaining, attempt, length after it,
---   payload, interval}
+--   servers that wait for it, ms for which the first job's queue was ready (-1: nobody can tell), {queue_id,
+--   job_id, n, requeues_remaining, attempt, length after it, payload, interval}
 --@include clock record bucket count serial
 local ready, held, waiting, request = KEYS[2], KEYS[4], KEYS[6], KEYS[8]
 local wanted, lease_ms, request_id = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
@@ -27,9 +27,9 @@ if wanted == 1 then
   out, next_at, limited = take_plain(k, lease_ms, request_id)
 end
 if not out then
-  --@include queue encode queues schedule count_many delayed next_job gap pop_job damage pass_over take_one save_taken number_taken take_jobs
+  --@include queue encode queues schedule count_many change_totals delayed next_job gap pop_job damage pass_over take_one save_taken number_taken ready_queues take_jobs
   k.returned, k.delayed = ARGV[3], ARGV[4]
-  out = {0, 0}
+  out = {0, 0, -1}
   local room = tonumber(ARGV[8])
   if not limited then
     next_at, limited = take_jobs(k, out, wanted, lease_ms, room, request_id)
@@ -41,7 +41,11 @@ if not out then
     next_at = take_limited(k, out, wanted, lease_ms, room, request_id)
   end
 end
-local took = #out > 2
+if k.early then
+  --@include early
+  count_early(k)
+end
+local took = #out > 3
 if request and took then
   --@include remember
   remember(request, seq, out, lease_ms)

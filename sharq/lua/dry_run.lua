@@ -15,6 +15,7 @@ k.type.leased = redis.call('ZCARD', k.leases)
 local estimated, level, drain = true, k.type, nil
 if kind == 'queue' then
   local q = load_queue(k.queues .. name, name)
+  q.interval = q.interval or 0
   local cost, differs = mean_cost(k, {q})
   estimated = q.late > 0 or q.group ~= nil or limits(k.type) or differs
   level, drain = q, function()

@@ -6,7 +6,7 @@
 -- ARGV: queues jobs counters seldom {queue_id job_id payload interval requeue_limit options}
 -- Returns: {status (queued, duplicate, conflict, full), length before it (`full:MS` where the queue's
 --   rate has made room in MS milliseconds)}
---@include status clock record queue encode rate queues check_unread find bucket count count_many put save_put waiting wake
+--@include status clock record queue encode rate queues check_unread find bucket count count_many put save_put
 local ids, members, out, limited = {}, {}, {}, false
 for i = 5, #ARGV, 6 do
   local at, options = #ids + 1, ARGV[i + 5]
@@ -16,7 +16,7 @@ end
 if #ids == 0 then
   return out
 end
-local k = {ready = KEYS[2], limit = KEYS[5], jobs = ARGV[2], counters = ARGV[3]}
+local k = {ready = KEYS[2], held = KEYS[3], limit = KEYS[5], jobs = ARGV[2], counters = ARGV[3]}
 local held = redis.call('HMGET', KEYS[3], unpack(members))
 local list, queues, type_text = load_queues(ARGV[1], ids, k.limit)
 check_unread(list)
@@ -25,7 +25,7 @@ for _, q in ipairs(list) do
 end
 local put_one, save = put, save_put
 if limited or type_text then
-  --@include more level change_rate level_keys levels leases turns first_turn save_levels place delayed gap place_apart put_limited save_put_limited
+  --@include more level change_rate level_keys levels leases turns first_turn save_levels place delayed gap place_apart put_limited change_totals save_put_limited
   k.returned, k.delayed = string.match(ARGV[4], '^(%S+) (%S+)$')
   open_levels(k, type_text)
   put_one, save = put_limited, save_put_limited
@@ -40,7 +40,9 @@ for at, member in ipairs(members) do
     fresh[member], added = record, added + 1
   end
 end
-if added > 0 then
-  wake(KEYS[4], save(k, list, added))
+local first = added > 0 and save(k, list, added)
+if first and redis.call('EXISTS', KEYS[4]) == 1 then
+  --@include waiting wake
+  wake(KEYS[4], first)
 end
 return out

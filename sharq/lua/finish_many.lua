@@ -35,13 +35,11 @@ if #gone == 0 then
   return out
 end
 
-local list, _, type_text = load_queues(ARGV[1], ids, KEYS[4])
-local counts, numbers, limited = {}, {}, type_text
+local list, queues, type_text = load_queues(ARGV[1], ids, KEYS[4])
+local limited = type_text
 for _, queue_id in ipairs(ids) do
-  counts[queue_id] = (counts[queue_id] or 0) + 1
-end
-for at, q in ipairs(list) do
-  numbers[at], limited = counts[q.id], limited or q.more
+  local q = queues[queue_id]
+  q.ended, limited = (q.ended or 0) + 1, limited or q.more
 end
 redis.call('HDEL', KEYS[3], unpack(gone))
 redis.call('ZREM', KEYS[2], unpack(gone))
@@ -50,10 +48,10 @@ if limited then
   local ready, waiting, delayed = string.match(ARGV[5], '^(%S+) (%S+) (%S+)$')
   local k = {ready = ready, limit = KEYS[4], delayed = delayed, retention = tonumber(ARGV[4])}
   open_levels(k, type_text)
-  end_leases(k, list, numbers, waiting)
+  end_leases(k, list, waiting)
 else
-  for at, q in ipairs(list) do
-    q.leased = q.leased - numbers[at]
+  for _, q in ipairs(list) do
+    q.leased = q.leased - q.ended
   end
   save_queues(list, tonumber(ARGV[4]))
 end

@@ -3,7 +3,7 @@
 -- ARGV: counters queue_id
 -- Returns: waiting jobs, leased jobs, interval (empty: no such queue), set by the API (1 or 0),
 --   ms until it is ready (-1: nothing waits, or nobody can tell), what holds it back (empty: nothing waits),
---   ms until its limits allow (-1: nobody can tell), {minute (ms), enqueues, dequeues}
+--   ms until its limits allow (-1: nobody can tell), jobs that went too early, {minute (ms), enqueues, dequeues}
 --@include clock queue load_queue rate level level_keys levels held_by bucket count counts
 local q = load_queue(KEYS[3])
 if q.waiting + q.leased == 0 then
@@ -23,6 +23,7 @@ end
 local interval = has_interval(q) and string.format('%.3f', q.interval) or ''
 local out = {
   q.waiting, q.leased, interval, q.api and 1 or 0, ms_until(at), word, ms_until(ends),
+  tonumber(redis.call('HGET', ARGV[1] .. 'early', ARGV[2]) or 0),
 }
 for _, value in ipairs(counts(ARGV[1], ARGV[2])) do
   out[#out + 1] = value

@@ -5,12 +5,12 @@
 -- Returns: jobs queued again, jobs discarded, more are due (1 or 0), µs until the next lease
 --   runs out (-1: none is held), the type has no jobs (1 or 0), and no counters either (1 or 0),
 --   a bulk of dead letters runs that no server advances (1 or 0)
---@include status clock record leased_record place delayed spend history backoff dead_keys letters bury trim bulk queue load_queue encode rate save level level_keys levels leases turns first_turn save_levels type_limits bucket count vacancy mark give_back damage waiting wake
+--@include status clock record leased_record place delayed spend history backoff dead_keys letters bury trim bulk queue load_queue encode rate save level level_keys levels leases turns first_turn save_levels type_limits bucket count change_totals vacancy mark give_back damage waiting wake
 local leases, batch = KEYS[3], tonumber(ARGV[10])
 local queued, discarded = 0, 0
 local k = {
   ready = KEYS[2], leases = leases, held = KEYS[4], limit = KEYS[6], dead = KEYS[7],
-  queues = ARGV[1], jobs = ARGV[2], returned = ARGV[3], delayed = ARGV[4], marks = ARGV[6],
+  queues = ARGV[1], jobs = ARGV[2], returned = ARGV[3], delayed = ARGV[4], counters = ARGV[5], marks = ARGV[6],
   retention = tonumber(ARGV[7]), interval_retention = tonumber(ARGV[8]), failing = ARGV[9],
 }
 open_levels(k, redis.call('GET', k.limit))
@@ -56,7 +56,9 @@ end
 local running = bulk and bulk.state == RUNNING
 local idle, vacant = 0, 0
 if not next_expiry and not running and redis.call('EXISTS', k.ready, k.line) == 0 then
-  idle, vacant = 1, not buried and is_vacant(k.limit, ARGV[5]) and 1 or 0
+  idle, vacant = 1, not buried and is_vacant(k.limit, k) and 1 or 0
+else
+  begin_minute(k)
 end
 return {
   queued, discarded, more and 1 or 0, wait, idle, vacant, running and is_unclaimed(bulk) and 1 or 0,

@@ -5,10 +5,7 @@
 -- Returns: {command (empty: none of them), what it may not be run on (keys, own keys, channels, or
 --   empty)}
 local probe, own_probe, channel = ARGV[1], ARGV[2], ARGV[3]
-local on_nothing = {
-  'TIME', 'PING', 'EVAL 1 0', 'EVALSHA 1 0', 'SCRIPT LOAD 1',
-  string.find(channel, '*', 1, true) and 'CLUSTER SLOTS' or nil,
-}
+local on_nothing = {'TIME', 'PING', 'EVAL 1 0', 'EVALSHA 1 0', 'SCRIPT LOAD 1'}
 local on_keys = {
   'MSET 1', 'LPUSH 1', 'RPUSH 1', 'DEL', 'UNLINK', 'EXISTS', 'GET', 'HDEL 1', 'HEXISTS 1', 'HGET 1',
   'HGETALL', 'HINCRBY 1 none', 'HLEN', 'HMGET 1', 'HSCAN 0', 'HSET 1 1 odd', 'HSTRLEN 1', 'INCRBY none', 'LINDEX 0',
@@ -54,6 +51,9 @@ local function try(commands, place, sample)
 end
 
 try(on_nothing, '')
+if string.find(channel, '*', 1, true) then
+  try({'CLUSTER SLOTS', 'CLUSTER INFO'}, '')
+end
 try(on_keys, 'keys', probe)
 try(on_own_keys, 'own keys', own_probe)
 try(on_channels, 'channels', channel)

@@ -23,6 +23,7 @@ from sharq.identifiers import (
     check_requeue_limit,
     invalid,
 )
+from sharq.observed import TypeMetrics
 from sharq.operations.call import Call, Flow
 from sharq.operations.cursors import QueueCursor, job_cursor, queue_cursor
 from sharq.operations.dead_letters import DeadLetters
@@ -30,10 +31,11 @@ from sharq.operations.expiry import Expiry
 from sharq.operations.job_options import check_options
 from sharq.operations.lease_flows import LeaseFlows
 from sharq.operations.limiting import Limiting
-from sharq.operations.operations import BULK_SIZE, Operations, TypeMetrics
+from sharq.operations.operations import BULK_SIZE, Operations
 from sharq.operations.payloads import check_payload
 from sharq.operations.registrations import Registrations
 from sharq.operations.sweeping import sweep_types
+from sharq.operations.watching import Watching
 from sharq.results import (
     Cleared,
     Enqueued,
@@ -61,7 +63,7 @@ class Flows(LeaseFlows):
     With `reclaims` a dequeue first takes back expired leases, if `settings` want sweeps: for
     clients without a sweep of their own. `plain_job` and `plain_jobs` read jobs as most clients
     send them, see `JobReader`. `limiting` has the flows of limits and pauses, `dead` those of dead
-    letters.
+    letters, `watching` those of operators who look on.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Flows(LeaseFlows):
         self._registrations = Registrations(clock)
         self.limiting = Limiting(operations, self._register_one)
         self.dead = DeadLetters(operations)
+        self.watching = Watching(operations)
         self._reclaiming: Expiry | None = None
         if reclaims and settings.enable_requeue_script:
             self._reclaiming = Expiry(
@@ -313,12 +316,18 @@ class Flows(LeaseFlows):
             names.update(dict.fromkeys(page.names))
         return list(names)
 
-    def queue_page(self, queue_type: Any, cursor: Any, count: Any) -> Flow[QueuePage]:
-        """About `count` queues of a type."""
+    def queue_page(
+        self, queue_type: Any, cursor: Any, count: Any, prefix: Any = None
+    ) -> Flow[QueuePage]:
+        """The queues of a type, among about `count`, whose names begin with `prefix`, if any.
+
+        None of them may do so, though there are more pages.
+        """
         queue_type = check_identifier("queue_type", queue_type)
         at = queue_cursor(cursor)
         check_integer("count", count, 1, MAX_QUEUES)
-        page = yield self.operations.list_queues(queue_type, at, count)
+        start = "" if prefix is None else check_identifier("prefix", prefix)
+        page = yield self.operations.list_queues(queue_type, at, count, start)
         return QueuePage(page.names, None if page.cursor is None else str(page.cursor))
 
     def job_page(self, queue_type: Any, queue_id: Any, cursor: Any, count: Any) -> Flow[JobPage]:
@@ -328,6 +337,22 @@ class Flows(LeaseFlows):
         check_integer("count", count, 1, MAX_TAKE)
         page: JobPage = yield self.operations.list_jobs(*queue, start, count)
         return page
+
+    def is_swept(self) -> Flow[bool]:
+        """Whether some server sweeps now; False is also between two of its rounds.
+
+        A look in such a moment takes the claim for a millisecond, which delays nobody.
+        """
+        free: bool = yield self.operations.claim_sweep(1)
+        return not free
+
+    def has_original(self) -> Flow[bool]:
+        """Whether the original has jobs in the same store with the same prefix, or had some.
+
+        False also where the store's user may not look.
+        """
+        answers = yield self.operations.original_hashes()
+        return any(answer is True for answer in answers)
 
     def sweep(self) -> Flow[int]:
         """Take back the jobs of all types whose leases have run out; returns their number.

@@ -123,6 +123,19 @@ class LeaseFlows:
         """
         return (yield from self.end_many(leases, release_with(delay, count_requeue, **more)))
 
+    def give_back_many(
+        self, leases: Sequence[str], counted: bool
+    ) -> Flow[list[Ended | StoreError]]:
+        """Give leased jobs back, for a server whose client is gone; results as of `release_many`.
+
+        With `counted` each of them spends a requeue.
+        """
+
+        def give_back(queue_type: str, chunk: list[Lease]) -> Call[list[Ended]]:
+            return self.operations.give_back(queue_type, chunk, counted)
+
+        return (yield from self._with_leases(leases, give_back, _NOT_ENDED))
+
     def end_many(self, leases: Sequence[Any], ending: Ending) -> Flow[list[Ended | StoreError]]:
         """End leases in one way; the outcome or the failure of each, in order."""
         if not ending.is_plain:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
-from sharq import results
 from sharq._fastpath import Batch, Codec, enqueued
 from sharq.identifiers import ascii_word, is_identifier
-from sharq.operations import dead_words, limit_words
+from sharq.observed import TypeMetrics
+from sharq.operations import dead_words, limit_words, replies
+from sharq.operations.arrival_calls import ArrivalOperations
 from sharq.operations.call import Call
 from sharq.operations.cursors import JobCursor, QueueCursor
+from sharq.operations.replies import Page, TypePage
 from sharq.operations.rights import Rights
 from sharq.operations.scripts import Scripts
 from sharq.operations.targets import Target
@@ -22,7 +25,6 @@ from sharq.results import (
     DeadFilter,
     DeadLetter,
     DeadPage,
-    DeadSummary,
     Ended,
     Enqueued,
     Estimate,
@@ -38,7 +40,6 @@ from sharq.results import (
     Removal,
     Swept,
     Told,
-    WaitingJob,
 )
 from sharq.settings.options import QueueSettings
 
@@ -58,36 +59,6 @@ REGISTRATION_AGE = 900_000
 """Milliseconds after which the registration of a vacant type may be removed."""
 
 
-class Page(NamedTuple):
-    """One page of a listing of queues; `cursor` is that of the next one, None at the end."""
-
-    cursor: QueueCursor | None
-    names: list[str]
-
-
-class TypePage(NamedTuple):
-    """One page of the registry: types with the age of their registration in ms."""
-
-    cursor: str
-    types: list[tuple[str, int]]
-
-
-class TypeMetrics(NamedTuple):
-    """Whether a type has jobs, what holds it back and until when, the counts of the last ten
-    minutes by minute (ms), and its dead letters.
-
-    `held_by` is None where nothing waits; `ready_in` (ms) is None if only a finish or a resume can
-    tell, too.
-    """
-
-    has_jobs: bool
-    enqueue_counts: dict[int, int]
-    dequeue_counts: dict[int, int]
-    held_by: str | None = None
-    ready_in: int | None = None
-    dead: DeadSummary = DeadSummary(0, 0, None, 0, 0)
-
-
 def draw_word() -> str:
     """A random word for one call of the store."""
     return secrets.token_hex(4)
@@ -99,7 +70,7 @@ def failing_word(settings: QueueSettings) -> str:
     return ":".join(map(str, (*bounds, settings.backoff_min, settings.backoff_max, "")))
 
 
-class Operations:
+class Operations(ArrivalOperations):
     """The operations of one deployment (one `key_prefix`).
 
     `draw` gives the word from which a call's backoffs are drawn.
@@ -123,7 +94,8 @@ class Operations:
     def enqueue(self, queue_type: str, jobs: Sequence[NewJob]) -> Call[list[Enqueued]]:
         """Up to `BULK_SIZE` jobs of one type, in order."""
         packed = self._codec.enqueue(queue_type, jobs)
-        return Call(packed, self._keys.tag(queue_type), enqueued, True)
+        read = self._reads_enqueue(queue_type, jobs)
+        return Call(packed, self._keys.tag(queue_type), read, True)
 
     def dequeue(
         self, queue_type: str, count: int = 1, request_id: str | None = None
@@ -131,7 +103,7 @@ class Operations:
         """Lease up to `count` jobs of a type."""
         packed = self._codec.dequeue(queue_type, count, self._lease_ms, BATCH_BYTES, request_id)
         key = self._keys.tag(queue_type)
-        return Call(packed, key, lambda reply: Batch(queue_type, reply), request_id is not None)
+        return Call(packed, key, self._reads_batch(queue_type), request_id is not None)
 
     def dispatch(
         self,
@@ -149,15 +121,14 @@ class Operations:
         packed = self._codec.dequeue(
             queue_type, count, self._lease_ms, BATCH_BYTES, request_id, server_id, seq, more
         )
-        key = self._keys.tag(queue_type)
-        return Call(packed, key, lambda reply: Batch(queue_type, reply), True)
+        return Call(packed, self._keys.tag(queue_type), self._reads_batch(queue_type), True)
 
     def offer(
         self, queue_type: str, server_id: str, wanted: int, offered: int, offer_ms: int
     ) -> Call[Offer]:
         """How many jobs a server may offer; it then waits for those that it did not get."""
         packed = self._codec.offer(queue_type, server_id, wanted, offered, offer_ms)
-        return Call(packed, self._keys.tag(queue_type), _offer, True)
+        return Call(packed, self._keys.tag(queue_type), replies.offer, True)
 
     def hand_on(self, queue_type: str, server_id: str, offered: int) -> Call[bool]:
         """Stop waiting, except for `offered` jobs, and let another server know what is next."""
@@ -167,6 +138,10 @@ class Operations:
     def channel(self, server_id: str) -> bytes:
         """The pub/sub channel through which a server is woken."""
         return self._keys.channel(server_id)
+
+    def common_channel(self) -> bytes:
+        """The pub/sub channel on which all servers listen."""
+        return self._keys.common_channel()
 
     def woken_type(self, message: bytes) -> str | None:
         """The type that a message on such a channel is about; None for any other message."""
@@ -178,12 +153,12 @@ class Operations:
         packed = self._codec.finish_many(
             queue_type, leases, self._retention, self._interval_retention
         )
-        return Call(packed, self._keys.tag(queue_type), _ended_many)
+        return Call(packed, self._keys.tag(queue_type), replies.ended_many)
 
     def cancel(self, queue_type: str, jobs: list[Lease]) -> Call[list[Ended]]:
         """Remove up to `BULK_SIZE` jobs of one type; an empty `n` means one that is not leased."""
         packed = self._codec.cancel(queue_type, jobs, self._retention, self._interval_retention)
-        return Call(packed, self._keys.tag(queue_type), _ended_many)
+        return Call(packed, self._keys.tag(queue_type), replies.ended_many)
 
     def claim_sweep(self, hold: int) -> Call[bool]:
         """Claim the sweep for the next `hold` ms; False if another server has it."""
@@ -194,7 +169,7 @@ class Operations:
         packed = self._codec.finish(
             queue_type, queue_id, job_id, n, self._retention, self._interval_retention
         )
-        return Call(packed, self._keys.tag(queue_type), _ended)
+        return Call(packed, self._keys.tag(queue_type), self._reads_finish(queue_type))
 
     def release(
         self, queue_type: str, leases: list[Lease], delay: int, counted: bool
@@ -209,7 +184,11 @@ class Operations:
             self._interval_retention,
             self._failing + "0",
         )
-        return Call(packed, self._keys.tag(queue_type), _ended_many)
+        return Call(packed, self._keys.tag(queue_type), replies.ended_many)
+
+    def give_back(self, queue_type: str, leases: list[Lease], counted: bool) -> Call[list[Ended]]:
+        """Give up to `BULK_SIZE` leased jobs of one type back, since their holder is gone."""
+        return self.release(queue_type, leases, 0, counted)
 
     def settle(self, queue_type: str, told: list[Told]) -> Call[list[Ended]]:
         """End up to `BULK_SIZE` leased jobs of one type, with what their holders tell."""
@@ -220,27 +199,27 @@ class Operations:
             self._interval_retention,
             self._failing + self._draw(),
         )
-        return Call(packed, self._keys.tag(queue_type), _ended_many)
+        return Call(packed, self._keys.tag(queue_type), replies.ended_many)
 
     def extend(self, queue_type: str, leases: list[Lease], by: int) -> Call[list[Extended]]:
         """Let up to `BULK_SIZE` leases of one type end no sooner than `by` ms from now."""
         packed = self._codec.extend(queue_type, leases, by, self._retention)
-        return Call(packed, self._keys.tag(queue_type), _extended, True)
+        return Call(packed, self._keys.tag(queue_type), replies.extended, True)
 
     def status(self, queue_type: str, queue_id: str, job_id: str) -> Call[JobStatus]:
         """The state of a job."""
         packed = self._codec.status(queue_type, queue_id, job_id, self._retention)
-        return Call(packed, self._keys.tag(queue_type), _job_status, True)
+        return Call(packed, self._keys.tag(queue_type), replies.job_status, True)
 
     def set_interval(self, queue_type: str, queue_id: str, interval: float) -> Call[bool]:
         """Set a queue's interval; enqueues no longer change it. False if there is no such queue."""
         packed = self._codec.interval(queue_type, queue_id, interval, self._interval_retention)
-        return Call(packed, self._keys.tag(queue_type), _succeeded, True)
+        return Call(packed, self._keys.tag(queue_type), replies.succeeded, True)
 
     def reset_interval(self, queue_type: str, queue_id: str) -> Call[bool]:
         """Let enqueues set the interval again; False if the API has set none."""
         packed = self._codec.interval_reset(queue_type, queue_id, self._interval_retention)
-        return Call(packed, self._keys.tag(queue_type), _succeeded)
+        return Call(packed, self._keys.tag(queue_type), replies.succeeded)
 
     def set_limits(self, queue_type: str, target: Target, values: LimitValues) -> Call[bool]:
         """Set limits at a level, give them back, or leave them."""
@@ -256,7 +235,7 @@ class Operations:
             ascii_word(reason) if isinstance(reason, str) else reason,
             self._interval_retention,
         )
-        return Call(packed, self._keys.tag(queue_type), _succeeded, True)
+        return Call(packed, self._keys.tag(queue_type), replies.succeeded, True)
 
     def show_limits(self, queue_type: str, target: Target) -> Call[Limits]:
         """The limits and the pause of a level, and what holds it back."""
@@ -284,7 +263,7 @@ class Operations:
             set_by,
             self._interval_retention,
         )
-        return Call(packed, self._keys.tag(queue_type), _succeeded, True)
+        return Call(packed, self._keys.tag(queue_type), replies.succeeded, True)
 
     def clear(self, queue_type: str, queue_id: str, purge: bool) -> Call[Cleared]:
         """Remove the waiting jobs of a queue; with `purge` its leases too."""
@@ -300,7 +279,7 @@ class Operations:
             self._interval_retention,
             self._failing + self._draw(),
         )
-        return Call(packed, self._keys.tag(queue_type), _swept, True)
+        return Call(packed, self._keys.tag(queue_type), replies.swept, True)
 
     def queue_length(self, queue_type: str, queue_id: str) -> Call[int]:
         """The number of waiting jobs of a queue."""
@@ -310,26 +289,29 @@ class Operations:
     def queue_metrics(self, queue_type: str, queue_id: str) -> Call[QueueMetrics]:
         """Lengths, rate and counts of a queue."""
         packed = self._codec.queue_metrics(queue_type, queue_id)
-        return Call(packed, self._keys.tag(queue_type), _queue_metrics, True)
+        return Call(packed, self._keys.tag(queue_type), replies.queue_metrics, True)
 
     def type_metrics(self, queue_type: str) -> Call[TypeMetrics]:
         """Whether a type has jobs, its counts, and a summary of its dead letters."""
         packed = self._codec.type_metrics(queue_type)
-        return Call(packed, self._keys.tag(queue_type), _type_metrics, True)
+        return Call(packed, self._keys.tag(queue_type), replies.type_metrics, True)
 
     def list_jobs(
         self, queue_type: str, queue_id: str, cursor: JobCursor, count: int
     ) -> Call[JobPage]:
         """Up to `count` waiting jobs of a queue, and no more than `BATCH_BYTES` but for one."""
         packed = self._codec.list_jobs(queue_type, queue_id, *cursor, count, BATCH_BYTES)
-        return Call(packed, self._keys.tag(queue_type), _job_page, True)
+        return Call(packed, self._keys.tag(queue_type), replies.job_page, True)
 
     def list_queues(
-        self, queue_type: str, cursor: QueueCursor, count: int = PAGE_SIZE
+        self, queue_type: str, cursor: QueueCursor, count: int = PAGE_SIZE, prefix: str = ""
     ) -> Call[Page]:
-        """One page, of about `count`, of the queues of a type with waiting or leased jobs."""
-        packed = self._codec.list_queues(queue_type, *cursor, count)
-        return Call(packed, self._keys.tag(queue_type), _page, True)
+        """One page, of about `count`, of the queues of a type with waiting or leased jobs.
+
+        Of these only those are listed whose names begin with `prefix`.
+        """
+        packed = self._codec.list_queues(queue_type, *cursor, count, prefix)
+        return Call(packed, self._keys.tag(queue_type), replies.page, True)
 
     def list_dead(
         self, queue_type: str, wanted: DeadFilter, cursor: str, count: int
@@ -352,12 +334,12 @@ class Operations:
     def retry_dead(self, queue_type: str, jobs: list[tuple[str, str]]) -> Call[list[Ended]]:
         """Make new jobs of the first of up to `BULK_SIZE` dead letters, of one at least."""
         packed = self._codec.dead_retry(queue_type, jobs)
-        return Call(packed, self._keys.tag(queue_type), _ended_many)
+        return Call(packed, self._keys.tag(queue_type), replies.ended_many)
 
     def delete_dead(self, queue_type: str, jobs: list[tuple[str, str]]) -> Call[list[Ended]]:
         """Remove up to `BULK_SIZE` dead letters."""
         packed = self._codec.dead_delete(queue_type, jobs)
-        return Call(packed, self._keys.tag(queue_type), _ended_many)
+        return Call(packed, self._keys.tag(queue_type), replies.ended_many)
 
     def begin_dead(
         self, queue_type: str, bulk_id: str, kind: str, wanted: DeadFilter, limit: int | None
@@ -384,7 +366,7 @@ class Operations:
     def list_types(self, cursor: str) -> Call[TypePage]:
         """One page of the registry of types."""
         packed = self._codec.list_types(cursor, PAGE_SIZE)
-        return Call(packed, self._keys.registry(), _type_page, True)
+        return Call(packed, self._keys.registry(), replies.type_page, True)
 
     def register(self, queue_type: str) -> Call[bool]:
         """Enter a type in the registry, or renew its entry."""
@@ -405,127 +387,15 @@ class Operations:
         """The store's time in ms, told by a script. For any node."""
         return Call(self._codec.ping(), b"", int, True)
 
+    # How the answers of the most frequent operations are read
 
-def _ended(reply: bytes) -> Ended:
-    return _ENDED[reply]
+    def _reads_enqueue(
+        self, _queue_type: str, _jobs: Sequence[NewJob]
+    ) -> Callable[[Any], list[Enqueued]]:
+        return enqueued
 
+    def _reads_batch(self, queue_type: str) -> Callable[[Any], Batch]:
+        return partial(Batch, queue_type)
 
-def _ended_many(reply: list[bytes]) -> list[Ended]:
-    return [_ENDED[outcome] for outcome in reply]
-
-
-_ENDED = {
-    word.encode(): Ended(results.SUCCESS if word == results.QUEUED else word)
-    for word in (
-        results.QUEUED,
-        results.SUCCESS,
-        results.DEAD,
-        results.NOT_ACTIVE,
-        results.STALE_LEASE,
-        results.ALREADY_FINISHED,
-        results.NOT_FOUND,
-        results.JOB_ACTIVE,
-        results.CONFLICT,
-    )
-}
-
-
-def _extended(reply: list[Any]) -> list[Extended]:
-    return [Extended(reply[i].decode(), reply[i + 1]) for i in range(0, len(reply), 2)]
-
-
-def _offer(reply: list[int]) -> Offer:
-    granted, wait, rank = reply
-    return Offer(granted, None if wait < 0 else wait, rank)
-
-
-def _succeeded(reply: bytes) -> bool:
-    return reply == b"success"
-
-
-def _job_status(reply: list[Any]) -> JobStatus:
-    state = reply[0].decode()
-    if state == results.QUEUED:
-        position, ready_in, estimated, eta, held_by = reply[1:6]
-        return JobStatus(
-            state,
-            position=position,
-            ready_in=_unless_open(ready_in),
-            estimated=bool(estimated),
-            eta=_unless_open(eta),
-            held_by=held_by.decode(),
-            **dead_words.failures(*reply[6:]),
-        )
-    if state == results.ACTIVE:
-        return JobStatus(state, lease_expires_in=reply[1], **dead_words.failures(*reply[2:]))
-    if len(reply) > 1:  # a dead letter
-        return dead_words.status(*reply[1:])
-    return JobStatus(state)
-
-
-def _swept(reply: list[int]) -> Swept:
-    returned, discarded, more, wait, idle, vacant, bulk = reply
-    wait_us = None if wait < 0 else wait
-    return Swept(returned, discarded, bool(more), wait_us, bool(idle), bool(vacant), bool(bulk))
-
-
-def _counts(reply: list[int]) -> tuple[dict[int, int], dict[int, int]]:
-    minutes = reply[0::3]
-    return dict(zip(minutes, reply[1::3], strict=True)), dict(
-        zip(minutes, reply[2::3], strict=True)
-    )
-
-
-def _unless_open(ms: int) -> int | None:
-    return None if ms < 0 else ms
-
-
-def _queue_metrics(reply: list[Any]) -> QueueMetrics:
-    length, active, interval, by_api, wait, held_by, ready_in = reply[:7]
-    return QueueMetrics(
-        length,
-        active,
-        limit_words.number(interval) if interval else None,
-        ("api" if by_api else "enqueue") if interval else None,
-        _unless_open(wait),
-        *_counts(reply[7:]),
-        held_by.decode() or None,
-        _unless_open(ready_in),
-    )
-
-
-def _type_metrics(reply: list[Any]) -> TypeMetrics:
-    has_jobs, held_by, ready_in = reply[:3]
-    return TypeMetrics(
-        bool(has_jobs),
-        *_counts(reply[8:]),
-        held_by.decode() or None,
-        _unless_open(ready_in),
-        dead_words.summary(*reply[3:8]),
-    )
-
-
-def _page(reply: list[bytes]) -> Page:
-    part, group, at, *names = [text.decode() for text in reply]
-    return Page(QueueCursor(part, group, at) if part else None, names)
-
-
-def _job_page(reply: list[Any]) -> JobPage:
-    part, start, seen = reply[:3]
-    jobs = [
-        WaitingJob(
-            reply[at].decode(),
-            reply[at + 1],
-            int(reply[at + 2]),
-            reply[at + 3],
-            bool(reply[at + 4]),
-            None if reply[at + 5] < 0 else reply[at + 5],
-        )
-        for at in range(3, len(reply), 6)
-    ]
-    return JobPage(jobs, str(JobCursor(part.decode(), start, seen)) if part else None)
-
-
-def _type_page(reply: list[Any]) -> TypePage:
-    names = [name.decode() for name in reply[1::2]]
-    return TypePage(reply[0].decode(), list(zip(names, reply[2::2], strict=True)))
+    def _reads_finish(self, _queue_type: str) -> Callable[[Any], Ended]:
+        return replies.ended

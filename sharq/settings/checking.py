@@ -9,6 +9,7 @@ from typing import Final
 from sharq.settings.kinds import LONGEST_SOCKET_PATH
 from sharq.settings.options import (
     EMBEDDED,
+    SENTINEL,
     TCP,
     UNIX,
     Key,
@@ -34,9 +35,9 @@ def contradictions(
     `given` has the options that a source sets, `inferred` tells that `conn_type` is not one.
     """
     embedded, tcp = store.conn_type == EMBEDDED, store.conn_type == TCP
-    needs_tcp = f"needs conn_type = {TCP}, and it is {store.conn_type}"
-    if inferred and not tcp:
-        needs_tcp += ", as neither host nor port is set"
+    it_is = f"and it is {store.conn_type}"
+    if inferred and store.conn_type in (EMBEDDED, UNIX):
+        it_is += ", as neither host nor port is set"
 
     if queue.max_bulk_bytes < queue.max_payload_bytes:
         bulk, payload = ("sharq", "max_bulk_bytes"), ("sharq", "max_payload_bytes")
@@ -52,7 +53,9 @@ def contradictions(
         elif len(os.fsencode(store.unix_socket_path)) > LONGEST_SOCKET_PATH:
             yield socket, f"the path of a socket has at most {LONGEST_SOCKET_PATH} bytes"
     if store.clustered and not tcp:
-        yield ("redis", "clustered"), needs_tcp
+        yield ("redis", "clustered"), f"needs conn_type = {TCP}, {it_is}"
+    if store.cluster_nodes and not store.clustered:
+        yield ("redis", "cluster_nodes"), "needs clustered = true"
     if store.clustered and store.db != 0:
         yield ("redis", "db"), "a cluster (clustered = true) has the database 0 only"
     if embedded and store.db >= _EMBEDDED_DATABASES:
@@ -65,11 +68,29 @@ def contradictions(
     if embedded and store.password is not None:
         hint = "; for another store set host, unix_socket_path or conn_type" if inferred else ""
         yield ("redis", "password"), f"the embedded store has no password{hint}"
-    if store.tls and not tcp:
-        yield ("redis", "tls"), needs_tcp
-    for name in ("tls_ca", "tls_certificate", "tls_key"):
+    if store.tls and store.conn_type not in (TCP, SENTINEL):
+        yield ("redis", "tls"), f"needs conn_type = {TCP} or {SENTINEL}, {it_is}"
+    yield from _of_sentinel(store)
+    for name in ("tls_ca", "tls_server_name", "tls_certificate", "tls_key"):
         if getattr(store, name) is not None and not store.tls:
             yield ("redis", name), "needs tls = true"
     for section, owner in (("redis", store), ("sharq-server", server)):
         if owner.tls_key is not None and owner.tls_certificate is None:
             yield (section, "tls_key"), "needs tls_certificate, the certificate of this key"
+
+
+def _of_sentinel(store: StoreSettings) -> Iterator[tuple[Key, str]]:
+    if store.conn_type != SENTINEL:
+        needs = f"needs conn_type = {SENTINEL}, and it is {store.conn_type}"
+        for name in ("sentinels", "sentinel_service", "sentinel_username", "sentinel_password"):
+            if getattr(store, name):
+                yield ("redis", name), needs
+        return
+    if not store.sentinels:
+        example = "such as 10.0.0.7:26379 10.0.0.8:26379"
+        yield ("redis", "sentinels"), f"conn_type = {SENTINEL} needs sentinels, {example}"
+    if store.sentinel_service is None:
+        example = "the name that they monitor the store under, such as mymaster"
+        yield ("redis", "sentinel_service"), f"conn_type = {SENTINEL} needs it: {example}"
+    if store.sentinel_username is not None and store.sentinel_password is None:
+        yield ("redis", "sentinel_username"), "a username needs a password"

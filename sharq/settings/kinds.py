@@ -21,11 +21,15 @@ _ORIGIN = re.compile(
     r"\*|[a-z][a-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?|[a-z]+://\[[0-9a-f:.]+\](?::[0-9]{1,5})?"
 )
 _MODE = re.compile(r"0[0-7]{3}")
+_BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?")
 _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 
 
 UNIX_PREFIX = "unix:"
 """How a place to listen on begins that is the path of a unix socket."""
+
+SENTINEL_PORT = 26379
+"""Where a sentinel listens if nothing else is said."""
 
 LONGEST_SOCKET_PATH = 107
 """Bytes of a unix socket's path: sun_path of unix(7) without its closing NUL."""
@@ -109,6 +113,12 @@ def _read_prefix(text: str, _: Mapping[str, str]) -> str:
     return text
 
 
+def _read_original_prefix(text: str, _: Mapping[str, str]) -> str:
+    if not text or _UNSENDABLE.search(text):
+        raise Refused
+    return text
+
+
 def _read_username(text: str, _: Mapping[str, str]) -> str:
     if not text.isprintable() or re.search(r"\s", text) or is_quoted(text):
         raise Refused
@@ -188,6 +198,37 @@ def _read_mode(text: str, _: Mapping[str, str]) -> str:
     return text
 
 
+def _read_base_path(text: str, _: Mapping[str, str]) -> str:
+    path = text.removesuffix("/")
+    if not _BASE_PATH.fullmatch(text) or {".", ".."} & set(path.split("/")):
+        raise Refused
+    return path
+
+
+def _read_label(text: str, _: Mapping[str, str]) -> str:
+    if not 1 <= len(text) <= 40 or not text.isprintable() or is_quoted(text):
+        raise Refused
+    return text
+
+
+def _endpoint(usual: int) -> Kind:
+    """`host` or `host:port`, an IPv6 address in brackets; the result has the port."""
+
+    def read(text: str, _: Mapping[str, str]) -> str:
+        host, colon, port = text.rpartition(":")
+        if not colon or text.endswith("]"):
+            host, port = text, str(usual)
+        bracketed = host.startswith("[") and host.endswith("]")
+        if bracketed != (":" in host):
+            raise Refused
+        _read_host(host[1:-1] if bracketed else host, {})
+        if not _INTEGER.fullmatch(port) or not 1 <= int(port) <= 65_535:
+            raise Refused
+        return f"{host}:{int(port)}"
+
+    return Kind(f"a host name or address and a port, such as 10.0.0.7:{usual}", read)
+
+
 def several(kind: Kind) -> Kind:
     """One or more of what `kind` takes, with white space or commas between them, as a tuple."""
 
@@ -213,6 +254,8 @@ def words(kind: Kind) -> Kind:
 BOOLEAN = Kind("true or false (or yes, no, on, off, 1, 0)", _read_boolean)
 PATH = Kind("a path", _read_path)
 ADDRESS = Kind("a host name, or an IPv4 or IPv6 address without brackets and port", _read_host)
+SENTINEL = _endpoint(SENTINEL_PORT)
+NODE = _endpoint(6379)
 PLACE = Kind(
     "a host name, an IPv4 or IPv6 address without brackets and port, or unix: and a path",
     _read_place,
@@ -226,7 +269,11 @@ HOST_PATTERN = Kind(
 ORIGIN = Kind("an origin such as https://jobs.example.com, or * for any", _read_origin)
 ACCESS_LOG = Kind("a path, or - for the standard output", _read_access_log)
 PREFIX = Kind("1 to 100 visible characters without braces and enclosing quotes", _read_prefix)
+NAME = Kind("a name without white space and enclosing quotes", _read_username)
+ORIGINAL_PREFIX = Kind("text without control characters", _read_original_prefix)
 USERNAME = Kind("a name without white space and enclosing quotes", _read_username)
+BASE_PATH = Kind("a path such as /queue: letters, digits and ._~-", _read_base_path)
+LABEL = Kind("1 to 40 printable characters without enclosing quotes", _read_label)
 TOKENS = Kind("lines of a token file with vertical bars between", _read_password)
 PASSWORD = Kind("text without control characters", _read_password)
 

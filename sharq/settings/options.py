@@ -18,6 +18,7 @@ from sharq.settings import kinds, store_url
 TCP: Final = "tcp_sock"
 UNIX: Final = "unix_sock"
 EMBEDDED: Final = "embedded"
+SENTINEL: Final = "sentinel"
 
 _DEFAULT_DATA_DIR: Final = "~/.local/share/sharq"
 
@@ -173,6 +174,34 @@ class ServerSettings:
             " to a unix socket.",
         ),
     )
+    base_path: str | None = field(
+        default=None,
+        metadata=_option(
+            kinds.optional(kinds.BASE_PATH),
+            "Path below which everything is served, for a proxy that passes it on.",
+        ),
+    )
+    ui: str = field(
+        default="on",
+        metadata=_option(
+            kinds.one_of("on", "read_only", "off"),
+            "The dashboard, `/ui/`. read_only: it offers no changes.",
+        ),
+    )
+    environment: str | None = field(
+        default=None,
+        metadata=_option(
+            kinds.optional(kinds.LABEL),
+            "Name that the dashboard shows beside its own, such as production.",
+        ),
+    )
+    metrics_top_queues: bool = field(
+        default=False,
+        metadata=_option(
+            kinds.BOOLEAN,
+            "Tell Prometheus the ten longest queues, and the ten longest-ready ones, by name.",
+        ),
+    )
     stop_delay: int = field(
         default=0,
         metadata=_option(
@@ -265,7 +294,7 @@ class StoreSettings:
     conn_type: str = field(
         default=EMBEDDED,
         metadata=_option(
-            kinds.one_of(TCP, UNIX, EMBEDDED),
+            kinds.one_of(TCP, UNIX, EMBEDDED, SENTINEL),
             "How to connect to the store. Empty: chosen by the other options.",
         ),
     )
@@ -312,18 +341,57 @@ class StoreSettings:
         repr=False,
         metadata=_option(kinds.optional(kinds.PASSWORD), "Password of the store. Empty: none."),
     )
+    sentinels: tuple[str, ...] = field(
+        default=(),
+        metadata=_option(
+            kinds.words(kinds.SENTINEL),
+            "Sentinels that know which node is the primary (sentinel).",
+        ),
+    )
+    sentinel_service: str | None = field(
+        default=None,
+        metadata=_option(
+            kinds.optional(kinds.NAME),
+            "Name under which the sentinels monitor the store, such as mymaster.",
+        ),
+    )
+    sentinel_username: str | None = field(
+        default=None,
+        metadata=_option(
+            kinds.optional(kinds.USERNAME), "ACL user of the sentinels. Empty: the default user."
+        ),
+    )
+    sentinel_password: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_option(kinds.optional(kinds.PASSWORD), "Password of the sentinels. Empty: none."),
+    )
     clustered: bool = field(
         default=False,
         metadata=_option(kinds.BOOLEAN, "Whether the store is a cluster (tcp_sock)."),
     )
+    cluster_nodes: tuple[str, ...] = field(
+        default=(),
+        metadata=_option(
+            kinds.words(kinds.NODE),
+            "More nodes of the cluster, for when the one at `host` is away.",
+        ),
+    )
     tls: bool = field(
-        default=False, metadata=_option(kinds.BOOLEAN, "Whether to use TLS (tcp_sock).")
+        default=False, metadata=_option(kinds.BOOLEAN, "Whether to use TLS (tcp_sock, sentinel).")
     )
     tls_ca: str | None = field(
         default=None,
         metadata=_option(
             kinds.optional(kinds.PATH),
             "CA certificates (PEM) for the store. Empty: those of the system.",
+        ),
+    )
+    tls_server_name: str | None = field(
+        default=None,
+        metadata=_option(
+            kinds.optional(kinds.ADDRESS),
+            "Name in the certificate of every node of the store. Empty: the host of each.",
         ),
     )
     tls_certificate: str | None = field(
@@ -352,6 +420,27 @@ class StoreSettings:
             "When the embedded store writes to disk. Only `always` survives a power failure.",
         ),
     )
+
+    @property
+    def place(self) -> str:
+        """Where the store is, as an operator knows it: host:port, a path, or "embedded".
+
+        With Sentinel it is the name of the service.
+        """
+        if self.conn_type == EMBEDDED:
+            return EMBEDDED
+        if self.conn_type == SENTINEL:
+            return str(self.sentinel_service)
+        return f"{self.host}:{self.port}" if self.conn_type == TCP else str(self.unix_socket_path)
+
+    @property
+    def described(self) -> str:
+        """Where the store is, in a sentence; not of the embedded one."""
+        if self.conn_type == UNIX:
+            return str(self.unix_socket_path)
+        if self.conn_type == SENTINEL:
+            return f"{self.sentinel_service}, by the sentinels at {', '.join(self.sentinels)}"
+        return f"{self.host}, port {self.port}"
 
 
 SECTIONS: Final[dict[str, type[QueueSettings | ServerSettings | StoreSettings]]] = {

@@ -20,6 +20,7 @@ from sharq.settings.options import (
     BY_NAME,
     EMBEDDED,
     SECTIONS,
+    SENTINEL,
     TCP,
     UNIX,
     Key,
@@ -90,6 +91,19 @@ class Settings:
         return reader.settings(), reader.origins
 
     @classmethod
+    def of_original(cls, path: str | os.PathLike[str], key_prefix: str | None = None) -> Settings:
+        """The settings in a file of the original, whose `key_prefix` may have braces.
+
+        Another `key_prefix` may be given. Raises `ConfigError`.
+        """
+        reader = _Reader(_NOTHING, {("redis", "key_prefix"): kinds.ORIGINAL_PREFIX})
+        reader.take_file(os.fspath(path))
+        if key_prefix is not None:
+            reader.take_section("redis", [("key_prefix", key_prefix)], "command line")
+        reader.end_source()
+        return reader.settings()
+
+    @classmethod
     def from_mapping(cls, sections: Mapping[str, Mapping[str, object]]) -> Settings:
         """Settings from {section: {option: value}}, with the checks that a file gets.
 
@@ -107,8 +121,11 @@ class Settings:
 class _Reader:
     """Takes the values of the sources, the weakest first, and collects the errors."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], others: Mapping[Key, kinds.Kind] = _NOTHING
+    ) -> None:
         self._environ = {**os.environ, **environ}
+        self._others = others
         self._values: dict[Key, Any] = {}
         self._labels: dict[Key, str] = {}
         self.origins: dict[Key, str] = {}
@@ -177,7 +194,8 @@ class _Reader:
                     "the value has several lines "
                     "(in a file, an indented line belongs to the value above it)"
                 )
-            value = option.kind.read(text, self._environ)
+            kind = self._others.get((option.section, option.name), option.kind)
+            value = kind.read(text, self._environ)
         except kinds.Refused as refused:
             reason = str(refused) or f"expected {option.kind.expected}{slip(text)}"
             self._problems.append(labelled(label, option, text) + reason)
@@ -224,6 +242,8 @@ class _Reader:
         return Settings(queue, server, store)
 
     def _infer_conn_type(self) -> str:
+        if self._values.get(("redis", "sentinels")):
+            return SENTINEL
         if ("redis", "host") in self._values or ("redis", "port") in self._values:
             return TCP
         return UNIX if self._values.get(("redis", "unix_socket_path")) else EMBEDDED

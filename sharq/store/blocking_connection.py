@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import select
 import socket
+import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from sharq.store.reply_queue import NOTHING, ReplyQueue
@@ -84,3 +85,36 @@ class BlockingWire:
         if not self._limit - _SLACK <= remaining <= self._limit:
             self._socket.settimeout(remaining)
             self._limit = remaining
+
+
+class WatchedWire(BlockingWire):
+    """A connection to a server that may be replaced while it is silent.
+
+    When no answer has come for `first` seconds, and then every `then` seconds, `replaced` is asked;
+    if it says so, the connection is given up with a ConnectionAbortedError.
+    """
+
+    __slots__ = ("_first", "_replaced", "_then")
+
+    def __init__(
+        self, opened: socket.socket, replaced: Callable[[], bool], *, first: float, then: float
+    ) -> None:
+        super().__init__(opened)
+        self._replaced = replaced
+        self._first = first
+        self._then = then
+
+    def _receive(self, deadline: float) -> bytes:
+        silence = self._first
+        while not self._arrives(min(silence, deadline - time.monotonic())):
+            if time.monotonic() >= deadline:
+                raise TimeoutError("no answer in time")
+            if self._replaced():
+                raise ConnectionAbortedError("another node is the primary now")
+            silence = self._then
+        return super()._receive(deadline)
+
+    def _arrives(self, timeout: float) -> bool:
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        return bool(self._poll.poll(max(0.0, timeout) * 1000))

@@ -11,20 +11,36 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from sharq.errors import StoreError, StoreUnavailable, UnexpectedReply
 from sharq.operations.call import Call
-from sharq.settings.options import StoreSettings
-from sharq.store.blocking_connection import BlockingWire
+from sharq.results import Watch
+from sharq.settings.options import SENTINEL, StoreSettings
+from sharq.store.asking import ask_all_blocking
+from sharq.store.blocking_connection import BlockingWire, WatchedWire
 from sharq.store.connecting import connect_blocking
 from sharq.store.fork_lock import ForkLock
+from sharq.store.query import ask_blocking
 from sharq.store.reply_queue import ReplyProtocolError
 from sharq.store.request import Again, Request
-from sharq.store.routing import Refresh, Steps, learn, route, spread
+from sharq.store.routing import (
+    ASK_TIMEOUT,
+    FIRST_TIMEOUT,
+    GRACE,
+    LOST_INTERVAL,
+    SILENCE,
+    Refresh,
+    Steps,
+    is_sound,
+    learn,
+    route,
+    spread,
+)
 from sharq.store.script_loading import ScriptLoading
-from sharq.store.slots import CLUSTER_SLOTS, Node, Topology
+from sharq.store.slots import MAP_QUESTIONS, Node, Topology, View, read_view, seeds
 
 T = TypeVar("T")
 
@@ -32,19 +48,32 @@ _AGAIN: Final = object()
 
 _MOST_IDLE: Final = 64
 
-# How long one node may take to tell the map before the next one is asked, seconds.
-_ASK_TIMEOUT: Final = 1.0
-
-# How often the map may be requested because a node cannot be reached, seconds.
-_LOST_INTERVAL: Final = 1.0
-
 
 def open_sync_link(
     settings: StoreSettings, scripts: Mapping[str, str], *, timeout: float = 5.0
 ) -> SyncLink | SyncClusterLink:
     """Return the link for `settings`; it connects with the first call."""
+    if settings.conn_type == SENTINEL:
+        from sharq.store.blocking_sentinels import SyncSentinels
+
+        return SyncLink(settings, scripts, timeout=timeout, finder=SyncSentinels(settings))
     kind = SyncClusterLink if settings.clustered else SyncLink
     return kind(settings, scripts, timeout=timeout)
+
+
+class SyncFinder(Protocol):
+    """Finds the server, where that changes; `known` is the last one that was found."""
+
+    known: StoreSettings | None
+
+    def connect(self, timeout: float) -> BlockingWire:
+        """Connect to it within `timeout` seconds. Raises OSError, and StoreError."""
+
+    def survey(self) -> Watch:
+        """What those say who name it."""
+
+    def close(self) -> None:
+        """Stop following it."""
 
 
 class _Request(Request[T]):
@@ -60,8 +89,10 @@ class SyncLink:
 
     `scripts` maps the SHA-1 of each script to its text. A call may take `timeout` seconds, and an
     attempt to connect `connect_timeout` of them. With `replace`, if a server takes no writes
-    because it is a replica now, the link reconnects to its address and sends the call once more.
-    `connected` tells whether the last use of a connection succeeded.
+    because it is a replica now, the link reconnects to its address and sends the call once more. A
+    `finder` connects to the server where that changes; it is closed with the link.
+    `replaced` is asked whether another server is used now, when this one is silent. `connected`
+    tells whether the last use of a connection succeeded.
     """
 
     def __init__(
@@ -72,7 +103,11 @@ class SyncLink:
         timeout: float = 5.0,
         connect_timeout: float = 3.0,
         replace: bool = True,
+        finder: SyncFinder | None = None,
+        replaced: Callable[[], bool] | None = None,
     ) -> None:
+        self.finder = finder
+        self._replaced = replaced
         self._settings = settings
         self._scripts = ScriptLoading(scripts)
         self._timeout = timeout
@@ -119,6 +154,8 @@ class SyncLink:
         """Close the connections; a call that is under way ends first."""
         self._closed = True
         self._drop_idle()
+        if self.finder is not None:
+            self.finder.close()
 
     def _ask(self, request: _Request[Any], deadline: float) -> list[_Request[Any]]:
         """Send one request if a connection is idle; otherwise as `_attempt`."""
@@ -236,16 +273,21 @@ class SyncLink:
         return None
 
     def _open(self, deadline: float) -> BlockingWire:
-        """Open a connection and load the scripts: only a store with the scripts is useful."""
+        """Open a connection and load a script: only a store that takes scripts is useful."""
         remaining = deadline - time.monotonic()
         wire: BlockingWire | None = None
         try:
             if remaining <= 0:
                 raise TimeoutError("no connection in time")
-            wire = BlockingWire(
-                connect_blocking(self._settings, min(remaining, self._connect_timeout))
-            )
-            loads = [Request(self._scripts.load(digest)) for digest in self._scripts.digests]
+            limit = min(remaining, self._connect_timeout)
+            if self.finder is not None:
+                wire = self.finder.connect(limit)
+            elif self._replaced is not None:
+                opened = connect_blocking(self._settings, limit)
+                wire = WatchedWire(opened, self._replaced, first=SILENCE, then=LOST_INTERVAL)
+            else:
+                wire = BlockingWire(connect_blocking(self._settings, limit))
+            loads = [Request(call) for call in self._scripts.opening()]
             for request, reply in wire.exchange(loads, deadline):
                 result = request.read(reply)
                 if isinstance(result, StoreError):
@@ -287,7 +329,7 @@ class SyncClusterLink:
         self._settings = settings
         self._scripts = scripts
         self._timeout = timeout
-        self._topology = Topology(Node(settings.host, settings.port))
+        self._topology = Topology(*seeds(settings))
         self._links: dict[Node, SyncLink] = {}
         self._learning = ForkLock()
         self._learned_at = float("-inf")
@@ -295,8 +337,8 @@ class SyncClusterLink:
 
     @property
     def nodes(self) -> Sequence[Node]:
-        """The known primaries; before the first call the node of the settings."""
-        return self._topology.primaries or (self._topology.seed,)
+        """The known primaries; before the first call those of the settings."""
+        return self._topology.primaries or self._topology.seeds
 
     def run(self, call: Call[T]) -> T:
         """Send `call` to the node of its key and return its result; raises like `SyncLink.run`."""
@@ -340,8 +382,14 @@ class SyncClusterLink:
     def _link(self, node: Node) -> SyncLink:
         link = self._links.get(node)
         if link is None:
-            settings = dataclasses.replace(self._settings, host=node.host, port=node.port)
-            link = SyncLink(settings, self._scripts, timeout=self._timeout, replace=False)
+            link = SyncLink(
+                self._at(node),
+                self._scripts,
+                timeout=self._timeout,
+                connect_timeout=SILENCE,
+                replace=False,
+                replaced=partial(self._is_replaced, node),
+            )
             link = self._links.setdefault(node, link)
             if self._closed:
                 link.close()
@@ -356,32 +404,39 @@ class SyncClusterLink:
             if wanted.version != self._topology.version:
                 return None
             elapsed = time.monotonic() - self._learned_at
-            if not wanted.pressing and elapsed < _LOST_INTERVAL:
+            if not wanted.pressing and elapsed < LOST_INTERVAL:
                 return None
             try:
-                self._ask_around(wanted.named)
+                self._ask_around(wanted)
             except StoreError as error:
                 return error
             finally:
                 self._learned_at = time.monotonic()
         return None
 
-    def _ask_around(self, named: Node | None) -> None:
-        questions = learn(self._topology, named, self._is_connected)
-        outcome: Any = None
+    def _ask_around(self, wanted: Refresh) -> None:
+        rounds = learn(self._topology, wanted, self._is_connected)
+        timeout = ASK_TIMEOUT if self._topology.version else FIRST_TIMEOUT
         try:
+            nodes = next(rounds)
             while True:
-                outcome = self._ask(questions.send(outcome))
+                answers = ask_all_blocking(nodes, self._ask, is_sound, timeout=timeout, grace=GRACE)
+                nodes = rounds.send(answers)
         except StopIteration:
             for node in self._links.keys() - set(self._topology.primaries):
                 self._links.pop(node).close()
 
-    def _ask(self, node: Node) -> list[Any] | StoreError:
-        settings = dataclasses.replace(self._settings, host=node.host, port=node.port)
-        link = SyncLink(settings, {}, timeout=_ASK_TIMEOUT, replace=False)
+    def _ask(self, node: Node) -> View | StoreError:
+        timeout = ASK_TIMEOUT if self._topology.version else FIRST_TIMEOUT
         try:
-            return link.run(CLUSTER_SLOTS)
+            return read_view(ask_blocking(self._at(node), MAP_QUESTIONS, timeout), node)
         except StoreError as error:
             return error
-        finally:
-            link.close()
+
+    def _at(self, node: Node) -> StoreSettings:
+        return dataclasses.replace(self._settings, host=node.host, port=node.port)
+
+    def _is_replaced(self, node: Node) -> bool:
+        """Tell whether a silent node serves nothing any more; only others can tell."""
+        self._refresh(Refresh(self._topology.version, pressing=False, doubted=(node,)))
+        return node not in self._topology.primaries

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from sharq.errors import StoreError, StoreUnavailable
 from sharq.operations.call import Call
-from sharq.settings.options import StoreSettings
+from sharq.settings.options import SENTINEL, StoreSettings
+from sharq.store.asking import ask_all
 from sharq.store.backoff import Backoff
 from sharq.store.link import Link
+from sharq.store.query import ask
 from sharq.store.reconnecting import forget
-from sharq.store.routing import Refresh, Steps, learn, route, spread
-from sharq.store.slots import CLUSTER_SLOTS, Node, Topology
+from sharq.store.routing import (
+    ASK_TIMEOUT,
+    FIRST_TIMEOUT,
+    GRACE,
+    LOST_INTERVAL,
+    Refresh,
+    Send,
+    Steps,
+    is_sound,
+    learn,
+    route,
+    spread,
+)
+from sharq.store.slots import MAP_QUESTIONS, Node, Topology, View, read_view, seeds
+from sharq.store.timing import CallTimer
 
 T = TypeVar("T")
-
-# How long one node may take to tell the map before the next one is asked, seconds.
-_ASK_TIMEOUT: Final = 1.0
-
-# How often the map may be requested because a node cannot be reached, seconds.
-_LOST_INTERVAL: Final = 1.0
 
 
 def open_link(
@@ -31,19 +41,25 @@ def open_link(
     *,
     timeout: float = 5.0,
     rights: Call[list[str]] | None = None,
+    timer: CallTimer | None = None,
 ) -> Link | ClusterLink:
     """Return the link for `settings`, not started yet. `timeout` is in seconds."""
+    if settings.conn_type == SENTINEL:
+        from sharq.store.sentinels import Sentinels
+
+        finder = Sentinels(settings)
+        return Link(settings, scripts, timeout=timeout, rights=rights, timer=timer, finder=finder)
     kind = ClusterLink if settings.clustered else Link
-    return kind(settings, scripts, timeout=timeout, rights=rights)
+    return kind(settings, scripts, timeout=timeout, rights=rights, timer=timer)
 
 
 class ClusterLink:
     """Links to all primaries of a cluster, each opened when it is first needed.
 
-    The settings name any one node. The map of the slots is learned from it, and learned again
-    when a node says that a key has moved or cannot be reached; a call that was not carried out
-    is then sent once more. So a call may take `timeout` seconds at each of two nodes. `rights` is
-    for each of the links.
+    The settings name any of the nodes. The map of the slots is learned from them, and again from
+    several nodes when one says that a key has moved or that the cluster is down, cannot be reached,
+    or is silent; a call that was not carried out is then sent once more. So a call may take
+    `timeout` seconds at each of two nodes. `rights` and `timer` are for each of the links.
     """
 
     def __init__(
@@ -53,14 +69,16 @@ class ClusterLink:
         *,
         timeout: float = 5.0,
         rights: Call[list[str]] | None = None,
+        timer: CallTimer | None = None,
     ) -> None:
         self._settings = settings
         self._scripts = scripts
         self._rights = rights
+        self._timer = timer
         self._timeout = timeout
-        self._topology = Topology(Node(settings.host, settings.port))
+        self._topology = Topology(*seeds(settings))
         self._links: dict[Node, Link] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed_at = float("-inf")
         self._beginning: asyncio.Task[None] | None = None
@@ -75,6 +93,11 @@ class ClusterLink:
     def nodes(self) -> tuple[Node, ...]:
         """The primaries that are known."""
         return tuple(self._topology.primaries)
+
+    def reaches(self, node: Node) -> bool:
+        """Whether there is a connection to a node; also true before one was needed."""
+        link = self._links.get(node)
+        return link is None or link.connected
 
     async def start(self) -> None:
         """Begin to connect. Does not wait, and does not fail if the store is away."""
@@ -92,6 +115,15 @@ class ClusterLink:
         """Send `calls`, those of a node together; a result or an error for each, in order."""
         return await self._take(route(self._topology, calls, self._is_connected))
 
+    def send_many(self, calls: Sequence[Call[T]]) -> Coroutine[Any, Any, list[T | StoreError]]:
+        """Send `calls` now, if the map has their nodes; await it for what `run_many` returns."""
+        steps = route(self._topology, calls, self._is_connected)
+        step = next(steps)
+        if isinstance(step, Refresh) or self._closed:
+            return self._take(steps, step)
+        sent = [self._link(node).send_many(some) for node, some in step.batches]
+        return self._take(steps, step, sent)
+
     async def broadcast(self, call: Call[T]) -> list[T]:
         """Run `call` on every primary; raises the first error."""
         results = await self._take(spread(self._topology, call, self._is_connected))
@@ -100,29 +132,43 @@ class ClusterLink:
                 raise result
         return results
 
+    async def run_at(self, node: Node, call: Call[T]) -> T:
+        """Send `call` to a node, whatever its key; raises like `Link.run`."""
+        if self._closed or node not in self._topology.primaries:
+            raise StoreUnavailable
+        return await self._link(node).run(call)
+
     async def aclose(self) -> None:
         """Close the link to every node; see `Link.aclose`."""
         self._closed = True
         if self._beginning is not None:
             self._beginning.cancel()
         for node in list(self._links):
-            self._retire(node)
+            self._retire(self._links.pop(node).aclose())
         # Without links a refresh ends at once, and wakes those who wait for it.
         tasks = {task for task in (self._beginning, self._refreshing) if task is not None}
-        tasks |= self._leaving
+        tasks |= self._tasks
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _take(self, steps: Steps) -> list[Any]:
-        """Take the steps of a route."""
-        outcome: Any = None
+    async def _take(
+        self,
+        steps: Steps,
+        step: Refresh | Send | None = None,
+        sent: Sequence[Coroutine[Any, Any, list[Any]]] = (),
+    ) -> list[Any]:
+        """Take the steps of a route; of the first `step` the calls may have been `sent`."""
         try:
+            if step is None:
+                step = next(steps)
             while True:
-                step = steps.send(outcome)
                 if isinstance(step, Refresh):
-                    outcome = await self._refresh(step)
+                    outcome: Any = await self._refresh(step)
+                elif sent:
+                    outcome, sent = await asyncio.gather(*sent), ()
                 else:
                     outcome = await self._send(step.batches)
+                step = steps.send(outcome)
         except StopIteration as end:
             results: list[Any] = end.value
             return results
@@ -142,13 +188,14 @@ class ClusterLink:
     def _link(self, node: Node) -> Link:
         link = self._links.get(node)
         if link is None:
-            settings = replace(self._settings, host=node.host, port=node.port)
             link = Link(
-                settings,
+                self._at(node),
                 self._scripts,
                 timeout=self._timeout,
                 replace=False,
                 rights=self._rights,
+                timer=self._timer,
+                on_silent=partial(self._on_silent, node),
             )
             self._links[node] = link
         return link
@@ -171,10 +218,10 @@ class ClusterLink:
         if wanted.version != self._topology.version:
             return None
         elapsed = asyncio.get_running_loop().time() - self._refreshed_at
-        if not wanted.pressing and elapsed < _LOST_INTERVAL:
+        if not wanted.pressing and elapsed < LOST_INTERVAL:
             return None
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._ask_around(wanted.named))
+            self._refreshing = asyncio.create_task(self._ask_around(wanted))
             self._refreshing.add_done_callback(forget)
         try:
             await asyncio.shield(self._refreshing)
@@ -182,36 +229,52 @@ class ClusterLink:
             return type(error)(str(error))
         return None
 
-    async def _ask_around(self, named: Node | None) -> None:
-        questions = learn(self._topology, named, self._is_connected)
-        outcome: Any = None
+    def _on_silent(self, node: Node) -> None:
+        """A node owes answers: it may be replaced, which only others can tell."""
+        if self._closed or node not in self._links:
+            return
+        wanted = Refresh(self._topology.version, pressing=False, doubted=(node,))
+        task = asyncio.create_task(self._refresh(wanted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask_around(self, wanted: Refresh) -> None:
+        rounds = learn(self._topology, wanted, self._is_connected)
+        timeout = ASK_TIMEOUT if self._topology.version else FIRST_TIMEOUT
         try:
-            while True:
-                outcome = await self._ask(questions.send(outcome))
+            nodes = next(rounds)
+            while not self._closed:
+                asking = {node: self._ask(node) for node in nodes}
+                nodes = rounds.send(await ask_all(asking, is_sound, timeout=timeout, grace=GRACE))
         except StopIteration:
             self._retire_strangers()
         finally:
             self._refreshed_at = asyncio.get_running_loop().time()
 
-    async def _ask(self, node: Node) -> list[Any] | StoreError:
+    async def _ask(self, node: Node) -> View | StoreError:
         if self._closed:
             return _closed()
         try:
-            async with asyncio.timeout(_ASK_TIMEOUT):
-                return await self._link(node).run(CLUSTER_SLOTS)
+            # Before there is a map, there has to be a link that says why.
+            if node in self._links or not self._topology.version:
+                replies: Sequence[Any] = await self._link(node).run_many(MAP_QUESTIONS)
+            else:
+                replies = await ask(self._at(node), MAP_QUESTIONS, ASK_TIMEOUT)
+            return read_view(replies, node)
         except StoreError as error:
             return error
-        except TimeoutError:
-            return StoreUnavailable()
+
+    def _at(self, node: Node) -> StoreSettings:
+        return replace(self._settings, host=node.host, port=node.port)
 
     def _retire_strangers(self) -> None:
         for node in self._links.keys() - set(self._topology.primaries):
-            self._retire(node)
+            self._retire(self._links.pop(node).leave())
 
-    def _retire(self, node: Node) -> None:
-        task = asyncio.create_task(self._links.pop(node).aclose())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+    def _retire(self, ending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(ending)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _closed() -> StoreUnavailable:

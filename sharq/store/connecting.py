@@ -8,7 +8,7 @@ import ssl
 from typing import Final, cast
 
 from sharq.errors import StoreError, StoreUnavailable
-from sharq.settings.options import TCP, UNIX, StoreSettings
+from sharq.settings.options import SENTINEL, TCP, UNIX, StoreSettings
 from sharq.store.handshake import Handshake
 
 _READ_SIZE: Final = 4096
@@ -18,6 +18,8 @@ def address(settings: StoreSettings) -> str:
     """Return the store's address, for the log."""
     if settings.conn_type == UNIX:
         return f"{settings.unix_socket_path}"
+    if settings.conn_type == SENTINEL:
+        return f"{settings.sentinel_service} (Sentinel)"
     return f"{settings.host}:{settings.port}" + (" (TLS)" if settings.tls else "")
 
 
@@ -68,7 +70,11 @@ async def _open(settings: StoreSettings, protocol: asyncio.Protocol) -> None:
         return
     _check_tcp(settings)
     transport, _ = await loop.create_connection(
-        lambda: protocol, settings.host, settings.port, ssl=_tls(settings) if settings.tls else None
+        lambda: protocol,
+        settings.host,
+        settings.port,
+        ssl=_tls(settings) if settings.tls else None,
+        server_hostname=_server_name(settings) if settings.tls else None,
     )
     if not transport.is_closing():
         _keep_alive(transport.get_extra_info("socket"))
@@ -91,7 +97,7 @@ def _open_blocking(settings: StoreSettings, timeout: float) -> socket.socket:
         _keep_alive(opened)
         # Event loops do this by themselves.
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return tls.wrap_socket(opened, server_hostname=settings.host) if tls else opened
+        return tls.wrap_socket(opened, server_hostname=_server_name(settings)) if tls else opened
     except BaseException:
         opened.close()
         raise
@@ -104,6 +110,11 @@ def _check_tcp(settings: StoreSettings) -> None:
 
 def _keep_alive(opened: socket.socket) -> None:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def _server_name(settings: StoreSettings) -> str:
+    """The name that the certificate has to have."""
+    return settings.tls_server_name or settings.host
 
 
 def _tls(settings: StoreSettings) -> ssl.SSLContext:

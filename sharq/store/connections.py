@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from sharq.deployment import Deployment
 from sharq.embedded.store import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreUnavailable
+from sharq.operations.observing import Observer
 from sharq.operations.operations import Operations
 from sharq.settings.options import StoreSettings
 from sharq.store import redis_clients
@@ -17,6 +19,7 @@ from sharq.store.cluster import ClusterLink, open_link
 from sharq.store.event_loop import OwnLoop
 from sharq.store.joining import at_socket, join_store_from_loop
 from sharq.store.link import Link
+from sharq.store.timing import CallTimer
 from sharq.store.wakeups import Wakeups, Watcher
 
 if TYPE_CHECKING:
@@ -27,7 +30,8 @@ class Connections:
     """The link to the store of a deployment, and what belongs to it.
 
     That is the hold on an embedded store, a redis-py client, and wake-ups if there is a `watcher`,
-    which gets what the store publishes for `server_id`. They belong to the event loop in which they
+    which gets what the store publishes for `server_id`. An `observer` is told how long calls take.
+    They belong to the event loop in which they
     were opened, and are closed with it. While they are closed, `link` is None.
     """
 
@@ -35,6 +39,7 @@ class Connections:
         self.deployment = deployment
         self.link: Link | ClusterLink | None = None
         self.watcher: Watcher | None = None
+        self.observer: Observer | None = None
         self.wakeups: Wakeups | None = None
         self._server_id = server_id
         self._home = OwnLoop()
@@ -125,12 +130,30 @@ class Connections:
         return self._client
 
     def nodes(self) -> list[StoreSettings]:
-        """The address of each node of the store; of a cluster, the known primaries."""
+        """The address of each node of the store; of a cluster, the known primaries.
+
+        Raises `StoreUnavailable` if the primary of a service is not known yet.
+        """
         link = self.connected()
         settings = at_socket(self.deployment.settings.redis, self._store)
         if isinstance(link, ClusterLink):
             return [replace(settings, host=node.host, port=node.port) for node in link.nodes]
+        if link.finder is not None:
+            if link.finder.known is None:
+                raise StoreUnavailable
+            return [link.finder.known]
         return [settings]
+
+    def reached(self) -> dict[str, bool]:
+        """Whether each node of the store is connected, by its name; of a cluster, the primaries.
+
+        The name of a single one is its place in the settings.
+        """
+        link = self.link
+        if isinstance(link, ClusterLink):
+            return {f"{node.host}:{node.port}": link.reaches(node) for node in link.nodes}
+        place = self.deployment.settings.redis.place
+        return {place: link is not None and link.connected}
 
     async def _live(self) -> AsyncGenerator[None]:
         """Close what is open when the event loop ends, or when this is garbage-collected.
@@ -149,7 +172,11 @@ class Connections:
         address = at_socket(deployment.settings.redis, store)
         operations = deployment.operations()
         rights = operations.rights(self._server_id, address.username)
-        link = open_link(address, deployment.scripts.by_digest, rights=rights)
+        timer = None
+        if self.observer is not None:
+            digests = deployment.scripts.digests
+            timer = CallTimer(digests, self.observer.on_answer, time.perf_counter)
+        link = open_link(address, deployment.scripts.by_digest, rights=rights, timer=timer)
         await link.start()
         await self._leave_for(link, store)
         if self.watcher is not None:
@@ -164,10 +191,12 @@ class Connections:
     ) -> Wakeups:
         wakeups = Wakeups(
             address,
-            operations.channel(self._server_id),
+            (operations.channel(self._server_id), operations.common_channel()),
             operations.woken_type,
             watcher,
             others=(lambda: link.nodes) if isinstance(link, ClusterLink) else tuple,
+            finder=None if isinstance(link, ClusterLink) else link.finder,
+            run_at=link.run_at if isinstance(link, ClusterLink) else None,
         )
         wakeups.start()
         return wakeups

@@ -39,6 +39,10 @@ class BugMidway(UnexpectedReply):
     outcome_unknown = True
 
 
+class CutOff(StoreUnavailable):
+    """This node says that the cluster is down, which may be true only of where it is."""
+
+
 class Misdirected(StoreUnavailable):
     """This node of the store does not take writes to this key.
 
@@ -55,7 +59,7 @@ _BY_WORD: Final[dict[str, type[StoreError]]] = {
     "BUSY": StoreUnavailable,
     "MASTERDOWN": StoreUnavailable,
     "NOREPLICAS": StoreUnavailable,
-    "CLUSTERDOWN": StoreUnavailable,
+    "CLUSTERDOWN": CutOff,
     "ASK": StoreUnavailable,
     "TRYAGAIN": StoreUnavailable,
     "OOM": StoreFull,
@@ -70,7 +74,7 @@ _BY_WORD: Final[dict[str, type[StoreError]]] = {
 # refuses something because of its own state, it does so before a script's first write.
 _BY_PHRASE: Final[tuple[tuple[str, type[StoreError]], ...]] = (
     ("max number of clients", StoreUnavailable),
-    ("while the cluster is down", StoreUnavailable),
+    ("while the cluster is down", CutOff),
     ("Script killed by user", StoreUnavailable),
     ("access a non local key in a cluster node", StoreOutcomeUnknown),
     ("ACL failure in script", DeniedMidway),

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from sharq.errors import (
@@ -29,9 +29,10 @@ from sharq.errors import (
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
 from sharq.store.in_flight import Window
-from sharq.store.reconnecting import Reconnector, forget
+from sharq.store.reconnecting import Finder, Reconnector, forget
 from sharq.store.request import Again
 from sharq.store.script_loading import ScriptLoading
+from sharq.store.timing import CallTimer
 from sharq.store.wire import Entry, Wire
 
 T = TypeVar("T")
@@ -64,7 +65,9 @@ class Link:
     writes, since it is a replica now, is left for whatever its address leads to by then, and the
     call is sent once again. A slow store is sent only as much as it does in a fifth of `timeout`,
     and calls that wait for longer than half of it are refused. With `rights` each new connection
-    first checks the rights of the store's user, and missing ones are logged.
+    first checks the rights of the store's user, and missing ones are logged. A `timer` takes the
+    time of each call. A `finder` finds the server for each connection; it starts and ends with the
+    link. `on_silent` is called while the server owes answers for longer than 0.3 of `timeout`.
     """
 
     def __init__(
@@ -79,11 +82,17 @@ class Link:
         max_bytes: int = 64 * 1024 * 1024,
         replace: bool = True,
         rights: Call[list[str]] | None = None,
+        timer: CallTimer | None = None,
+        finder: Finder | None = None,
+        on_silent: Callable[[], None] | None = None,
     ) -> None:
+        self.finder = finder
+        self._on_silent = on_silent
         self._timeout = timeout
         self._max_calls = max_calls
         self._max_bytes = max_bytes
         self._replace = replace
+        self._timer = timer
         self._scripts = ScriptLoading(scripts)
         self._reconnector = Reconnector(
             settings,
@@ -92,8 +101,10 @@ class Link:
             connect_timeout=connect_timeout,
             wait_timeout=wait_timeout,
             rights=rights,
+            finder=finder,
         )
         self._closed = False
+        self._impatient = False
         self._wire: Wire | None = None
         self._waiting: deque[Entry[Any]] = deque()
         self._waiting_bytes = 0
@@ -137,19 +148,13 @@ class Link:
 
         They reach the store in order, too, except those that have to be sent again.
         """
+        return await _results([self._submit_or_fail(call) for call in calls])
+
+    def send_many(self, calls: Sequence[Call[T]]) -> Coroutine[Any, Any, list[T | StoreError]]:
+        """Send `calls`, and all waiting calls, now; await it for what `run_many` returns."""
         futures = [self._submit_or_fail(call) for call in calls]
-        results: list[T | StoreError] = []
-        try:
-            for future in futures:
-                try:
-                    results.append(await future)
-                except StoreError as error:
-                    results.append(error)
-        except BaseException:
-            for future in futures:
-                forget(future)
-            raise
-        return results
+        self._flush()
+        return _results(futures)
 
     async def broadcast(self, call: Call[T]) -> list[T]:
         """Run `call` on every server of the store, which is one."""
@@ -169,6 +174,12 @@ class Link:
             if self._doubting is not None:
                 self._doubting.cancel()
                 await asyncio.wait({self._doubting})
+
+    async def leave(self) -> None:
+        """Close; a connection that is silent is given up: another server does what this one did."""
+        self._impatient = True
+        self._watch_connection()
+        await self.aclose()
 
     # Calls going out
 
@@ -239,6 +250,8 @@ class Link:
                 if not self._in_flight:
                     self._last_heard = self._tick
                 self._window.on_sent(len(batch))
+                if self._timer is not None:
+                    self._timer.on_sent(batch)
                 wire.send(batch)
         self._held_back = bool(waiting) and wire is not None
 
@@ -247,6 +260,8 @@ class Link:
     # Replies coming in
 
     def on_reply(self, entry: Entry[Any], reply: Any) -> None:
+        if self._timer is not None:
+            self._timer.on_reply(entry)
         if self._held_back and not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
@@ -315,8 +330,12 @@ class Link:
         silent = self._tick - self._last_heard
         if not self._in_flight or silent < _DOUBT:
             return
+        if self._on_silent is not None and not self._closed:
+            self._on_silent()
         if silent > _TICKS:
             wire.abort(TimeoutError(f"no answer for {self._timeout:g} s"))
+        elif self._impatient:
+            wire.abort(ConnectionAbortedError("another server is used now"))
         elif self._doubting is None and self._tick - self._doubted >= _DOUBT_AGAIN:
             self._doubted = self._tick
             self._doubting = self._loop.create_task(self._doubt(wire))
@@ -372,3 +391,18 @@ class Link:
 
 def _closed() -> StoreUnavailable:
     return StoreUnavailable("The link to the store is closed.")
+
+
+async def _results(futures: Sequence[asyncio.Future[T]]) -> list[T | StoreError]:
+    results: list[T | StoreError] = []
+    try:
+        for future in futures:
+            try:
+                results.append(await future)
+            except StoreError as error:
+                results.append(error)
+    except BaseException:
+        for future in futures:
+            forget(future)
+        raise
+    return results

@@ -42,6 +42,8 @@ async def ask(settings: StoreSettings, questions: Sequence[Call[Any]], timeout: 
         replies = [await entry.future for entry in entries]
     finally:
         wire.abort(ConnectionAbortedError("it has answered"))
+        # A transport closes its socket in the next turn of the loop.
+        await asyncio.sleep(0)
     for reply in replies:
         if isinstance(reply, StoreError):
             raise reply

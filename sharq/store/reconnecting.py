@@ -1,13 +1,15 @@
-"""Keeps a link connected: attempts, delays, the loading of the scripts, and the log of it all."""
+"""Keeps a link connected: attempts, delays, the first calls of a connection, and the log of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from sharq.errors import StoreDenied, StoreError, StoreUnavailable, UnexpectedReply
 from sharq.operations.call import Call
+from sharq.results import Watch
 from sharq.settings.options import StoreSettings
 from sharq.store.backoff import Backoff
 from sharq.store.connecting import address, connect
@@ -25,6 +27,33 @@ _STABLE: Final = 1.0
 # How often a connection may be replaced because its server takes no writes, seconds.
 _REPLACE_INTERVAL: Final = 1.0
 _REPLACE_LOG_INTERVAL: Final = 60.0
+
+
+class Finder(Protocol):
+    """Finds the server, where that changes; `known` is the last one that was found."""
+
+    check: Call[Any]
+    """Asks a server whether it is the right one; raises if it is not."""
+
+    known: StoreSettings | None
+
+    def start(self) -> None:
+        """Begin to follow it, in the running event loop."""
+
+    async def aclose(self) -> None:
+        """Stop following it."""
+
+    def follow(self, follower: Callable[[bool], None]) -> None:
+        """Tell `follower` when to leave: False if another one is about to be found, else True."""
+
+    async def find(self) -> StoreSettings:
+        """Find it. Raises `StoreError`."""
+
+    async def survey(self) -> Watch:
+        """What those say who name it."""
+
+    async def pause(self, delay: float) -> None:
+        """Sleep for `delay` seconds, or until another one is known."""
 
 
 class Owner(Protocol):
@@ -52,7 +81,7 @@ class Reconnector:
     `wire` is the connection in use, or None. `trouble` tells why there is none. `calls_may_wait` is
     true in the first `wait_timeout` seconds without a connection, unless the store refuses the
     credentials. `rights` checks, on each new connection, the rights of the store's user; missing
-    ones are logged.
+    ones are logged. A `finder` finds the server for each connection, and has it left.
     """
 
     def __init__(
@@ -64,6 +93,7 @@ class Reconnector:
         connect_timeout: float,
         wait_timeout: float,
         rights: Call[list[str]] | None = None,
+        finder: Finder | None = None,
     ) -> None:
         self.where = address(settings)
         self.wire: Wire | None = None
@@ -80,6 +110,11 @@ class Reconnector:
         self._stopping = False
         self._state = ""
         self._replaced_at = float("-inf")
+        self._finder = finder
+        self._pause = asyncio.sleep if finder is None else finder.pause
+        self._attempt: asyncio.Timeout | None = None
+        self._hurried = False
+        self._backoff = Backoff()
 
     @property
     def calls_may_wait(self) -> bool:
@@ -90,6 +125,9 @@ class Reconnector:
         if self._task is None and not self._stopping:
             self._loop = asyncio.get_running_loop()
             self._start_waiting()
+            if self._finder is not None:
+                self._finder.follow(self._leave)
+                self._finder.start()
             self._task = self._loop.create_task(self._keep_connected())
 
     async def stop(self, grace: float) -> None:
@@ -107,6 +145,8 @@ class Reconnector:
                 self.wire.abort(ConnectionAbortedError("the link was closed"))
         if self._task is not None:
             await asyncio.wait({self._task})
+        if self._finder is not None:
+            await self._finder.aclose()
         # A transport closes its socket in the next turn of the loop.
         await asyncio.sleep(0)
 
@@ -132,14 +172,16 @@ class Reconnector:
         return await answers_others(self._settings, timeout)
 
     async def _keep_connected(self) -> None:
-        backoff = Backoff()
+        backoff = self._backoff
         while not self._stopping:
             try:
-                async with asyncio.timeout(self._connect_timeout):
-                    wire = await self._connect()
+                wire = await self._connect_in_time()
             except StoreError as error:
                 delay = self._on_failed(error, backoff)
             except TimeoutError:
+                if self._hurried:
+                    self._hurried = False
+                    continue
                 late = TimeoutError(f"no connection within {self._connect_timeout:g} s")
                 delay = self._on_failed(_because(late), backoff)
             except Exception as error:
@@ -153,12 +195,38 @@ class Reconnector:
                 if self._loop.time() - since >= _STABLE:
                     backoff.reset()
                 delay = backoff.next()
-            await asyncio.sleep(delay)
+            await self._pause(delay)
+
+    def _leave(self, moved: bool) -> None:
+        """Leave the server: when it has answered, or at once if another one has `moved` in."""
+        if moved:
+            self._backoff.reset()
+        if self.wire is None:
+            if moved and self._attempt is not None:
+                # It may hang at the former one.
+                self._hurried = True
+                self._attempt.reschedule(self._loop.time())
+        elif moved:
+            self.wire.abort(ConnectionAbortedError("another node is the primary now"))
+        else:
+            self.wire.finish()
+
+    async def _connect_in_time(self) -> Wire:
+        async with asyncio.timeout(self._connect_timeout) as self._attempt:
+            try:
+                return await self._connect()
+            finally:
+                self._attempt = None
 
     async def _connect(self) -> Wire:
-        """Open a connection and load the scripts: only a store with the scripts is useful."""
-        calls: list[Call[Any]] = [self._scripts.load(d) for d in self._scripts.digests]
-        loads = [Entry(call, self._loop.create_future()) for call in calls or [_PING]]
+        """Open a connection and load a script: only a store that takes scripts is useful."""
+        rights = [self._rights] if self._rights is not None else []
+        calls: list[Call[Any]] = [*self._scripts.opening(*rights)] or [_PING]
+        if self._finder is not None:
+            self._settings = await self._finder.find()
+            self.where = address(self._settings)
+            calls.insert(0, self._finder.check)
+        loads = [Entry(call, self._loop.create_future()) for call in calls]
         first = list(loads)
         asked = None
         if self._rights is not None:
@@ -169,6 +237,8 @@ class Reconnector:
             await connect(self._settings, wire, self._connect_timeout)
             for load in loads:
                 await load.future
+            if self._finder is not None and self._finder.known != self._settings:
+                raise StoreUnavailable
             if asked is not None:
                 await self._look_at_rights(asked.future)
         except BaseException:

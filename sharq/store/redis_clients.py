@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sharq.settings.options import UNIX, StoreSettings
+from sharq.settings.options import SENTINEL, UNIX, StoreSettings
+from sharq.store.slots import seeds
 
 if TYPE_CHECKING:
     import redis
@@ -12,11 +13,22 @@ if TYPE_CHECKING:
 
 
 def blocking_client(settings: StoreSettings) -> redis.Redis | redis.RedisCluster:
-    """A client of the store."""
+    """A client of the store, of the primary that sentinels name; close it by `close_blocking`."""
     import redis
 
-    kind: Any = redis.RedisCluster if settings.clustered else redis.Redis
-    client: redis.Redis | redis.RedisCluster = kind(**_arguments(settings))
+    if settings.conn_type == SENTINEL:
+        from redis.sentinel import Sentinel
+
+        found: redis.Redis = _primary_by(Sentinel, settings)
+        return found
+    kind: Any = redis.Redis
+    arguments = _arguments(settings)
+    if settings.clustered:
+        from redis.cluster import ClusterNode
+
+        kind = redis.RedisCluster
+        arguments = _without_place(arguments) | {"startup_nodes": _seeds(ClusterNode, settings)}
+    client: redis.Redis | redis.RedisCluster = kind(**arguments)
     return client
 
 
@@ -24,14 +36,57 @@ def asyncio_client(settings: StoreSettings) -> redis.asyncio.Redis | redis.async
     """A client of the store for asyncio; close it by `close`."""
     import redis.asyncio
 
-    kind: Any = redis.asyncio.RedisCluster if settings.clustered else redis.asyncio.Redis
-    client: redis.asyncio.Redis | redis.asyncio.RedisCluster = kind(**_arguments(settings))
+    if settings.conn_type == SENTINEL:
+        from redis.asyncio.sentinel import Sentinel
+
+        found: redis.asyncio.Redis = _primary_by(Sentinel, settings)
+        return found
+    kind: Any = redis.asyncio.Redis
+    arguments = _arguments(settings)
+    if settings.clustered:
+        from redis.asyncio.cluster import ClusterNode
+
+        kind = redis.asyncio.RedisCluster
+        arguments = _without_place(arguments) | {"startup_nodes": _seeds(ClusterNode, settings)}
+    client: redis.asyncio.Redis | redis.asyncio.RedisCluster = kind(**arguments)
     return client
 
 
+def close_blocking(client: redis.Redis | redis.RedisCluster) -> None:
+    """Close a client, and what asks the sentinels for it."""
+    client.close()
+    for sentinel in _sentinels_of(client):
+        sentinel.close()
+
+
 async def close(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
-    """Close a client; before redis-py 5.0.1 the method had another name."""
-    await (client.aclose() if hasattr(client, "aclose") else client.close())
+    """Close a client, and what asks the sentinels for it."""
+    for each in (client, *_sentinels_of(client)):
+        # Before redis-py 5.0.1 the method had another name.
+        await (each.aclose() if hasattr(each, "aclose") else each.close())
+
+
+def _primary_by(kind: Any, settings: StoreSettings) -> Any:
+    """A client that follows the primary; `kind` is one of redis-py's two `Sentinel`."""
+    from sharq.store.sentinel import at_sentinel, node_of
+
+    places = [at_sentinel(settings, each) for each in settings.sentinels]
+    asking = _without_place(_arguments(places[0])) if places else {}
+    manager = kind([node_of(place) for place in places], sentinel_kwargs=asking)
+    return manager.master_for(settings.sentinel_service, **_without_place(_arguments(settings)))
+
+
+def _seeds(kind: Any, settings: StoreSettings) -> list[Any]:
+    return [kind(node.host, node.port) for node in seeds(settings)]
+
+
+def _sentinels_of(client: Any) -> list[Any]:
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return manager.sentinels if manager is not None else []
+
+
+def _without_place(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name not in ("host", "port")}
 
 
 def _arguments(settings: StoreSettings) -> dict[str, Any]:

@@ -6,13 +6,31 @@ steps out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from sharq.errors import StoreError, StoreUnavailable
 from sharq.operations.call import Call
-from sharq.store.errors import Misdirected
-from sharq.store.slots import Node, Topology, parse_slots
+from sharq.store.errors import CutOff, Misdirected
+from sharq.store.slots import Node, Topology, View
+
+ASK_TIMEOUT: Final = 0.5
+"""How long a node may take to tell the map, seconds."""
+
+FIRST_TIMEOUT: Final = 1.0
+"""The same before there is a map, with the time to connect."""
+
+GRACE: Final = 0.1
+"""How long the others are waited for when one has told a map that may be believed, seconds."""
+
+LOST_INTERVAL: Final = 0.5
+"""How often the map may be requested because a node is away, silent or cut off, seconds."""
+
+SILENCE: Final = 1.5
+"""How long a node may owe an answer before the others are asked for the map, seconds."""
+
+# More would tell nothing new.
+_MOST_ASKED: Final = 8
 
 Reachable = Callable[[Node], bool]
 """Tells whether a node is connected, as far as known."""
@@ -21,13 +39,15 @@ Reachable = Callable[[Node], bool]
 class Refresh(NamedTuple):
     """Get the map again, unless it is newer than `version` by now.
 
-    `named` is the node that a redirection named. A refresh that is not `pressing` may be skipped
-    shortly after another one. Gets back None, or the error if no node could give the map.
+    `named` is the node that a redirection named. Nodes that are `doubted`, since they are away,
+    silent or cut off, are asked last. A refresh that is not `pressing` may be skipped shortly after
+    another one. Gets back None, or the error if no node could give the map.
     """
 
     version: int
     named: Node | None = None
     pressing: bool = True
+    doubted: tuple[Node, ...] = ()
 
 
 class Send(NamedTuple):
@@ -78,31 +98,92 @@ def spread(topology: Topology, call: Call[Any], reachable: Reachable) -> Steps:
     return results
 
 
-def learn(
-    topology: Topology, named: Node | None, reachable: Reachable
-) -> Generator[Node, Any, None]:
-    """Get the map: yields nodes to ask with CLUSTER_SLOTS until one of them knows it.
+Told = Mapping[Node, View | StoreError]
+"""What nodes answered when they were asked for the map."""
 
-    Gets back the reply or a StoreError; raises the last one if no node knows the map.
+
+def learn(
+    topology: Topology, wanted: Refresh, reachable: Reachable
+) -> Generator[list[Node], Told, None]:
+    """Get the map: yields nodes to ask at once, until one of them has a map that is believed.
+
+    Gets back what they told, without those that were silent. Raises an error of the nodes if none
+    has told a map. A map that is not believed is taken only if there is none yet.
     """
-    known = [*topology.primaries, topology.seed]
-    # The node that a redirection named knows best; asking a node that is away costs time.
-    known.sort(key=lambda node: not reachable(node))
-    trouble: StoreError = StoreUnavailable()
-    for node in dict.fromkeys([named, *known] if named is not None else known):
-        answer = yield node
-        try:
-            if isinstance(answer, StoreError):
-                raise answer
-            ranges = parse_slots(answer, node)
-        except StoreError as error:
-            trouble = error
+    told: dict[Node, View | StoreError] = {}
+    asked: set[Node] = set()
+    for choose in (_named, _around, _rest):
+        nodes = [each for each in choose(topology, wanted, told, reachable) if each not in asked]
+        if not nodes:
             continue
-        if ranges:
-            topology.learn(ranges)
+        asked.update(nodes)
+        answers = yield nodes
+        told.update(answers)
+        views = [each for each in answers.values() if isinstance(each, View) and each.ranges]
+        view = _believed(topology.epoch, views, alone=choose is not _named and len(nodes) < 2)
+        if view is not None:
+            topology.learn(view.ranges, view.epoch)
             return
-        trouble = _unserved()
-    raise trouble
+        if views and topology.version and choose is _around:
+            # The cluster has no other map to offer now.
+            return
+    views = [each for each in told.values() if isinstance(each, View) and each.ranges]
+    if not views:
+        errors = [each for each in told.values() if isinstance(each, StoreError)]
+        raise (errors or [_unserved() if told else StoreUnavailable()])[-1]
+    if not topology.version:
+        view = max(views, key=_age)
+        topology.learn(view.ranges, view.epoch)
+
+
+def is_sound(answer: View | StoreError) -> bool:
+    """Tell whether this is the map of a node that sees the cluster."""
+    return isinstance(answer, View) and answer.ok and bool(answer.ranges)
+
+
+def _named(_topology: Topology, wanted: Refresh, _told: Told, _reachable: Reachable) -> list[Node]:
+    """The node that a redirection named knows best."""
+    return [] if wanted.named is None else [wanted.named]
+
+
+def _around(topology: Topology, wanted: Refresh, _told: Told, reachable: Reachable) -> list[Node]:
+    """Replicas of the nodes in doubt, of which one may be promoted, and other nodes."""
+    heirs = [each for node in wanted.doubted for each in topology.replicas.get(node, ())]
+    others = [each for each in topology.primaries if each not in wanted.doubted]
+    others.sort(key=lambda node: not reachable(node))
+    seeds = [each for each in topology.seeds if each not in wanted.doubted]
+    return list(dict.fromkeys([*heirs, *others[:_MOST_ASKED], *seeds]))
+
+
+def _rest(topology: Topology, wanted: Refresh, told: Told, _reachable: Reachable) -> list[Node]:
+    """Others: those that were told of, replicas, and last those in doubt."""
+    heard = [
+        node
+        for view in told.values()
+        if isinstance(view, View)
+        for each in view.ranges
+        for node in (each.primary, *each.replicas)
+    ]
+    replicas = [node for each in topology.replicas.values() for node in each]
+    others = list(dict.fromkeys([*heard, *replicas]))[:_MOST_ASKED]
+    return list(dict.fromkeys([*others, *topology.primaries[:_MOST_ASKED], *topology.seeds]))
+
+
+def _believed(epoch: int, views: Sequence[View], *, alone: bool) -> View | None:
+    """The newest view of a node that sees the cluster, if it is not older than the known map.
+
+    An older one is believed if several nodes have it, or there is nobody else: a cluster may have
+    been set up anew.
+    """
+    views = [view for view in views if view.ok]
+    if not views:
+        return None
+    newest = max(views, key=_age)
+    return newest if newest.epoch >= epoch or len(views) > 1 or alone else None
+
+
+def _age(view: View) -> tuple[int, int]:
+    return view.epoch, view.own_epoch
 
 
 def _send(
@@ -157,16 +238,22 @@ def _needed(
 
     A call with an unknown outcome does not need one and is not delayed.
     """
-    lost = False
+    doubted: list[Node] = []
     misdirected = False
     for node, error in results:
         if isinstance(error, Misdirected):
             if error.node is not None:
                 return Refresh(version, Node(*error.node))
             misdirected = True
-        elif isinstance(error, StoreUnavailable) and not error.outcome_unknown:
-            lost = lost or not reachable(node)
-    return Refresh(version, pressing=misdirected) if lost or misdirected else None
+        elif (
+            isinstance(error, StoreUnavailable)
+            and not error.outcome_unknown
+            and (isinstance(error, CutOff) or not reachable(node))
+        ):
+            doubted.append(node)
+    if not doubted and not misdirected:
+        return None
+    return Refresh(version, pressing=misdirected, doubted=tuple(dict.fromkeys(doubted)))
 
 
 def _unserved() -> StoreUnavailable:

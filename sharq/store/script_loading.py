@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sharq.errors import UnexpectedReply
 from sharq.operations.call import Call
 
 
 class ScriptLoading:
-    """Builds SCRIPT LOAD commands; `scripts` maps the SHA-1 of a script (hex) to its text.
+    """Builds SCRIPT LOAD commands; `scripts` maps the SHA-1 of a script (hex) to its text."""
 
-    `digests` are those of all of them.
-    """
-
-    __slots__ = ("_commands", "digests")
+    __slots__ = ("_commands",)
 
     def __init__(self, scripts: Mapping[str, str]) -> None:
         self._commands = {
             digest: pack(b"SCRIPT", b"LOAD", source.encode()) for digest, source in scripts.items()
         }
-        self.digests = tuple(scripts)
+
+    def opening(self, *calls: Call[Any]) -> list[Call[object]]:
+        """Return what a new connection begins with: the loads of the scripts that `calls` run.
+
+        Before them comes that of the shortest script. It shows whether the store takes calls; the
+        others are loaded when they are first needed. If there are no scripts, it is empty.
+        """
+        if not self._commands:
+            return []
+        trial = min(self._commands, key=lambda digest: len(self._commands[digest]))
+        digests = [trial, *(self.missing(call) for call in calls)]
+        return [self.load(digest) for digest in digests]
 
     def load(self, digest: str) -> Call[object]:
         """Return the call that loads one script."""

@@ -6,8 +6,12 @@ from binascii import crc_hqx
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sharq.errors import UnexpectedReply
+from hiredis import ReplyError
+
+from sharq.errors import StoreError, UnexpectedReply
 from sharq.operations.call import Call
+from sharq.settings.options import StoreSettings
+from sharq.store.errors import store_error
 from sharq.store.script_loading import pack
 
 _SLOTS: Final = 16384
@@ -21,15 +25,42 @@ class Node(NamedTuple):
 
 
 class Range(NamedTuple):
-    """The slots `first` to `last`, both included, and the primary that serves them."""
+    """The slots `first` to `last`, both included, and who serves them."""
 
     first: int
     last: int
     primary: Node
+    replicas: tuple[Node, ...] = ()
+
+
+class View(NamedTuple):
+    """The map as one node sees it.
+
+    A node that is not `ok` sees slots without a primary, or only a minority of the primaries: its
+    map may be an old one. Each promotion and each move of a slot has a higher `epoch` than all
+    before, of which nodes hear before they have the map of it; the one with that epoch as its
+    `own_epoch` has it first. (Nodes that tell none have 0.)
+    """
+
+    ranges: list[Range]
+    ok: bool
+    epoch: int
+    own_epoch: int
 
 
 CLUSTER_SLOTS: Final[Call[list[Any]]] = Call(pack(b"CLUSTER", b"SLOTS"), b"", lambda reply: reply)
-"""Asks a node for the map; `parse_slots` reads the answer."""
+
+CLUSTER_INFO: Final[Call[Any]] = Call(pack(b"CLUSTER", b"INFO"), b"", lambda reply: reply)
+
+MAP_QUESTIONS: Final = (CLUSTER_SLOTS, CLUSTER_INFO)
+"""Ask a node for the map; `read_view` reads the answers."""
+
+
+def seeds(settings: StoreSettings) -> tuple[Node, ...]:
+    """The nodes that the settings name."""
+    others = (each.rpartition(":") for each in settings.cluster_nodes)
+    named = (Node(host.removeprefix("[").removesuffix("]"), int(port)) for host, _, port in others)
+    return tuple(dict.fromkeys([Node(settings.host, settings.port), *named]))
 
 
 def slot_of(key: bytes) -> int:
@@ -50,11 +81,37 @@ def parse_slots(reply: Any, asked: Node) -> list[Range]:
     """
     try:
         return [
-            Range(int(first), int(last), _node(primary, asked))
-            for first, last, primary, *_ in reply
+            Range(int(first), int(last), *_nodes(nodes, asked)) for first, last, *nodes in reply
         ]
     except (TypeError, ValueError, UnicodeDecodeError) as error:
         raise UnexpectedReply(f"CLUSTER SLOTS was answered with {reply!r:.200}") from error
+
+
+def read_view(replies: Sequence[Any], asked: Node) -> View:
+    """Read the answers of the node `asked` to MAP_QUESTIONS. Raises `StoreError`.
+
+    A store's user that may not ask for the epochs still gets the map.
+    """
+    slots, info = (
+        store_error(str(reply)) if isinstance(reply, ReplyError) else reply for reply in replies
+    )
+    if isinstance(slots, StoreError):
+        raise slots
+    ranges = parse_slots(slots, asked)
+    facts: dict[bytes, bytes] = {}
+    if isinstance(info, bytes):
+        facts = dict(line.split(b":", 1) for line in info.split() if b":" in line)
+    try:
+        epoch = int(facts.get(b"cluster_current_epoch", 0))
+        own_epoch = int(facts.get(b"cluster_my_epoch", 0))
+    except ValueError as error:
+        raise UnexpectedReply(f"CLUSTER INFO was answered with {info!r:.200}") from error
+    return View(ranges, facts.get(b"cluster_state", b"ok") == b"ok", epoch, own_epoch)
+
+
+def _nodes(entries: Sequence[Any], asked: Node) -> tuple[Node, tuple[Node, ...]]:
+    primary, *replicas = (_node(entry, asked) for entry in entries)
+    return primary, tuple(replicas)
 
 
 def _node(entry: Any, asked: Node) -> Node:
@@ -69,22 +126,27 @@ class Topology:
     """The known map of a cluster: empty at first.
 
     `version` grows with each map. `primaries` are the nodes that serve slots, in the order of
-    the slots. `seed` is the node of the settings.
+    the slots, `replicas` those of each of them. `epoch` is that of the map. `seeds` are the nodes
+    of the settings.
     """
 
-    def __init__(self, seed: Node) -> None:
+    def __init__(self, *seeds: Node) -> None:
         self.version = 0
         self.primaries: tuple[Node, ...] = ()
-        self.seed = seed
+        self.replicas: dict[Node, tuple[Node, ...]] = {}
+        self.epoch = 0
+        self.seeds = seeds
         self._by_slot: list[Node | None] = []
 
-    def learn(self, ranges: Sequence[Range]) -> None:
+    def learn(self, ranges: Sequence[Range], epoch: int = 0) -> None:
         """Replace the map."""
         by_slot: list[Node | None] = [None] * _SLOTS
-        for first, last, primary in ranges:
+        for first, last, primary, _ in ranges:
             by_slot[first : last + 1] = [primary] * (last + 1 - first)
         self._by_slot = by_slot
-        self.primaries = tuple(dict.fromkeys(primary for _, _, primary in sorted(ranges)))
+        self.primaries = tuple(dict.fromkeys(each.primary for each in sorted(ranges)))
+        self.replicas = {each.primary: each.replicas for each in ranges}
+        self.epoch = epoch
         self.version += 1
 
     def node(self, key: bytes) -> Node | None:

@@ -14,9 +14,14 @@ T = TypeVar("T")
 
 
 class Entry(Request[T]):
-    """A request with its waiting caller, and the tick of the link's clock in which it came."""
+    """A request with its waiting caller, and the tick of the link's clock in which it came.
 
-    __slots__ = ("future", "tick")
+    `sent_at` is set where calls are timed, by a `CallTimer`.
+    """
+
+    __slots__ = ("future", "sent_at", "tick")
+
+    sent_at: float
 
     def __init__(self, call: Call[T], future: asyncio.Future[T], tick: int = 0) -> None:
         super().__init__(call)

@@ -234,10 +234,9 @@ class Dialogue:
     def _on_jobs(self, connection: Connection, event: frames.Jobs) -> None:
         now = time.monotonic()
         dispatched = connection.clock.local(event.server_time, now)
-        jobs = [
+        jobs = self.leases.add(
             LeasedJob(event.queue_type, each, dispatched, now, self._extend) for each in event.jobs
-        ]
-        self.leases.add(jobs)
+        )
         if self._stopping:
             self._give_back([job for job in jobs if self.leases.claim(job)])
         else:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sharq.endings import PAUSE_SCOPES, QUEUE, PauseScope
 from sharq.identifiers import MAX_LIMIT, is_integer
 from sharq.operations.payloads import decode_payload
+from sharq.results import JobError
 from sharq.worker.frames import JobFields
 
 _UNREAD: Final = object()
@@ -70,6 +71,14 @@ class Discard(Exception):
     def __init__(self, *args: object, dead: bool = False) -> None:
         super().__init__(*args)
         self.dead = dead
+
+
+class Failed(Exception):
+    """A failure that tells `error`, in place of an exception and where it was raised."""
+
+    def __init__(self, error: JobError) -> None:
+        super().__init__(f"{error.type}: {error.message}")
+        self.error = error
 
 
 def _seconds(name: str, value: float, least: float = 0, most: float = LONGEST_DELAY) -> float:
@@ -165,6 +174,11 @@ class LeasedJob:
         if self._payload is _UNREAD:
             self._payload = decode_payload(bytes(self._raw), self.lease)
         return self._payload
+
+    @property
+    def payload_text(self) -> bytes:
+        """The payload as it was enqueued: JSON text in UTF-8, without white space around it."""
+        return bytes(self._raw)
 
     @property
     def cost(self) -> int | None:

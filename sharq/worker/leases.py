@@ -49,11 +49,15 @@ class Leases:
         prefix = f"{queue_type}/"
         return [lease for lease in self._jobs if lease.startswith(prefix)]
 
-    def add(self, jobs: Iterable[LeasedJob]) -> None:
-        """Hold the leases of jobs that wait from now on."""
-        named = [(job.lease, job) for job in jobs]
-        self._jobs.update(named)
-        self._waiting.update(named)
+    def add(self, jobs: Iterable[LeasedJob]) -> list[LeasedJob]:
+        """Hold the leases of jobs that wait from now on.
+
+        Returns those that are new: a lease that is held already is no other job.
+        """
+        new = {job.lease: job for job in jobs if job.lease not in self._jobs}
+        self._jobs.update(new)
+        self._waiting.update(new)
+        return list(new.values())
 
     def claim(self, job: LeasedJob) -> bool:
         """Claim a waiting job, to start it or to give it back; False if it does not wait.

@@ -15,6 +15,7 @@ from sharq.worker.connection import Settings
 from sharq.worker.handler import Handler, is_async, run_out
 from sharq.worker.job import (
     Discard,
+    Failed,
     LeasedJob,
     Retry,
     Throttled,
@@ -125,6 +126,8 @@ class Run:
         for job in self._starts.clear():
             self._decline(job)
         self._report()
+        if self._running:
+            note(logging.INFO, "stopping", running=len(self._running), grace=grace)
         await self._until_idle(grace, hurry)
         for task in tuple(self._running):
             task.cancel()
@@ -294,11 +297,15 @@ class Run:
         except ValueError as error:
             self._fail(job, error)
             return
-        note(logging.INFO, "throttled", **_names(job), pauses=scope, seconds=wish.seconds)
+        note(logging.INFO, "throttled", **_names(job), pauses=scope, seconds=round(wish.seconds, 3))
         self._end(job, End(finish=False, count_requeue=False, pause=pause, scope=scope))
 
     def _fail(self, job: LeasedJob, error: BaseException) -> None:
-        note(logging.ERROR, "failed", error, **_names(job), attempt=job.attempt, **_outlook(job))
+        # A trace helps only where it leads to the handler's own code.
+        told = isinstance(error, Failed)
+        fault, more = (None, {"error": error}) if told else (error, {})
+        outlook = _outlook(job)
+        note(logging.ERROR, "failed", fault, **_names(job), attempt=job.attempt, **more, **outlook)
         self._end(job, End(finish=False, delay=None, error=what_failed(error)))
 
     async def _handle(self, job: LeasedJob) -> None:

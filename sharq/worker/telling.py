@@ -7,6 +7,7 @@ import socket
 
 from sharq.failures import MAX_WORKER, check_error, error_of
 from sharq.results import JobError
+from sharq.worker.job import Failed
 
 # Of concurrent.futures and multiprocessing.
 _REMOTE_TRACES = ("_RemoteTraceback", "RemoteTraceback")
@@ -14,6 +15,8 @@ _REMOTE_TRACES = ("_RemoteTraceback", "RemoteTraceback")
 
 def what_failed(failure: BaseException) -> JobError:
     """What is told of an exception."""
+    if isinstance(failure, Failed):
+        return check_error(failure.error) or failure.error
     return check_error(error_of(failure)) or JobError(type(failure).__name__)
 
 

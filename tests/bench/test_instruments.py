@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import ceiling, limit, push_cycles
+from bench import ceiling, connections, limit, push_cycles
 from bench.http_load import load
 from bench.load import Order
 from bench.peers.failures import Missing
@@ -134,6 +134,17 @@ def test_push_takes_the_calls_that_the_server_sends(here: Stand) -> None:
     assert sent.enqueue == pytest.approx(IN_FRAMES.jobs, rel=0.05)
     assert 1 <= sent.dequeue <= 64
     assert 1 <= sent.finish <= 100
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_connections_share_the_jobs_and_all_are_finished(here: Stand, *, alone: bool) -> None:
+    sample = connections.measure(here, 3, 3_000, alone=alone)
+    assert sample.store > 0
+    assert sample.server > 0
+    assert 1 < sample.jobs_a_delivery <= 64
+    assert 1 < sample.jobs_a_call <= 100
+    assert 1 <= sample.spread < 10
+    assert not here.store.client.keys("*:leases")
 
 
 SIZES = ceiling.Sizes(8, 8, 8)

@@ -36,6 +36,7 @@ def settings(clean_store: PrivateStore) -> Settings:
 
 @pytest.fixture
 def proxy(clean_store: PrivateStore) -> Iterator[Proxy]:
+    clean_store.load_scripts()
     proxy = Proxy(clean_store.socket_path)
     yield proxy
     proxy.close()

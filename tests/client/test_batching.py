@@ -21,6 +21,7 @@ from tests.support.stores import PrivateStore
 
 @pytest.fixture
 def settings(clean_store: PrivateStore) -> Settings:
+    clean_store.load_scripts()
     return settings_for(clean_store, enable_requeue_script=False)
 
 
@@ -73,11 +74,6 @@ async def asking(settings: Settings) -> AsyncIterator[Asker]:
         yield asker
 
 
-async def calls(asker: Asker, store: PrivateStore) -> int:
-    stats: Any = store.client.info("commandstats")
-    return int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"])
-
-
 @on_loop
 async def test_jobs_of_a_turn_keep_their_order_and_their_outcomes(
     settings: Settings, clean_store: PrivateStore
@@ -92,7 +88,7 @@ async def test_jobs_of_a_turn_keep_their_order_and_their_outcomes(
         asker.submit("a", queue_id="other")
         outcomes = [each.outcome for each in await asker.answers()]
         assert outcomes == [QUEUED, QUEUED, DUPLICATE, QUEUED, CONFLICT, QUEUED]
-        assert await calls(asker, clean_store) == 1
+        assert clean_store.script_calls() == 1
         assert [
             job.job_id for job in (await asker.sq.take("t", 100)).jobs if job.queue_id == "q"
         ] == [
@@ -128,7 +124,7 @@ async def test_more_than_a_call_may_take_are_several_calls(
         taken = await asker.answers()
         assert sorted(len(each) for each in taken) == [10, 40, 40, 40, 40, 40, 40]
         assert len({job_id for each in taken for job_id in each}) == 250
-        assert await calls(asker, clean_store) == 4
+        assert clean_store.script_calls() == 4
 
 
 @on_loop
@@ -154,7 +150,7 @@ async def test_ends_are_told_each_its_own(settings: Settings, clean_store: Priva
         asker.finish("j1", leases[1][:-1] + ("0" if leases[1][-1] != "0" else "1"))
         asker.finish("j2", None)
         assert [end.outcome for end in await asker.answers()] == [SUCCESS, STALE_LEASE, SUCCESS]
-        assert await calls(asker, clean_store) == 1
+        assert clean_store.script_calls() == 1
         with pytest.raises(BadArgumentException, match="lease"):
             asker.finish("j1", "t/q/other/1")
 

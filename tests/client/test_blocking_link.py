@@ -27,7 +27,7 @@ from sharq.store.blocking_connection import BlockingWire
 from sharq.store.blocking_link import SyncLink
 from sharq.store.errors import BugMidway, Misdirected
 from sharq.store.request import Request
-from tests.support.commands import ECHO, PING, Script, command
+from tests.support.commands import ECHO, LONGER, PING, Script, command
 from tests.support.proxy import (
     AUTHORITY,
     CLIENT_CERTIFICATE,
@@ -349,11 +349,23 @@ def test_nothing_is_left_after_many_losses(proxy: Proxy, open_link: Opener) -> N
 # ---- scripts and refusals ----
 
 
-def test_scripts_are_there_before_the_first_call(
+def test_the_shortest_script_is_there_before_the_first_call(
     own_store: PrivateStore, open_link: Opener
 ) -> None:
-    assert open_link(at_socket(own_store), ECHO.scripts).run(ECHO.call("text")) == b"text"
+    link = open_link(at_socket(own_store), ECHO.scripts | LONGER.scripts)
+    assert link.run(ECHO.call("text")) == b"text"
     assert "errorstat_NOSCRIPT" not in own_store.client.info("errorstats")
+
+
+def test_the_others_are_loaded_when_they_are_needed(
+    own_store: PrivateStore, open_link: Opener
+) -> None:
+    scripts = ECHO.scripts | LONGER.scripts | Script("return 'is needed by nobody'").scripts
+    link = open_link(at_socket(own_store), scripts)
+    link.run(PING)
+    assert own_store.client.script_exists(*scripts) == [True, False, False]
+    assert link.run(LONGER.call("text")) == b"textlonger"
+    assert own_store.client.script_exists(*scripts) == [True, True, False]
 
 
 def test_a_script_that_was_flushed_is_loaded_for_a_single_call(

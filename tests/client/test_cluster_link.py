@@ -416,6 +416,16 @@ def test_a_cluster_that_is_not_there_is_unavailable_and_found_when_it_comes(
         find(link, count(key))
 
 
+def test_another_configured_node_tells_the_map_when_the_first_is_away(
+    cluster: PrivateCluster, open_any: Opener
+) -> None:
+    clear(cluster)
+    nowhere, there = free_port(), f"127.0.0.1:{cluster.ports[1]}"
+    settings = replace(at(cluster), port=nowhere, cluster_nodes=(there,))
+    link = open_any(settings, COUNT)
+    assert [link.run(count(key_on(cluster, each))) for each in range(3)] == [1, 1, 1]
+
+
 # ---- refusals and the end ----
 
 
@@ -460,7 +470,7 @@ def test_the_map_is_not_asked_for_because_of_an_older_one(cluster: PrivateCluste
     link.run(PING)
     asked = sum(map(maps_told, cluster.nodes))
     assert [link._refresh(Refresh(version)) for version in (0, 1, 0, 1)] == [None] * 4
-    assert sum(map(maps_told, cluster.nodes)) == asked + 1
+    assert sum(map(maps_told, cluster.nodes)) == asked + len(cluster.nodes)
     link.close()
 
 
@@ -472,7 +482,7 @@ async def test_the_asyncio_link_does_not_ask_because_of_an_older_map_either(
     await link.run(PING)
     asked = sum(map(maps_told, cluster.nodes))
     assert [await link._refresh(Refresh(version)) for version in (0, 1, 0, 1)] == [None] * 4
-    assert sum(map(maps_told, cluster.nodes)) == asked + 1
+    assert sum(map(maps_told, cluster.nodes)) == asked + len(cluster.nodes)
     await link.aclose()
 
 

@@ -171,6 +171,25 @@ def test_over_tls_as_well(store: PrivateStore, opener: Opener) -> None:
         assert opener.options(settings) == {"keepalive": True, "nodelay": True}
 
 
+@pytest.mark.parametrize(("name", "right"), [("localhost", True), ("elsewhere", False)])
+def test_a_certificate_may_have_another_name_than_the_host(
+    store: PrivateStore, opener: Opener, name: str, right: bool
+) -> None:
+    with Proxy((store.host, store.port), server_context()) as proxy:
+        proxy.host = "127.0.0.2"
+        proxy.refuse()
+        proxy.accept()
+        settings = at_port(
+            proxy, host="127.0.0.2", tls=True, tls_ca=AUTHORITY, tls_server_name=name
+        )
+        if right:
+            assert opener.answer(settings) == b"+PONG\r\n"
+        else:
+            with pytest.raises(StoreUnavailable) as error:
+                opener.answer(settings)
+            assert "certificate verify failed" in str(error.value.__cause__)
+
+
 def test_an_embedded_store_has_no_address_of_its_own(opener: Opener) -> None:
     with pytest.raises(RuntimeError, match="embedded"):
         opener.answer(StoreSettings(conn_type="embedded"))

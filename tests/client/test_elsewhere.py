@@ -151,6 +151,7 @@ def test_a_batch_and_its_jobs_are_pickled_whole() -> None:
     reply = [
         7,
         3,
+        250,
         b"q",
         b"j1",
         b"12",
@@ -170,7 +171,7 @@ def test_a_batch_and_its_jobs_are_pickled_whole() -> None:
     ]
     batch = Batch("sms", reply)
     for again in (pickle.loads(pickle.dumps(batch)), copy.copy(batch), copy.deepcopy(batch)):
-        assert (again.queue_type, again.wait_us, again.rank) == ("sms", 7, 3)
+        assert (again.queue_type, again.wait_us, again.rank, again.ready_ms) == ("sms", 7, 3, 250)
         assert again.to_json_list() == batch.to_json_list()
     names = [name for name in dir(Job) if not name.startswith("_")]
     assert len(names) == 10

@@ -49,12 +49,6 @@ def next_job(queue: Face, queue_type: str = "mail") -> dict[str, Any]:
     return job
 
 
-def calls(store: PrivateStore) -> int:
-    """How many script calls the store has carried out."""
-    stats = store.client.info("commandstats")
-    return int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"])
-
-
 def test_a_job_whose_lease_has_run_out_comes_again(
     open_face: Opener, clean_store: PrivateStore
 ) -> None:
@@ -132,11 +126,11 @@ def test_it_can_be_switched_off(open_face: Opener, clean_store: PrivateStore) ->
 def test_who_does_not_dequeue_pays_nothing(open_face: Opener, clean_store: PrivateStore) -> None:
     queue = open_face(brief(clean_store))
     queue.enqueue("p", 0, "j0", "bob", "mail")  # registers the type
-    before = calls(clean_store)
+    before = clean_store.script_calls()
     for at in range(1, 51):
         queue.enqueue("p", 0, f"j{at}", "bob", "mail")
     time.sleep(3 * LEASE / 1000)  # nothing goes on beside
-    assert calls(clean_store) - before == 50
+    assert clean_store.script_calls() - before == 50
 
 
 def test_who_dequeues_pays_one_look_for_the_length_of_a_lease(
@@ -145,11 +139,11 @@ def test_who_dequeues_pays_one_look_for_the_length_of_a_lease(
     queue = open_face(settings_for(clean_store))  # leases of a minute
     for at in range(100):
         queue.enqueue("p", 0, f"j{at}", "bob", "mail")
-    before = calls(clean_store)
+    before = clean_store.script_calls()
     for _ in range(100):
         job = queue.dequeue("mail")
         queue.finish(job["job_id"], "bob", "mail")
-    assert calls(clean_store) - before == 200 + 1
+    assert clean_store.script_calls() - before == 200 + 1
 
 
 def test_a_type_that_nothing_is_left_of_leaves_the_registry(

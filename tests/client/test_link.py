@@ -28,7 +28,7 @@ from sharq.errors import (
 from sharq.settings.options import StoreSettings
 from sharq.store.errors import BugMidway, Misdirected
 from sharq.store.link import Link
-from tests.support.commands import ECHO, PING, Script, command
+from tests.support.commands import ECHO, LONGER, PING, Script, command
 from tests.support.loops import eventually, on_loop
 from tests.support.proxy import (
     AUTHORITY,
@@ -500,10 +500,20 @@ def test_what_cannot_be_sent_is_held_back_within_bounds(
 
 
 @on_loop
-async def test_scripts_are_there_before_the_first_call(own_store: PrivateStore) -> None:
-    async with open_link(at_socket(own_store), ECHO.scripts) as link:
+async def test_the_shortest_script_is_there_before_the_first_call(own_store: PrivateStore) -> None:
+    async with open_link(at_socket(own_store), ECHO.scripts | LONGER.scripts) as link:
         assert await link.run(ECHO.call("text")) == b"text"
         assert "errorstat_NOSCRIPT" not in own_store.client.info("errorstats")
+
+
+@on_loop
+async def test_the_others_are_loaded_when_they_are_needed(own_store: PrivateStore) -> None:
+    scripts = ECHO.scripts | LONGER.scripts | Script("return 'is needed by nobody'").scripts
+    async with open_link(at_socket(own_store), scripts) as link:
+        await link.run(PING)
+        assert own_store.client.script_exists(*scripts) == [True, False, False]
+        assert await link.run(LONGER.call("text")) == b"textlonger"
+        assert own_store.client.script_exists(*scripts) == [True, True, False]
 
 
 @on_loop

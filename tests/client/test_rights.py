@@ -31,7 +31,7 @@ TRIED = LUA / "rights.lua"
 # One command each; a pattern stands for those of its kind.
 RULES = re.findall(r"^user sharq on >\S+ (.+?)^```$", PAGE, re.M | re.S)[0].split()
 COMMANDS = [rule[1:] for rule in RULES if rule[0] == "+"]
-ONLY_SOMETIMES = {"select", "cluster|slots"}
+ONLY_SOMETIMES = {"select", "cluster|slots", "cluster|info", "role"}
 
 
 class Users:
@@ -189,7 +189,7 @@ class TestTheLineOfThePage:
     def test_has_all_that_is_tried(self) -> None:
         tried = set(re.findall(r"'([A-Z][A-Z ]*[A-Z])", TRIED.read_text()))
         rules = {name.lower().replace(" ", "|") for name in tried}
-        assert rules == set(COMMANDS) - {"select"}
+        assert rules == set(COMMANDS) - {"select", "role"}
 
 
 def is_old(store: PrivateStore) -> bool:
@@ -239,12 +239,13 @@ class TestAMissingRight:
         users = Users(*cluster.nodes)
         if is_old(cluster.nodes[0]):
             pytest.skip("No script can try it; the link tells in the store's words")
-        users.rule("-cluster|slots")
+        users.rule("-cluster|slots", "-cluster|info")
         try:
             said = asyncio.run(complaints(cluster.nodes[0], caplog, clustered=True))
         finally:
             users.reset()
-        assert "may not run CLUSTER SLOTS; give it `+cluster|slots`" in said
+        for command in ("slots", "info"):
+            assert f"may not run CLUSTER {command.upper()}; give it `+cluster|{command}`" in said
 
     @pytest.mark.parametrize(
         ("rules", "hint"),

@@ -13,11 +13,13 @@ from sharq.store.wakeups import Wakeups
 from tests.support.stores import PrivateStore
 
 CHANNEL = b"wake:me"
+EVERYBODYS = b"wake:all"
 
 
 class Watcher:
     def __init__(self) -> None:
         self.woken: list[str] = []
+        self.told: list[bytes] = []
         self.listening = 0
         self.deaf = 0
         self.changed = asyncio.Event()
@@ -27,6 +29,10 @@ class Watcher:
         self.changed.set()
         if queue_type == "bug":
             raise ZeroDivisionError
+
+    def on_message(self, message: bytes) -> None:
+        self.told.append(message)
+        self.changed.set()
 
     def on_listening(self) -> None:
         self.listening += 1
@@ -51,7 +57,7 @@ def read(message: bytes) -> str | None:
 async def listening(store: PrivateStore, beat: float = 1.0) -> AsyncIterator[Watcher]:
     watcher = Watcher()
     settings = StoreSettings(conn_type="unix_sock", unix_socket_path=store.socket_path)
-    wakeups = Wakeups(settings, CHANNEL, read, watcher, beat=beat)
+    wakeups = Wakeups(settings, (CHANNEL, EVERYBODYS), read, watcher, beat=beat)
     wakeups.start()
     try:
         await watcher.until(lambda: watcher.listening)
@@ -69,6 +75,9 @@ def test_a_message_wakes_and_others_do_not(store: PrivateStore) -> None:
             store.client.publish(CHANNEL, "a")
             await watcher.until(lambda: watcher.woken)
             assert watcher.woken == ["a"]
+            store.client.publish(EVERYBODYS, "2 all")
+            await watcher.until(lambda: len(watcher.told) == 2)
+            assert watcher.told == [b"1 foreign", b"2 all"]
 
     asyncio.run(run())
 

@@ -367,6 +367,7 @@ async def refused_frames(peer: Peer, seconds: float, *, code: str = "store_unava
     return count
 
 
+@pytest.mark.timing
 async def test_ends_that_are_refused_are_no_storm(
     scripted: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

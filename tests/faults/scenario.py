@@ -7,7 +7,6 @@ so long that no pause of the machine makes a difference.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -38,7 +37,7 @@ from sharq.results import (
 from tests.faults.audit import OFFSET_KEY, Drain
 from tests.faults.history import Recorder
 from tests.faults.states import DEAD as DEAD_KEYS
-from tests.faults.states import dead_letters, level_of
+from tests.faults.states import add_counters, dead_letters, level_of, new_counters
 from tests.support.direct import DirectStore, follow
 from tests.support.faces import settings_for
 from tests.support.stores import PrivateStore
@@ -630,7 +629,7 @@ def snapshot(store: DirectStore) -> dict[str, Any]:
     """The jobs, counters and keys of a small store."""
     keys, jobs, levels = [], [], []
     buried: dict[str, str] = {}
-    counters: dict[str, Any] = defaultdict(lambda: defaultdict(_minute))
+    counters = new_counters()
     for key in sorted(store.command("KEYS", "*")):
         name, kind = key.decode(), store.command("TYPE", key)
         keys.append({"key": name, "type": kind.decode(), "ttl": store.command("PTTL", key)})
@@ -651,8 +650,10 @@ def snapshot(store: DirectStore) -> dict[str, Any]:
         elif word == "q":
             first = store.command("GET", key).decode().partition(" ")[2].partition(" ")[0]
             found = [(queue, first, "queued")] if first else ()
-        elif word == "c":
-            _count(counters[queue_type], rest, store.command("HGETALL", key))
+        elif word == "c" and kind == b"hash":
+            flat = iter(store.command("HGETALL", key))
+            counts = ((name.decode(), int(count)) for name, count in zip(flat, flat, strict=True))
+            add_counters(counters[queue_type], rest, counts)
         jobs += [{"type": queue_type, "queue": q, "job": j, "state": s} for q, j, s in found]
     dead = [_dead(store, queue_type, key) for queue_type, key in buried.items()]
     return {"jobs": jobs, "levels": levels, "dead": dead, "counters": counters, "keys": keys}
@@ -669,19 +670,6 @@ def _dead(store: DirectStore, queue_type: str, key: str) -> dict[str, Any]:
 
     order = numbers("ZRANGE", f"{key}:order", 0, -1, "WITHSCORES")
     return dead_letters(queue_type, numbers("HGETALL", key), order, sizes("about"), sizes("jobs"))
-
-
-def _count(minutes: Any, rest: str, counts: list[bytes]) -> None:
-    _, minute, *kind = rest.split(":")
-    for name, count in zip(counts[::2], counts[1::2], strict=True):
-        if kind:
-            minutes[minute]["queues"][name.decode()][kind[0]] += int(count)
-        else:
-            minutes[minute][name.decode()] = int(count)
-
-
-def _minute() -> dict[str, Any]:
-    return {"e": 0, "d": 0, "queues": defaultdict(lambda: {"e": 0, "d": 0})}
 
 
 def _named(job: Job) -> dict[str, Any]:

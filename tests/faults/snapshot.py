@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tests.faults.states import DEAD, dead_letters, level_of
+from tests.faults.states import DEAD, add_counters, dead_letters, level_of, new_counters
 from tests.faults.store import Store
 
 _PAGE: Final = 1000
@@ -31,12 +30,12 @@ async def snapshot(store: Store) -> dict[str, Any]:
 
     `jobs`: {type, queue, job, state}, the state `queued` or `active`. `levels`: the leases that
     queues, groups and types count, {type, level, leased, group} as in `states`. `dead`: what each
-    type has of dead letters, as in `states`. `counters`: for
-    each type and minute its own `e` and `d`, and those of its queues. `keys`: name, type and TTL
-    (ms; -1 for none). `memory`: the bytes that the store uses. `now`: the store's time in ms.
+    type has of dead letters, `counters`: those of each type and minute, as in `states`. `keys`:
+    name, type and TTL (ms; -1 for none). `memory`: the bytes that the store uses. `now`: the
+    store's time in ms.
     """
     jobs: list[dict[str, str]] = []
-    counters: dict[str, Any] = defaultdict(lambda: defaultdict(_new_minute))
+    counters = new_counters()
     keys: list[dict[str, Any]] = []
     levels: list[dict[str, Any]] = []
     buried: set[str] = set()
@@ -55,8 +54,9 @@ async def snapshot(store: Store) -> dict[str, Any]:
             levels += [{"type": queue_type, **level}] if level is not None else []
         if rest in DEAD:
             buried.add(queue_type)
-        if rest.startswith("c:"):
-            await _add_counters(store, counters[queue_type], key, rest)
+        if rest.startswith("c:") and kind == "hash":
+            counts = _pairs(await store.insist("HGETALL", key))
+            add_counters(counters[queue_type], rest, counts)
     return {
         "jobs": jobs,
         "levels": levels,
@@ -83,7 +83,15 @@ async def count_dead(store: Store) -> int:
 
 
 async def count_jobs(store: Store) -> int:
-    """How many jobs there are."""
+    """How many jobs there are.
+
+    One that goes from a lease to its queue meanwhile may be missed: if there are none, they are
+    counted again.
+    """
+    return await _count_jobs(store) or await _count_jobs(store)
+
+
+async def _count_jobs(store: Store) -> int:
     return sum(
         [
             len(await _jobs(store, key, kind, key.partition("}:")[2]))
@@ -127,23 +135,7 @@ async def _jobs(store: Store, key: str, kind: str, rest: str) -> list[tuple[str,
     return []
 
 
-async def _add_counters(store: Store, minutes: Any, key: str, rest: str) -> None:
-    _, minute, *shard = rest.split(":")
-    flat = await store.insist("HGETALL", key)
-    counts = dict(_pairs(flat))
-    if not shard:
-        minutes[minute].update(counts)
-        return
-    for queue, count in counts.items():
-        queues = minutes[minute]["queues"]
-        queues[queue][shard[0]] += count
-
-
 def _pairs(flat: Any) -> Iterator[tuple[str, int]]:
     items = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
     for name, count in items:
         yield name.decode(), int(count)
-
-
-def _new_minute() -> dict[str, Any]:
-    return {"e": 0, "d": 0, "queues": defaultdict(lambda: {"e": 0, "d": 0})}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 
@@ -48,3 +49,29 @@ def dead_letters(
     """
     numbers = {name: counts.get(name, 0) for name in ("bytes", "fallen", "dropped")}
     return {"type": queue_type, **numbers, "order": order, "about": about, "jobs": jobs}
+
+
+def new_counters() -> dict[str, Any]:
+    """Counters of types, to be filled by `add_counters`: for each type and minute its own `e` and
+    `d`, and in `queues` those of its queues.
+    """
+    return defaultdict(lambda: defaultdict(_new_minute))
+
+
+def add_counters(minutes: Any, rest: str, counts: Iterable[tuple[str, int]]) -> None:
+    """Add the fields of a hash to the minutes of its type, if it has counters: `rest` is its key
+    behind the tag.
+    """
+    word, _, name = rest.partition(":")
+    minute, *part = name.split(":")
+    if word != "c" or not minute.isdigit():
+        return
+    for name, count in counts:
+        if part not in ([], ["past"]):
+            minutes[minute]["queues"][name][part[0]] += count
+        elif name in ("e", "d"):
+            minutes[minute][name] += count
+
+
+def _new_minute() -> dict[str, Any]:
+    return {"e": 0, "d": 0, "queues": defaultdict(lambda: {"e": 0, "d": 0})}

@@ -221,13 +221,13 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "a queue's enqueues are not counted": (
         "I9",
-        {"count_many(k.counters, 'e', list, total)": "count_type(k.counters, 'e', total)"},
+        {"count_many(k, 'e', list, total)": "count_type(k, 'e', total)"},
     ),
     "the dispatches of a type are counted twice": (
         "I9",
-        {"count_type(k.counters, 'd', 1)": "count_type(k.counters, 'd', 2)"},
+        {"count_type(k, 'd', 1)": "count_type(k, 'd', 2)"},
     ),
-    "counters never end": ("I10", {"expire(bucket, COUNTERS_TTL)": ""}),
+    "counters never end": ("I10", {"expire(shard, COUNTERS_TTL)": ""}),
     "marks never end": ("I10", {"expire(shard, ttl)": ""}),
     "a purge ends leases of queues of like names": (
         "I1",

@@ -311,6 +311,21 @@ def test_a_dequeue_finds_what_could_go(story: Story, asked: int, violated: set[s
     assert story.violated == violated
 
 
+@pytest.mark.parametrize(("request_id", "violated"), [("r1", set()), ("r2", {"I16"})])
+def test_a_dequeue_that_repeats_another_finds_nothing_new(
+    story: Story, request_id: str, violated: set[str]
+) -> None:
+    put(story, 2)
+    story.go("j1", 1, 0, request="r1")
+    story.back("j1", 1, 1000)
+    story.say("dequeue", "unknown", request_id="r1")
+    dispatches(story, 1100)
+    story.say("dequeue", "fail", request_id=request_id, answer={"code": "nothing_ready"})
+    for event in story.history[-2:]:
+        event.t = START * 1000 - 500_000_000 + 1_050_000
+    assert story.violated & {"I16"} == violated
+
+
 @pytest.mark.parametrize(("mode", "violated"), [("deliver", set()), ("notify", {"I16"})])
 def test_the_credit_of_a_subscriber_may_be_on_its_way(
     story: Story, mode: str, violated: set[str]

@@ -512,6 +512,10 @@ def test_service_is_back_in_time(story: Story, ms: int, violated: set[str]) -> N
         ("{p:t}:x:.server", 10, set()),
         ("{p:t}:c:123:e:4", 10, set()),
         ("{p:t}:c:123", -1, {"I10"}),
+        ("{p:t}:c:last", -1, {"I10"}),
+        ("{p:t}:c:123:past", 10, set()),
+        ("{p:t}:c:123:past", -1, {"I10"}),
+        ("{p:t}:sample", 10, set()),
         ("{p}:types", -1, set()),
         ("{p:t}:leases", -1, {"I10"}),
         ("{p:t}:j:a", 10, {"I10"}),
@@ -522,6 +526,15 @@ def test_only_what_ends_is_left(story: Story, key: str, ttl: int, violated: set[
     keys = [{"key": key, "type": "string", "ttl": ttl}]
     story.drained = {"jobs": [], "keys": keys, "counters": {}}
     assert story.violated == violated
+
+
+def test_the_newest_counters_may_be_left(story: Story) -> None:
+    names = ["{p:t}:c:last", "{p:t}:c:123"]
+    keys = [{"key": name, "type": "hash", "ttl": -1} for name in names]
+    story.drained = {"jobs": [], "keys": keys, "counters": {}}
+    assert story.violated == set()
+    keys.append({"key": "{p:t}:c:124", "type": "hash", "ttl": -1})
+    assert story.violated == {"I10"}
 
 
 def test_resources_return_to_what_they_were(story: Story) -> None:

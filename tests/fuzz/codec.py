@@ -271,8 +271,8 @@ _ROW = st.tuples(
     | st.from_regex(rb"[0-9]{1,11}\.[0-9]{1,3}", fullmatch=True)
     | st.from_regex(rb"[0-9]{1,11}(\.[0-9]{1,3})?\*[1-9][0-9]{0,6}", fullmatch=True),
 )
-_REPLIES = st.tuples(_NUMBER, _NUMBER, st.lists(_ROW, max_size=4)).map(
-    lambda parts: [*parts[:2], *(value for row in parts[2] for value in row)]
+_REPLIES = st.tuples(_NUMBER, _NUMBER, _NUMBER, st.lists(_ROW, max_size=4)).map(
+    lambda parts: [*parts[:3], *(value for row in parts[3] for value in row)]
 )
 _WORDS = st.sampled_from([b"queued", b"duplicate", b"conflict", b"full", b"other", b"", 0, None])
 _ANYTHING = st.one_of(_NUMBER, st.binary(max_size=12), st.none(), st.text(max_size=3), st.just([]))
@@ -294,16 +294,16 @@ def check_reply(reply: list[Any]) -> None:
     except ValueError:
         return
     count = len(batch)
-    assert len(reply) == 2 + 8 * count
+    assert len(reply) == 3 + 8 * count
     for at in range(count):
-        n = reply[2 + 8 * at + 2]
+        n = reply[3 + 8 * at + 2]
         if not isinstance(n, bytes) or not n.isdigit():
             return
     try:
         jobs = batch.jobs
     except ValueError:
         return
-    rows = [reply[2 + 8 * at : 10 + 8 * at] for at in range(count)]
+    rows = [reply[3 + 8 * at : 11 + 8 * at] for at in range(count)]
     for job, row in zip(jobs, rows, strict=True):
         assert job.payload == row[6]
         interval, _, burst = row[7].partition(b"*") if isinstance(row[7], bytes) else (row[7], 0, 1)

@@ -32,6 +32,7 @@ PATHS = [
     "/metrics/t/",
     "/status/t/q/j1/",
     "/live/",
+    "/ui/app.js",
     "/ws/",
     "/nowhere",
     "http://a/metrics/t/",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
 from sharq import results
 from sharq.identifiers import check_lease
 from sharq.operations.operations import BATCH_BYTES
-from sharq.results import NewJob
+from sharq.operations.targets import Target
+from sharq.results import JobOptions, LimitValues, NewJob
 from tests.support.expiring import ExpiringQueue
 from tests.support.hands import TYPE, new_job
 
@@ -127,3 +130,55 @@ def test_a_job_that_is_finished_twice_in_a_call_is_finished_once(queue: Expiring
         results.ALREADY_FINISHED,
     ]
     assert not queue.type_metrics().has_jobs
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_an_answer_tells_since_when_the_queue_of_its_first_job_was_ready(
+    queue: ExpiringQueue, count: int
+) -> None:
+    def ready(request_id: str | None = None) -> int | None:
+        return queue.run(queue.operations.dequeue(TYPE, count, request_id)).ready_ms
+
+    assert ready() is None
+    queue.put_many(new_job(str(i), interval=1_000) for i in range(4))
+    queue.advance(300)
+    # Since the enqueue: the queue was idle before.
+    assert ready("r") == 300
+    assert ready("r") is None
+    queue.advance(1_250)
+    # Since its interval has passed.
+    assert ready() == 250
+    queue.advance(1_000)
+    assert ready() == 0
+    late = new_job("late", "other")._replace(options=JobOptions(delay=500))
+    queue.put_many([late])
+    queue.advance(700)
+    assert ready() == 200
+
+
+def test_of_several_queues_the_one_that_was_ready_longest_is_told(queue: ExpiringQueue) -> None:
+    for name in "ab":
+        queue.put_many([new_job(name, name, interval=5)])
+        queue.advance(40)
+    batch = queue.run(queue.operations.dequeue(TYPE, 10))
+    assert [job.job_id for job in batch.jobs] == ["a", "b"]
+    assert batch.ready_ms == 80
+
+
+@pytest.mark.parametrize("target", [Target("type"), Target("group", "g"), Target("queue", "q")])
+@pytest.mark.parametrize("count", [1, 5])
+def test_what_limits_hold_back_is_ready_when_they_allow_it(
+    queue: ExpiringQueue, target: Target, count: int
+) -> None:
+    run, operations = queue.run, queue.operations
+    run(operations.set_limits(TYPE, Target("queue", "q"), LimitValues(group="g")))
+    run(operations.set_limits(TYPE, target, LimitValues(interval=1_000)))
+    queue.put_many(new_job(str(i), interval=0) for i in range(3))
+    queue.advance(100)
+    assert run(operations.dequeue(TYPE, count)).ready_ms == 100
+    queue.advance(1_040)
+    assert run(operations.dequeue(TYPE, count)).ready_ms == 40
+    queue.advance(1_000)
+    run(operations.pause(TYPE, target, 500, "", "api"))
+    queue.advance(530)
+    assert run(operations.dequeue(TYPE, count)).ready_ms == 30

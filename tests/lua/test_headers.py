@@ -48,6 +48,8 @@ KEYS = {
     "waiting": "{p:queue_type}:waiting",
     "limit": "{p:queue_type}:limit",
     "dead": "{p:queue_type}:dead",
+    "sample": "{p:queue_type}:sample",
+    "moving": "{p:queue_type}:moving",
     "types": "{p}:types",
     "sweep": "{p}:sweep",
 }
@@ -154,12 +156,13 @@ NUMBERS = (
     *("age", "batch", "by", "count", "delay", "interval", "interval_retention", "lease_ms"),
     *("max_bytes", "options", "requeue_limit", "retention"),
     *("hold", "seq", "wanted", "offered", "offer_ms", "start", "seen", "before", "limit"),
+    *("first", "more_waiting", "more_delayed", "wait"),
 )
 # Arguments of the codec's methods with a value that tells which one it is; that of a text is its
 # name.
 NUMBER = {name: 1000 + at for at, name in enumerate(NUMBERS)}
 FLAGS = dict.fromkeys(("purge", "waiting", "counted", "more"), True)
-VALUES = NUMBER | FLAGS | {"payload": b"payload"}
+VALUES = NUMBER | FLAGS | {name: name.encode() for name in ("payload", "sample", "message", "text")}
 
 
 def packed_words(name: str, *left_out: str, **values: Any) -> list[str]:
@@ -196,6 +199,8 @@ MANY = (
     "release",
     "extend",
     "cancel",
+    "watch_queues",
+    "take_over",
 )
 
 
@@ -220,7 +225,7 @@ def test_a_dequeue_of_a_server_leaves_a_mark_of_its_own() -> None:
     assert packed_words("dequeue") == announced_words("dequeue", seq="")
 
 
-@pytest.mark.parametrize("name", MANY[4:])
+@pytest.mark.parametrize("name", MANY[4:8])
 def test_the_header_for_many_leases_names_what_is_sent_for_each(name: str) -> None:
     leases = [Lease("queue_type", f"queue_id{at}", f"job_id{at}", f"n{at}") for at in range(3)]
     assert packed_words(name, leases=leases) == announced_words(name, jobs=3)
@@ -230,6 +235,12 @@ def test_the_header_for_many_leases_names_what_is_sent_for_each(name: str) -> No
 def test_the_header_for_many_dead_letters_names_what_is_sent_for_each(name: str) -> None:
     jobs = [(f"queue_id{at}", f"job_id{at}") for at in range(3)]
     assert packed_words(name, jobs=jobs) == announced_words(name, jobs=3)
+
+
+def test_the_header_for_queues_names_what_is_sent_for_each() -> None:
+    names = [f"queue_id{at}" for at in range(3)]
+    words = packed_words("watch_queues", queue_ids=names)
+    assert words == announced_words("watch_queues", jobs=3)
 
 
 def test_the_header_for_many_names_what_is_sent_for_each() -> None:
@@ -246,6 +257,19 @@ def test_the_header_for_many_names_what_is_sent_for_each() -> None:
         for at in range(3)
     ]
     assert packed_words("enqueue", jobs=jobs) == announced_words("enqueue", jobs=3)
+
+
+def test_the_header_for_arrivals_names_what_is_sent_for_each() -> None:
+    fields = "interval", "requeue_limit", "wait"
+    arriving = [
+        (
+            *(f"queue_id{at}", f"job_id{at}", b"payload%d" % at),
+            *(NUMBER[field] + at for field in fields),
+            f"where{at}",
+        )
+        for at in range(3)
+    ]
+    assert packed_words("take_over", arriving=arriving) == announced_words("take_over", jobs=3)
 
 
 OF_NO_TYPE = ([], ["types"], ["sweep"])
@@ -294,7 +318,15 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("register", ("post",)),
     ("list_types", ("0", 10)),
     ("dequeue", ("mail", 1, 60000, 1000)),
-    ("list_queues", ("mail", "type", "", "0", 10)),
+    ("list_queues", ("mail", "type", "", "0", 10, "")),
+    ("sample_queues", ("mail", "type", "", "0", 10)),
+    ("recount", ("mail", "type", "", "0", 10)),
+    ("watch_queues", ("mail", 10, [])),
+    ("share_sample", ("mail", ".s1", b"")),
+    ("share_sample", ("mail", ".s2", b"")),
+    ("tell_servers", (".s1", b"?")),
+    ("list_leases", (*MAIL, "0", 10)),
+    ("show_job", (*MAIL, "j1")),
     ("queue_metrics", MAIL),
     ("enqueue", ("mail", [])),
     ("enqueue", ("mail", [NewJob(*MAIL, "j1", b"1", 0, -1)])),
@@ -305,8 +337,16 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("queue_length", MAIL),
     ("queue_metrics", MAIL),
     ("type_metrics", ("mail",)),
-    ("list_queues", ("mail", "type", "", "0", 10)),
+    ("list_queues", ("mail", "type", "", "0", 10, "bo")),
+    ("sample_queues", ("mail", "type", "", "0", 10)),
+    ("recount", ("mail", "type", "", "0", 10)),
+    ("correct_totals", ("mail", 1, 1)),
+    ("correct_totals", ("mail", -1, -1)),
+    ("watch_queues", ("mail", 10, ["bob", "eve"])),
+    ("show_job", (*MAIL, "j1")),
     ("dequeue", ("mail", 1, 60000, 1000)),
+    ("list_leases", (*MAIL, "0", 10)),
+    ("show_job", (*MAIL, "j1")),
     ("dequeue", ("mail", 2, 60000, 1000, "r1")),
     ("dequeue", ("mail", 2, 60000, 1000, "r1")),
     ("dequeue", ("mail", 2, 60000, 1000, None, ".s1", 1, True)),
@@ -315,7 +355,7 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("hand_on", ("mail", ".s1", 0)),
     ("claim_sweep", (900,)),
     ("claim_sweep", (900,)),
-    ("list_queues", ("mail", "leased", "", "0", 10)),
+    ("list_queues", ("mail", "leased", "", "0", 10, "")),
     ("status", (*MAIL, "j1", 60000)),
     ("status", (*MAIL, "j4", 60000)),
     ("status", (*MAIL, "j5", 60000)),
@@ -431,6 +471,14 @@ LIFE: list[tuple[str, tuple[Any, ...]]] = [
     ("dead_progress", ("mail",)),
     ("dead_advance", ("mail", "s1")),
     ("dead_progress", ("mail",)),
+    ("chunk", ("mail", "?", "", b"")),
+    ("chunk", ("mail", "", "t1", b"[]")),
+    ("take_over", ("mail", "t2", [("bob", "m1", b"1", 0, -1, 0, "tail")])),
+    ("take_over", ("mail", "t1", [])),
+    ("take_over", ("mail", "t1", [("bob", "m1", b"1", 0, -1, 0, "tail")])),
+    ("take_over", ("mail", "t1", [("bob", "m1", b"1", 0, -1, 0, "tail")])),
+    ("take_over", ("mail", "", [("eve", f"m{at}", b"1", 0, -1, 0, "900") for at in range(3)])),
+    ("take_over", ("mail", "", [("eve", f"m{at}", b"1", 0, -1, 0, "head") for at in range(4)])),
     ("clear", (*MAIL, 60000, True)),
     ("clear", (*MAIL, 60000, False)),
     ("unregister", ("mail", 60000)),

@@ -181,6 +181,7 @@ def test_when_all_has_run_out_nothing_is_left(make_queue: MakeQueue, retention: 
     queue.advance(500)
     end_all(queue)
     queue.advance(max(retention, 12 * 60_000))
+    queue.sweep()
     assert queue.key_names() == []
 
 

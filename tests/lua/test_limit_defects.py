@@ -165,6 +165,15 @@ def test_a_dry_run_did_not_add_a_pause_of_another_level(queue: ExpiringQueue) ->
     assert queue.run(call).drains_in == 1_300
 
 
+def test_a_dry_run_failed_for_a_queue_that_is_not_there(queue: ExpiringQueue) -> None:
+    for paused in (False, True):
+        if paused:
+            pause(queue, "queue", "q", ms=1_000)
+        call = queue.operations.estimate(TYPE, Target("queue", "q"), LimitValues(interval=100))
+        told = queue.run(call)
+        assert (told.drains_in, told.drained_in_before) == (0, 0)
+
+
 def test_a_lower_cost_of_a_job_that_died_did_not_reach_what_is_scheduled(
     queue: ExpiringQueue,
 ) -> None:

@@ -18,6 +18,8 @@ local function schedule(key)
   out[#out + 1] = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
 end
 
+local last = redis.call('GET', ARGV[1] .. ':c:last')
+out[#out + 1] = redis.call('HMGET', ARGV[1] .. ':c:' .. (last or ''), 'w', 'e', 'd', 'c', 'l', 'k')
 schedule(ARGV[1] .. ':ready')
 schedule(limit .. ':line')
 schedule(limit .. ':kept')
@@ -37,8 +39,12 @@ Schedule = dict[str, Until]
 
 
 class Seen(NamedTuple):
-    """What is in the store of one type; states are texts, None where there is none."""
+    """What is in the store of one type; states are texts, None where there is none.
 
+    `totals` of waiting jobs, and of the delayed ones among them.
+    """
+
+    totals: tuple[int, int]
     ready: Schedule
     line: Schedule
     kept: Schedule
@@ -58,9 +64,10 @@ def look(
     """Read all of it at once."""
     tag = f"{{{prefix}:{queue_type}}}"
     reply = store.command("EVAL", _READ, 0, tag, len(groups), *groups, *queues)
-    ready, line, kept, grouped, limit = reply[:5]
-    levels, states = reply[5 : 5 + 2 * len(groups)], reply[5 + 2 * len(groups) :]
+    totals, ready, line, kept, grouped, limit = reply[:6]
+    levels, states = reply[6 : 6 + 2 * len(groups)], reply[6 + 2 * len(groups) :]
     return Seen(
+        _totals(*(int(number or 0) for number in totals)),
         _schedule(ready),
         _schedule(line),
         _schedule(kept),
@@ -74,9 +81,16 @@ def look(
     )
 
 
+def _totals(
+    began: int, enqueued: int, dequeued: int, changed: int, late: int, later: int
+) -> tuple[int, int]:
+    return began + enqueued - dequeued + changed, late + later
+
+
 def check_inside(model: Model, queue_type: str, seen: Seen) -> None:
     """Check that each queue stands where it has to, and the states of all levels."""
     _check_type(model, queue_type, seen)
+    _check_totals(model, queue_type, seen)
     for group, (schedule, state) in seen.groups.items():
         _check_group(model, GroupName(queue_type, group), schedule, state)
     for name, queue in model.levels.of_type(queue_type):
@@ -101,6 +115,28 @@ def _check_type(model: Model, queue_type: str, seen: Seen) -> None:
         if level.concurrency is not None:
             active = model.levels.active(queue_type)
             expect(f"the leases of {queue_type}", _leased(seen.limit), active)
+
+
+def _check_totals(model: Model, queue_type: str, seen: Seen) -> None:
+    """Jobs that are due count as delayed until a dequeue looks at their queue, as in its state."""
+    queues = dict(model.levels.of_type(queue_type))
+    late = sum(
+        _late(seen.queues.get(name.queue_id) or "")
+        for name, queue in queues.items()
+        if queue.length
+    )
+    wanted = sum(queue.length for queue in queues.values()), late
+    expect(f"the totals of {queue_type}", seen.totals, wanted)
+
+
+def check_counters(queue_type: str, ends: dict[str, int | None]) -> None:
+    """Counters end, but for the newest ones and their name."""
+    endless = {
+        key.removeprefix("c:") for key, end in ends.items() if key[:2] == "c:" and end is None
+    }
+    minutes = endless - {"last"}
+    expect(f"the endless counters of {queue_type}", len(endless), 2 * len(minutes))
+    expect(f"the newest counters of {queue_type}", len(minutes) <= 1, True)
 
 
 def _check_place(model: Model, name: QueueName, queue: ModelQueue, seen: Seen) -> None:
@@ -143,15 +179,19 @@ def _check_line(model: Model, queue_type: str, seen: Seen) -> None:
 
 
 def _check_group(model: Model, name: GroupName, schedule: Schedule, state: str | None) -> None:
-    """It has a state while it has limits, a pause or leases, and a schedule while jobs wait."""
+    """It has a state while it has limits, a pause or leases, and a schedule while jobs wait.
+
+    Since when it allows is kept for as long as that is later than the turn of its first queue.
+    """
     level = model.levels.groups[name]
     active = model.levels.active(name)
     if level.limited or active or level.paused > model.now:
         expect(f"{name} has a state", state is not None)
     elif not schedule and not model.linger:
         expect(f"{name} has no state", state, None)
-    if state is None and not schedule:
-        # What held it back is forgotten.
+    if state is None:
+        since = max(level.free, level.paused)
+        expect(f"{name} may be forgotten", since <= min(schedule.values(), default=inf), True)
         level.free = level.paused = 0
     if state is not None:
         expect(f"the leases of {name}", _leased(state), active)
@@ -182,6 +222,12 @@ def _expect_near(what: str, got: Until, wanted: Until, most: Until) -> None:
 
 def _queue_tat(state: str) -> Until:
     return _time(state.rpartition("|")[2].split(":")[1] if state[0] == "~" else state.split(":")[1])
+
+
+def _late(state: str) -> int:
+    plain = state.rpartition("|")[2] if state[:1] == "~" else state
+    numbers = plain.partition(" ")[0].split(":")
+    return int(numbers[6]) if len(numbers) > 5 else 0
 
 
 def _level_tat(state: str) -> Until:

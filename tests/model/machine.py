@@ -19,11 +19,11 @@ from sharq.results import DeadFilter, DeadPage, JobOptions, NewJob
 from sharq.settings.options import QueueSettings
 from tests.model.changes import LimitChanges, pause_for
 from tests.model.failures import End
-from tests.model.inside import check_inside, look
+from tests.model.inside import check_counters, check_inside, look
 from tests.model.inside_dead import check_dead, look_at_dead
 from tests.model.inside_jobs import check_jobs_inside, look_at_jobs
 from tests.model.letters import DAY, Letter
-from tests.model.model import COUNTERS_KEPT, SERIAL_KEPT
+from tests.model.model import COUNTERS_KEPT, MINUTE, SERIAL_KEPT
 from tests.model.names import GroupName, JobName, QueueName, expect
 from tests.model.rates import FARTHEST, Rates
 from tests.model.showing import ShownModel
@@ -179,6 +179,7 @@ class QueueMachine(RuleBasedStateMachine):
             chosen = JobOptions(group=group, cost=cost)
             jobs = [NewJob(*name, job_id, b"1", interval, -1, None, chosen) for job_id in JOBS[:2]]
             self._enqueue_many(name.queue_type, jobs)
+            self.all_is_as_in_the_model()
 
     @rule(jobs=st.lists(new_jobs(), min_size=1, max_size=6), queue_type=queue_types)
     def enqueue_many(self, jobs: list[NewJob], queue_type: str) -> None:
@@ -621,6 +622,7 @@ class QueueMachine(RuleBasedStateMachine):
                 self._delete_all_dead_letters()
                 self._give_all_limits_back()
                 self.all_is_as_in_the_model()
+                self._let_counters_end()
                 self._check_that_nothing_is_left()
         finally:
             self.store.close()
@@ -716,9 +718,16 @@ class QueueMachine(RuleBasedStateMachine):
             }
             seen = look_at_dead(self.store, PREFIX, queue_type)
             check_dead(self.model.letters[queue_type], queue_type, seen, of_type)
+            check_counters(queue_type, of_type)
         for key, end in ends.items():
-            if end is None and key[1] not in ("limit", "dead"):
+            if end is None and key[1] not in ("limit", "dead", "c"):
                 expect(f"{key} is there for jobs", key in waiting | leased)
+
+    def _let_counters_end(self) -> None:
+        """The newest counters of a type without jobs go with a sweep when they are old."""
+        self._move_to((self.model.latest + COUNTERS_KEPT + MINUTE) * 1000)
+        for queue_type in TYPES:
+            self._sweep(queue_type, 100)
 
     def _check_that_nothing_is_left(self) -> None:
         """Check that what is left is of a kind that may be, and ends in time."""

@@ -37,7 +37,7 @@ _REASONS = {
 MINUTE = 60_000
 LISTED_MINUTES = 10
 COUNTERS_KEPT = 11 * MINUTE
-SERIAL_KEPT = 10 * MINUTE
+SERIAL_KEPT = 1_000
 
 
 class Model:
@@ -52,6 +52,7 @@ class Model:
         self.levels = Levels(self.queues)
         self.marks: dict[JobName, list[Mark]] = defaultdict(list)
         self.minutes: dict[tuple[str, int], Minute] = defaultdict(Minute)
+        self.began: dict[str, int] = defaultdict(int)
         self.answers: dict[tuple[str, str], Answer] = {}
         self.tokens: set[str] = set()
         self.newest: dict[str, int] = defaultdict(int)
@@ -273,8 +274,10 @@ class Model:
             outcome = results.SUCCESS if entitled else results.JOB_ACTIVE
             expect("cancel of a leased job", got.outcome, outcome)
             if entitled:
+                self._begin_minute(name.queue_type)
                 self._unlease(name)
             return
+        self._begin_minute(name.queue_type)
         job = queue.find(name.job_id)
         if job is None or n:
             if got.outcome == results.NOT_FOUND:
@@ -304,6 +307,8 @@ class Model:
 
     def sweep(self, queue_type: str, batch: int, seed: str, got: Swept) -> None:
         self._lift(queue_type)
+        if self._has_jobs(queue_type) or self.letters[queue_type].bulk is not None:
+            self._begin_minute(queue_type)
         # Of leases that end in the same ms the store takes them by name.
         expired = sorted(
             (job.lease_end, f"{name.queue_id}/{job_id}", name, job)
@@ -414,6 +419,7 @@ class Model:
             if not purge:
                 return
             queue.age(self.now)
+        self._begin_minute(name.queue_type)
         queue.new, queue.back, queue.late, queue.turn = [], [], [], None
         for job in queue.leased.values():
             job.doomed = True
@@ -450,6 +456,7 @@ class Model:
 
     def _give_back(self, name: JobName, job: ModelJob, end: End, seed: str) -> str:
         queue = self.queues[name.queue]
+        self._begin_minute(name.queue_type)
         job.history = history_after(job.history, end, self.now)
         if job.doomed or end.how == "reject" or (end.counted and job.left == 0):
             buried = not job.doomed and self._bury(name, job, end.how)
@@ -528,7 +535,12 @@ class Model:
                     return seen
         return [*seen, None]
 
+    def _begin_minute(self, queue_type: str) -> None:
+        """Something may be counted in this minute."""
+        self.began[queue_type] = max(self.began[queue_type], self.now // MINUTE)
+
     def _minute(self, queue_type: str) -> Minute:
+        self._begin_minute(queue_type)
         return self.minutes[queue_type, self.now // MINUTE]
 
     def _has_jobs(self, queue_type: str) -> bool:
@@ -559,7 +571,7 @@ class Model:
 
     def _must_be_vacant(self, queue_type: str) -> bool:
         kept = COUNTERS_KEPT // MINUTE + 1
-        return self._is_idle(queue_type) and not any(self._counted(queue_type, kept))
+        return self._is_idle(queue_type) and self.began[queue_type] + kept <= self.now // MINUTE
 
     def _counted(self, queue_type: str, minutes: int) -> Iterator[Minute]:
         """The last `minutes` in which something was counted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from sharq import results
-from sharq.operations.operations import TypeMetrics
+from sharq.operations.replies import TypeMetrics
 from sharq.results import DeadSummary, JobError, JobStatus, QueueMetrics, WaitingJob
 from tests.model.burials import BuryingModel
 from tests.model.model import LISTED_MINUTES, MINUTE
@@ -166,6 +166,12 @@ class ShownModel(BuryingModel):
             len(letters.all), letters.bytes, oldest, letters.fallen, letters.dropped
         )
         expect(f"the dead letters of {queue_type}", got.dead, summary)
+        jobs = (got.waiting + got.delayed, got.active)
+        lengths = (
+            sum(q.length for q in queues.values()),
+            sum(len(q.leased) for q in queues.values()),
+        )
+        expect(f"the jobs of {queue_type}", jobs, lengths)
         for minute in self._minutes(got.enqueue_counts, got.dequeue_counts):
             counts = self.minutes[queue_type, minute]
             if not counts.faded:

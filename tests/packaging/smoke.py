@@ -51,6 +51,7 @@ def main() -> None:
         with running_server(config, home) as url:
             step("the REST API", check_rest, url)
             step("the page", check_page, url)
+            step("the command", check_command, url)
             step("the worker", check_worker, url, home)
         step("the library", check_library, config)
         step("the asyncio library", asyncio.run, check_asyncio_library(config))
@@ -151,9 +152,18 @@ def check_rest(url: str) -> None:
 
 
 def check_page(url: str) -> None:
+    # By the old address, which leads to it.
     with urllib.request.urlopen(f"{url}/live/", timeout=PATIENCE) as answer:
         assert answer.headers.get_content_type() == "text/html"
-        assert b"<title>SharQ live</title>" in answer.read()
+        assert b"<title>SharQ</title>" in answer.read()
+    with urllib.request.urlopen(f"{url}/ui/app.js", timeout=PATIENCE) as answer:
+        assert answer.headers.get_content_type() == "text/javascript"
+
+
+def check_command(url: str) -> None:
+    job = [SCRIPTS / "sharq", "job", "mail", "rest", "j1", "--url", url]
+    said = subprocess.run(job, check=True, capture_output=True, text=True)
+    assert said.stdout == "state\tfinished\n", said
 
 
 def check_worker(url: str, home: Path) -> None:

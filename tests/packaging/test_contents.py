@@ -40,7 +40,7 @@ def test_the_wheel_carries_what_runs_and_nothing_else(wheel: Path) -> None:
     # Should the list itself have a hole.
     for name in ("lua/enqueue.lua", "lua/include/clock.lua", "_fastpath.pyi", "py.typed"):
         assert f"sharq/{name}" in names
-    assert {"sharq_server/py.typed", "sharq_server/ui/static/live.html"} <= names
+    assert {"sharq_server/py.typed", "sharq_server/ui/static/app.js"} <= names
 
 
 def test_the_sdist_carries_the_sources_and_nothing_else(sdist: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_sdist_carries_the_sources_and_nothing_else(sdist: Path) -> None:
     assert {
         "sharq/_fastpath.pyx",
         "sharq/codec/keys.pxi",
-        "server/sharq_server/ui/static/live.html",
+        "server/sharq_server/ui/static/app.js",
     } <= names
 
 

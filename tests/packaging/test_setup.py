@@ -20,7 +20,11 @@ PYTHONS = ("cp311", "cp312", "cp313", "cp314")
 
 def test_cython_sources_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert set(compiled()) == {"sharq._fastpath", "sharq_server.http._lane"}
+    assert set(compiled()) == {
+        "sharq._fastpath",
+        "sharq_server.http._lane",
+        "sharq_server.telemetry._cells",
+    }
 
 
 def test_every_folder_with_a_module_is_a_package(monkeypatch: pytest.MonkeyPatch) -> None:

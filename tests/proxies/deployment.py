@@ -156,9 +156,9 @@ class Deployment:
         return bool(self._client.keys(f"{{{self._key_prefix}:{queue_type}*"))
 
     def lines(self, wanted: str) -> list[str]:
-        """Lines of the access logs with a text."""
-        found = [log.read_text().splitlines() for log in self.logs if log.exists()]
-        return [line for lines in found for line in lines if wanted in line]
+        """Whole lines of the access logs with a text."""
+        found = [log.read_text().splitlines(keepends=True) for log in self.logs if log.exists()]
+        return [line for lines in found for line in lines if wanted in line and line[-1] == "\n"]
 
     def _has_line(self, at: int, since: int) -> bool:
         with self.logs[at].open() as log:

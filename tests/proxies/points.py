@@ -95,10 +95,14 @@ class Points:
     @PREFIXES
     def test_the_page(self, deployment: Deployment, prefix: str) -> None:
         with deployment.client() as nobody:
-            for path in ("/live/", "/live"):
+            for path in ("/ui/", "/ui/type/sms"):
                 page = nobody.ask("GET", prefix + path)
                 assert page.status == 200
-                assert b"<title>SharQ live</title>" in page.body
+                assert b"<title>SharQ</title>" in page.body
+            # Relative, so that it is right below a prefix.
+            for path, place in (("/live/", "../ui/"), ("/ui", "ui/")):
+                answer = nobody.ask("GET", prefix + path)
+                assert (answer.status, answer.headers["Location"]) == (301, place)
 
     @PREFIXES
     def test_a_long_poll(self, deployment: Deployment, prefix: str) -> None:
@@ -135,9 +139,10 @@ class Points:
     @PREFIXES
     def test_the_push_channel(self, deployment: Deployment, prefix: str) -> None:
         kind = new_type()
+        path = f"/ws/?of={kind}"
 
         async def work() -> None:
-            subscriber = Subscriber(await self._connect(deployment, f"{prefix}/ws/"))
+            subscriber = Subscriber(await self._connect(deployment, prefix + path))
             await subscriber.event("welcome")
             await subscriber.subscribe(kind)
             with deployment.client("producer") as producer:
@@ -146,10 +151,9 @@ class Points:
             assert await subscriber.finish(*jobs) == ["success"]
             await disconnect(subscriber.socket)
 
-        before = len(deployment.lines("/ws/ HTTP/1.1"))
         asyncio.run(asyncio.wait_for(work(), 20))
-        wait_for("it is logged", lambda: len(deployment.lines("/ws/ HTTP/1.1")) > before)
-        line = deployment.lines("/ws/ HTTP/1.1")[-1].split()
+        wait_for("it is logged", lambda: deployment.lines(f"{path} HTTP/1.1"))
+        (line,) = [line.split() for line in deployment.lines(f"{path} HTTP/1.1")]
         assert (line[0], line[2], line[8]) == (CLIENT, "worker", "101")
 
     @staticmethod

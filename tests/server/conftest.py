@@ -133,6 +133,24 @@ def server(io_loop: IOLoop, settings: Settings) -> Iterator[SharQServer]:
 
 
 @pytest.fixture
+def second_server(io_loop: IOLoop, settings: Settings) -> Iterator[SharQServer]:
+    """Another server on the same store."""
+    server = SharQServer(settings)
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
+
+
+@pytest.fixture
+def another_server(io_loop: IOLoop, second_server: SharQServer) -> Iterator[int]:
+    """The port of the other server."""
+    listener = second_server.app.listen(0, "127.0.0.1")
+    yield listener.addresses()[0][1]
+    listener.stop()
+    io_loop.run_sync(listener.close_all_connections)
+
+
+@pytest.fixture
 def app(server: SharQServer) -> SharQApplication:
     return server.app
 

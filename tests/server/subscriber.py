@@ -22,8 +22,8 @@ class Subscriber:
         self._ids = itertools.count(1)
 
     @classmethod
-    async def connect(cls, port: int, **headers: str) -> Self:
-        request = HTTPRequest(f"ws://127.0.0.1:{port}/ws/", headers=headers)
+    async def connect(cls, port: int, path: str = "/ws/", **headers: str) -> Self:
+        request = HTTPRequest(f"ws://127.0.0.1:{port}{path}", headers=headers)
         subscriber = cls(await websocket_connect(request, max_message_size=1 << 26))
         await subscriber.event("welcome")
         return subscriber
@@ -58,11 +58,11 @@ class Subscriber:
         answer = await self.ask(op="subscribe", queue_type=queue_type, credit=credit, **more)
         assert answer["event"] == "reply", answer
 
-    async def event(self, kind: str, timeout: float = 4.0) -> dict[str, Any]:
+    async def event(self, kind: str, timeout: float = 15.0) -> dict[str, Any]:
         """The next event of a kind."""
         return await self._next(lambda event: event["event"] == kind, timeout)
 
-    async def jobs(self, count: int, timeout: float = 4.0) -> list[dict[str, Any]]:
+    async def jobs(self, count: int, timeout: float = 15.0) -> list[dict[str, Any]]:
         """The next `count` jobs, in however many frames."""
         jobs: list[dict[str, Any]] = []
         while len(jobs) < count:
@@ -90,7 +90,7 @@ class Subscriber:
             self.events.append(json.loads(text))
         return self.socket.close_code
 
-    async def _next(self, wanted: Any, timeout: float = 4.0) -> dict[str, Any]:
+    async def _next(self, wanted: Any, timeout: float = 15.0) -> dict[str, Any]:
         for at, event in enumerate(self.events):
             if wanted(event):
                 return self.events.pop(at)

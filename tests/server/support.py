@@ -84,7 +84,8 @@ class Rest:
             raise_error=False,
         )
         text = response.body
-        return Answer(response.code, json.loads(text) if text else None, response.headers, text)
+        is_json = text and response.headers["Content-Type"].startswith("application/json")
+        return Answer(response.code, json.loads(text) if is_json else None, response.headers, text)
 
     async def get(self, path: str) -> Answer:
         return await self.call("GET", path)

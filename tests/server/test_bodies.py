@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import ANY
+
 import pytest
 
 from tests.server.catalogue import job
@@ -46,6 +48,9 @@ async def test_percent_encoding_of_what_needs_none_changes_nothing(rest: Rest, p
         "queue_ids": [],
         "held_by": None,
         "ready_in": None,
+        **dict.fromkeys(("waiting", "delayed", "active", "ready", "held", "early"), 0),
+        "oldest_ready": None,
+        **dict.fromkeys(("enqueue_counts", "dequeue_counts", "finish_counts"), ANY),
         "dead": {"jobs": 0, "bytes": 0, "oldest": None, "fallen_out": 0, "dropped": 0},
     }
     assert (await rest.get(path)).outcome == (200, nothing)

@@ -187,9 +187,10 @@ Keys = dict[bytes, bytes | None]
 
 
 def keys(store: PrivateStore, prefix: str) -> Keys:
-    """What the store has under a prefix: each key and its value."""
+    """What the store has under a prefix: each key and its value, but for those of a second."""
     client = store.client
-    return {key: client.dump(key) for key in client.scan_iter(f"{{{prefix}[:}}]*", 1000)}
+    found = client.scan_iter(f"{{{prefix}[:}}]*", 1000)
+    return {key: client.dump(key) for key in found if not key.endswith(b":serial")}
 
 
 @pytest.fixture
@@ -280,7 +281,8 @@ def test_a_request_that_is_not_whole_in_time(hasty: Servers, way: str, case: byt
 def test_head_works_where_get_is_free_of_effects(port: Port) -> None:
     with Client(port) as client:
         for route in ROUTES:
-            if "HEAD" in route.methods:
+            # What is no JSON has tests of its own.
+            if "HEAD" in route.methods and route.template != "/prometheus/":
                 client.send(request("HEAD", path_of(route)))
                 assert client.answer(head=True).status in {200, 404}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +17,9 @@ from tornado.web import Application, RequestHandler
 
 from sharq_server import SharQServer
 from sharq_server.api.routes import ROUTES
-from tests.server.browser import Browser
 from tests.server.support import Answer, Raw, Rest, write_tokens
 from tests.support import http
+from tests.support.browser import chromium
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 
@@ -102,7 +101,7 @@ async def test_a_page_may_then_read_every_answer(rest: Rest) -> None:
         ("DELETE", "/dequeue/t/", None, 405),
         ("GET", "/nowhere", None, 404),
         ("OPTIONS", "/metrics/", None, 405),
-        ("POST", "/live/", b"", 405),
+        ("POST", "/ui/", b"", 405),
         ("GET", "/ws/", None, 400),
     ]
     for method, path, body, status in asked:
@@ -298,30 +297,29 @@ def elsewhere() -> Iterator[int]:
     server.stop()
 
 
-async def visit(port: int, elsewhere: int, tmp_path: Path) -> list[Any]:
+def look(port: int, elsewhere: int) -> Any:
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto(f"http://localhost:{elsewhere}/")
+        assert page.title() == "elsewhere"
+        return page.evaluate(VISIT % f"http://127.0.0.1:{port}")
+
+
+async def visit(port: int, elsewhere: int) -> Any:
     """What a page of another origin sees of the server."""
-    browser = Browser(tmp_path / "profile", f"http://localhost:{elsewhere}/")
-    try:
-        await browser.connect()
-        while await browser.run("document.title") != "elsewhere":
-            await asyncio.sleep(0.05)
-        seen = await browser.run(VISIT % f"http://127.0.0.1:{port}")
-    finally:
-        await browser.close()
-    assert isinstance(seen, list), json.dumps(seen)
-    return seen
+    return await asyncio.to_thread(look, port, elsewhere)
 
 
-@pytest.mark.needs("chromium")
+@pytest.mark.needs("chromium", "playwright")
 class TestInABrowser:
     @pytest.fixture
     def origins(self, elsewhere: int) -> str:
         return f"http://localhost:{elsewhere}"
 
     async def test_an_allowed_page_can_use_the_api(
-        self, rest: Rest, http_port: int, elsewhere: int, tmp_path: Path
+        self, rest: Rest, http_port: int, elsewhere: int
     ) -> None:
-        assert await visit(http_port, elsewhere, tmp_path) == [
+        assert await visit(http_port, elsewhere) == [
             [201, "queued", None],
             [200, "success", None],
             [404, "nothing_ready", "1"],
@@ -332,10 +330,8 @@ class TestInABrowser:
         ]
 
 
-@pytest.mark.needs("chromium")
+@pytest.mark.needs("chromium", "playwright")
 class TestInABrowserThatIsElsewhere:
-    async def test_another_page_cannot(
-        self, rest: Rest, http_port: int, elsewhere: int, tmp_path: Path
-    ) -> None:
-        assert await visit(http_port, elsewhere, tmp_path) == ["unreadable"] * 7
+    async def test_another_page_cannot(self, rest: Rest, http_port: int, elsewhere: int) -> None:
+        assert await visit(http_port, elsewhere) == ["unreadable"] * 7
         assert not (await rest.call("GET", "/metrics/", headers=BEARER)).body["queue_types"]

@@ -11,6 +11,9 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
+from tests.cli.terminal import HIDE, SHOW, STYLE, Terminal
 from tests.support.stores import wait_for
 
 COMMAND = [sys.executable, "-m", "sharq_server.demo"]
@@ -21,6 +24,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(folder), **more}
 
 
+@pytest.mark.timing
 def test_the_demo_holds_every_tenant_to_its_rate_and_puts_everything_away(tmp_path: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "--seconds", "3"],
@@ -94,6 +98,23 @@ def test_a_terminal_shows_the_tenants_live_and_gets_its_cursor_back(tmp_path: Pa
     text = re.sub(r"\x1b\[[\d;]*m", "", shown.decode())
     assert re.search(r"airline +20/s +[·▌]{20,} ", text)
     assert text.index("\x1b[?25l") < text.index("\x1b[?25h") < text.index("So far:")
+
+
+@pytest.mark.parametrize(("columns", "live"), [(50, False), (80, True)])
+def test_a_terminal_without_room_gets_lines_and_one_without_colours_none(
+    tmp_path: Path, columns: int, live: bool
+) -> None:
+    command = [*COMMAND, "--seconds", "600"]
+    environ = environment(tmp_path, NO_COLOR="1", PYTHONUTF8="1")
+    with Terminal(command, environ, columns=columns) as terminal:
+        words = "museum +20/s" if live else r"\n  \d\.\d s  bakery"
+        wait_for("it is shown", lambda: re.search(words, STYLE.sub("", terminal.text)), 30)
+        terminal.type(b"\x03")
+        assert terminal.end() == 0
+        text = terminal.text
+        assert terminal.modes() == terminal.before
+    assert text.count(HIDE) == text.count(SHOW) == live
+    assert not re.search(r"\x1b\[(?:[0-9;]*;)?(?:3|4|9|10)[0-9][;m]", text)
 
 
 def test_a_length_that_makes_no_sense_is_refused() -> None:

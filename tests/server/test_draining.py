@@ -154,7 +154,7 @@ def test_new_connections_are_told_and_leases_still_end(tmp_path: Path, way: Way)
                 ("GET", "/dead/t/", None, None),
                 ("POST", "/dead/t/retry", {"all": True}, None),
                 ("GET", "/ws/", None, HANDSHAKE),
-                ("GET", "/live/", None, None),
+                ("GET", "/ui/", None, None),
             ):
                 told = ask(server, way, method, path, body, headers)
                 assert (told.status, told.body["code"]) == (503, "stopping"), path

@@ -336,10 +336,13 @@ def ground(
 ) -> Iterator[Ground]:
     with Proxy((store.host, store.port)) as proxy:
         admin = store.connect(username=None if row.on_cluster else "admin", password="")
+        store.load_scripts(admin)
         cluster, slot = None, 0
         if row.on_cluster:
             cluster = request.getfixturevalue("own_cluster")
             slot = cluster.slot_of(f"{{{key_prefix}:t}}")
+            for node in cluster.nodes:
+                node.load_scripts()
         yield Ground(store, admin, proxy, key_prefix, cluster, slot)  # type: ignore[arg-type]
         admin.close()
 

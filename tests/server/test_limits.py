@@ -301,7 +301,7 @@ class TestSlowClients:
         async def run(_flow: object) -> Batch:
             asked.set()
             await answered.wait()
-            return Batch("t", [-1, 0])
+            return Batch("t", [-1, 0, -1])
 
         monkeypatch.setattr(server.engine, "run", run)
         async with raw.connect() as connection:

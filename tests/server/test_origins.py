@@ -54,7 +54,7 @@ READING = ["GET /", "GET /limits/t/q/", "GET /metrics/", "GET /metrics/t/", "GET
 
 async def test_a_foreign_host_is_refused_everywhere(raw: Raw, rest: Rest) -> None:
     await rest.enqueue(job_id="waiting")
-    for line in [*WRITING, *READING, "GET /live/", "GET /nowhere", "GET /ws/"]:
+    for line in [*WRITING, *READING, "GET /ui/", "GET /nowhere", "GET /ws/"]:
         answer = await raw.send(request(line, host="evil.example:8080", body=BODY))
         assert answer.error == FORBIDDEN, line
     assert (await rest.get("/metrics/t/q/")).body["queue_length"] == 1

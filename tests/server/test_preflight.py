@@ -110,6 +110,16 @@ def test_a_store_that_keeps_little_is_noted_and_stops_nobody(tmp_path: Path) -> 
     assert "(appendonly no)" in ran.stderr
 
 
+def test_a_replica_is_no_store(tmp_path: Path) -> None:
+    with (
+        PrivateStore(tcp=True) as primary,
+        PrivateStore(replicaof=["127.0.0.1", str(primary.port)]) as store,
+    ):
+        ran = run(tmp_path, "--check", SHARQ_REDIS_UNIX_SOCKET_PATH=store.socket_path)
+    assert ran.returncode == 2
+    assert "is a replica, and takes no writes. Set host and port to the primary" in ran.stderr
+
+
 def test_the_embedded_store_is_looked_at_and_left_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     ran = run(tmp_path, "--check", "--data-dir", str(folder))

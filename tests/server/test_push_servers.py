@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -323,6 +324,8 @@ async def test_two_thousand_idle_subscribers_cost_nothing(
     commands = await commands_of(clean_store, 5)
     for writer in writers:
         writer.close()
+    # So many that are still closing with their loop can keep it from ending.
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
     # One type: a poll every one to five seconds, and a ping each second and server.
     assert 1 <= commands["evalsha"] <= 6
     assert commands["ping"] <= 12
@@ -340,8 +343,11 @@ async def test_two_thousand_idle_types_cost_no_more_than_the_pace(
             ]
             await each.answer(ids[-1])
         await asyncio.sleep(1)
+        began = time.monotonic()
         commands = await commands_of(clean_store, 5)
-    assert 0 < commands["evalsha"] <= 5 * schedule.POLLS_PER_SECOND + 20
+        seconds = time.monotonic() - began
+    # Up to a second's are those that a busy machine has put off.
+    assert 0 < commands["evalsha"] <= (seconds + 1) * schedule.POLLS_PER_SECOND
 
 
 def test_worker_processes_share_the_jobs_and_a_stop_loses_none(

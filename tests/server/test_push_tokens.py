@@ -25,6 +25,9 @@ TOKENS = {
     "canceller": (["cancel"], ["sms"]),
 }
 
+OPERATIONS = dict.fromkeys(("subscribe", "credit", "unsubscribe"), "dequeue")
+"""The operations of frames that are not named after them."""
+
 
 @pytest.fixture
 def token_file(tmp_path: Path) -> Path:
@@ -126,6 +129,11 @@ async def test_each_frame_is_judged(connect: Any) -> None:
                 answer = await subscriber.ask(**frame)
                 code = "reply" if secret in allowed else "forbidden"
                 assert answer.get("code", answer["event"]) == code, (secret, frame, answer)
+                if code == "forbidden":
+                    operation = OPERATIONS.get(frame["op"], frame["op"])
+                    lacks = operation not in TOKENS[secret][0]
+                    more = f": it lacks the operation `{operation}`" if lacks else ""
+                    assert answer["message"] == f"The token does not allow this{more}."
             subscriber.send(op="ping")
             await subscriber.event("pong")
 
@@ -236,6 +244,7 @@ async def test_a_worker_whose_token_may_not_finish_takes_no_jobs_until_it_may(
     assert done == ["one"]
 
 
+@pytest.mark.timing
 async def test_a_worker_goes_on_with_the_types_that_its_token_is_for(
     http_port: int, connect: Any, server: SharQServer, expect_log: ExpectLog
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -152,14 +151,9 @@ async def test_14_nothing_more_is_asked_of_the_store_for_it(
 ) -> None:
     await limit(rest)
     for path in ("/dequeue/t/", "/dequeue/t/?count=3", "/dequeue/none/"):
-        before = _script_calls(store)
+        before = store.script_calls()
         assert (await ask(raw, path)).status == 404
-        assert _script_calls(store) - before == 1
-
-
-def _script_calls(store: PrivateStore) -> int:
-    stats: Any = store.client.info("commandstats")
-    return sum(int(each["calls"]) for name, each in stats.items() if name == "cmdstat_evalsha")
+        assert store.script_calls() - before == 1
 
 
 async def test_14_a_dequeue_over_the_push_channel_tells_when(

@@ -27,6 +27,7 @@ FRAME: dict[str, Any] = {"op": "dequeue", "queue_type": "t", "request_id": "once
 
 @pytest.fixture
 def proxy(store: PrivateStore) -> Iterator[Proxy]:
+    store.load_scripts()
     with Proxy((store.host, store.port)) as proxy:
         yield proxy
 
@@ -132,6 +133,7 @@ def test_the_answer_of_a_server_that_was_killed_is_given_by_another(
         "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
         "SHARQ_REDIS_KEY_PREFIX": key_prefix,
     }
+    store.load_scripts()
     with Proxy((store.host, store.port)) as proxy:
         through = environ | {
             "SHARQ_REDIS_CONN_TYPE": "tcp_sock",

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -74,6 +75,7 @@ ROUTES = {
     "/dead/t/retry": "DELETE, GET, HEAD, POST",
     "/dead/t/q/j": "GET, HEAD",
     "/metrics": "GET, HEAD",
+    "/doctor": "GET, HEAD",
     "/metrics/t": "GET, HEAD",
     "/metrics/t/q": "GET, HEAD",
     "/deletequeue/t/q": "DELETE",
@@ -88,7 +90,11 @@ async def test_a_method_that_a_route_does_not_have(rest: Rest, path: str, method
     assert answer.headers["Allow"] == ROUTES[path]
 
 
-@pytest.mark.parametrize("path", [path for path in ROUTES if path != "/"])
+CHANGING = ("/doctor",)
+"""Routes whose answers have a time, or what the process has open."""
+
+
+@pytest.mark.parametrize("path", [path for path in ROUTES if path not in ("/", *CHANGING)])
 async def test_a_trailing_slash_makes_no_difference(rest: Rest, path: str) -> None:
     for method in ROUTES[path].split(", "):
         body = b"" if method == "POST" else None
@@ -96,7 +102,9 @@ async def test_a_trailing_slash_makes_no_difference(rest: Rest, path: str) -> No
         assert (await rest.call(method, path + "/", body)).outcome == without.outcome
 
 
-@pytest.mark.parametrize("path", [path for path, allow in ROUTES.items() if "HEAD" in allow])
+@pytest.mark.parametrize(
+    "path", [path for path, allow in ROUTES.items() if "HEAD" in allow and path not in CHANGING]
+)
 async def test_head_is_a_get_without_a_body(rest: Rest, path: str) -> None:
     get = await rest.get(path)
     head = await rest.call("HEAD", path)
@@ -532,8 +540,12 @@ async def test_other_requests_get_their_turn_while_a_bulk_is_looked_at(
             turns += 1
             await asyncio.sleep(0)
 
-    async def run(_flow: object) -> list[Enqueued]:
+    run_any = server.engine.run
+
+    async def run(flow: Any) -> Any:
         nonlocal turns_before
+        if flow.gi_code.co_name != "submit_many":  # the server has calls of its own
+            return await run_any(flow)
         turns_before = turns
         return [Enqueued("queued", 0)] * 1000
 
@@ -717,6 +729,7 @@ async def test_metrics_of_an_unknown_queue_are_zeros_and_nulls(rest: Rest) -> No
         "next_ready_in": None,
         "held_by": None,
         "ready_in": None,
+        "early": 0,
         "enqueue_counts": body["enqueue_counts"],
         "dequeue_counts": body["dequeue_counts"],
     }
@@ -751,6 +764,9 @@ async def test_metrics_list_the_queues_of_a_type_once(rest: Rest) -> None:
         "queue_ids": [],
         "held_by": None,
         "ready_in": None,
+        **dict.fromkeys(("waiting", "delayed", "active", "ready", "held", "early"), 0),
+        "oldest_ready": None,
+        **dict.fromkeys(("enqueue_counts", "dequeue_counts", "finish_counts"), ANY),
         "dead": {"jobs": 0, "bytes": 0, "oldest": None, "fallen_out": 0, "dropped": 0},
     }
     assert (await rest.get("/metrics/t/")).outcome == (200, nothing)
@@ -812,14 +828,10 @@ async def test_11_a_purged_queue_has_no_leases_either(rest: Rest, query: str, bo
 async def test_the_deep_status_is_success_after_a_script_call(
     rest: Rest, store: PrivateStore, server: SharQServer
 ) -> None:
-    def calls() -> int:
-        stats: dict[str, Any] = store.client.info("commandstats")
-        return int(stats["cmdstat_evalsha"]["calls"])
-
     assert (await rest.get("/deepstatus/")).status == 200
-    before = calls()
+    before = store.script_calls()
     assert (await rest.get("/deepstatus/")).outcome == (200, {"status": "success"})
-    assert calls() == before + 1
+    assert store.script_calls() == before + 1
 
 
 # ---- pages ----

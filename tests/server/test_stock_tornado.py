@@ -76,7 +76,10 @@ async def test_every_route_is_served(rest: Rest) -> None:
         ("GET", "/metrics/", None, 200),
         ("GET", "/metrics/t/", None, 200),
         ("GET", "/metrics/u/r/", None, 200),
+        ("GET", "/doctor/", None, 200),
         ("GET", "/jobs/u/r/", None, 200),
+        ("GET", "/leases/u/r/", None, 200),
+        ("POST", "/recount/u/", None, 200),
         ("DELETE", "/job/u/r/j/", None, 200),
         ("DELETE", "/deletequeue/u/r/", None, 200),
     ]
@@ -84,7 +87,9 @@ async def test_every_route_is_served(rest: Rest) -> None:
         answer = await rest.call(method, path, b"" if method == "POST" and not body else body)
         assert answer.status == status, (method, path, answer)
         assert answer.body.get("code") in (None, "nothing_ready"), (method, path, answer)
-    found = {path.split("/")[1] for _, path, _, _ in asked}
+    metrics = await rest.get("/prometheus/")
+    assert (metrics.status, metrics.text[:13]) == (200, b"# HELP sharq_")
+    found = {path.split("/")[1] for _, path, _, _ in asked} | {"prometheus"}
     assert found == {route.first for route in ROUTES}
     assert (await rest.get("/nowhere")).error == (404, "not_found")
     assert (await rest.post("/metrics/")).error == (405, "method_not_allowed")
@@ -102,7 +107,7 @@ async def test_a_body_in_gzip_is_decoded(rest: Rest) -> None:
 
 async def test_the_page_is_served(raw: Raw) -> None:
     async with raw.connect() as connection:
-        await connection.send(b"GET /live/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await connection.send(b"GET /ui/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b" 200 " in await connection.until(b"\r\n\r\n")
         assert b"<html" in await connection.until(b"</title>")
 

@@ -88,6 +88,7 @@ REQUESTS = [
     ("GET", "/dead/sms/retry", None, "dead"),
     ("DELETE", "/dead/sms/retry", None, "dead"),
     ("GET", "/metrics/", None, "metrics"),
+    ("GET", "/doctor/", None, "metrics"),
     ("HEAD", "/metrics/sms/", None, "metrics"),
     ("GET", "/metrics/sms/q/", None, "metrics"),
     ("DELETE", "/deletequeue/sms/q/", None, "deletequeue"),
@@ -117,13 +118,24 @@ async def test_who_is_let_in(rest: Rest, queue_type: str) -> None:
         for secret, (operations, types) in TOKENS.items():
             answer = await rest.call(method, path, body, bearer(secret))
             # A bulk is let in by its operation, and each of its jobs judged by itself.
-            within = {"/metrics/": False, "/enqueue/": True, "/dequeue/": "default" in types}
+            within = {
+                "/metrics/": False,
+                "/doctor/": False,
+                "/enqueue/": True,
+                "/dequeue/": "default" in types,
+            }
             reaches = types == ["*"] or within.get(path, queue_type in types)
             if reaches and (operation in operations or operations == ["*"]):
                 assert answer.status in (200, 201, 404), (secret, path, answer)
             else:
                 assert answer.status == 403, (secret, path, answer)
-                assert method == "HEAD" or answer.error == (403, "forbidden")
+                if method != "HEAD":
+                    assert answer.error == (403, "forbidden")
+                    # It is named if it is missing, and else nothing is told.
+                    allowed = operation in operations or operations == ["*"]
+                    more = "" if allowed else f": it lacks the operation `{operation}`"
+                    message = f"The token does not allow this{more}."
+                    assert answer.body["message"] == message, (secret, path)
 
 
 async def test_what_needs_no_token(rest: Rest) -> None:

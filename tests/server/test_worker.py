@@ -373,7 +373,7 @@ async def test_a_handler_that_ignores_its_cancellation_is_named_and_keeps_its_le
         (["jobs", "--type", "t"], "does not name a function"),
         (["jobs:handle", "--type", "a b"], "`types` has an invalid value."),
         (["jobs:handle", "--type", "t=x"], "no whole number"),
-        (["jobs:handle", "--type", "t", "--url", "http://x/"], "`url` has to be one like"),
+        (["jobs:handle", "--type", "t", "--url", "ftp://x/"], "`url` has to be one like"),
         (["jobs:handle", "--type", "t", "--concurrency", "0"], "`concurrency` has to be"),
         (["jobs:handle", "--type", "t", "--token-file", "none"], "cannot be read"),
         (["jobs:handle", "--type", "t", "--tls-ca", "none"], "`tls_ca` none cannot be used"),

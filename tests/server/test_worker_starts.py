@@ -98,8 +98,9 @@ async def test_a_queue_with_a_rate_has_its_handlers_started_apart_behind_slow_jo
         await until(lambda: worker.counts["done"] == CONCURRENCY + JOBS)
     began = handlers.began["limited"]
     gaps = [round(1000 * (later - earlier)) for earlier, later in itertools.pairwise(began)]
-    # The way from the dispatch to the handler does not take the same time for each.
-    assert min(gaps) > 0.75 * INTERVAL, gaps
+    # The way from the dispatch to the handler does not take the same time for each, less so on a
+    # busy machine; what was leased ahead would begin at once.
+    assert min(gaps) > 0.25 * INTERVAL, gaps
 
 
 async def test_by_default_nothing_is_leased_that_cannot_begin_at_once(

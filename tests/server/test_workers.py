@@ -106,15 +106,11 @@ def test_one_worker_sweeps(tmp_path: Path) -> None:
             "SHARQ_JOB_REQUEUE_INTERVAL": "100",
         }
 
-        def calls() -> int:
-            stats = store.client.info("commandstats")
-            return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))
-
         with Server(tmp_path, "--workers", "4", embedded=False, **environ) as server:
             wait_for("four workers run", lambda: len(server.children()) == 4)
-            wait_for("a sweep has been", calls)
-            before, since = calls(), time.monotonic()
-            wait_for("fifteen more sweeps have been", lambda: calls() >= before + 30)
+            wait_for("a sweep has been", store.script_calls)
+            before, since = store.script_calls(), time.monotonic()
+            wait_for("fifteen more sweeps have been", lambda: store.script_calls() >= before + 30)
             # A sweep of an empty store is a claim and one page, 100 ms after the last one. A worker
             # that connects late calls a few scripts besides.
             assert time.monotonic() - since > 0.9

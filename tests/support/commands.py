@@ -38,4 +38,7 @@ class Script:
 ECHO = Script("return ARGV[1]")
 """Answers its argument."""
 
+LONGER = Script("return ARGV[1] .. 'longer'")
+"""Answers its argument, and is longer than ECHO."""
+
 PING = command("PING")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sharq._fastpath import Codec
 from sharq.operations.operations import failing_word
 from sharq.operations.scripts import Scripts
@@ -66,7 +68,8 @@ class ExpiringQueue(Hands):
 
     What runs out by that clock is gone from the store when the clock reaches its end. With
     `linger` it stays there all the same, as on a store that is slow to expire, but for the
-    answers of dequeues with a request_id. `now` is in ms.
+    answers of dequeues with a request_id. `overrides` are texts of includes, in place of those that
+    there are. `now` is in ms.
     """
 
     def __init__(
@@ -75,8 +78,9 @@ class ExpiringQueue(Hands):
         settings: QueueSettings | None = None,
         *,
         linger: bool = False,
+        overrides: Mapping[str, str] | None = None,
     ) -> None:
-        scripts = Scripts({"clock": _CLOCK})
+        scripts = Scripts({"clock": _CLOCK, **(overrides or {})})
         super().__init__(store, scripts, settings)
         self._codec = Codec(PREFIX, scripts.digests)
         self._mortal = ":x:" if linger else ""

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from sharq._fastpath import Batch, Job
 from sharq.operations.call import Call
 from sharq.operations.cursors import QueueCursor, job_cursor
-from sharq.operations.operations import BULK_SIZE, Operations, TypeMetrics
+from sharq.operations.operations import BULK_SIZE, Operations
+from sharq.operations.replies import TypeMetrics
 from sharq.operations.scripts import Scripts
 from sharq.results import (
     Cleared,

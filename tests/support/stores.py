@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from sharq.embedded import allocator
 from sharq.embedded.process import find_binary
+from sharq.operations.scripts import Scripts
 
 Option = str | int | bool | Sequence[str]
 
@@ -80,6 +81,7 @@ class PrivateStore:
         self.folder = Path(tempfile.mkdtemp(prefix="sharq-test-"))
         self.socket_path = str(self.folder / "store.sock")
         self.port = 0
+        self.bus_port = 0
         self._tcp = tcp
         self._options: dict[str, Option] = {
             "bind": self.host,
@@ -109,9 +111,20 @@ class PrivateStore:
             self._client = self.connect()
         return self._client
 
+    def load_scripts(self, client: redis.Redis | None = None) -> None:
+        """Load all scripts, so that no call has to load its own first."""
+        for source in Scripts().by_digest.values():
+            (client or self.client).script_load(source)
+
     def command(self, *words: str | bytes | int) -> Any:
         """Run one command of the store over `client`."""
         return self.client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+    def script_calls(self) -> int:
+        """How many scripts the store has run, without calls of a script that it lacked."""
+        stats: Any = self.client.info("commandstats")
+        told = stats.get("cmdstat_evalsha", {})
+        return int(told.get("calls", 0)) - int(told.get("failed_calls", 0))
 
     def connect(self, **arguments: Any) -> redis.Redis:
         """A client with arguments of redis-py's; over the unix socket, never trying twice."""
@@ -238,7 +251,7 @@ class PrivateCluster:
         }
         try:
             for _ in range(primaries):
-                self.nodes.append(PrivateStore(tcp=True, **settings))
+                self.nodes.append(self._node(settings))
             self._assemble()
         except BaseException:
             self.close()
@@ -306,8 +319,14 @@ class PrivateCluster:
             # Nodes that meet with the same epoch would have to settle who gives way.
             node.command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
         for node in self.nodes[1:]:
-            self.nodes[0].command("CLUSTER", "MEET", node.host, node.port)
+            self._meet(node)
         self.wait_until_ok()
+
+    def _node(self, settings: dict[str, Option]) -> PrivateStore:
+        return PrivateStore(tcp=True, **settings)
+
+    def _meet(self, node: PrivateStore) -> None:
+        self.nodes[0].command("CLUSTER", "MEET", node.host, node.port)
 
     def _is_ok(self) -> bool:
         for node in self.nodes:

@@ -59,17 +59,39 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "cancel": [
         (
             ("mail", LEASES, 60000, 7),
-            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:f: 60000 7 bob j1 17 eve j2 18",
+            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:c: T:f: 60000 7 bob j1 17 eve j2 18",
         ),
         (
             ("mail", [Lease("mail", "bob", "j1", "")], 0, 0),
-            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:f: 0 0 bob j1 ''",
+            f"6 {ENDING_KEYS} {QUEUE_PREFIXES} T:c: T:f: 0 0 bob j1 ''",
         ),
     ],
+    "chunk": [
+        (("mail", "t1", "t2", b"[]"), "2 T:void T:moving t1 t2 []"),
+        (("mail", "?", "", b""), "2 T:void T:moving ? '' ''"),
+    ],
     "claim_sweep": [((900,), "1 {p}:sweep 900")],
+    "correct_totals": [(("mail", 3, -2), "2 T:void T:held T:c: 3 -2")],
+    "list_leases": [(("mail", "bob", "42", 9), "3 T:void T:leases T:held bob 42 9")],
+    "recount": [
+        (
+            ("mail", "group", "g", "42", 9),
+            "4 T:void T:ready T:leases T:limit T:q: T:c: group g 42 9",
+        )
+    ],
+    "sample_queues": [
+        (("mail", "group", "g", "42", 9), "4 T:void T:ready T:leases T:limit group g 42 9")
+    ],
+    "share_sample": [(("mail", ".ab", b"[1]"), "2 T:void T:sample .ab [1]")],
+    "show_job": [(("mail", "bob", "j1"), "5 T:void T:held T:q:bob T:j:bob T:dead bob j1")],
+    "tell_servers": [
+        ((".ab", b"?"), "0 {p}:wake:.ab ?"),
+        ((None, b"?"), "0 {p}:wake:.all ?"),
+    ],
+    "watch_queues": [(("mail", 9, ["bob", "eve"]), "3 T:void T:ready T:limit T:q: T:d: 9 bob eve")],
     "clear": [
-        (("mail", "bob", 7, False), f"10 {CLEAR_KEYS} 7 bob 0"),
-        (("mail", "bob", 7, True), f"10 {CLEAR_KEYS} 7 bob 1"),
+        (("mail", "bob", 7, False), f"10 {CLEAR_KEYS} T:c: 7 bob 0"),
+        (("mail", "bob", 7, True), f"10 {CLEAR_KEYS} T:c: 7 bob 1"),
     ],
     "dead_advance": [(("mail", ".s1"), f"6 {RETRY_KEYS} .s1")],
     "dead_begin": [
@@ -194,18 +216,18 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "release": [
         (
             ("mail", LEASES, 250, True, 60000, 7, "1:2:3:4:5:0"),
-            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:f: 60000 7 1:2:3:4:5:0 250 1 "
+            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:c: T:f: 60000 7 1:2:3:4:5:0 250 1 "
             "bob j1 17 eve j2 18",
         ),
     ],
     "finish": [
         (
             ("mail", "bob", "j1", "17", 60000, 7),
-            f"5 T:void T:leases T:held T:q:bob T:limit T:f: 60000 7 bob j1 17 {SELDOM}",
+            f"5 T:void T:leases T:held T:q:bob T:limit T:f: 60000 7 bob/j1 17 {SELDOM}",
         ),
         (
             ("mail", "bob", "j1", "", 60000, 7),
-            f"5 T:void T:leases T:held T:q:bob T:limit T:f: 60000 7 bob j1 '' {SELDOM}",
+            f"5 T:void T:leases T:held T:q:bob T:limit T:f: 60000 7 bob/j1 '' {SELDOM}",
         ),
     ],
     "interval": [
@@ -235,12 +257,12 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     ],
     "list_queues": [
         (
-            ("mail", "type", "", "0", 1000),
-            "4 T:void T:ready T:leases T:limit type '' 0 1000",
+            ("mail", "type", "", "0", 1000, ""),
+            "4 T:void T:ready T:leases T:limit type '' 0 1000 ''",
         ),
         (
-            ("mail", "group", "g", "42", 1000),
-            "4 T:void T:ready T:leases T:limit group g 42 1000",
+            ("mail", "group", "g", "42", 1000, "ab"),
+            "4 T:void T:ready T:leases T:limit group g 42 1000 ab",
         ),
     ],
     "list_types": [(("42", 1000), "1 {p}:types 42 1000")],
@@ -270,15 +292,18 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
         ),
     ],
     "settle": [
-        (("mail", [], 60000, 7, "f"), f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:f: 60000 7 f"),
+        (
+            ("mail", [], 60000, 7, "f"),
+            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:c: T:f: 60000 7 f",
+        ),
         (
             ("mail", [("bob", "j1", "17", "finish", "3", "0", "", "", "", "")], 60000, 7, "f"),
-            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:f: 60000 7 f "
+            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:c: T:f: 60000 7 f "
             "bob j1 17 finish 3 0 '' '' '' ''",
         ),
         (
             ("mail", [("bob", "j1", "", "fail", "", "", "9", "queue", "w1", '{"é":1}')], 0, 0, "f"),
-            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:f: 0 0 f "
+            f"7 {ENDING_KEYS} T:dead {QUEUE_PREFIXES} T:c: T:f: 0 0 f "
             "bob j1 '' fail '' '' 9 queue w1 {\"é\":1}",
         ),
     ],
@@ -298,18 +323,30 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
             f"10 T:void T:ready T:leases T:held {QUEUE_KEYS} T:limit T:dead T:f: 60000 bob j1",
         ),
     ],
-    "type_metrics": [(("mail",), "5 T:void T:ready T:leases T:limit T:dead T:c:")],
+    "take_over": [
+        (
+            ("mail", "t1", [("bob", "j1", b"{}", 1000, -1, 20, "tail")]),
+            f"8 {DEQUEUE_KEYS} T:moving {QUEUE_PREFIXES} T:c: t1 bob j1 {{}} 1000 -1 20 tail",
+        ),
+        (
+            ("mail", "", [("bob", "j1", b"1", 0, 2, 0, "900"), ("eve", "j2", b"2", 0, 3, 0, "0")]),
+            f"8 {DEQUEUE_KEYS} T:moving {QUEUE_PREFIXES} T:c: '' bob j1 1 0 2 0 900 "
+            "eve j2 2 0 3 0 0",
+        ),
+    ],
+    "type_metrics": [(("mail",), "6 T:void T:ready T:leases T:held T:limit T:dead T:c:")],
     "unregister": [(("mail", 900000), "1 {p}:types mail 900000")],
 }
 
 ONE: list[int | bytes] = [
-    *(0, 3),
+    *(0, 3, 7),
     *(b"bob", b"j1", b"1800000000000000", b"-1", 1, 4, b'{"a": [1,\t2]}', 31_536_000_000),
 ]
 TWO: list[int | bytes] = [
     0,
     3,
-    *ONE[2:],
+    7,
+    *ONE[3:],
     b"eve",
     b"j-2",
     b"1800000000000001",
@@ -343,6 +380,19 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
     "Codec.keys": [(lambda: CODEC.keys.prefix, "p")],
     "Keyspace.prefix": [(lambda: CODEC.keys.prefix, "p")],
     "Keyspace.tag": [(lambda: CODEC.keys.tag("mail"), b"{p:mail}")],
+    "Codec.group_states": [
+        (
+            lambda: CODEC.group_states("mail", ["a-1", "b"]),
+            b"*3\r\n$4\r\nMGET\r\n$20\r\n{p:mail}:limit:g:a-1\r\n$18\r\n{p:mail}:limit:g:b\r\n",
+        ),
+    ],
+    "Codec.queue_states": [
+        (
+            lambda: CODEC.queue_states("mail", ["bob", "eve"]),
+            b"*3\r\n$4\r\nMGET\r\n$14\r\n{p:mail}:q:bob\r\n$14\r\n{p:mail}:q:eve\r\n",
+        ),
+    ],
+    "Keyspace.common_channel": [(CODEC.keys.common_channel, b"{p}:wake:.all")],
     "Keyspace.channel": [(lambda: CODEC.keys.channel(".ab"), b"{p}:wake:.ab")],
     "Keyspace.woken_type": [
         (lambda: CODEC.keys.woken_type(b"{p:mail}:waiting"), "mail"),
@@ -373,18 +423,22 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: Batch("mail", [*ONE[:-1], b"1.500*5"]).jobs[0].interval, 1.5),
     ],
     "Job.lease": [(lambda: job().lease, "mail/eve/j-2/1800000000000001")],
-    "Batch.queue_type": [(lambda: Batch("mail", [0, 0]).queue_type, "mail")],
+    "Batch.queue_type": [(lambda: Batch("mail", [0, 0, -1]).queue_type, "mail")],
     "Batch.jobs": [
-        (lambda: [job.job_id for job in Batch("mail", [-1, 0]).jobs], []),
+        (lambda: [job.job_id for job in Batch("mail", [-1, 0, -1]).jobs], []),
         (lambda: [job.job_id for job in Batch("mail", ONE).jobs], ["j1"]),
         (lambda: [job.job_id for job in Batch("mail", TWO).jobs], ["j1", "j-2"]),
     ],
     "Batch.wait_us": [
-        (lambda: Batch("mail", [-1, 0]).wait_us, None),
-        (lambda: Batch("mail", [0, 0]).wait_us, 0),
-        (lambda: Batch("mail", [31_536_000_000_000, 1]).wait_us, 31_536_000_000_000),
+        (lambda: Batch("mail", [-1, 0, -1]).wait_us, None),
+        (lambda: Batch("mail", [0, 0, -1]).wait_us, 0),
+        (lambda: Batch("mail", [31_536_000_000_000, 1, -1]).wait_us, 31_536_000_000_000),
     ],
     "Batch.rank": [(lambda: Batch("mail", ONE).rank, 3)],
+    "Batch.ready_ms": [
+        (lambda: Batch("mail", ONE).ready_ms, 7),
+        (lambda: Batch("mail", [-1, 0, -1]).ready_ms, None),
+    ],
     "Batch.part": [
         (lambda: [job.job_id for job in Batch("mail", TWO).part(1, 2).jobs], ["j-2"]),
         (lambda: len(Batch("mail", TWO).part(1, 1)), 0),
@@ -430,7 +484,7 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: Batch("mail", TWO).to_json(), b'{"status":"success",' + ONE_TEXT),
     ],
     "Batch.to_json_list": [
-        (lambda: Batch("mail", [-1, 0]).to_json_list(), b'{"status":"success","jobs":[]}'),
+        (lambda: Batch("mail", [-1, 0, -1]).to_json_list(), b'{"status":"success","jobs":[]}'),
         (
             lambda: Batch("mail", ONE).to_json_list(),
             b'{"status":"success","jobs":[{' + ONE_TEXT + b"]}",
@@ -696,7 +750,7 @@ def test_a_number_of_more_than_64_bits_is_refused(number: int) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 9, 10, 2**63 - 1])
 def test_a_length_in_an_answer_is_written_in_digits(length: int) -> None:
-    reply = [*ONE[:7], length, *ONE[8:]]
+    reply = [*ONE[:8], length, *ONE[9:]]
     assert json.loads(Batch("mail", reply).to_json())["current_queue_length"] == length
 
 
@@ -767,6 +821,7 @@ LEFT_OUT = {
     "dry_run": range(3, 7),
     "limits": range(3, 8),
     "pause": range(3, 4),
+    "tell_servers": range(1),
 }
 
 
@@ -919,7 +974,7 @@ def test_a_release_can_be_read_back(
     delay, counted, retention, interval_retention = settings
     words = words_of(CODEC.release(queue_type, leases, *settings, "1:2:3:4:5:0"))
     assert words[10] == word(f"{{p:{queue_type}}}:q:")
-    assert words[15:] == [
+    assert words[16:] == [
         word(value)
         for value in (
             *(retention, interval_retention, "1:2:3:4:5:0", delay, int(counted)),
@@ -954,7 +1009,7 @@ json_values = st.recursive(
 )
 @at_any_speed
 def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: list[Any]) -> None:
-    reply: list[int | bytes] = [0, 0]
+    reply: list[int | bytes] = [0, 0, 0]
     for queue_id, job_id, n, left, *rest, interval, burst in rows:
         reply += [word(queue_id), word(job_id), word(n), word(left), *rest]
         text = word(interval) if isinstance(interval, float) or burst > 1 else interval
@@ -1001,16 +1056,18 @@ def test_a_batch_says_the_same_in_json_and_in_objects(queue_type: str, rows: lis
 
 def test_a_large_payload_is_spliced_untouched() -> None:
     payload = b'"' + bytes(range(32, 34)) + b"\xf0\x9f\x98\x80" * 300_000 + b'"'
-    text = Batch("mail", [*ONE[:8], payload, *ONE[9:]]).to_json()
+    text = Batch("mail", [*ONE[:9], payload, *ONE[10:]]).to_json()
     assert text.count(payload) == 1
 
 
 def test_an_empty_batch_has_no_first_job() -> None:
     with pytest.raises(ValueError, match="empty"):
-        Batch("mail", [-1, 0]).to_json()
+        Batch("mail", [-1, 0, -1]).to_json()
 
 
-@pytest.mark.parametrize(("reply", "truth"), [([-1, 0], False), ([0, 0], False), (ONE, True)])
+@pytest.mark.parametrize(
+    ("reply", "truth"), [([-1, 0, -1], False), ([0, 0, -1], False), (ONE, True)]
+)
 def test_a_batch_is_true_where_it_has_jobs(reply: list[int | bytes], truth: bool) -> None:
     assert bool(Batch("mail", reply)) is truth
 
@@ -1029,14 +1086,15 @@ def test_a_job_shows_its_lease() -> None:
     [
         [],
         [0],
-        [0, b"bob"],
+        [0, 0],
+        [0, 0, b"bob"],
         ONE[:-1],
         [*ONE, None],
         [b"0", *ONE[1:]],
         [None],
-        *[[*ONE[:at], None, *ONE[at + 1 :]] for at in range(10)],
-        *[[*ONE[:at], 5, *ONE[at + 1 :]] for at in (2, 3, 4, 5, 8)],
-        *[[*ONE[:at], b"5", *ONE[at + 1 :]] for at in (1, 6, 7, 9)],
+        *[[*ONE[:at], None, *ONE[at + 1 :]] for at in range(11)],
+        *[[*ONE[:at], 5, *ONE[at + 1 :]] for at in (3, 4, 5, 6, 9)],
+        *[[*ONE[:at], b"5", *ONE[at + 1 :]] for at in (1, 2, 7, 8, 10)],
         [*TWO[:-2], 5, 0],
         [*TWO[:-1], b"5"],
     ],
@@ -1061,7 +1119,7 @@ def test_jobs_that_a_batch_does_not_have_are_refused(start: int, stop: int) -> N
 
 
 def test_a_name_that_no_store_should_send_gives_no_part_of_a_batch() -> None:
-    batch = Batch("mail", [*TWO[:10], b"\xff", *TWO[11:]])
+    batch = Batch("mail", [*TWO[:11], b"\xff", *TWO[12:]])
     for _ in range(2):
         with pytest.raises(UnicodeDecodeError):
             _ = batch.jobs
@@ -1094,7 +1152,7 @@ def test_a_number_that_is_no_int_runs_no_code_inside_a_call() -> None:
 @pytest.mark.parametrize("value", [None, 7, "x"])
 def test_a_reply_that_changes_after_it_was_looked_at_does_no_harm(change: Any, value: Any) -> None:
     # Not from the last one, the interval, on: not every answer tells it.
-    for at in range(2, len(ONE) - 1):
+    for at in range(3, len(ONE) - 1):
         reply = list(ONE)
         batch = Batch("mail", reply)
         reply[at:] = [value] * (len(reply) - at)

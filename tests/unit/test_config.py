@@ -51,6 +51,10 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq-server", "port"): 8080,
     ("sharq-server", "socket_mode"): "0660",
     ("sharq-server", "trusted_proxies"): (),
+    ("sharq-server", "base_path"): None,
+    ("sharq-server", "ui"): "on",
+    ("sharq-server", "environment"): None,
+    ("sharq-server", "metrics_top_queues"): False,
     ("sharq-server", "stop_delay"): 0,
     ("sharq-server", "workers"): 1,
     ("sharq-server", "heartbeat"): 20_000,
@@ -72,23 +76,44 @@ DEFAULTS: dict[Key, Any] = {
     ("redis", "key_prefix"): "sharq_server",
     ("redis", "username"): None,
     ("redis", "password"): None,
+    ("redis", "sentinels"): (),
+    ("redis", "sentinel_service"): None,
+    ("redis", "sentinel_username"): None,
+    ("redis", "sentinel_password"): None,
     ("redis", "clustered"): False,
+    ("redis", "cluster_nodes"): (),
     ("redis", "tls"): False,
     ("redis", "tls_ca"): None,
+    ("redis", "tls_server_name"): None,
     ("redis", "tls_certificate"): None,
     ("redis", "tls_key"): None,
     ("redis", "data_dir"): "/home/tester/.local/share/sharq",
     ("redis", "appendfsync"): "always",
 }
 
+SENTINEL: dict[Key, str] = {
+    ("redis", "conn_type"): "sentinel",
+    ("redis", "sentinels"): "s:1",
+    ("redis", "sentinel_service"): "main",
+}
+
 # What else has to be set for an option to make sense.
 COMPANY: dict[Key, dict[Key, str]] = {
+    ("redis", "sentinels"): {("redis", "sentinel_service"): "main"},
+    ("redis", "sentinel_service"): {("redis", "sentinels"): "s:1"},
+    ("redis", "sentinel_username"): {**SENTINEL, ("redis", "sentinel_password"): "p"},
+    ("redis", "sentinel_password"): SENTINEL,
     ("sharq-server", "tls_key"): {("sharq-server", "tls_certificate"): "/pem"},
     ("redis", "unix_socket_path"): {("redis", "conn_type"): "tcp_sock"},
     ("redis", "username"): {("redis", "conn_type"): "tcp_sock", ("redis", "password"): "p"},
     ("redis", "password"): {("redis", "conn_type"): "tcp_sock"},
     ("redis", "conn_type"): {("redis", "unix_socket_path"): "/run/store.sock"},
     ("redis", "clustered"): {("redis", "conn_type"): "tcp_sock"},
+    ("redis", "cluster_nodes"): {
+        ("redis", "conn_type"): "tcp_sock",
+        ("redis", "clustered"): "true",
+    },
+    ("redis", "tls_server_name"): {("redis", "conn_type"): "tcp_sock", ("redis", "tls"): "true"},
     ("redis", "tls"): {("redis", "conn_type"): "tcp_sock"},
     ("redis", "tls_ca"): {("redis", "conn_type"): "tcp_sock", ("redis", "tls"): "true"},
     ("redis", "tls_certificate"): {("redis", "conn_type"): "tcp_sock", ("redis", "tls"): "true"},
@@ -131,6 +156,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
         for section, name in (
             ("sharq", "enable_requeue_script"),
             ("sharq", "payload_max_queued_length"),
+            ("sharq-server", "metrics_top_queues"),
             ("redis", "clustered"),
             ("redis", "tls"),
         )
@@ -166,6 +192,15 @@ GOOD: list[tuple[str, str, str, Any]] = [
         "127.0.0.1, ::1 10.0.0.0/8,fd00::/8 unix",
         ("127.0.0.1", "::1", "10.0.0.0/8", "fd00::/8", "unix"),
     ),
+    ("sharq-server", "base_path", "", None),
+    ("sharq-server", "base_path", "/queue", "/queue"),
+    ("sharq-server", "base_path", "/tools/queue.v1/", "/tools/queue.v1"),
+    ("sharq-server", "ui", "on", "on"),
+    ("sharq-server", "ui", "read_only", "read_only"),
+    ("sharq-server", "ui", "off", "off"),
+    ("sharq-server", "environment", "", None),
+    ("sharq-server", "environment", "Prüfstand 2", "Prüfstand 2"),
+    ("sharq-server", "environment", "x" * 40, "x" * 40),
     ("sharq-server", "stop_delay", "0", 0),
     ("sharq-server", "stop_delay", "3000", 3000),
     ("sharq-server", "port", "65535", 65_535),
@@ -203,6 +238,15 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("redis", "conn_type", "tcp_sock", "tcp_sock"),
     ("redis", "conn_type", "unix_sock", "unix_sock"),
     ("redis", "conn_type", "embedded", "embedded"),
+    ("redis", "sentinels", "s, t:1", ("s:26379", "t:1")),
+    ("redis", "cluster_nodes", "s, [::1] t:1", ("s:6379", "[::1]:6379", "t:1")),
+    ("redis", "cluster_nodes", "", ()),
+    ("redis", "tls_server_name", "store.example", "store.example"),
+    ("redis", "tls_server_name", "", None),
+    ("redis", "sentinel_service", "my-main", "my-main"),
+    ("redis", "sentinel_username", "", None),
+    ("redis", "sentinel_password", "", None),
+    ("redis", "sentinel_password", "a b", "a b"),
     ("redis", "url", "", None),
     ("redis", "url", "redis://h", "redis://h"),
     ("redis", "url", "unix:///run/store.sock", "unix:///run/store.sock"),
@@ -310,6 +354,23 @@ BAD: list[tuple[str, str, str]] = [
         ("sharq-server", "trusted_proxies", text)
         for text in ("10.0.0.0/33", "proxy.example", "*", "unix:/s", "::1%lo", "1.2")
     ],
+    *[
+        ("sharq-server", "base_path", text)
+        for text in (
+            "/",
+            "queue",
+            "//queue",
+            "/a//b",
+            "/a/../b",
+            "/.",
+            "/a b",
+            "/a?b",
+            "/ä",
+            "/a//",
+        )
+    ],
+    *[("sharq-server", "ui", text) for text in ("", "true", "ON", "readonly")],
+    *[("sharq-server", "environment", text) for text in ("x" * 41, "a\tb", "'quoted'")],
     ("sharq-server", "stop_delay", "-1"),
     ("sharq-server", "stop_delay", "31536000001"),
     ("sharq-server", "port", "-1"),
@@ -344,6 +405,17 @@ BAD: list[tuple[str, str, str]] = [
     ("redis", "conn_type", ""),
     ("redis", "conn_type", "tcp"),
     ("redis", "conn_type", "TCP_SOCK"),
+    *[
+        ("redis", "sentinels", text)
+        for text in (
+            *("h:", ":26379", "h:0", "h:65536", "h:x", "h:1:2", "redis://h:1", "::1"),
+            *("::1:26379", "[::1", "[h]:1", "[]:1", "a:1;b:2", "'h:1'"),
+        )
+    ],
+    ("redis", "sentinel_service", "a b"),
+    ("redis", "sentinel_service", '"main"'),
+    ("redis", "sentinel_username", "a b"),
+    ("redis", "sentinel_password", "a\tb"),
     ("redis", "port", "0"),
     ("redis", "port", "65536"),
     ("redis", "unix_socket_path", "'/run/a.sock'"),
@@ -364,6 +436,8 @@ BAD: list[tuple[str, str, str]] = [
     ("redis", "data_dir", '"/data"'),
     ("redis", "data_dir", "a\x00b"),
     ("redis", "data_dir", "~nobody-of-this-name/data"),
+    ("redis", "cluster_nodes", "h:0"),
+    ("redis", "tls_server_name", "a b"),
     ("redis", "tls_ca", "a\tb"),
     ("redis", "tls_ca", "a\ud800b"),
     ("redis", "appendfsync", ""),
@@ -573,8 +647,9 @@ def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default
     file = ini({**company, key: texts[0]})
     environ = {option.variable: texts[1]}
     overrides = {key: texts[2]}
+    needed = key in SENTINEL and key != ("redis", "conn_type")  # its company is not valid alone
     seen = [
-        value(Settings.load(overrides=company), key),
+        DEFAULTS[key] if needed else value(Settings.load(overrides=company), key),
         value(load(file), key),
         value(load(file, environ=environ), key),
         value(load(file, environ=environ, overrides=overrides), key),
@@ -599,12 +674,16 @@ PRECEDENCE: dict[Key, tuple[str, str, str]] = {
     ("sharq-server", "host"): ("first", "second third", "fourth"),
     ("sharq-server", "socket_mode"): ("0600", "0640", "0666"),
     ("sharq-server", "trusted_proxies"): ("10.0.0.1", "10.0.0.2 unix", "::1"),
+    ("sharq-server", "ui"): ("on", "read_only", "off"),
     ("sharq-server", "max_connections"): ("5", "6", "7"),
     ("sharq-server", "max_connections_per_address"): ("5", "6", "7"),
     ("sharq-server", "allowed_origins"): ("a://b", "a://c a://d", "a://e"),
     ("redis", "host"): ("first", "second", "third"),
     ("sharq-server", "heartbeat"): ("500", "600", "700"),
     ("redis", "conn_type"): ("embedded", "tcp_sock", "unix_sock"),
+    ("redis", "sentinels"): ("s:1", "t:1 [::1]:2", "u:3"),
+    ("redis", "cluster_nodes"): ("s:1", "t:1 [::1]:2", "u:3"),
+    ("redis", "tls_server_name"): ("first", "second", "third"),
     ("redis", "url"): ("redis://first", "unix:///second", "rediss://third"),
     ("redis", "appendfsync"): ("no", "everysec", "always"),
 }
@@ -709,7 +788,7 @@ def test_a_variable_of_the_server_is_not_taken_for_one_of_the_queues(prefix: str
     [
         ("SHARQ_REDIS_HOTS", "redis", " (did you mean SHARQ_REDIS_HOST?)"),
         ("SHARQ_REDIS_port", "redis", " (did you mean SHARQ_REDIS_PORT?)"),
-        ("SHARQ_REDIS_SERVICE", "redis", ""),
+        ("SHARQ_REDIS_SERVICE", "redis", " (did you mean SHARQ_REDIS_SENTINEL_SERVICE?)"),
         ("SHARQ_REDIS_WORKERS", "redis", " (did you mean SHARQ_SERVER_WORKERS?)"),
         ("SHARQ_DATA_DIR", "sharq", " (did you mean SHARQ_REDIS_DATA_DIR?)"),
         ("SHARQ_WORKERS", "sharq", " (did you mean SHARQ_SERVER_WORKERS?)"),
@@ -795,6 +874,17 @@ host                      : 127.0.0.1
     assert settings.redis == StoreSettings(
         db=3, conn_type="unix_sock", unix_socket_path="/tmp/redis.sock"
     )
+
+
+@pytest.mark.parametrize("prefix", ["{sms}", "a:b/c", "two words", "Größe"])
+def test_a_file_of_the_original_may_have_any_prefix(tmp_path: Path, prefix: str) -> None:
+    path = tmp_path / "old.conf"
+    path.write_text(f"[redis]\nkey_prefix : {prefix}\nhost : 127.0.0.1\n", "utf-8")
+    assert Settings.of_original(path).redis.key_prefix == prefix
+    assert Settings.of_original(path, "{other}").redis.key_prefix == "{other}"
+    path.write_text("[redis]\nkey_prefix :\n")
+    with pytest.raises(ConfigError, match="key_prefix"):
+        Settings.of_original(path)
 
 
 def test_a_later_file_of_the_original_works() -> None:
@@ -1165,6 +1255,7 @@ def test_a_url_and_an_option_may_say_the_same_or_complete_each_other() -> None:
 # What fits together
 
 TCP = "[redis]\nconn_type = tcp_sock\n"
+SENTINELS = "[redis]\nconn_type = sentinel\nsentinels = s:1\nsentinel_service = main\n"
 
 CONTRADICTIONS: list[tuple[str, str]] = [
     (
@@ -1220,18 +1311,58 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     ),
     (
         "[redis]\nunix_socket_path = /s\ntls = on",
-        "[redis] tls = 'true': needs conn_type = tcp_sock, and it is unix_sock, "
+        "[redis] tls = 'true': needs conn_type = tcp_sock or sentinel, and it is unix_sock, "
         "as neither host nor port is set",
     ),
     (
         "[redis]\nconn_type = embedded\ntls = on",
-        "[redis] tls = 'true': needs conn_type = tcp_sock, and it is embedded",
+        "[redis] tls = 'true': needs conn_type = tcp_sock or sentinel, and it is embedded",
+    ),
+    (
+        "[redis]\nconn_type = sentinel\nsentinel_service = main",
+        "[redis] sentinels = '': conn_type = sentinel needs sentinels, "
+        "such as 10.0.0.7:26379 10.0.0.8:26379",
+    ),
+    (
+        "[redis]\nsentinels = s:1",
+        "[redis] sentinel_service = '': conn_type = sentinel needs it: the name that they monitor "
+        "the store under, such as mymaster",
+    ),
+    (
+        f"{SENTINELS}clustered = on",
+        "[redis] clustered = 'true': needs conn_type = tcp_sock, and it is sentinel",
+    ),
+    (
+        f"{SENTINELS}sentinel_username = joe",
+        "[redis] sentinel_username = 'joe': a username needs a password",
+    ),
+    *[
+        (
+            f"{TCP}{name} = {text}",
+            f"[redis] {name}{shown}: needs conn_type = sentinel, and it is tcp_sock",
+        )
+        for name, text, shown in (
+            ("sentinels", "s:1, t", " = 's:1 t:26379'"),
+            ("sentinel_service", "main", " = 'main'"),
+            ("sentinel_username", "joe", " = 'joe'"),
+            ("sentinel_password", "p", ""),
+        )
+    ],
+    (
+        "[redis]\nurl = redis://h\nsentinels = s:1\nsentinel_service = main",
+        "[redis] sentinels = 's:1': needs conn_type = sentinel, and it is tcp_sock",
+    ),
+    (
+        "[redis]\nsentinel_service = main",
+        "[redis] sentinel_service = 'main': needs conn_type = sentinel, and it is embedded",
     ),
     *[
         (f"{TCP}{name} = /x.pem", f"[redis] {name} = '/x.pem': needs tls = true")
         for name in ("tls_ca", "tls_certificate")
     ],
     (f"{TCP}tls_certificate = /c\ntls_key = /k", "[redis] tls_key = '/k': needs tls = true"),
+    (f"{TCP}tls_server_name = s", "[redis] tls_server_name = 's': needs tls = true"),
+    (f"{TCP}cluster_nodes = s", "[redis] cluster_nodes = 's:6379': needs clustered = true"),
     (
         f"{TCP}tls = on\ntls_key = /k",
         "[redis] tls_key = '/k': needs tls_certificate, the certificate of this key",
@@ -1258,11 +1389,15 @@ def test_a_contradiction_names_the_source_of_the_value() -> None:
         f"{TCP}unix_socket_path = /{'s' * 200}",
         "[redis]\ndb = 15",
         f"{TCP}db = 16",
-        f"{TCP}clustered = on\ndb = 0",
+        f"{TCP}clustered = on\ndb = 0\ncluster_nodes = a:1, b",
         f"{TCP}username = joe\npassword = p",
         f"{TCP}tls = on\ntls_ca = /a\ntls_certificate = /c\ntls_key = /k",
         f"{TCP}tls = on\ntls_certificate = /both",
         f"{TCP}tls_ca =",
+        f"{SENTINELS}tls = on\ntls_ca = /a\nusername = u\npassword = p\ndb = 20",
+        f"{SENTINELS}sentinel_username = u\nsentinel_password = p",
+        f"{SENTINELS}host = h\nport = 1",
+        f"{TCP}sentinels =\nsentinel_service =\nsentinel_password =",
         "[redis]\nconn_type = embedded\npassword =",
         "[redis]\nunix_socket_path = /s\npassword = p",
     ],
@@ -1287,12 +1422,31 @@ def test_values_that_fit_together_are_taken(text: str) -> None:
         ("[redis]\nconn_type = embedded\nhost = h\nunix_socket_path = /s", {}, {}, "embedded"),
         ("[redis]\nconn_type = embedded", {"SHARQ_REDIS_HOST": "h"}, {}, "embedded"),
         ("[sharq-server]\nhost = h\nport = 1", {}, {}, "embedded"),
+        ("[redis]\nsentinels = s\nsentinel_service = main", {}, {}, "sentinel"),
+        ("[redis]\nhost = h\nsentinels = s\nsentinel_service = main", {}, {}, "sentinel"),
+        ("[redis]\nhost = h\nsentinels =", {}, {}, "tcp_sock"),
     ],
 )
 def test_the_kind_of_connection_follows_from_what_is_set(
     text: str, environ: dict[str, str], overrides: dict[Key, str], expected: str
 ) -> None:
     assert load(text, environ=environ, overrides=overrides).redis.conn_type == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10.0.0.7:26379", ("10.0.0.7:26379",)),
+        ("a, b:7 ,c", ("a:26379", "b:7", "c:26379")),
+        ("[::1]:7 [fe80::1]", ("[::1]:7", "[fe80::1]:26379")),
+    ],
+)
+def test_sentinels_have_their_usual_port_if_none_is_written(
+    text: str, expected: tuple[str, ...]
+) -> None:
+    settings = load(f"[redis]\nsentinels = {text}\nsentinel_service = main")
+    assert settings.redis.sentinels == expected
+    assert settings.redis.place == "main"
 
 
 # Paths
@@ -1485,7 +1639,7 @@ def blocks_of_the_reference(heading: str, language: str = "") -> list[str]:
 
 
 def test_the_examples_of_the_reference_work() -> None:
-    own, cluster = (
+    own, cluster, sentinel = (
         load(text, environ={"SHARQ_REDIS_PASSWORD": "p"})
         for text in blocks_of_the_reference("Examples", "ini")
     )
@@ -1495,6 +1649,8 @@ def test_the_examples_of_the_reference_work() -> None:
         30_000,
     )
     assert (cluster.redis.clustered, cluster.server.workers) == (True, 4)
+    assert sentinel.redis.sentinels == ("10.0.0.7:26379", "10.0.0.8:26379", "10.0.0.9:26379")
+    assert (sentinel.redis.conn_type, sentinel.redis.sentinel_service) == ("sentinel", "mymaster")
 
 
 def test_the_reference_shows_the_messages_as_they_are() -> None:

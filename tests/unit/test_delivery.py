@@ -9,7 +9,7 @@ from sharq_server.push.delivery import Delivery, deal
 
 
 def batch(count: int) -> Batch:
-    reply: list[int | bytes] = [0, 0]
+    reply: list[int | bytes] = [0, 0, 0]
     for at in range(count):
         reply += [b"q", b"j%d" % at, b"1", b"-1", 1, 0, b"1", 0]
     return Batch("t", reply)

@@ -122,7 +122,7 @@ def test_who_does_not_want_it_sends_the_dequeue_alone(clock: Hand, off: dict[str
 def test_a_look_that_fails_does_not_fail_the_dequeue(clock: Hand) -> None:
     taking = flows(clock).take("sms", 1, None)
     taking.send(None)
-    batch = Batch("sms", [-1, 0])
+    batch = Batch("sms", [-1, 0, -1])
     with pytest.raises(StopIteration) as end:
         taking.send([StoreUnavailable(), batch])
     assert end.value.value is batch
@@ -138,7 +138,7 @@ def test_a_dequeue_that_fails_is_what_the_caller_hears_of(clock: Hand) -> None:
 def test_a_type_that_is_found_vacant_leaves_the_registry(clock: Hand) -> None:
     taking = flows(clock).take("sms", 1, None)
     taking.send(None)
-    calls = taking.send([Swept(0, 0, False, None, True, True), Batch("sms", [-1, 0])])
+    calls = taking.send([Swept(0, 0, False, None, True, True), Batch("sms", [-1, 0, -1])])
     assert isinstance(calls, list)
     assert b"unregister" not in calls[0].packed
     assert calls[0].packed == flows(clock).operations.unregister("sms").packed

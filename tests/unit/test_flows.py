@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import hiredis
 import pytest
 
+from sharq import results
 from sharq.errors import (
     BadArgumentException,
     JobConflict,
@@ -16,12 +17,14 @@ from sharq.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from sharq.observed import TypeMetrics
 from sharq.operations import registrations
 from sharq.operations.call import Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.cursors import QueueCursor
 from sharq.operations.flows import Flows
-from sharq.operations.operations import Operations, Page, TypeMetrics, TypePage, failing_word
+from sharq.operations.operations import Operations, failing_word
+from sharq.operations.replies import Page, TypePage
 from sharq.operations.scripts import Scripts
 from sharq.results import (
     CONFLICT,
@@ -448,7 +451,7 @@ def test_the_settings_give_the_requeue_limit_and_the_bound_of_payloads() -> None
             "dequeue 64 60000 262144 '' 3 1",
         ),
         (make().offer("mail", ".s", 5, 2, 250), "offer 5 2 250"),
-        (make().finish_job("mail", "bob", "j1", LEASE), "finish 60000 3600000 bob j1 7"),
+        (make().finish_job("mail", "bob", "j1", LEASE), "finish 60000 3600000 bob/j1 7"),
         (make().job_status("mail", "bob", "j1"), "status 60000 bob j1"),
         (make().set_interval("mail", "bob", 5), "interval 3600000 bob 5"),
         (make().set_interval("mail", "bob", 5.0), "interval 3600000 bob 5"),
@@ -497,7 +500,8 @@ def test_without_a_token_the_current_lease_is_meant(name: str) -> None:
     drive = Drive(lambda _: ["done"])
     drive(flow)
     (said,) = drive.requests
-    assert said[said.index("j1") + 1] == ""
+    name_at = said.index("bob/j1" if name == "finish" else "j1")
+    assert said[name_at + 1] == ""
 
 
 # ---- listings ----
@@ -512,7 +516,8 @@ PAGES = {
 
 
 def a_page(said: Said) -> Page:
-    _, part, group, at, _ = said
+    _, part, group, at, _, prefix = said
+    assert prefix == ""
     names, cursor = PAGES[QueueCursor(part, group, at)]
     return Page(cursor, names)
 
@@ -579,8 +584,15 @@ class Types:
 
 
 def counted(enqueued: int, dequeued: int, has_jobs: bool = True) -> TypeMetrics:
-    return TypeMetrics(
+    return metrics_of(
         has_jobs, {MINUTES[0]: enqueued, MINUTES[9]: 1}, {MINUTES[0]: dequeued, MINUTES[3]: 2}
+    )
+
+
+def metrics_of(has_jobs: bool, enqueued: dict[int, int], dequeued: dict[int, int]) -> TypeMetrics:
+    dead = results.DeadSummary(0, 0, None, 0, 0)
+    return TypeMetrics(
+        has_jobs, enqueued, dequeued, {}, None, None, dead, *(0, 0, 0, 0, 0, None, 0)
     )
 
 
@@ -610,7 +622,7 @@ def test_an_overview_counts_a_type_that_is_on_two_pages_once() -> None:
 def test_an_overview_leaves_out_minutes_that_are_not_its_own() -> None:
     types = Types([("mail", 0)])
     late, early = MINUTES[0] + MINUTE, MINUTES[9] - MINUTE
-    types.metrics = {"mail": TypeMetrics(True, {late: 5, MINUTES[1]: 1}, {early: 5})}
+    types.metrics = {"mail": metrics_of(True, {late: 5, MINUTES[1]: 1}, {early: 5})}
     overview = Drive(types)(make().overview())
     assert list(overview.enqueue_counts) == list(overview.dequeue_counts) == MINUTES
     assert sum(overview.enqueue_counts.values()) == 1

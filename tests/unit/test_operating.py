@@ -10,14 +10,14 @@ from pathlib import Path
 from sharq.settings.reading import Settings
 from sharq_server.api import replies
 from sharq_server.http import framing
-from sharq_server.security.credentials import FORBIDDEN, UNAUTHORIZED
+from sharq_server.security.credentials import UNAUTHORIZED, lacking
 from sharq_server.security.origins import FOREIGN_HOST, FOREIGN_ORIGIN
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operating.md").read_text()
 
 SAID = [
-    *map(replies.refused, (FORBIDDEN, FOREIGN_HOST, FOREIGN_ORIGIN, UNAUTHORIZED)),
+    *map(replies.refused, (lacking("dequeue"), FOREIGN_HOST, FOREIGN_ORIGIN, UNAUTHORIZED)),
     replies.SUCCESS,
 ]
 

@@ -26,6 +26,7 @@ from sharq.identifiers import EXPECTED
 from sharq.results import Ended, Extended, JobError, Lease
 from sharq_server.push import frames as push_frames
 from sharq_server.push.frames import BadFrame, decode
+from sharq_server.watch import frames as watch_frames
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "push-protocol.md"
 
@@ -625,11 +626,11 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 OPS = ("subscribe", "credit", "unsubscribe", "finish", "release", "fail", "extend", "cancel",
-       "enqueue", "dequeue")  # fmt: skip
+       "enqueue", "dequeue", "watch")  # fmt: skip
 FIELDS = (
     *("id", "queue_type", "mode", "credit", "leases", "on_disconnect", "delay", "count_requeue"),
     *("by", "jobs", "count", "request_id", "items", "cost", "pause", "pause_scope"),
-    *("error", "retry", "worker"),
+    *("error", "retry", "worker", "topics"),
 )
 LIKELY = st.one_of(
     VALUES,
@@ -885,6 +886,8 @@ def test_the_reference_shows_every_event_as_it_is() -> None:
             ),
         )
     }
+    written["watch"] = json.loads(watch_frames.whole("types", {}))
+    written["watch"] |= json.loads(watch_frames.problem("types", "store_full", "No."))
     written["reply"] |= json.loads(push_frames.nothing_ready(b"1", 1))
     shown = [frame for frame in EXAMPLES if "event" in frame]
     assert {frame["event"] for frame in shown} == written.keys()

@@ -105,6 +105,17 @@ def test_the_script_of_a_call_is_known_by_its_digest() -> None:
     assert loading.load(DIGEST).packed == pack(b"SCRIPT", b"LOAD", b"return 1")
 
 
+def test_a_connection_begins_with_the_shortest_script_and_those_of_its_first_calls() -> None:
+    others = {"a" * 40: "return 'long'", "b" * 40: "return 'longer'"}
+    loading = ScriptLoading(others | {DIGEST: "return 1"})
+    call: Call[Any] = Call(pack(b"EVALSHA", b"b" * 40, b"0"), b"", lambda reply: reply)
+    assert [load.packed for load in loading.opening(call)] == [
+        pack(b"SCRIPT", b"LOAD", b"return 1"),
+        pack(b"SCRIPT", b"LOAD", b"return 'longer'"),
+    ]
+    assert ScriptLoading({}).opening() == []
+
+
 @pytest.mark.parametrize("packed", [pack(b"EVALSHA", b"f" * 40, b"0"), pack(b"PING"), b""])
 def test_a_call_of_no_known_script_is_a_bug(packed: bytes) -> None:
     with pytest.raises(UnexpectedReply):

@@ -15,9 +15,9 @@ from sharq.errors import (
     UnexpectedReply,
 )
 from sharq.operations.call import Call
-from sharq.store.errors import Misdirected
+from sharq.store.errors import CutOff, Misdirected
 from sharq.store.routing import Refresh, Send, Steps, learn, route, spread
-from sharq.store.slots import Node, Range, Topology
+from sharq.store.slots import Node, Range, Topology, View
 
 SEED, A, B, C = (
     Node("10.0.0.9", 7009),
@@ -162,7 +162,14 @@ def test_a_replica_that_names_nobody_makes_the_map_be_learned_at_once() -> None:
 def test_a_node_that_is_away_makes_the_map_be_learned_and_its_heir_asked() -> None:
     walk = Walk(known(), {A: [[StoreUnavailable()]]}, maps=[[Range(0, 16383, B)]], away={A})
     assert walk.route(LOW) == [LOW]
-    assert walk.refreshes == [Refresh(1, None, pressing=False)]
+    assert walk.refreshes == [Refresh(1, None, pressing=False, doubted=(A,))]
+
+
+def test_a_node_that_is_cut_off_from_the_others_is_doubted_though_it_answers() -> None:
+    walk = Walk(known(), {A: [[CutOff()]]}, maps=[[Range(0, 16383, B)]])
+    assert walk.route(LOW) == [LOW]
+    assert walk.refreshes == [Refresh(1, None, pressing=False, doubted=(A,))]
+    assert walk.sent == [[(A, [LOW])], [(B, [LOW])]]
 
 
 def test_a_node_that_is_away_and_has_no_heir_is_not_asked_again() -> None:
@@ -227,52 +234,134 @@ def test_a_call_for_all_that_misses_one_asks_for_the_map() -> None:
     away = StoreUnavailable()
     walk = Walk(known(), {A: [[away]]}, maps=[HALVES], away={A})
     assert walk.take(spread(walk.topology, call(b""), walk.reachable)) == [away, b""]
-    assert walk.refreshes == [Refresh(1, None, pressing=False)]
+    assert walk.refreshes == [Refresh(1, None, pressing=False, doubted=(A,))]
 
 
-def slots_reply(*ranges: Range) -> list[Any]:
-    return [[first, last, [node.host.encode(), node.port, b"id"]] for first, last, node in ranges]
+def seen(*ranges: Range, ok: bool = True, epoch: int = 0, own: int = 0) -> View:
+    return View(list(ranges), ok, epoch, own)
 
 
 def asked(
     topology: Topology,
-    replies: dict[Node, Any],
-    named: Node | None = None,
+    told: dict[Node, View | StoreError],
+    wanted: Refresh | None = None,
     away: tuple[Node, ...] = (),
-) -> list[Node]:
-    """Let the map be learned from `replies`; other nodes do not answer. Who was asked, in order."""
-    questions = learn(topology, named, lambda node: node not in away)
-    order: list[Node] = []
-    outcome: Any = None
-    while True:
-        try:
-            order.append(questions.send(outcome))
-        except StopIteration:
-            return order
-        outcome = replies.get(order[-1], StoreUnavailable(f"{order[-1].host} is away"))
+) -> list[list[Node]]:
+    """Let the map be learned from what nodes tell; others are silent. Who was asked, at once."""
+    rounds = learn(topology, wanted or Refresh(1), lambda node: node not in away)
+    groups: list[list[Node]] = []
+    try:
+        groups.append(next(rounds))
+        while True:
+            groups.append(rounds.send({node: told[node] for node in groups[-1] if node in told}))
+    except StopIteration:
+        return groups
 
 
-def test_the_seed_tells_the_first_map() -> None:
+ALL_B = Range(0, 16383, B)
+# A promotion that B and the seed have heard of, and that C, which was promoted, knows best.
+HEIRED = [Range(0, 8191, C, (A,)), Range(8192, 16383, B)]
+
+
+def with_replica() -> Topology:
     topology = Topology(SEED)
-    assert asked(topology, {SEED: slots_reply(*HALVES)}) == [SEED]
+    topology.learn([Range(0, 8191, A, (C,)), Range(8192, 16383, B)], epoch=5)
+    return topology
+
+
+def test_the_seeds_tell_the_first_map() -> None:
+    topology = Topology(SEED, C)
+    assert asked(topology, {C: seen(*HALVES)}) == [[SEED, C]]
     assert topology.primaries == (A, B)
 
 
 def test_the_node_that_a_redirection_named_is_asked_first() -> None:
-    assert asked(known(), {C: slots_reply(*HALVES)}, named=C) == [C]
+    assert asked(known(), {C: seen(*HALVES)}, Refresh(1, C)) == [[C]]
 
 
-def test_nodes_that_are_away_are_asked_last() -> None:
-    assert asked(known(), {A: slots_reply(*HALVES)}, away=(A,)) == [B, SEED, A]
+def test_a_node_that_was_named_with_an_older_map_is_not_believed() -> None:
+    topology = with_replica()
+    told = {A: seen(ALL_B, epoch=3), B: seen(*HALVES, epoch=5), SEED: seen(*HALVES, epoch=5)}
+    assert asked(topology, told, Refresh(1, A)) == [[A], [B, SEED]]
+    assert topology.primaries == (A, B)
+
+
+def test_nodes_in_doubt_are_not_asked_but_their_replicas() -> None:
+    told = {B: seen(*HALVES, epoch=5)}
+    assert asked(with_replica(), told, Refresh(1, doubted=(A,))) == [[C, B, SEED]]
+
+
+def test_of_several_maps_the_one_with_the_newest_epoch_counts() -> None:
+    topology = with_replica()
+    told = {B: seen(*HEIRED, epoch=6), SEED: seen(*HALVES, epoch=5, own=5)}
+    asked(topology, told, Refresh(1, doubted=(A,)))
+    assert (topology.primaries, topology.epoch) == ((C, B), 6)
+
+
+def test_of_those_that_have_heard_of_a_promotion_the_promoted_one_knows_best() -> None:
+    topology = with_replica()
+    told = {B: seen(*HALVES, epoch=6, own=2), C: seen(*HEIRED, epoch=6, own=6)}
+    asked(topology, told, Refresh(1, doubted=(A,)))
+    assert topology.primaries == (C, B)
+
+
+def test_a_node_that_does_not_see_the_cluster_is_not_believed() -> None:
+    topology = with_replica()
+    told = {B: seen(ALL_B, ok=False, epoch=9), SEED: seen(*HALVES, epoch=5)}
+    asked(topology, told, Refresh(1, doubted=(A,)))
+    assert topology.primaries == (A, B)
+
+
+def test_if_none_sees_the_cluster_the_known_map_is_kept() -> None:
+    topology = with_replica()
+    told = {B: seen(ALL_B, ok=False, epoch=9)}
+    assert asked(topology, told, Refresh(1, doubted=(A,))) == [[C, B, SEED]]
+    assert topology.version == 1
+
+
+def test_a_seed_that_is_cut_off_leads_to_those_that_are_not() -> None:
+    topology = Topology(SEED)
+    told = {SEED: seen(*HALVES, ok=False, epoch=5), B: seen(*HEIRED, epoch=6)}
+    assert asked(topology, told) == [[SEED], [A, B]]
+    assert topology.primaries == (C, B)
+
+
+def test_without_any_map_one_that_is_not_believed_is_better_than_none() -> None:
+    topology = Topology(SEED)
+    assert asked(topology, {SEED: seen(*HALVES, ok=False)}) == [[SEED], [A, B]]
+    assert topology.primaries == (A, B)
+
+
+def test_an_older_map_is_believed_if_several_have_it() -> None:
+    topology = with_replica()
+    asked(topology, {B: seen(ALL_B, epoch=1), SEED: seen(ALL_B, epoch=1)})
+    assert (topology.primaries, topology.epoch) == ((B,), 1)
+
+
+def test_one_node_alone_with_an_older_map_is_not_believed() -> None:
+    topology = with_replica()
+    asked(topology, {B: seen(ALL_B, epoch=1)})
+    assert topology.version == 1
 
 
 def test_a_node_that_serves_nothing_or_nonsense_is_passed_over() -> None:
-    replies = {A: [], B: b"nonsense", SEED: slots_reply(*HALVES)}
     topology = known()
-    assert asked(topology, replies) == [A, B, SEED]
+    asked(topology, {A: seen(), B: UnexpectedReply(), SEED: seen(*HALVES)})
     assert topology.version == 2
 
 
-def test_when_nobody_knows_the_map_the_last_reason_is_told() -> None:
-    with pytest.raises(StoreUnavailable, match=r"10\.0\.0\.9 is away"):
+def test_nobody_else_to_ask_makes_the_one_in_doubt_be_asked() -> None:
+    topology = Topology(A)
+    topology.learn([Range(0, 16383, A)])
+    assert asked(topology, {A: seen(Range(0, 16383, A))}, Refresh(1, doubted=(A,))) == [[A]]
+    assert topology.version == 2
+
+
+def test_when_nobody_knows_the_map_a_reason_is_told() -> None:
+    with pytest.raises(StoreUnavailable, match="b is away"):
+        asked(known(), {B: StoreUnavailable("b is away")})
+
+
+def test_when_all_are_silent_the_store_is_not_available() -> None:
+    with pytest.raises(StoreUnavailable):
         asked(known(), {})

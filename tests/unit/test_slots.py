@@ -3,12 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hiredis import ReplyError
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from sharq.errors import UnexpectedReply
-from sharq.store.slots import Node, Range, Topology, parse_slots, slot_of
+from sharq.errors import StoreDenied, UnexpectedReply
+from sharq.settings.options import StoreSettings
+from sharq.store.slots import Node, Range, Topology, View, parse_slots, read_view, seeds, slot_of
 
 ASKED = Node("asked.example", 7000)
 A, B, C = Node("10.0.0.1", 7001), Node("10.0.0.2", 7002), Node("10.0.0.3", 7003)
@@ -34,7 +36,9 @@ def entry(*primary: Any) -> Any:
     ],
 )
 def test_the_address_of_a_primary_is_read(primary: tuple[Any, ...], node: Node) -> None:
-    assert parse_slots([entry(*primary)], ASKED) == [Range(0, 16383, node)]
+    assert parse_slots([entry(*primary)], ASKED) == [
+        Range(0, 16383, node, (Node("10.0.9.9", 7999),))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,41 @@ def test_the_address_of_a_primary_is_read(primary: tuple[Any, ...], node: Node) 
 def test_another_answer_is_a_bug(reply: Any) -> None:
     with pytest.raises(UnexpectedReply, match="CLUSTER SLOTS"):
         parse_slots(reply, ASKED)
+
+
+INFO = b"cluster_enabled:1\r\ncluster_state:%b\r\ncluster_current_epoch:7\r\ncluster_my_epoch:3\r\n"
+
+
+@pytest.mark.parametrize(("state", "ok"), [(b"ok", True), (b"fail", False)])
+def test_a_node_tells_its_map_whether_it_sees_the_cluster_and_its_epochs(
+    state: bytes, ok: bool
+) -> None:
+    view = read_view([[entry(b"10.0.0.1", 7001, b"id")], INFO % state], ASKED)
+    assert view == View([Range(0, 16383, A, (Node("10.0.9.9", 7999),))], ok, 7, 3)
+
+
+def test_a_user_that_may_not_ask_for_the_epochs_gets_the_map() -> None:
+    slots = [entry(b"10.0.0.1", 7001, b"id")]
+    for refusal in (ReplyError("NOPERM no"), StoreDenied()):
+        view = read_view([slots, refusal], ASKED)
+        assert (view.ranges[0].primary, view.ok, view.epoch) == (A, True, 0)
+
+
+def test_a_refused_map_is_an_error() -> None:
+    with pytest.raises(StoreDenied):
+        read_view([ReplyError("NOPERM no"), INFO % b"ok"], ASKED)
+
+
+def test_epochs_that_are_no_numbers_are_a_bug() -> None:
+    with pytest.raises(UnexpectedReply, match="CLUSTER INFO"):
+        read_view([[], b"cluster_current_epoch:x\r\n"], ASKED)
+
+
+def test_the_configured_nodes_are_known_before_the_map() -> None:
+    settings = StoreSettings(
+        conn_type="tcp_sock", host="a", port=1, cluster_nodes=("b:2", "[::1]:3", "a:1")
+    )
+    assert seeds(settings) == (Node("a", 1), Node("b", 2), Node("::1", 3))
 
 
 @given(st.text("ab{}:", max_size=12).map(str.encode) | st.binary(max_size=40))

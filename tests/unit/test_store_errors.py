@@ -12,7 +12,14 @@ from sharq.errors import (
     StoreUnavailable,
     UnexpectedReply,
 )
-from sharq.store.errors import BugMidway, DeniedMidway, Misdirected, ScriptMissing, store_error
+from sharq.store.errors import (
+    BugMidway,
+    CutOff,
+    DeniedMidway,
+    Misdirected,
+    ScriptMissing,
+    store_error,
+)
 
 SHA = "0c6697dde645c37c473a2c32a54ea8af3975a710"
 REDIS_6 = f"ERR Error running script (call to f_{SHA}): @user_script:1: "
@@ -45,20 +52,25 @@ def in_a_script(message: str) -> list[str]:
                 "LOADING Redis is loading the dataset in memory",
                 "BUSY Valkey is busy running a script. You can only call SCRIPT KILL or SHUTDOWN",
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-                "CLUSTERDOWN The cluster is down",
-                "CLUSTERDOWN Hash slot not served",
                 "ASK 12182 127.0.0.1:7200",
                 "TRYAGAIN Multiple keys request during rehashing of slot",
                 NOREPLICAS,
                 *in_a_script(NOREPLICAS),
                 "ERR max number of clients reached",
                 "ERR max number of clients + cluster connections reached",
+                "ERR Script killed by user with SCRIPT KILL." + VALKEY,
+                REDIS_6 + "Script killed by user with SCRIPT KILL...",
+            ],
+        ),
+        (
+            CutOff,
+            [
+                "CLUSTERDOWN The cluster is down",
+                "CLUSTERDOWN Hash slot not served",
                 "ERR Can not execute a command 'get' while the cluster is down" + VALKEY,
                 "ERR Script attempted to execute a command while the cluster is down" + REDIS_7,
                 REDIS_6 + "@user_script: 1: Lua script attempted to execute a command while the"
                 " cluster is down",
-                "ERR Script killed by user with SCRIPT KILL." + VALKEY,
-                REDIS_6 + "Script killed by user with SCRIPT KILL...",
             ],
         ),
         (

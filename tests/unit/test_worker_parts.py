@@ -7,11 +7,13 @@ import logging
 from typing import Any
 
 import pytest
+from msgspec import Raw, convert
 
 from sharq import Worker
 from sharq.errors import BadArgumentException
-from sharq.worker.frames import Jobs, ServerClock, chunks, credits_of, decode
-from sharq.worker.job import Retry, release_delay
+from sharq.worker.frames import JobFields, Jobs, ServerClock, chunks, credits_of, decode
+from sharq.worker.job import LeasedJob, Retry, release_delay
+from sharq.worker.leases import Leases
 from sharq.worker.log import Causes, Event, JsonFormatter
 from sharq.worker.prefetch import SOON, Window
 
@@ -54,6 +56,27 @@ def test_as_much_is_taken_ahead_as_can_begin_soon() -> None:
     assert window.size == 2
     window.close()
     assert window.size == 0
+
+
+def test_a_lease_that_is_held_is_no_other_job() -> None:
+    def delivered() -> LeasedJob:
+        entry = {
+            "queue_id": "q",
+            "job_id": "j",
+            "payload": Raw(b"1"),
+            "requeues_remaining": -1,
+            "attempt": 1,
+            "lease": "sms/q/j/1",
+            "lease_ms": 60_000,
+        }
+        return LeasedJob("sms", convert(entry, JobFields), 0.0, 0.0, lambda *_: None)
+
+    leases, job = Leases(None), delivered()
+    assert len(leases.add([job, delivered()])) == 1
+    job = leases.get("sms/q/j/1") or job
+    assert leases.claim(job)
+    assert leases.add([delivered()]) == []
+    assert (leases.get("sms/q/j/1"), leases.wait) == (job, False)
 
 
 def test_a_cause_is_logged_once_and_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

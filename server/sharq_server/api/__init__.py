@@ -1,4 +1,4 @@
 """What a request means: routes, handlers, bodies, replies, and their description.
 
-Imports: security. Imported by: http, push, ui, app.
+Imports: security, telemetry. Imported by: http, push, ui, app.
 """

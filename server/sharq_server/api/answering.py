@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sharq.engine import Carrier
 from sharq.identifiers import invalid, is_identifier
-from sharq_server.api import error_reporting, replies
+from sharq_server.api import changes, error_reporting, replies
 from sharq_server.api.handlers import Handler, Request
 from sharq_server.api.replies import Reply
 from sharq_server.api.routing import Match
@@ -22,9 +22,16 @@ def handler_of(match: Match, method: str) -> Handler | Reply:
     return handler
 
 
-async def answer(handler: Handler, engine: Carrier, request: Request, about: str) -> Reply:
-    """Let `handler` answer; an error is answered, too. `about`, a few words, is for the log."""
+async def answer(
+    match: Match, method: str, handler: Handler, engine: Carrier, request: Request, about: str
+) -> Reply:
+    """Let `handler` answer; an error is answered, too. `about`, the request's line, is for the log.
+
+    What operators change is logged.
+    """
     try:
-        return await handler(engine, request)
+        reply = await handler(engine, request)
     except Exception as error:
         return error_reporting.reply_to(error, about)
+    changes.note(match.route, method, request, reply, about)
+    return reply

@@ -36,6 +36,7 @@ MAX_DEQUEUED: Final = 100
 """Jobs in one answer of the dequeue route, or in one page of a listing, at most."""
 
 MAX_QUEUES: Final = 1000
+MAX_LEASES: Final = 1000
 """Queues that one page of a listing is asked for, at most."""
 
 MAX_WAIT: Final = 30
@@ -276,6 +277,7 @@ class Paging:
 
     cursor: str | None
     count: int | None
+    prefix: str | None = None
 
 
 def only_parameters(query: str, *known: str) -> None:
@@ -289,7 +291,7 @@ def paging(query: str) -> Paging:
     """The parameters in a listing's query string. Raises `BadArgumentException`."""
     given: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in ("cursor", "count"):
+        if name not in ("cursor", "count", "prefix"):
             continue
         if name in given:
             raise BadArgumentException(f"`{name}` is given twice.")
@@ -297,7 +299,16 @@ def paging(query: str) -> Paging:
     count = given.get("count")
     if count is not None and not _PAGE_COUNT.fullmatch(count):
         raise invalid("count", "an integer")
-    return Paging(given.get("cursor"), None if count is None else int(count))
+    pages = None if count is None else int(count)
+    return Paging(given.get("cursor"), pages, given.get("prefix"))
+
+
+def with_payload(query: str) -> bool:
+    """Whether a question for a job asks for its payload. Raises `BadArgumentException`."""
+    values = [value for name, value in parse_qsl(query, True) if name == "payload"]
+    if len(values) > 1:
+        raise BadArgumentException("`payload` is given twice.")
+    return bool(values) and flag_of("payload", values[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sharq.engine import Carrier
-from sharq_server.api import bodies, dead_bodies, replies
+from sharq_server.api import bodies, dead_bodies, dead_replies, replies
 from sharq_server.api.handlers import Request
 from sharq_server.api.replies import Reply
 
@@ -14,13 +14,13 @@ from sharq_server.api.replies import Reply
 async def page(engine: Carrier, request: Request) -> Reply:
     (queue_type,) = request.names
     asked = dead_bodies.page_query(request.query)
-    return replies.dead_page(await engine.run(engine.flows.dead.page(queue_type, **asked)))
+    return dead_replies.dead_page(await engine.run(engine.flows.dead.page(queue_type, **asked)))
 
 
 async def show(engine: Carrier, request: Request) -> Reply:
     bodies.only_parameters(request.query)
     letter = await engine.run(engine.flows.dead.show(*request.names))
-    return replies.NO_SUCH_JOB if letter is None else replies.dead_letter(letter)
+    return replies.NO_SUCH_JOB if letter is None else dead_replies.dead_letter(letter)
 
 
 async def retry(engine: Carrier, request: Request) -> Reply:
@@ -39,13 +39,13 @@ async def _change(
     bodies.only_parameters(request.query)
     selection = dead_bodies.selection_of(request.body)
     if selection.jobs is not None:
-        return replies.dead_changed(await engine.run(at_once(queue_type, selection.jobs)))
+        return dead_replies.dead_changed(await engine.run(at_once(queue_type, selection.jobs)))
     begun = await engine.run(
         engine.flows.dead.begin(queue_type, kind, selection.bulk_filter, selection.limit)
     )
     # Also with one that its server has left.
     request.exchange.advance_bulk(queue_type)
-    return replies.bulk_begun(begun.id) if begun.begun else replies.bulk_running(begun.id)
+    return dead_replies.bulk_begun(begun.id) if begun.begun else dead_replies.bulk_running(begun.id)
 
 
 async def progress(engine: Carrier, request: Request) -> Reply:
@@ -54,7 +54,7 @@ async def progress(engine: Carrier, request: Request) -> Reply:
     bulk = await engine.run(engine.flows.dead.progress(queue_type))
     if bulk is not None and bulk.state == "running":
         request.exchange.advance_bulk(queue_type)
-    return replies.bulk_progress(bulk)
+    return dead_replies.bulk_progress(bulk)
 
 
 async def cancel(engine: Carrier, request: Request) -> Reply:

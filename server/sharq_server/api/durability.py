@@ -3,64 +3,119 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from sharq.results import Keeping
 
-_UNLOGGED: Final = (
+
+class Statement(NamedTuple):
+    """Something to say of the store: a level of the log, what is so, and what to do about it.
+
+    `{}` stands for the places of the nodes.
+    """
+
+    level: int
+    found: str
+    do: str
+
+
+_UNLOGGED: Final = Statement(
+    logging.WARNING,
     "The store at {} keeps no log of its changes (appendonly no): when it ends, all changes"
-    " since its last snapshot are lost. Set appendonly yes and appendfsync always."
+    " since its last snapshot are lost.",
+    "Set appendonly yes and appendfsync always.",
 )
 _LATE: Final = {
-    "everysec": (
+    "everysec": Statement(
+        logging.WARNING,
         "The store at {} forces its log to the disk once a second (appendfsync everysec): when its"
-        " machine fails, the changes of the last two seconds may be lost. Set appendfsync"
-        " always."
+        " machine fails, the changes of the last two seconds may be lost.",
+        "Set appendfsync always.",
     ),
-    "no": (
+    "no": Statement(
+        logging.WARNING,
         "The store at {} leaves it to the system when its log is forced to the disk (appendfsync"
-        " no): when its machine fails, the changes of the last half minute may be lost. Set"
-        " appendfsync always."
+        " no): when its machine fails, the changes of the last half minute may be lost.",
+        "Set appendfsync always.",
     ),
 }
-_EVICTING: Final = (
+_EVICTING: Final = Statement(
+    logging.WARNING,
     "The store at {} drops keys when its memory is full (maxmemory-policy {policy}), also jobs"
-    " and limits. Set maxmemory-policy noeviction."
+    " and limits.",
+    "Set maxmemory-policy noeviction.",
 )
-_REPLICATED: Final = (
+_REPLICATED: Final = Statement(
+    logging.WARNING,
     "The store at {} has replicas, which follow with a delay: after a failover the last changes"
-    " may be missing: accepted jobs may be lost, and finished ones come again."
-    " min-replicas-to-write and min-replicas-max-lag limit how many."
+    " may be missing: accepted jobs may be lost, and finished ones come again.",
+    "min-replicas-to-write and min-replicas-max-lag limit how many.",
 )
-_NOT_LOOKED: Final = "What the store at {} keeps could not be checked ({command}: {reason})."
+_FOLLOWING: Final = Statement(
+    logging.ERROR,
+    "The store at {} is a replica, and takes no writes.",
+    "Set host and port to the primary, or sentinels and sentinel_service to follow it.",
+)
+_NOT_LOOKED: Final = Statement(
+    logging.INFO, "What the store at {} keeps could not be checked ({command}: {reason}).", ""
+)
+
+
+def statements(nodes: Iterable[Keeping]) -> list[Statement]:
+    """What there is to say; nodes of which the same is said share a statement."""
+    names: dict[Statement, list[str]] = {}
+    for node in nodes:
+        for statement in _statements(node):
+            names.setdefault(statement, []).append(node.where)
+    return [
+        statement._replace(found=statement.found.replace("{}", ", ".join(of)))
+        for statement, of in names.items()
+    ]
 
 
 def findings(nodes: Iterable[Keeping]) -> list[tuple[int, str]]:
-    """Levels and lines for the log; nodes with the same finding share a line."""
-    names: dict[tuple[int, str], list[str]] = {}
-    for node in nodes:
-        for finding in _findings(node):
-            names.setdefault(finding, []).append(node.where)
-    return [(level, line.replace("{}", ", ".join(of))) for (level, line), of in names.items()]
-
-
-def _findings(node: Keeping) -> Iterable[tuple[int, str]]:
-    if node.refused is not None:
-        command, reason = node.refused
-        line = _NOT_LOOKED.replace("{command}", command)
-        yield logging.INFO, line.replace("{reason}", reason)
-    if not node.logs:
-        yield logging.WARNING, _UNLOGGED
-    elif node.appendfsync in _LATE:
-        yield logging.WARNING, _LATE[node.appendfsync]
-    if node.eviction != "noeviction":
-        yield logging.WARNING, _EVICTING.replace("{policy}", node.eviction)
-    if node.replicas:
-        yield logging.WARNING, _REPLICATED
+    """The same as levels and lines for the log."""
+    return [(each.level, _line(each)) for each in statements(nodes)]
 
 
 def evictions(nodes: Iterable[Keeping]) -> list[str]:
-    """Of the findings those about keys that the store may drop: jobs and limits."""
-    policies = {node.where: node.eviction for node in nodes if node.eviction != "noeviction"}
-    return [_EVICTING.format(where, policy=policy) for where, policy in policies.items()]
+    """Of the lines those about keys that the store may drop: jobs and limits."""
+    evicting = [node for node in nodes if node.eviction != "noeviction"]
+    return [
+        _line(_of_policy(node.eviction)).replace("{}", node.where)
+        for node in {node.where: node for node in evicting}.values()
+    ]
+
+
+def answering(nodes: Sequence[Keeping]) -> Sequence[Keeping]:
+    """The nodes, if all have answered. Raises the `StoreError` of the first that has not."""
+    for node in nodes:
+        if node.trouble is not None:
+            raise node.trouble
+    return nodes
+
+
+def _statements(node: Keeping) -> Iterable[Statement]:
+    if node.refused is not None:
+        command, reason = node.refused
+        found = _NOT_LOOKED.found.replace("{command}", command).replace("{reason}", reason)
+        yield _NOT_LOOKED._replace(found=found)
+    if not node.logs:
+        yield _UNLOGGED
+    elif node.appendfsync in _LATE:
+        yield _LATE[node.appendfsync]
+    if node.eviction != "noeviction":
+        yield _of_policy(node.eviction)
+    if node.follows:
+        yield _FOLLOWING
+    if node.replicas:
+        yield _REPLICATED
+
+
+def _of_policy(policy: str) -> Statement:
+    return _EVICTING._replace(found=_EVICTING.found.replace("{policy}", policy))
+
+
+def _line(statement: Statement) -> str:
+    return f"{statement.found} {statement.do}".rstrip()

@@ -7,7 +7,7 @@ the library's exceptions. It knows neither Tornado nor a connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from msgspec import UNSET, Raw
@@ -17,12 +17,15 @@ from sharq.endings import fail_with
 from sharq.engine import Carrier
 from sharq.errors import SharqException, StoreError
 from sharq.identifiers import check_leased, invalid
-from sharq.results import Enqueued, NewJob
+from sharq.results import Enqueued, Keeping, NewJob
 from sharq.settings.tokens import UNLIMITED, Grant
-from sharq_server.api import bodies, error_reporting, openapi, replies
+from sharq_server.api import bodies, error_reporting, openapi, replies, shown_replies
+from sharq_server.api.doctor import Facts
+from sharq_server.api.handing import BULK, REST, WAIT, Handing
 from sharq_server.api.json_decoding import mandatory
 from sharq_server.api.replies import Reply
-from sharq_server.security.credentials import FORBIDDEN
+from sharq_server.security.credentials import FORBIDDEN, lacking
+from sharq_server.telemetry.formats import Form, form_of
 
 _OUT_OF_REACH: Final = replies.refused(FORBIDDEN)
 _AT_A_TIME: Final = 100
@@ -43,6 +46,13 @@ class RequestDelegate(Protocol):
         """What an operator should know of the server and its store."""
 
     @property
+    def facts(self) -> Facts:
+        """What the server knows of itself."""
+
+    async def look_at_store(self) -> list[Keeping]:
+        """What each node of the store is, and how it keeps its data. Raises `StoreError`."""
+
+    @property
     def gone(self) -> bool:
         """Whether the client is gone, or may be: nothing more is leased to it."""
 
@@ -54,17 +64,24 @@ class RequestDelegate(Protocol):
         Raises `Stopping`.
         """
 
+    @property
+    def handing(self) -> Mapping[str, Handing]:
+        """Who is told of jobs that are handed out, by the types that somebody tails."""
+
     def bring_back(self, queue_type: str, batch: Batch) -> None:
         """Give leased jobs to others, since the client is gone."""
 
     def advance_bulk(self, queue_type: str) -> None:
         """Go on with the bulk of dead letters that has begun, after the answer."""
 
+    async def scrape(self, form: Form) -> bytes:
+        """The metrics of the server, as a text."""
+
 
 class Request(NamedTuple):
     """`names`: the names in the path, in order. `query`: the query string as it came. `grant`: all
     rights of the client, more than the route needs. `prefix`: the path before the route's, which a
-    proxy has taken off.
+    proxy has taken off. `accept`: the Accept header.
     """
 
     names: tuple[str, ...]
@@ -73,6 +90,7 @@ class Request(NamedTuple):
     exchange: RequestDelegate
     grant: Grant = UNLIMITED
     prefix: str = ""
+    accept: str | None = None
 
 
 Handler = Callable[[Carrier, Request], Awaitable[Reply]]
@@ -149,18 +167,22 @@ async def dequeue(engine: Carrier, request: Request) -> Reply:
     wanted = bodies.dequeue_parameters(request.query)
     queue_type = request.names[0] if request.names else "default"
     count = wanted.count or 1
+    how = REST if wanted.count is None else BULK
     batch = await engine.run(engine.flows.take(queue_type, count, wanted.request_id))
     # No job and no wait: all jobs of the request_id have ended.
     over = wanted.request_id is not None and batch.wait_us == 0
     if not batch and wanted.wait and not over and request.exchange.waits:
         waited = await request.exchange.wait_for(queue_type, count, wanted.request_id, wanted.wait)
         if waited is not None:
-            batch = waited
+            batch, how = waited, WAIT
         elif not request.exchange.gone:
             # The schedule before the wait is out of date.
             batch = await engine.run(engine.flows.take(queue_type, count, wanted.request_id))
     if not batch:
         return replies.nothing_ready(batch.wait_us)
+    tell = request.exchange.handing.get(queue_type)
+    if tell is not None:
+        tell(batch, 0, len(batch), how, None)
     body = batch.to_json() if wanted.count is None else batch.to_json_list()
     if wanted.request_id is not None:
         # The client can ask again, and gets the same answer.
@@ -186,7 +208,7 @@ async def release(engine: Carrier, request: Request) -> Reply:
         body.delay, body.count_requeue, body.cost, body.pause, body.pause_scope
     )
     if ending.pauses_others and not request.grant.may("pause"):
-        return _OUT_OF_REACH
+        return replies.refused(lacking("pause"))
     return replies.released(await engine.run(engine.flows.end_job(meant, ending)))
 
 
@@ -217,8 +239,28 @@ async def cancel(engine: Carrier, request: Request) -> Reply:
     )
 
 
+async def leases(engine: Carrier, request: Request) -> Reply:
+    bodies.only_parameters(request.query, "cursor", "count")
+    asked = bodies.paging(request.query)
+    count = bodies.MAX_LEASES if asked.count is None else asked.count
+    queue_type, queue_id = request.names
+    flow = engine.flows.watching.leases(queue_type, queue_id, asked.cursor, count)
+    return shown_replies.lease_page(await engine.run(flow), queue_type, queue_id)
+
+
+async def recount(engine: Carrier, request: Request) -> Reply:
+    bodies.only_parameters(request.query)
+    bodies.decode_optional(bodies.Nothing, request.body)
+    (queue_type,) = request.names
+    return shown_replies.recounted(await engine.run(engine.flows.watching.recount(queue_type)))
+
+
 async def job_status(engine: Carrier, request: Request) -> Reply:
-    return replies.job_status(await engine.run(engine.flows.job_status(*request.names)))
+    if bodies.with_payload(request.query):
+        if not request.grant.may("jobs"):
+            return replies.refused(lacking("jobs"))
+        return shown_replies.shown_job(await engine.run(engine.flows.watching.job(*request.names)))
+    return shown_replies.job_status(await engine.run(engine.flows.job_status(*request.names)))
 
 
 async def set_interval(engine: Carrier, request: Request) -> Reply:
@@ -233,8 +275,15 @@ async def reset_interval(engine: Carrier, request: Request) -> Reply:
     return replies.SUCCESS if was_set else replies.NO_INTERVAL_SET
 
 
-async def overview(engine: Carrier, _request: Request) -> Reply:
-    return replies.overview(await engine.run(engine.flows.overview()))
+async def prometheus(_engine: Carrier, request: Request) -> Reply:
+    return await _scraped(request, form_of(request.accept) or Form.TEXT)
+
+
+async def overview(engine: Carrier, request: Request) -> Reply:
+    form = form_of(request.accept)
+    if form is not None:
+        return await _scraped(request, form)
+    return shown_replies.overview(await engine.run(engine.flows.overview()))
 
 
 async def jobs(engine: Carrier, request: Request) -> Reply:
@@ -242,7 +291,7 @@ async def jobs(engine: Carrier, request: Request) -> Reply:
     bodies.only_parameters(request.query, "cursor", "count")
     asked = bodies.paging(request.query)
     count = bodies.MAX_DEQUEUED if asked.count is None else asked.count
-    return replies.job_page(
+    return shown_replies.job_page(
         await engine.run(engine.flows.job_page(queue_type, queue_id, asked.cursor, count))
     )
 
@@ -251,16 +300,18 @@ async def queue_ids(engine: Carrier, request: Request) -> Reply:
     (queue_type,) = request.names
     asked = bodies.paging(request.query)
     state = await engine.run(engine.flows.type_metrics(queue_type))
-    if asked.cursor is not None or asked.count is not None:
+    if asked != bodies.Paging(None, None):
         count = _QUEUES_A_PAGE if asked.count is None else asked.count
-        page = await engine.run(engine.flows.queue_page(queue_type, asked.cursor, count))
-        return replies.queue_ids(page.queue_ids, state, cursor=page.cursor)
+        page = await engine.run(
+            engine.flows.queue_page(queue_type, asked.cursor, count, asked.prefix)
+        )
+        return shown_replies.queue_ids(page.queue_ids, state, cursor=page.cursor)
     names = await engine.run(engine.flows.queue_ids(queue_type))
-    return replies.queue_ids(names, state)
+    return shown_replies.queue_ids(names, state)
 
 
 async def queue_metrics(engine: Carrier, request: Request) -> Reply:
-    return replies.queue_metrics(await engine.run(engine.flows.queue_metrics(*request.names)))
+    return shown_replies.queue_metrics(await engine.run(engine.flows.queue_metrics(*request.names)))
 
 
 async def clear(engine: Carrier, request: Request) -> Reply:
@@ -269,6 +320,10 @@ async def clear(engine: Carrier, request: Request) -> Reply:
     return replies.cleared(
         await engine.run(engine.flows.clear(queue_type, queue_id, purge_all)), purge_all
     )
+
+
+async def _scraped(request: Request, form: Form) -> Reply:
+    return replies.text(await request.exchange.scrape(form), form.value)
 
 
 def _new_job(engine: Carrier, body: bodies.Job, queue_type: Any, queue_id: Any) -> NewJob:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sharq.engine import Carrier
-from sharq_server.api import bodies, limit_bodies, replies
+from sharq_server.api import bodies, limit_bodies, replies, shown_replies
 from sharq_server.api.handlers import Request
 from sharq_server.api.replies import Reply
 
@@ -14,7 +14,9 @@ async def set_limits(engine: Carrier, request: Request) -> Reply:
     values = limit_bodies.values_of(request.body, level)
     limiting, queue_type = engine.flows.limiting, request.names[0]
     if tries:
-        return replies.estimate(await engine.run(limiting.estimate(queue_type, *level, **values)))
+        return shown_replies.estimate(
+            await engine.run(limiting.estimate(queue_type, *level, **values))
+        )
     await engine.run(limiting.set(queue_type, *level, **values))
     return replies.SUCCESS
 
@@ -22,7 +24,7 @@ async def set_limits(engine: Carrier, request: Request) -> Reply:
 async def show(engine: Carrier, request: Request) -> Reply:
     level, _ = limit_bodies.level_of(request.names, request.query)
     limits = await engine.run(engine.flows.limiting.show(request.names[0], *level))
-    return replies.limits(limits, of_queue=level.queue_id is not None)
+    return shown_replies.limits(limits, of_queue=level.queue_id is not None)
 
 
 async def reset(engine: Carrier, request: Request) -> Reply:

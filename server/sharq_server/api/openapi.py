@@ -16,13 +16,18 @@ import msgspec
 from sharq import __version__
 from sharq_server.api import bodies
 from sharq_server.api import schemas as api_schemas
+from sharq_server.api.answer_schemas import ANSWERS
+from sharq_server.api.body_schemas import BODIES
 from sharq_server.api.replies import STATUS_OF_CODE, Reply
 from sharq_server.api.schemas import Schema
+from sharq_server.telemetry.formats import Form
 
 PATH: Final = "/openapi.json"
 
 # Errors of some operations only; all others can occur with any request.
 _OF_SOME: Final = frozenset({401, 404, 409, 426, 429})
+
+_METRICS: Final = tuple(form.value.partition(";")[0] for form in Form)
 
 _NOT_ENDED: Final = ("not_active", "stale_lease", "already_finished")
 
@@ -31,8 +36,8 @@ class _Operation(NamedTuple):
     """`answers`: schemas by status. `failures`: codes besides those of any request.
 
     `queries`: parameters; what follows a ":" tells those of one name apart. `body` is a schema's
-    name, a body that is optional has a "?". One that is `open` needs no token, even if the others
-    do.
+    name, a body that is optional has a "?". `texts` are the media types of an answer that is no
+    JSON. One that is `open` needs no token, even if the others do.
     """
 
     summary: str
@@ -40,6 +45,7 @@ class _Operation(NamedTuple):
     failures: tuple[str, ...] = ()
     body: str = ""
     queries: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     open: bool = False
 
 
@@ -85,7 +91,7 @@ _OPERATIONS: Final = {
         "Cancel?",
     ),
     "GET /status/<queue_type>/<queue_id>/<job_id>/": _Operation(
-        "Tell the state of a job", {200: "JobStatus"}, ("not_found",)
+        "Tell the state of a job", {200: "JobStatus"}, ("not_found",), queries=("payload",)
     ),
     "GET /jobs/<queue_type>/<queue_id>/": _Operation(
         "List the waiting jobs of a queue", {200: "JobPage"}, queries=("cursor", "count:jobs")
@@ -161,12 +167,26 @@ _OPERATIONS: Final = {
     "DELETE /dead/<queue_type>/retry": _Operation(
         "Cancel the bulk of a type", {200: "Done"}, ("no_bulk",), "Nothing?"
     ),
-    "GET /metrics/": _Operation("Tell counts and types", {200: "Overview"}),
+    "GET /leases/<queue_type>/<queue_id>/": _Operation(
+        "List the leased jobs of a queue",
+        {200: "LeasePage"},
+        queries=("cursor", "count:page"),
+    ),
+    "POST /recount/<queue_type>/": _Operation(
+        "Count the waiting jobs of a type anew", {200: "Recounted"}, body="Nothing?"
+    ),
+    "GET /metrics/": _Operation(
+        "Tell counts and types, or what GET /prometheus/ tells", {200: "Overview"}, texts=_METRICS
+    ),
+    "GET /prometheus/": _Operation("Tell the metrics for Prometheus", {200: ""}, texts=_METRICS),
     "GET /metrics/<queue_type>/": _Operation(
-        "List the queues of a type", {200: "QueueIds"}, queries=("cursor", "count:queues")
+        "List the queues of a type", {200: "QueueIds"}, queries=("cursor", "count:queues", "prefix")
     ),
     "GET /metrics/<queue_type>/<queue_id>/": _Operation(
         "Tell lengths, rate and counts of a queue", {200: "QueueMetrics"}
+    ),
+    "GET /doctor/": _Operation(
+        "Tell what is wrong with the server and its store", {200: "Findings"}
     ),
     "DELETE /deletequeue/<queue_type>/<queue_id>/": _Operation(
         "Remove the waiting jobs of a queue",
@@ -181,6 +201,9 @@ _QUERIES: Final[dict[str, Schema]] = {
     "count": {"type": "integer", "minimum": 1, "maximum": bodies.MAX_DEQUEUED},
     "count:jobs": {"type": "integer", "minimum": 1, "maximum": bodies.MAX_DEQUEUED},
     "count:queues": {"type": "integer", "minimum": 1, "maximum": bodies.MAX_QUEUES},
+    "count:page": {"type": "integer", "minimum": 1, "maximum": bodies.MAX_LEASES},
+    "prefix": api_schemas.NAME,
+    "payload": {"enum": ["true", "false", "1", "0"]},
     "cursor": api_schemas.TEXT,
     "wait": {"type": "number", "minimum": 0, "maximum": bodies.MAX_WAIT},
     "request_id": api_schemas.NAME,
@@ -197,6 +220,9 @@ _ABOUT_QUERIES: Final = {
     "count": "Take up to this number of jobs; the answer is a list.",
     "count:jobs": "List up to this number of jobs.",
     "count:queues": "List about this number of queues; the answer is a page.",
+    "count:page": "Look through about this number of leases of the type.",
+    "prefix": "Only queues whose ids begin with this; the answer is a page.",
+    "payload": "Answer the payload, too, and the lease; needs the operation `jobs`.",
     "cursor": "The cursor of the page before; without it, the first page.",
     "wait": "Wait up to this number of seconds for a job; up to six decimals.",
     "request_id": "A name for this request, which makes it safe to repeat.",
@@ -256,7 +282,7 @@ def document() -> Schema:
         },
         "paths": paths,
         "components": {
-            "schemas": {**api_schemas.BODIES, **api_schemas.ANSWERS},
+            "schemas": {**BODIES, **ANSWERS},
             "responses": {
                 _name(status): _failure(status, _codes(status))
                 for status in _statuses()
@@ -328,6 +354,9 @@ def _responses(operation: _Operation) -> Schema:
         if refs:
             schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
             described[str(status)]["content"] = _json(schema)
+    if operation.texts:
+        content = described["200"].setdefault("content", {})
+        content |= {media_type: {"schema": api_schemas.TEXT} for media_type in operation.texts}
     for status in _statuses():
         failures = operation.failures if operation.open else ("unauthorized", *operation.failures)
         own = [code for code in failures if STATUS_OF_CODE[code] == status]

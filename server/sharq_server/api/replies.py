@@ -1,8 +1,12 @@
-"""THE table: what an outcome or an error becomes in HTTP. No other module knows statuses."""
+"""THE table: what an outcome or an error becomes in HTTP. No other module knows statuses.
+
+What operators are shown, and dead letters, are subjects of their own: `shown_replies` and
+`dead_replies` say it in these terms.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -15,22 +19,12 @@ if TYPE_CHECKING:
 
     from sharq_server.security.refusal import Refusal
 
+
 _json = msgspec.json.Encoder().encode
 
 
-class TypeState(Protocol):
-    """What is told of a type besides its queues: what holds it back, and its dead letters."""
-
-    @property
-    def held_by(self) -> str | None: ...
-    @property
-    def ready_in(self) -> int | None: ...
-    @property
-    def dead(self) -> results.DeadSummary: ...
-
-
 class Reply(NamedTuple):
-    """An answer: status, JSON text, and the headers that depend on the case.
+    """An answer: status, body, and the headers that depend on the case.
 
     `retry_after` is in seconds. `allow` names the methods of a route. `unsent` is called if the
     client is gone before the answer could be sent. `more` are header fields for the page that has
@@ -43,6 +37,7 @@ class Reply(NamedTuple):
     allow: str | None = None
     unsent: Callable[[], None] | None = None
     more: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
 
     @property
     def fields(self) -> list[tuple[str, str]]:
@@ -93,6 +88,26 @@ STATUS_OF_CODE: Final = {
     "store_full": 503,
     "store_unavailable": 503,
 }
+
+
+def told(fields: Mapping[str, Any]) -> Reply:
+    """The answer that tells these fields."""
+    return Reply(200, _json({"status": "success", **fields}))
+
+
+def begun(fields: Mapping[str, Any]) -> Reply:
+    """The answer to a request that is carried out in the background."""
+    return told(fields)._replace(status=202)
+
+
+def text(body: bytes, content_type: str) -> Reply:
+    """An answer that is no JSON."""
+    return Reply(200, body, content_type=content_type)
+
+
+def error_fields(error: results.JobError | None) -> dict[str, str] | None:
+    """The error of a job, as answers have it."""
+    return None if error is None else fields_of(error)
 
 
 def failure(code: str, message: str, **more: Any) -> Reply:
@@ -251,197 +266,6 @@ def cleared(result: results.Cleared, purge_all: bool) -> Reply:
     if not result.waiting and not result.leased:
         return _NONE_CLEARED
     return _PURGED if purge_all else _CLEARED
-
-
-def job_status(result: results.JobStatus) -> Reply:
-    if result.state == results.NOT_FOUND:
-        return NO_SUCH_JOB
-    body: dict[str, Any] = {"status": "success", "state": result.state}
-    if result.state == results.QUEUED:
-        body["position"] = result.position
-        body["ready_in"] = result.ready_in
-        body["eta"] = result.eta
-        body["held_by"] = result.held_by
-        if result.estimated:
-            body["estimated"] = True
-    elif result.state == results.ACTIVE:
-        body["lease_expires_in"] = result.lease_expires_in
-    if result.first_failed_at is not None:
-        body |= _failed(result)
-    return Reply(200, _json(body))
-
-
-def _failed(result: results.JobStatus) -> dict[str, Any]:
-    """What is told of a job that failed before."""
-    dead = result.state == results.DEAD
-    shown: dict[str, Any] = {"reason": result.reason} if dead else {}
-    shown |= {
-        "attempts" if dead else "attempt": result.attempt,
-        "error": _error(result.error),
-        "worker": result.worker,
-        "first_failed_at": result.first_failed_at,
-    }
-    if dead:
-        shown["died_at"] = result.died_at
-    return shown
-
-
-def _error(error: results.JobError | None) -> dict[str, str] | None:
-    return None if error is None else fields_of(error)
-
-
-def _letter(letter: results.DeadLetter) -> dict[str, Any]:
-    return {
-        "queue_id": letter.queue_id,
-        "job_id": letter.job_id,
-        "payload": msgspec.Raw(letter.payload),
-        "reason": letter.reason,
-        "attempts": letter.attempts,
-        "first_failed_at": letter.first_failed_at,
-        "died_at": letter.died_at,
-        "error": _error(letter.error),
-        "worker": letter.worker,
-        "priority": letter.priority,
-        "cost": letter.cost,
-        "requeue_limit": letter.requeue_limit,
-        "interval": letter.interval,
-        "burst": letter.burst,
-        "concurrency": letter.concurrency,
-        "group": letter.group,
-    }
-
-
-def dead_letter(letter: results.DeadLetter) -> Reply:
-    return Reply(200, _json({"status": "success", **_letter(letter)}))
-
-
-def dead_page(page: results.DeadPage) -> Reply:
-    letters = [_letter(letter) for letter in page.letters]
-    return Reply(200, _json({"status": "success", "jobs": letters, "cursor": page.cursor}))
-
-
-def dead_changed(outcomes: Iterable[results.Ended]) -> Reply:
-    """The outcome of each of the dead letters that were named, in order."""
-    words = [each.outcome for each in outcomes]
-    return Reply(200, _json({"status": "success", "results": words}))
-
-
-def bulk_begun(bulk_id: str) -> Reply:
-    return Reply(202, _json({"status": "success", "id": bulk_id}))
-
-
-def bulk_running(bulk_id: str) -> Reply:
-    """There is a bulk already, under this id."""
-    return failure("bulk_running", "A bulk of this type is running.", id=bulk_id)
-
-
-def bulk_progress(bulk: results.DeadBulk | None) -> Reply:
-    return Reply(200, _json({"status": "success", "bulk": None if bulk is None else _bulk(bulk)}))
-
-
-def _bulk(bulk: results.DeadBulk) -> dict[str, Any]:
-    given = {name: value for name, value in bulk.filter._asdict().items() if value is not None}
-    return {
-        "id": bulk.id,
-        "kind": bulk.kind,
-        "filter": given or None,
-        "state": bulk.state,
-        "started": bulk.started,
-        "moved": bulk.moved,
-        "left": bulk.left,
-        "conflicts": bulk.conflicts,
-        "limit": bulk.limit,
-    }
-
-
-def overview(result: results.Overview) -> Reply:
-    body = {
-        "status": "success",
-        "queue_types": result.queue_types,
-        "enqueue_counts": result.enqueue_counts,
-        "dequeue_counts": result.dequeue_counts,
-    }
-    return Reply(200, _json(body))
-
-
-def job_page(page: results.JobPage) -> Reply:
-    jobs = []
-    for job in page.jobs:
-        shown: dict[str, Any] = {
-            "job_id": job.job_id,
-            "payload": msgspec.Raw(job.payload),
-            "requeues_remaining": job.requeues_remaining,
-            "position": job.position,
-        }
-        if job.estimated:
-            shown["estimated"] = True
-        if job.due_in is not None:
-            shown["due_in"] = job.due_in
-        jobs.append(shown)
-    return Reply(200, _json({"status": "success", "jobs": jobs, "cursor": page.cursor}))
-
-
-def queue_ids(names: list[str], state: TypeState, **paging: str | None) -> Reply:
-    dead = state.dead
-    body = {
-        "status": "success",
-        "queue_ids": names,
-        "held_by": state.held_by,
-        "ready_in": state.ready_in,
-        "dead": {
-            "jobs": dead.jobs,
-            "bytes": dead.bytes,
-            "oldest": dead.oldest,
-            "fallen_out": dead.fallen_out,
-            "dropped": dead.dropped,
-        },
-    }
-    return Reply(200, _json(body | paging))
-
-
-def queue_metrics(result: results.QueueMetrics) -> Reply:
-    body = {
-        "status": "success",
-        "queue_length": result.queue_length,
-        "enqueue_counts": result.enqueue_counts,
-        "dequeue_counts": result.dequeue_counts,
-        "interval": result.interval,
-        "interval_set_by": result.interval_set_by,
-        "active_count": result.active_count,
-        "next_ready_in": result.next_ready_in,
-        "held_by": result.held_by,
-        "ready_in": result.ready_in,
-    }
-    return Reply(200, _json(body))
-
-
-def limits(result: results.Limits, *, of_queue: bool) -> Reply:
-    """`of_queue`: they are those of a queue, which may have a group."""
-    values: dict[str, Any] = {
-        "interval": result.interval,
-        "burst": result.burst,
-        "concurrency": result.concurrency,
-    }
-    if of_queue:
-        values["group"] = result.group
-    body: dict[str, Any] = {
-        "status": "success",
-        "limits": values,
-        "set_by": {name: result.set_by[name] for name in values},
-        "reason": result.reason,
-        "tat": result.tat,
-        "active": result.active,
-    }
-    if of_queue:
-        body["queue_length"] = result.queue_length
-    body["pause"] = result.pause
-    body["held_by"] = result.held_by
-    body["ready_in"] = result.ready_in
-    return Reply(200, _json(body))
-
-
-def estimate(result: results.Estimate) -> Reply:
-    return Reply(200, _json({"status": "success", **result._asdict()}))
 
 
 def bulk(each: Iterable[Reply]) -> Reply:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from sharq_server.api import dead_handlers, handlers, limit_handlers, openapi
+from sharq_server.api import (
+    dead_handlers,
+    doctor_handlers,
+    handlers,
+    limit_handlers,
+    openapi,
+)
 from sharq_server.api.routing import OPEN, Route
 
 ROUTES: Final = (
@@ -49,6 +55,8 @@ ROUTES: Final = (
         operation="status",
     ),
     Route("/jobs/<queue_type>/<queue_id>/", {"GET": handlers.jobs}, operation="jobs"),
+    Route("/leases/<queue_type>/<queue_id>/", {"GET": handlers.leases}, operation="jobs"),
+    Route("/recount/<queue_type>/", {"POST": handlers.recount}, operation="limits"),
     Route(
         "/interval/<queue_type>/<queue_id>/",
         {"POST": handlers.set_interval, "DELETE": handlers.reset_interval},
@@ -94,10 +102,12 @@ ROUTES: Final = (
     ),
     Route("/dead/<queue_type>/<queue_id>/<job_id>/", {"GET": dead_handlers.show}, operation="dead"),
     Route("/metrics/", {"GET": handlers.overview}, operation="metrics"),
+    Route("/prometheus/", {"GET": handlers.prometheus}, operation="metrics"),
     Route("/metrics/<queue_type>/", {"GET": handlers.queue_ids}, operation="metrics"),
     Route(
         "/metrics/<queue_type>/<queue_id>/", {"GET": handlers.queue_metrics}, operation="metrics"
     ),
+    Route("/doctor/", {"GET": doctor_handlers.findings}, operation="metrics"),
     Route(
         "/deletequeue/<queue_type>/<queue_id>/", {"DELETE": handlers.clear}, operation="deletequeue"
     ),

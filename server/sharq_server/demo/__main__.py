@@ -48,7 +48,10 @@ _POLL: Final = 0.003
 _LEASE: Final = 60_000
 _ATTEMPTS: Final = 50
 _BULK: Final = 1000
-_FRAME: Final = 0.05
+_LOOK_EVERY: Final = 0.05
+_DRAW_EVERY: Final = 0.1
+"""Seconds; a screen takes its time from the workers, which are threads beside it."""
+
 _LINE_EVERY: Final = 1.0
 _STOP_TIMEOUT: Final = 20.0
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -170,33 +173,30 @@ class Demo:
         say()
         say("  Milliseconds from one dispatch to the next, by the store's clock:")
         say()
-        for line in self._screen.table(self._rows):
-            say(line)
+        self._screen.print_measures(self._rows)
         say()
         for line in self._remarks():
             say(f"  {line}")
         early = sum(row.early() for row in self._rows) + len(self._in_pause())
         total = sum(len(tenant.dispatches) for tenant in self._tenants.values())
         if early:
-            say(self._screen.painted(f"  {early} of {total} jobs went before their time.", 1, 31))
+            say(f"  {early} of {total} jobs went before their time.", "bold red")
             return 1
         if not total:
             say("  No job was dispatched.")
             return 1
-        say(self._screen.painted(f"  {total} jobs went, and no tenant was over its rate.", 1))
+        say(f"  {total} jobs went, and no tenant was over its rate.", "bold")
         return 0
 
     def _announce(self) -> None:
         say = self._screen.print
-        say(self._screen.painted(f"SharQ at {self._url}, with a store of its own", 1))
+        say(f"SharQ at {self._url}, with a store of its own", "bold")
         say(
             f"{len(RATES)} tenants have more jobs waiting than they may send, and {WORKERS} "
             "workers ask for"
         )
-        say(
-            f"jobs every {_POLL * 1000:g} ms, over HTTP. {' and '.join(MEMBERS)} have one {GROUP}, "
-            f"with {GROUP_RATE}/s together."
-        )
+        say(f"jobs every {_POLL * 1000:g} ms, over HTTP.")
+        say(f"{' and '.join(MEMBERS)} have one {GROUP}, with {GROUP_RATE}/s together.")
         say("Ctrl-C ends it." if self._screen.live else "Ctrl-C ends it. Jobs a second:")
         say()
 
@@ -261,15 +261,12 @@ class Demo:
                 self._change_limit(client, elapsed)
             if elapsed >= self._seconds * 0.7 and self._pause is None:
                 self._pause_one(client, elapsed)
-            if self._screen.live:
-                self._draw(elapsed)
-            elif elapsed - shown >= _LINE_EVERY:
+            if elapsed - shown >= (_DRAW_EVERY if self._screen.live else _LINE_EVERY):
                 shown = elapsed
-                line = self._screen.plain_line(self._rows, _tick())
-                self._screen.print(f"{elapsed:5.1f} s  {line}")
-            self._over.wait(_FRAME)
+                self._show(elapsed)
+            self._over.wait(_LOOK_EVERY)
         if self._screen.live:
-            self._draw(self._seconds)
+            self._show(self._seconds)
 
     def _ready_for_change(self) -> bool:
         """Between two jobs, far enough from both for the change to show."""
@@ -294,14 +291,17 @@ class Demo:
         if not self._screen.live:
             self._screen.print(f"{elapsed:5.1f} s  {self._newest()}")
 
-    def _draw(self, elapsed: float) -> None:
+    def _show(self, elapsed: float) -> None:
+        if not self._screen.live:
+            line = self._screen.plain_line(self._rows, _tick())
+            self._screen.print(f"{elapsed:5.1f} s  {line}")
+            return
         progress = f"  {elapsed:4.1f} s of {self._seconds:g} s"
         if self._pause is not None:
             progress += f"   {self._newest()}"
         elif len(self._tenants[CHANGED].limits) > 1:
             progress += f"   {self._news()}"
-        lines = self._screen.live_lines(self._rows, _tick())
-        self._screen.show([*lines, "", progress])
+        self._screen.show(self._rows, _tick(), progress)
 
     def _news(self) -> str:
         old, new = self._tenants[CHANGED].limits

@@ -1,11 +1,16 @@
-"""How the demo looks in a terminal, and in a file: lines of text, made from the tenants."""
+"""How the demo looks in a terminal, drawn by rich, and in a file: lines of text."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Final, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from sharq_server.demo.tenants import Period, Tenant
 
@@ -15,75 +20,65 @@ COLUMN: Final = 25
 _WINDOW: Final = 3000
 """Milliseconds over which a rate is taken."""
 
+_INDENT: Final = (0, 0, 0, 2)
 _NAME: Final = 9
 _BESIDES_STRIP: Final = 37
 _SHORTEST_STRIP: Final = 20
 _LONGEST_STRIP: Final = 120
 _FEWEST_ROWS: Final = 15
+_NO_TERMINAL: Final = 80
+"""Characters of a line where there is no terminal, at least."""
 
-_COLOURS: Final = (36, 33, 35, 32, 34, 37)
-_BOLD: Final = 1
-_DIM: Final = 2
-_RED: Final = 31
+_COLOURS: Final = ("cyan", "yellow", "magenta", "green", "blue", "white")
+_MEASURES: Final = {
+    "limit": 6,
+    "jobs": 7,
+    "interval": 10,
+    "min": 7,
+    "median": 8,
+    "p99": 7,
+    "early": 7,
+}
 
 
 class Screen:
-    """Shows lines that change, in place; `live` is False where `out` cannot.
-
-    `colour` adds colours.
-    """
+    """Shows the tenants as they are, in place; `live` is False where `out` cannot."""
 
     def __init__(self, out: TextIO, environ: Mapping[str, str]) -> None:
-        self._out = out
-        self._height = 0
-        size = shutil.get_terminal_size()
         terminal = out.isatty() and environ.get("TERM", "dumb") != "dumb"
-        room = size.columns >= _BESIDES_STRIP + _SHORTEST_STRIP and size.lines >= _FEWEST_ROWS
-        self.live = terminal and room
-        self.colour = terminal and not environ.get("NO_COLOR")
+        self._console = Console(
+            file=out,
+            force_terminal=terminal,
+            width=None if terminal else _NO_TERMINAL,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        size = self._console.size
+        room = size.width >= _BESIDES_STRIP + _SHORTEST_STRIP and size.height >= _FEWEST_ROWS
+        self.live: Final = terminal and room
+        self._shown: Live | None = None
         fine = (out.encoding or "").lower().replace("-", "") == "utf8"
         self._nothing, self._job = ("·", "▌") if fine else (".", "|")
 
-    def show(self, lines: Sequence[str]) -> None:
-        """Put `lines` in the place of the ones that were shown before."""
-        if not self._height:
-            self._out.write("\x1b[?25l")
-        up = f"\x1b[{self._height}F" if self._height else ""
-        self._out.write(up + "".join(f"{line}\x1b[K\n" for line in lines))
-        self._out.flush()
-        self._height = len(lines)
+    def show(self, tenants: Sequence[Tenant], tick: int, below: str) -> None:
+        """Show the tenants as they are at `tick`, in the place of what was shown before."""
+        drawn = Group(Padding(self._strips(tenants, tick), _INDENT), Text(), Text(below))
+        if self._shown is None:
+            self._shown = Live(console=self._console, auto_refresh=False)
+            self._shown.start()
+        self._shown.update(drawn, refresh=True)
 
     def leave(self) -> None:
-        """Leave the lines as they are and give the cursor back."""
-        if self._height:
-            self._out.write("\x1b[?25h")
-            self._height = 0
+        """Leave what is shown as it is and give the cursor back."""
+        if self._shown is not None:
+            self._shown.stop()
+            self._shown = None
 
-    def print(self, line: str = "") -> None:
+    def print(self, line: str = "", style: str = "") -> None:
         """Write a line below all others."""
-        self._out.write(line + "\n")
-        self._out.flush()
-
-    def painted(self, text: str, *codes: int) -> str:
-        """`text` in a colour or a weight, where there are such."""
-        if not self.colour or not codes:
-            return text
-        return f"\x1b[{';'.join(map(str, codes))}m{text}\x1b[0m"
-
-    def live_lines(self, tenants: Sequence[Tenant], tick: int) -> list[str]:
-        """The table of the tenants as it is at `tick`."""
-        columns = shutil.get_terminal_size().columns - _BESIDES_STRIP
-        width = max(1, min(columns, _LONGEST_STRIP))
-        span = f"the last {width * COLUMN / 1000:.1f} s"[:width]
-        head = f"  {'tenant':{_NAME}}{'limit':>6}  {span:{width}}{'rate':>8}{'waiting':>9}"
-        rows = [self.painted(head, _DIM)]
-        for index, tenant in enumerate(tenants):
-            colour = _COLOURS[index % len(_COLOURS)]
-            limit = self.painted(f"{tenant.limits[-1].rate:>6}", _BOLD)
-            strip = self.painted(self._strip(tenant, tick, width), colour)
-            rate = rate_of(tenant, tick)
-            rows.append(f"  {tenant.name:{_NAME}}{limit}  {strip}{rate:>8}{tenant.waiting:9}")
-        return rows
+        self._console.print(Text(line), style=style, soft_wrap=True)
+        self._console.file.flush()
 
     def plain_line(self, tenants: Sequence[Tenant], tick: int) -> str:
         """The rates in one line."""
@@ -92,22 +87,40 @@ class Screen:
         )
         return "  ".join(cells)
 
-    def table(self, tenants: Iterable[Tenant]) -> list[str]:
-        """What was measured, one line a tenant and limit."""
-        head = (
-            f"  {'tenant':{_NAME}}{'limit':>6}{'jobs':>7}{'interval':>10}"
-            f"{'min':>7}{'median':>8}{'p99':>7}{'early':>7}"
-        )
-        rows = [self.painted(head, _DIM)]
+    def print_measures(self, tenants: Iterable[Tenant]) -> None:
+        """Write what was measured, one line a tenant and limit."""
+        table = _table()
+        table.add_column("tenant", width=_NAME)
+        for name, width in _MEASURES.items():
+            table.add_column(name, width=width, justify="right")
         for tenant in tenants:
             for number, period in enumerate(tenant.periods()):
-                name = "" if number else tenant.name
-                early = self.painted(f"{period.early:7}", *((_BOLD, _RED) if period.early else ()))
-                rows.append(
-                    f"  {name:{_NAME}}{period.limit.rate:>6}{period.jobs:7}"
-                    f"{period.limit.interval:10}{_spacing(period)}{early}"
+                early = Text(str(period.early), "bold red" if period.early else "")
+                table.add_row(
+                    "" if number else tenant.name,
+                    *(period.limit.rate, str(period.jobs), str(period.limit.interval)),
+                    *_spacing(period),
+                    early,
                 )
-        return rows
+        self._console.print(Padding(table, _INDENT, expand=False))
+
+    def _strips(self, tenants: Sequence[Tenant], tick: int) -> Table:
+        width = max(1, min(self._console.width - _BESIDES_STRIP, _LONGEST_STRIP))
+        span = f"the last {width * COLUMN / 1000:.1f} s"
+        table = _table()
+        table.add_column("tenant", width=_NAME)
+        table.add_column("limit", width=6, justify="right", style="bold")
+        table.add_column("", width=2)
+        table.add_column(span, width=width, no_wrap=True)
+        table.add_column("rate", width=8, justify="right")
+        table.add_column("waiting", width=9, justify="right")
+        for index, tenant in enumerate(tenants):
+            table.add_row(
+                *(tenant.name, tenant.limits[-1].rate, ""),
+                Text(self._strip(tenant, tick, width), _COLOURS[index % len(_COLOURS)]),
+                *(rate_of(tenant, tick), str(tenant.waiting)),
+            )
+        return table
 
     def _strip(self, tenant: Tenant, tick: int, width: int) -> str:
         # Columns are counted from the clock's zero, so that a job stays in its column.
@@ -123,7 +136,11 @@ def rate_of(tenant: Tenant, tick: int) -> str:
     return "-" if rate is None else f"{rate:.1f}/s"
 
 
-def _spacing(period: Period) -> str:
+def _table() -> Table:
+    return Table(box=None, padding=0, header_style="dim")
+
+
+def _spacing(period: Period) -> tuple[str, str, str]:
     if not period.gaps:
-        return f"{'-':>7}{'-':>8}{'-':>7}"
-    return f"{min(period.gaps):7}{median(period.gaps):8g}{period.quantile(0.99):7}"
+        return "-", "-", "-"
+    return str(min(period.gaps)), f"{median(period.gaps):g}", str(period.quantile(0.99))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.client import responses
 from typing import Any, Final
 
@@ -13,7 +13,6 @@ StartResponse = Callable[..., Any]
 
 # A GET may have effects here, so no answer may be cached.
 _SAME: Final = (("Cache-Control", "no-store"),)
-_OF_BODY: Final = (("Content-Type", "application/json"),)
 
 
 class Outgoing:
@@ -33,12 +32,14 @@ class Outgoing:
         """Tell the status and the headers of an answer."""
         fields = [*_SAME, *reply.fields]
         if reply.body:
-            fields += [*_OF_BODY, ("Content-Length", str(len(reply.body)))]
+            size = str(len(reply.body))
+            fields += [("Content-Type", reply.content_type), ("Content-Length", size)]
         self._start(reply.status, fields)
 
-    def page(self, fields: list[tuple[str, str]], body: bytes) -> list[bytes]:
+    def page(self, status: int, fields: Iterable[tuple[str, str]], body: bytes) -> list[bytes]:
         """Answer with something else than JSON."""
-        self._start(200, [*fields, ("Content-Length", str(len(body)))])
+        size = () if status == 304 else (("Content-Length", str(len(body))),)
+        self._start(status, [*fields, *size])
         return self.body(body)
 
     def body(self, body: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from sharq.blocking_engine import SyncEngine
 from sharq.errors import SharqException
-from sharq_server.api.durability import evictions, findings
+from sharq_server.api.durability import answering, evictions, findings
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Upkeep:
         if now >= self._look_at:
             self._look_at = now + _LOOK_EVERY
             try:
-                nodes = self._engine.look_at_store()
+                nodes = answering(self._engine.look_at_store())
             except SharqException:  # it has just answered, and is told of when it does not
                 self._look_at = now
             else:

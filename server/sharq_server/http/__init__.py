@@ -1,4 +1,4 @@
 """Bytes to requests and answers to bytes: listening, connections, framing, time-outs, limits.
 
-Imports: api, security. Imported by: push, app, process.
+Imports: api, security, telemetry. Imported by: push, app, process.
 """

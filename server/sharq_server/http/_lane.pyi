@@ -41,6 +41,8 @@ class Reader:
     """Whether requests need credentials."""
     epoch: list[int]
     """A number that changes when earlier results of `admits` may no longer be valid."""
+    base_path: bytes
+    """What all paths of hot routes begin with, without a slash at its end; empty by default."""
     busy: bool
     """For the subclass: whether a request is under way."""
 

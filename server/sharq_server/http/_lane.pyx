@@ -102,6 +102,7 @@ cdef class Reader:
     cdef public int64_t body_limit
     cdef public set hosts
     cdef public bint locked
+    cdef public bytes base_path
     cdef public list epoch
     # The progress of the current message
     cdef readonly int stage
@@ -136,6 +137,7 @@ cdef class Reader:
     def __cinit__(self):
         self._parser = HttpRequestParser(self)
         self.hosts = set()
+        self.base_path = b""
         self.epoch = [0]
         self._admitted = set()
         self._begin()
@@ -360,11 +362,17 @@ cdef class Reader:
         cdef bytes target = self.target
         cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(target)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(target)
+        cdef Py_ssize_t base = PyBytes_GET_SIZE(self.base_path)
         cdef Py_ssize_t at
         cdef Py_ssize_t start
         cdef Py_ssize_t wanted
         cdef int route
         cdef list names
+        if base:
+            if size < base or memcmp(text, PyBytes_AS_STRING(self.base_path), base) != 0:
+                return NONE
+            text += base
+            size -= base
         if size >= 9 and memcmp(text, b"/enqueue/", 9) == 0:
             if self.method != b"POST":
                 return NONE
@@ -395,7 +403,7 @@ cdef class Reader:
         if at < size:
             if route != DEQUEUE:
                 return NONE
-            self._query = target[at + 1:].decode("latin-1")
+            self._query = target[base + at + 1:].decode("latin-1")
         if len(names) != wanted and not (route == DEQUEUE and not names):
             return NONE
         self._names = names

@@ -78,6 +78,21 @@ def origin_form(target: str) -> str:
     return rest if rest.startswith(("/", "*")) else f"/{rest}"
 
 
+def below(target: str, base_path: str) -> str:
+    """A path and its query as they are below `base_path`; what is not becomes ``*``, no route.
+
+    `base_path` is empty, or has no slash at its end.
+    """
+    if not base_path:
+        return target
+    rest = target.removeprefix(base_path)
+    if len(rest) == len(target):
+        return "*"
+    if rest.startswith("/"):
+        return rest
+    return f"/{rest}" if not rest or rest.startswith("?") else "*"
+
+
 def content_length(headers: HTTPHeaders) -> int | None:
     """The length of the body in bytes; None if there is no valid Content-Length."""
     return length_in(headers.get("Content-Length", ""))

@@ -7,8 +7,9 @@ of the `Application`, as in any Tornado program.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -21,9 +22,13 @@ from tornado.httputil import (
 from tornado.iostream import StreamClosedError
 
 from sharq import Batch
+from sharq.errors import StoreUnavailable
+from sharq.results import Keeping
 from sharq.settings.tokens import UNLIMITED
 from sharq_server.api import answering
 from sharq_server.api.compression import BrokenGzip, GzipDecoder, TooLarge
+from sharq_server.api.doctor import Facts
+from sharq_server.api.handing import Handing
 from sharq_server.api.handlers import Request
 from sharq_server.api.replies import Reply
 from sharq_server.api.routing import Match
@@ -33,10 +38,15 @@ from sharq_server.http.pace import Watch
 from sharq_server.http.tornado_connection import TornadoConnection
 from sharq_server.security.cors import Fields
 from sharq_server.security.proxies import UNIX, Client
+from sharq_server.telemetry.fields import OTHER
+from sharq_server.telemetry.formats import Form
 
 # Operations that end or extend a lease may have no second chance, and start no further work on a
 # server that stops.
 _STILL_DONE: Final = frozenset(("finish", "release", "extend"))
+
+_LOOK_TIMEOUT: Final = 5.0
+"""Seconds for the store's answers to the doctor."""
 
 
 def _told_late(match: Match | None) -> Reply | None:
@@ -82,6 +92,7 @@ class RequestDelegate(HTTPMessageDelegate):
         )
         self._other: HTTPMessageDelegate | None = None
         self._refused = False
+        self._template = OTHER
         self._grant = UNLIMITED
         self._cors: Fields = ()
         self._preflight: Reply | None = None
@@ -94,6 +105,8 @@ class RequestDelegate(HTTPMessageDelegate):
         self._start_line: RequestStartLine = start_line
         self._headers = headers
         self._received = time.monotonic()
+        target = framing.origin_form(start_line.path)
+        self._target = framing.below(target, self._app.base_path)
         self._client = self._wire.client
         if self._app.proxies:
             self._find_client(headers)
@@ -101,7 +114,7 @@ class RequestDelegate(HTTPMessageDelegate):
             self._find_cors(headers)
         reply = framing.problem(start_line, headers)
         if reply is None:
-            path, _, self._query = framing.origin_form(start_line.path).partition("?")
+            path, _, self._query = self._target.partition("?")
             admission = self._app.gate.judge(start_line.method, path, headers)
             if isinstance(admission, Reply):
                 reply = admission
@@ -130,6 +143,7 @@ class RequestDelegate(HTTPMessageDelegate):
     def _begin(self, match: Match) -> None:
         """The request is for a route, and is let in."""
         self._match: Match = match
+        self._template = match.route.template
         self._app.under_way.add(self)
         if isinstance(self._wire, _TornadosWire):
             length = framing.content_length(self._headers) or 0
@@ -214,6 +228,17 @@ class RequestDelegate(HTTPMessageDelegate):
         return self._app.warnings.lines
 
     @property
+    def facts(self) -> Facts:
+        return self._app.facts
+
+    async def look_at_store(self) -> list[Keeping]:
+        try:
+            async with asyncio.timeout(_LOOK_TIMEOUT):
+                return await self._app.engine.look_at_store()
+        except TimeoutError:
+            raise StoreUnavailable("No answer in time.") from None
+
+    @property
     def gone(self) -> bool:
         return self._wire.gone or self._wire.half_closed
 
@@ -225,16 +250,23 @@ class RequestDelegate(HTTPMessageDelegate):
         set_stop = self._connection.set_close_callback
         return await self._app.push.wait_for(queue_type, count, request_id, seconds, set_stop)
 
+    @property
+    def handing(self) -> Mapping[str, Handing]:
+        return self._app.push.handing
+
     def bring_back(self, queue_type: str, batch: Batch) -> None:
         self._app.push.bring_back(queue_type, batch)
 
     def advance_bulk(self, queue_type: str) -> None:
         self._app.advance_bulk(queue_type)
 
+    async def scrape(self, form: Form) -> bytes:
+        return await self._app.scrape(form)
+
     def _pass_on(
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        start_line = start_line._replace(path=framing.origin_form(start_line.path))
+        start_line = start_line._replace(path=self._target)
         if self._decoder is not None:
             # As Tornado does where it decodes a body itself.
             headers["X-Consumed-Content-Encoding"] = headers.pop("Content-Encoding")
@@ -280,9 +312,12 @@ class RequestDelegate(HTTPMessageDelegate):
             return handler
         await self._app.begun()
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        names, prefix = self._match.values, self._client.prefix
-        request = Request(names, self._query, body, self, self._grant, prefix)
-        return await answering.answer(handler, self._app.engine, request, f"{method} {path}")
+        names, prefix = self._match.values, self._client.prefix + self._app.base_path
+        accept = self._headers.get("Accept")
+        request = Request(names, self._query, body, self, self._grant, prefix, accept)
+        return await answering.answer(
+            self._match, method, handler, self._app.engine, request, f"{method} {path}"
+        )
 
     async def _send(self, reply: Reply) -> None:
         last = self._app.draining
@@ -297,6 +332,8 @@ class RequestDelegate(HTTPMessageDelegate):
         self._connection.close()
 
     def _log(self, reply: Reply) -> None:
+        seconds = time.monotonic() - self._received
+        self._app.meter.on_request(self._template, reply.status, seconds)
         log = self._app.access_log
         if log is not None:
             log.write(
@@ -307,7 +344,7 @@ class RequestDelegate(HTTPMessageDelegate):
                 size=len(reply.body),
                 referrer=self._headers.get("Referer"),
                 agent=self._headers.get("User-Agent"),
-                seconds=time.monotonic() - self._received,
+                seconds=seconds,
             )
 
     def _user(self) -> str | None:

@@ -44,9 +44,11 @@ class Requests(RequestReader):
         self.hosts = set() if connection.late else app.origins.known_hosts
         self.locked = app.credentials.needed
         self.epoch = app.credentials.epoch
+        self.base_path = app.base_path.encode()
         self.since = now()
         self._app = app
         self._engine = app.engine
+        self._on_answer = app.meter.on_request
         self._connection = connection
         self._now = now
         self._behind: deque[Message | Reply | Callable[[], None]] = deque()
@@ -55,6 +57,8 @@ class Requests(RequestReader):
         self._body: Pace | None = None
         self._request_conn: TornadoConnection | None = None
         self._handling: asyncio.Task[None] | None = None
+        self._hot = ""
+        self._begun = 0.0
         self._advancing = False
         self._given_up = self._refusing = False
 
@@ -98,7 +102,7 @@ class Requests(RequestReader):
         return grant is not None and grant.may(operation) and grant.reaches(queue_type)
 
     def on_enqueue(self, queue_type: str, queue_id: str, body: bytes) -> None:
-        self._begin_hot(hot.enqueue, (queue_type, queue_id, body), body)
+        self._begin_hot(hot.ENQUEUE, (queue_type, queue_id, body), body)
 
     def on_dequeue(self, queue_type: str | None, query: str, body: bytes) -> None:
         count: int | None = None
@@ -112,15 +116,13 @@ class Requests(RequestReader):
                 self._take_whole(body)
                 return
             count = wanted.count
-        what = (queue_type or "default", count, self._app.push.bring_back)
-        self._begin_hot(hot.dequeue, what, body)
+        what = (queue_type or "default", count, self._app.push)
+        self._begin_hot(hot.DEQUEUE if queue_type else hot.DEQUEUE_DEFAULT, what, body)
 
     def on_finish(self, queue_type: str, queue_id: str, job_id: str, body: bytes) -> None:
-        self._begin_hot(hot.finish, (queue_type, queue_id, job_id, body), body)
+        self._begin_hot(hot.FINISH, (queue_type, queue_id, job_id, body), body)
 
-    def _begin_hot(
-        self, route: Callable[..., None], arguments: tuple[Any, ...], body: bytes
-    ) -> None:
+    def _begin_hot(self, route: hot.HotRoute, arguments: tuple[Any, ...], body: bytes) -> None:
         self._body = None
         app = self._app
         if not app.serving:
@@ -128,11 +130,20 @@ class Requests(RequestReader):
             return
         respond = self._respond if app.access_log is None else self._logging_respond()
         if self.busy or self._behind:
-            self._behind.append(lambda: route(self._engine, *arguments, respond))
+            self._behind.append(lambda: self._run_hot(route, arguments, respond))
         else:
             self.busy = True
+            self._hot, self._begun = route.template, time.perf_counter()
             app.under_way.add(self)
-            route(self._engine, *arguments, respond)
+            route.answer(self._engine, *arguments, respond)
+
+    def _run_hot(
+        self, route: hot.HotRoute, arguments: tuple[Any, ...], respond: Callable[[Reply], None]
+    ) -> None:
+        """Begin a request that had to wait for the answers to others."""
+        self._hot, self._begun = route.template, time.perf_counter()
+        self._app.under_way.add(self)
+        route.answer(self._engine, *arguments, respond)
 
     def _take_whole(self, body: bytes) -> None:
         """Let the application answer a request that is not for a hot route."""
@@ -172,14 +183,16 @@ class Requests(RequestReader):
         return respond
 
     def _respond(self, reply: Reply) -> None:
-        self._app.under_way.discard(self)
+        app = self._app
+        app.under_way.discard(self)
+        self._on_answer(self._hot, reply.status, time.perf_counter() - self._begun)
         connection = self._connection
         if connection.ended or (connection.half_closed and reply.unsent is not None):
             if reply.unsent is not None:
                 reply.unsent()
             connection.close()
             return
-        if self._app.draining or connection.half_closed:
+        if app.draining or connection.half_closed:
             connection.write(last_answer(reply))
             self.end()
         else:
@@ -236,7 +249,6 @@ class Requests(RequestReader):
             elif isinstance(following, Reply):
                 self.refuse_now(following)
             else:
-                self._app.under_way.add(self)
                 following()
         self._advancing = False
         self._look_after_reading()

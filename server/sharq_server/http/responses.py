@@ -84,7 +84,7 @@ def write(
     headers["Date"] = http_date()
     has_content = reply.status != 204
     if has_content:
-        headers["Content-Type"] = "application/json"
+        headers["Content-Type"] = reply.content_type
     # A GET may have effects here, so no answer may be cached.
     headers["Cache-Control"] = "no-store"
     if has_content:

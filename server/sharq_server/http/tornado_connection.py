@@ -244,6 +244,11 @@ class TornadoConnection(HTTPConnection):
         return self.context.client
 
     @property
+    def target(self) -> str:
+        """The target of the request as it came."""
+        return self._message.start_line.path
+
+    @property
     def late(self) -> bool:
         """Whether the client came while the server was stopping."""
         return self._lane.connection.late

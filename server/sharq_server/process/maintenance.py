@@ -23,12 +23,14 @@ class Sweep:
     """Returns jobs whose leases have run out to their queues.
 
     Of several servers on a store one does it, every `interval` seconds. No error ends it: if the
-    store is away, the sweep logs that once and keeps trying, every `interval` seconds.
+    store is away, the sweep logs that once and keeps trying, every `interval` seconds. After each
+    sweep without a failure `on_swept` is called.
     """
 
-    def __init__(self, engine: Engine, interval: float) -> None:
+    def __init__(self, engine: Engine, interval: float, on_swept: Callable[[], None]) -> None:
         self._engine = engine
         self._interval = interval
+        self._on_swept = on_swept
         self._failing = False
 
     async def run(self) -> None:
@@ -54,6 +56,7 @@ class Sweep:
             if self._failing:
                 _log.info("Expired jobs are taken back again")
             self._failing = False
+            self._on_swept()
         return pause
 
 

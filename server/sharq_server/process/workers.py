@@ -45,8 +45,9 @@ class Supervisor:
     them have to stop, and is at end of file when this process is gone, and a function to call when
     it serves, and when it has reloaded; it returns the exit code. SIGTERM and SIGINT stop the
     workers (a second one at once), SIGHUP is passed on; `on_stop` and `on_hangup` are called here
-    before, and `on_ready` when all workers serve, and again when all have reloaded. Workers that do
-    not end within `grace` seconds are killed.
+    before, and `on_ready` when all workers serve, and again when all have reloaded. `on_end` gets
+    the index of a worker that has ended, however it did. Workers that do not end within `grace`
+    seconds are killed.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Supervisor:
         on_ready: Callable[[], None],
         on_stop: Callable[[], None],
         on_hangup: Callable[[], None],
+        on_end: Callable[[int], None] = lambda _: None,
         grace: float,
     ) -> None:
         self._work = work
         self._on_ready = on_ready
         self._on_stop = on_stop
         self._on_hangup = on_hangup
+        self._on_end_of = on_end
         self._grace = grace
         self._workers = [_Worker() for _ in range(count)]
         self._unready = set(range(count))
@@ -188,6 +191,7 @@ class Supervisor:
 
     def _on_end(self, index: int, worker: _Worker, code: int) -> None:
         pid, worker.pid = worker.pid, 0
+        self._on_end_of(index)
         if self._stopping:
             # A worker may get its SIGTERM before it can handle it.
             if code not in (0, -signal.SIGTERM):

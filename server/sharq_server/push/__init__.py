@@ -1,4 +1,4 @@
 """Jobs to subscribers as they become ready: sessions, credit, dispatch, schedule, long poll.
 
-Imports: http, api, security. Imported by: app, service.
+Imports: http, api, security, telemetry. Imported by: app, service.
 """

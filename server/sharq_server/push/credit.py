@@ -36,6 +36,7 @@ class Credit:
         self._all = _Allowance()
         self._types: dict[str, _Allowance] = {}
         self._held: dict[str, float] = {}
+        self._since: dict[str, float] = {}
 
     @property
     def held(self) -> Mapping[str, float]:
@@ -61,6 +62,11 @@ class Credit:
             return self._all.room
         return min(allowance.room, self._all.room)
 
+    def held_of(self, queue_type: str) -> int:
+        """How many leases of a type are held."""
+        allowance = self._types.get(queue_type)
+        return 0 if allowance is None else allowance.held
+
     def has_plenty(self, queue_type: str) -> bool:
         """Whether there is room for a quarter of a type's credit."""
         room = self.room(queue_type)
@@ -83,12 +89,18 @@ class Credit:
             if allowance.idle:
                 del self._types[queue_type]
 
-    def hold(self, queue_type: str, leases: Iterable[str], until: float) -> None:
-        """Count leases, regardless of the limits; one that is held already only changes its end."""
-        held = self._held
+    def hold(
+        self, queue_type: str, leases: Iterable[str], until: float, since: float = 0.0
+    ) -> None:
+        """Count leases, regardless of the limits; one that is held already only changes its end.
+
+        `since`: when the connection got them.
+        """
+        held, got = self._held, self._since
         before = len(held)
         for lease in leases:
             held[lease] = until
+            got.setdefault(lease, since)
         added = len(held) - before
         if added:
             self._of(queue_type).held += added
@@ -99,10 +111,15 @@ class Credit:
         if lease in self._held:
             self._held[lease] = until
 
+    def since(self, lease: str) -> float | None:
+        """When the connection got a lease; None if it does not hold it."""
+        return self._since.get(lease)
+
     def free(self, lease: str) -> bool:
         """Note that a lease has ended; returns whether it was held."""
         if self._held.pop(lease, None) is None:
             return False
+        del self._since[lease]
         queue_type = lease.partition("/")[0]
         allowance = self._of(queue_type)
         allowance.held -= 1

@@ -21,10 +21,12 @@ from sharq.engine import Engine
 from sharq.errors import StoreError, StoreOverloaded, UnexpectedReply
 from sharq_server.api import error_reporting
 from sharq_server.push.delivery import Delivery, Subscriber, deal
+from sharq_server.push.news import News
 from sharq_server.push.offers import OFFER_MS
 from sharq_server.push.redelivery import Redelivery
 from sharq_server.push.schedule import Schedule
 from sharq_server.push.subscribers import Grants, Request, SubscriberGroup, Wait
+from sharq_server.telemetry.meter import Meter
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +38,8 @@ _AFTER_OVERLOAD: Final = 0.1
 class Dispatcher:
     """The subscribers of one server process, and the calls that get jobs for them.
 
-    `on_trouble` is called with each failure of the store that keeps jobs from them.
+    `on_trouble` is called with each failure of the store that keeps jobs from them. `meter` counts
+    what becomes of wake-ups.
     """
 
     def __init__(
@@ -44,11 +47,13 @@ class Dispatcher:
         engine: Engine,
         schedule: Schedule,
         on_trouble: Callable[[StoreError], None],
+        meter: Meter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._schedule = schedule
         self._on_trouble = on_trouble
+        self._meter = meter
         self._clock = clock
         self._lease_seconds = engine.settings.sharq.job_expire_interval / 1000
         # A number is never used again: the store would repeat its former answer.
@@ -65,8 +70,9 @@ class Dispatcher:
         """Add `subscriber` to those of a type that have room; it may be there already."""
         group = self._by_type.get(queue_type)
         if group is None:
+            news = News(self._meter)
             group = self._by_type[queue_type] = SubscriberGroup(
-                queue_type, self._on_due, self._on_doubt, self._look, self._clock
+                queue_type, self._on_due, self._on_doubt, self._look, self._clock, news
             )
         if group.enter(subscriber):
             self._look(group)
@@ -114,8 +120,10 @@ class Dispatcher:
         """The store has woken this server: something of a type is ready, or will be sooner."""
         group = self._by_type.get(queue_type)
         if group is None or self._draining:
+            self._meter.on_wakeups("handed_on", 1)
             self._hand_on(queue_type)
             return
+        group.news.on_wakeup()
         group.waits = Wait.NONE
         group.again = True
         self._ask(group)
@@ -200,7 +208,7 @@ class Dispatcher:
 
     async def _fetch(self, group: SubscriberGroup, grants: Grants, request: Request) -> None:
         sent = self._clock()
-        more = group.has_room
+        more, wakeups = group.has_room, group.news.take()
         # Ready jobs go to subscribers with room, and blocked nobody.
         group.judge(group.offers.doubted, something_is_ready=False)
         try:
@@ -218,9 +226,13 @@ class Dispatcher:
                 subscriber.unreserve(places)
             if isinstance(error, StoreError) and error.outcome_unknown:
                 group.lost = request
+            group.news.put_back(wakeups)
+            group.in_a_row = 0
             self._on_failure(group, error)
             return
         group.lost = None
+        group.in_a_row = 0 if batch.wait_us != 0 else group.in_a_row + len(batch)
+        group.news.answered(wakeups, len(batch))
         left = self._share(group, grants, batch, request.sent + self._lease_seconds)
         # With a request_id the jobs are only for its client, which may ask for them again.
         if request.request_id is None:
@@ -255,7 +267,7 @@ class Dispatcher:
     async def _offer(self, group: SubscriberGroup, grants: Grants) -> None:
         sent = self._clock()
         wanted = sum(places for _, places in grants)
-        doubted = group.offers.doubted
+        doubted, wakeups = group.offers.doubted, group.news.take()
         try:
             flow = self._engine.flows.offer(
                 group.queue_type,
@@ -269,8 +281,10 @@ class Dispatcher:
             for subscriber, places in grants:
                 subscriber.unreserve(places)
             group.judge(doubted, something_is_ready=False)
+            group.news.put_back(wakeups)
             self._on_failure(group, error)
             return
+        group.news.answered(wakeups, offer.granted)
         group.judge(doubted, something_is_ready=offer.granted > 0 or offer.wait_us == 0)
         counts = deal(offer.granted, [places for _, places in grants])
         for (subscriber, places), count in zip(grants, counts, strict=True):
@@ -346,6 +360,7 @@ class Dispatcher:
         if group.call is not None:
             return
         self._schedule.forget(group)
+        group.news.handed_on()
         self._give_up_place(group)
         if group.idle:
             self._drop(group)

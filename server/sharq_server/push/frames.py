@@ -27,6 +27,7 @@ from sharq.identifiers import (
 from sharq.settings.tokens import OPERATIONS
 from sharq_server.api import bodies, json_decoding, replies
 from sharq_server.api.json_decoding import mandatory
+from sharq_server.watch.topics import topics_of
 
 PROTOCOL: Final = "sharq.v1.json"
 
@@ -225,6 +226,13 @@ class Dequeue(_Frame):
             check_identifier("request_id", self.request_id)
 
 
+class Watch(_Frame):
+    topics: Any = UNSET
+
+    def check(self) -> None:
+        self.topics = topics_of(mandatory("topics", self.topics))
+
+
 class Ping(_Frame):
     pass
 
@@ -240,6 +248,7 @@ Frame = (
     | Cancel
     | Enqueue
     | Dequeue
+    | Watch
     | Ping
 )
 

@@ -18,7 +18,7 @@ class LongPoll:
     ) -> None:
         self.request_id = request_id
         self._dispatcher = dispatcher
-        self._queue_type = queue_type
+        self.queue_type = queue_type
         self._count = count
         self._reserved = False
         self._gone = False
@@ -30,18 +30,18 @@ class LongPoll:
         A cancelled caller gets none. Those of a request_id stay leased for it, since its client may
         ask for them again; others go to other subscribers.
         """
-        self._dispatcher.join(self._queue_type, self)
+        self._dispatcher.join(self.queue_type, self)
         try:
             await asyncio.wait({self._answer}, timeout=seconds)
             if not self._answer.done():
                 # A call for it may be under way; its answer comes soon, and may have jobs.
                 self._leave()
-                await self._dispatcher.settled(self._queue_type)
+                await self._dispatcher.settled(self.queue_type)
             return self._answer.result() if self._answer.done() else None
         except asyncio.CancelledError:
             delivery = self._answer.result() if self._answer.done() else None
             if delivery is not None and self.request_id is None:
-                self._dispatcher.place(self._queue_type, delivery)
+                self._dispatcher.place(self.queue_type, delivery)
             raise
         finally:
             self._leave()
@@ -65,7 +65,7 @@ class LongPoll:
     def unreserve(self, count: int) -> None:
         self._reserved = False
         if not self._gone:
-            self._dispatcher.join(self._queue_type, self)
+            self._dispatcher.join(self.queue_type, self)
 
     def deliver(self, reserved: int, delivery: Delivery) -> bool:
         if self._answer.done():
@@ -82,4 +82,4 @@ class LongPoll:
 
     def _leave(self) -> None:
         self._gone = True
-        self._dispatcher.leave(self._queue_type, self)
+        self._dispatcher.leave(self.queue_type, self)

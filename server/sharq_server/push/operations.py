@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from sharq import Batch
-from sharq.endings import Ending
+from sharq.endings import FINISH, Ending
 from sharq.engine import Engine
 from sharq.errors import BadArgumentException, StoreError
-from sharq.results import SUCCESS, Ended, Extended
+from sharq.results import SUCCESS, Ended, Extended, Lease
 from sharq_server.api import handlers, replies
+from sharq_server.api.handing import FETCH
 from sharq_server.api.refusals import Forbidden, NotSubscribed, Stopping
 from sharq_server.push import frames
 from sharq_server.push.delivery import Delivery
 from sharq_server.push.session import Answer, Session, Slot
 from sharq_server.push.subscription import Subscription
+from sharq_server.security.credentials import lacking
+from sharq_server.watch import frames as watch_frames
+from sharq_server.watch.topics import TAIL
 
 T = TypeVar("T")
 L = TypeVar("L")
-_Flow = Generator[Any, Any, T]
 
 _REFUSED: Final[Ended | StoreError] = Ended(Forbidden.code)
+_PAUSE: Final = "pause"
+"""The operation that a pause of others than the job's queue needs."""
+
 _MOST: Final = frames.LIMITS["max_subscriptions"]
 
 
@@ -30,24 +36,26 @@ async def carry_out(session: Session, frame: Any, slot: Slot) -> Answer:
     """Carry a decoded frame out; raises the error for a refused one."""
     operation, carry = _OPERATIONS[type(frame)]
     if not session.grant.may(operation):
-        raise Forbidden
+        raise Forbidden(lacking(operation).message)
+    if not isinstance(frame, _IN_THEIR_PLACE):
+        session.push.engine.gathering.send_those_of(session)
     return await carry(session, frame, slot)
 
 
 async def _within_reach(
     session: Session,
     leases: Sequence[L],
-    make_flow: Callable[[Sequence[L]], _Flow[Sequence[T]]],
+    ask: Callable[[Sequence[L]], Awaitable[Sequence[T]]],
     refusal: T,
     type_of: Callable[[L], str | None],
 ) -> Sequence[T]:
     """The outcomes for leases; `refusal` for types that the client's token does not allow."""
-    grant, engine = session.grant, session.push.engine
+    grant = session.grant
     if grant.queue_types is None:
-        return await engine.run(make_flow(leases))
+        return await ask(leases)
     within = [grant.reaches(type_of(lease)) for lease in leases]
     reached = [lease for lease, is_within in zip(leases, within, strict=True) if is_within]
-    return _spread(await engine.run(make_flow(reached)) if reached else (), within, refusal)
+    return _spread(await ask(reached) if reached else (), within, refusal)
 
 
 def _spread(outcomes: Sequence[T], within: Sequence[bool], refusal: T) -> Sequence[T]:
@@ -170,12 +178,15 @@ async def _end(
 async def _end_alike(
     session: Session, leases: Sequence[str], ending: Ending
 ) -> Sequence[Ended | StoreError]:
-    flows = session.push.engine.flows
+    engine = session.push.engine
     if not _permitted(session, ending):
-        raise Forbidden
+        raise Forbidden(lacking(_PAUSE).message)
 
-    def end(leases: Sequence[str]) -> _Flow[list[Ended | StoreError]]:
-        return flows.end_many(leases, ending)
+    def end(leases: Sequence[str]) -> Awaitable[Sequence[Ended | StoreError]]:
+        if ending == FINISH:
+            return engine.gathering.finish(session, leases)
+        engine.gathering.send_those_of(session)
+        return engine.run(engine.flows.end_many(leases, ending))
 
     return await _within_reach(session, leases, end, _REFUSED, _of_token)
 
@@ -183,22 +194,33 @@ async def _end_alike(
 async def _end_each(
     session: Session, items: Sequence[tuple[str, Ending | None]]
 ) -> Sequence[Ended | StoreError]:
-    settle = session.push.engine.flows.settle_many
+    engine = session.push.engine
     permitted = [_permitted(session, ending) for _, ending in items]
     some = [item for item, is_permitted in zip(items, permitted, strict=True) if is_permitted]
     if not some:
         return [_REFUSED] * len(items)
+
+    def settle(
+        items: Sequence[tuple[str, Ending | None]],
+    ) -> Awaitable[Sequence[Ended | StoreError]]:
+        engine.gathering.send_those_of(session)
+        return engine.run(engine.flows.settle_many(items))
+
     outcomes = await _within_reach(session, some, settle, _REFUSED, lambda item: _of_token(item[0]))
     return _spread(outcomes, permitted, _REFUSED)
 
 
 def _permitted(session: Session, ending: Ending | None) -> bool:
     """Whether the client's token allows what a worker's pause is for."""
-    return ending is None or not ending.pauses_others or session.grant.may("pause")
+    return ending is None or not ending.pauses_others or session.grant.may(_PAUSE)
 
 
 async def _cancel(session: Session, frame: frames.Cancel, _slot: Slot) -> Answer:
-    cancel = session.push.engine.flows.cancel_many
+    engine = session.push.engine
+
+    def cancel(jobs: Sequence[Lease | None]) -> Awaitable[Sequence[Ended | StoreError]]:
+        return engine.run(engine.flows.cancel_many(jobs))
+
     outcomes = _carried_out(
         await _within_reach(
             session, frame.jobs, cancel, _REFUSED, lambda job: job and job.queue_type
@@ -225,10 +247,10 @@ async def _extend(session: Session, frame: frames.Extend, _slot: Slot) -> Answer
 async def _extended(
     session: Session, leases: Sequence[str], by: int
 ) -> Sequence[Extended | StoreError]:
-    flows = session.push.engine.flows
+    gathering = session.push.engine.gathering
 
-    def extend(leases: Sequence[str]) -> _Flow[list[Extended | StoreError]]:
-        return flows.extend_many(leases, by)
+    def extend(leases: Sequence[str]) -> Awaitable[Sequence[Extended | StoreError]]:
+        return gathering.extend(session, leases, by)
 
     return await _within_reach(session, leases, extend, Extended(Forbidden.code, 0), _of_token)
 
@@ -270,12 +292,33 @@ async def _dequeue(session: Session, frame: frames.Dequeue, _slot: Slot) -> Answ
         session.refill()
 
     if batch:
+        session.handed_out(queue_type, delivery, FETCH)
         text = frames.reply(frame.id, jobs=batch.jobs_json(0, len(batch), left_ms))
     else:
         text = frames.nothing_ready(frame.id, replies.ready_in(batch.wait_us))
     # With a request_id the client can ask again, and gets the same answer.
     lost = (queue_type, delivery) if batch and frame.request_id is None else None
     return Answer(text, look_again, lost)
+
+
+async def _watch(session: Session, frame: frames.Watch, _slot: Slot) -> Answer:
+    push, grant = session.push, session.grant
+    seen = [
+        each for each in frame.topics if each.queue_type is None or grant.reaches(each.queue_type)
+    ]
+    refusal = Forbidden()
+    if frame.topics and not seen:
+        raise refusal
+    tailed = [str(each.queue_type) for each in seen if each.kind == TAIL]
+
+    def begin() -> None:
+        push.viewing.watch(session, [each for each in seen if each.kind != TAIL])
+        push.tailing.watch(session, tailed)
+        for topic in frame.topics:
+            if topic not in seen:
+                session.send(watch_frames.problem(str(topic), refusal.code, refusal.message))
+
+    return Answer(frames.reply(frame.id), begin)
 
 
 async def _left_of(batch: Batch, engine: Engine) -> int:
@@ -312,4 +355,8 @@ _OPERATIONS: Final[dict[type[Any], tuple[str, _Operation]]] = {
     frames.Cancel: ("cancel", _cancel),
     frames.Enqueue: ("enqueue", _enqueue),
     frames.Dequeue: ("dequeue", _dequeue),
+    frames.Watch: ("metrics", _watch),
 }
+
+_IN_THEIR_PLACE: Final = (frames.Finish, frames.Release, frames.Fail, frames.Extend)
+"""Frames whose operations see to their place among those that are gathered."""

@@ -7,24 +7,38 @@ finding the store, the long polls, and the end.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from sharq import Batch
 from sharq.codec import websocket_frames as ws
 from sharq.engine import Engine
 from sharq.errors import StoreError
+from sharq_server.api.handing import Handing
 from sharq_server.api.refusals import Stopping
 from sharq_server.push import frames
 from sharq_server.push import operations as push_operations
+from sharq_server.push.counting import counted
 from sharq_server.push.delivery import Delivery
 from sharq_server.push.dispatch import Dispatcher
 from sharq_server.push.leases import LeaseWatch
 from sharq_server.push.long_poll import LongPoll
+from sharq_server.push.roll import holders_of, roll_of
 from sharq_server.push.schedule import Schedule
 from sharq_server.push.session import Answer, Session, Slot
+from sharq_server.telemetry.meter import Meter, TypeUse
+from sharq_server.watch.growth import Growth
+from sharq_server.watch.holders import Holders
+from sharq_server.watch.looks import Looks
+from sharq_server.watch.roster import Roster
+from sharq_server.watch.scraper import Scraper
+from sharq_server.watch.tail import Tail
+from sharq_server.watch.tailing import Tailing
+from sharq_server.watch.viewing import Viewing
 
 _log = logging.getLogger(__name__)
 
@@ -43,11 +57,12 @@ _LAST_TURNS: Final = 20
 class Push:
     """The push service of one server process over `engine`, whose watcher it is.
 
-    It works from `start`, in the running event loop, until `close`.
+    It works from `start`, in the running event loop, until `close`. `meter` counts what it does.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, meter: Meter) -> None:
         self.engine = engine
+        self.meter = meter
         self.sessions: set[Session] = set()
         self.draining = False
         self._polls: set[LongPoll] = set()
@@ -55,6 +70,16 @@ class Push:
         self._probing: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._schedule: Schedule | None = None
+        self._numbers = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.handing: dict[str, Handing] = {}
+        growth = Growth(meter.growing)
+        self._roster = Roster(engine.server_id, partial(roll_of, self), growth, self._tell)
+        self._holders = Holders(engine.server_id, partial(holders_of, self), self._tell)
+        tail = Tail(self.handing)
+        self.viewing: Viewing
+        self.tailing = Tailing(engine.server_id, tail, self._tell)
+        self.scraper: Scraper
         engine.watch(self)
 
     def start(self) -> None:
@@ -64,8 +89,10 @@ class Push:
         self.heartbeat = settings.server.heartbeat / 1000
         self.max_frame_bytes = settings.sharq.max_payload_bytes + BESIDES_PAYLOAD
         self._schedule = Schedule()
-        self.dispatcher = Dispatcher(self.engine, self._schedule, self._on_trouble)
+        self.dispatcher = Dispatcher(self.engine, self._schedule, self._on_trouble, self.meter)
         self.leases = LeaseWatch(self.engine)
+        self.viewing = Viewing(Looks(self.engine, self._roster, self._holders))
+        self.scraper = Scraper(self.viewing)
 
     @property
     def started(self) -> bool:
@@ -76,6 +103,7 @@ class Push:
 
     def open(self, session: Session) -> None:
         """Add a session, and send its welcome."""
+        session.number = next(self._numbers)
         self.sessions.add(session)
         limits = {
             "max_frame_bytes": self.max_frame_bytes,
@@ -91,11 +119,20 @@ class Push:
     def leave(self, session: Session) -> None:
         """A connection has ended."""
         self.sessions.discard(session)
+        self.viewing.leave(session)
+        self.tailing.leave(session)
         session.on_close()
+
+    async def _tell(self, server_id: str | None, message: bytes) -> None:
+        await self.engine.run(self.engine.flows.watching.tell(server_id, message))
 
     def server_time(self) -> int:
         """The time of this server in ms, for clients to compare with theirs."""
         return time.time_ns() // 1_000_000
+
+    def count(self) -> dict[str, TypeUse]:
+        """The subscribers here, and what they may hold, by queue type."""
+        return counted(self.sessions, self._polls)
 
     async def carry_out(self, session: Session, frame: frames.Frame, slot: Slot) -> Answer:
         """Carry out a frame."""
@@ -142,6 +179,23 @@ class Push:
     def on_wake(self, queue_type: str) -> None:
         if self._schedule is not None:
             self.dispatcher.wake(queue_type)
+
+    def on_message(self, message: bytes) -> None:
+        if self._schedule is not None:
+            self._run(self._answer(message))
+
+    async def _answer(self, message: bytes) -> None:
+        try:
+            await self._roster.on_message(message)
+            await self.tailing.on_message(message)
+            await self._holders.on_message(message)
+        except StoreError as error:
+            _log.debug("Another server is not answered: %s", error)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def on_listening(self) -> None:
         if self._schedule is not None:
@@ -239,7 +293,13 @@ class Push:
             session.abort()
             self.leave(session)
             await session.finished()
+        self.scraper.close()
+        await self.viewing.close()
+        await self.tailing.close()
         await self.leases.close()
+        for running in tuple(self._tasks):
+            running.cancel()
+            await asyncio.wait({running})
         await self.dispatcher.close()
         self._schedule.close()
         self._schedule = None

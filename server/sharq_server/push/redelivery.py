@@ -67,7 +67,7 @@ class Redelivery:
             leases, self._waiting[counted] = self._waiting[counted], []
             if not leases:
                 continue
-            outcomes = await self._engine.run(self._engine.flows.release_many(leases, 0, counted))
+            outcomes = await self._engine.run(self._engine.flows.give_back_many(leases, counted))
             for lease, outcome in zip(leases, outcomes, strict=True):
                 if isinstance(outcome, StoreError):
                     failure = outcome

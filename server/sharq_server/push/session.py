@@ -16,6 +16,7 @@ from sharq.engine import Engine
 from sharq.errors import StoreOverloaded
 from sharq.settings.tokens import UNLIMITED, Grant
 from sharq_server.api import error_reporting
+from sharq_server.api.handing import PUSH, Handing
 from sharq_server.push import frames
 from sharq_server.push.credit import Credit
 from sharq_server.push.delivery import Delivery
@@ -23,6 +24,9 @@ from sharq_server.push.dispatch import Dispatcher
 from sharq_server.push.frames import BadFrame
 from sharq_server.push.leases import LeaseWatch
 from sharq_server.push.subscription import Subscription
+from sharq_server.telemetry.meter import Meter
+from sharq_server.watch.tailing import Tailing
+from sharq_server.watch.viewing import Viewing
 
 _REFILL_AFTER: Final = 0.002
 _MOST_FRAMES: Final = 64
@@ -70,8 +74,24 @@ class Hub(Protocol):
     def leases(self) -> LeaseWatch: ...
 
     @property
+    def meter(self) -> Meter:
+        """Counts what happens."""
+
+    @property
     def lease_seconds(self) -> float:
         """Seconds for which a job is leased."""
+
+    @property
+    def viewing(self) -> Viewing:
+        """Those who watch."""
+
+    @property
+    def tailing(self) -> Tailing:
+        """Those who tail types."""
+
+    @property
+    def handing(self) -> Mapping[str, Handing]:
+        """Who is told of jobs that are handed out, by the types that somebody tails."""
 
     @property
     def draining(self) -> bool:
@@ -110,7 +130,7 @@ class Session:
     """The state of one connection. `clock` is monotonic, in seconds.
 
     `grant` has the client's rights, as long as `is_valid` says so. `worker` is the name that the
-    client has told last.
+    client has told last, `heard` when its last frame came, `number` its own among the sessions.
     """
 
     def __init__(
@@ -127,6 +147,8 @@ class Session:
         self.credit = Credit()
         self.subscriptions: dict[str, Subscription] = {}
         self.worker: str | None = None
+        self.number = 0
+        self.heard = clock()
         self.closed = False
         self.ending = False
         self._transport = transport
@@ -148,6 +170,7 @@ class Session:
         """Take a frame; returns None, or a future to wait for before reading more."""
         if self.closed:
             return None
+        self.heard = self._clock()
         slot = Slot(len(text))
         try:
             frame = frames.decode(text)
@@ -291,7 +314,14 @@ class Session:
         jobs = delivery.batch.jobs_json(delivery.start, delivery.stop, lease_ms)
         text = frames.jobs(queue_type, self.push.server_time(), jobs)
         self._write(text, (queue_type, delivery))
+        self.handed_out(queue_type, delivery, PUSH)
         return True
+
+    def handed_out(self, queue_type: str, delivery: Delivery, how: str) -> None:
+        """Tell of jobs that this connection has got, if somebody tails their type."""
+        tell = self.push.handing.get(queue_type)
+        if tell is not None:
+            tell(delivery.batch, delivery.start, delivery.stop, how, self.worker)
 
     def refill(self) -> None:
         """There may be room again: subscriptions that had none are ready again.
@@ -328,14 +358,24 @@ class Session:
 
     def hold(self, queue_type: str, leases: Sequence[str], until: float) -> None:
         """Count leases as this connection's, until they end."""
-        self.credit.hold(queue_type, leases, until)
+        self.credit.hold(queue_type, leases, until, self._clock())
         self.push.leases.watch(self, until)
 
     def free(self, leases: Sequence[str]) -> None:
         """Leases have ended; leases that are not held are ignored."""
-        freed = [self.credit.free(lease) for lease in leases]
-        if any(freed):
+        if self._end(leases):
             self.refill()
+
+    def _end(self, leases: Sequence[str]) -> list[str]:
+        """Note that leases have ended; returns those that were held."""
+        now, held = self._clock(), []
+        for lease in leases:
+            since = self.credit.since(lease)
+            if since is not None:
+                self.credit.free(lease)
+                held.append(lease)
+                self.push.meter.on_lease_ended(lease.partition("/")[0], now - since)
+        return held
 
     # As the holder of leases
 
@@ -346,7 +386,7 @@ class Session:
         self.credit.extend(lease, until)
 
     def lost(self, leases: Sequence[str]) -> None:
-        over = [lease for lease in leases if self.credit.free(lease)]
+        over = self._end(leases)
         if over and not self.closed:
             self._write(frames.expired(over))
             self.refill()

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from sharq_server.push.delivery import Subscriber
+from sharq_server.push.news import News
 from sharq_server.push.offers import Offers
 
 AT_ONCE: Final = 64
@@ -38,7 +39,8 @@ class SubscriberGroup:
     """The subscribers of a type here, and what is known of the store.
 
     `ring` has those in mode `deliver` with room, `watch` those in mode `notify` with room that have
-    not let offers pass.
+    not let offers pass. `news` has what is known of ready jobs. `in_a_row` are the jobs handed out
+    since the store began to have more than was asked for.
     """
 
     def __init__(
@@ -48,14 +50,17 @@ class SubscriberGroup:
         on_doubt: Callable[[SubscriberGroup], None],
         on_rested: Callable[[SubscriberGroup], None],
         clock: Callable[[], float],
+        news: News,
     ) -> None:
         self.queue_type = queue_type
+        self.news = news
         self.members: set[Subscriber] = set()
         self.ring: dict[Subscriber, None] = {}
         self.watch: dict[Subscriber, None] = {}
         self.offers = Offers(self._doubt, self._readmit, clock)
         self.call: asyncio.Task[None] | None = None
         self.waits = Wait.NONE
+        self.in_a_row = 0
         self.coming = False
         """Whether the store knows that this server asks again."""
         self.again = False
@@ -121,11 +126,18 @@ class SubscriberGroup:
         self.again = self.again or self.offers.count < before
 
     def grants(self, ring: dict[Subscriber, None]) -> Grants:
-        """Reserve places for a call: for the next subscribers that can share a call."""
+        """Reserve places for a call: for the next subscribers that can share a call.
+
+        All get equal shares. In a backlog a call is for ever fewer, with more for each, since that
+        costs less. So that of a short one all get some, shares double each time that all have had
+        theirs.
+        """
         grants: dict[Subscriber, int] = {}
         first: Subscriber | None = None
         free = AT_ONCE
         share = max(1, AT_ONCE // max(1, len(ring)))
+        if ring is self.ring and (had := self.in_a_row // max(1, len(self.members))):
+            share = max(share, 1 << had.bit_length() - 1)
         for subscriber in list(ring):
             if first is not None and not _together(first, subscriber):
                 break
@@ -138,12 +150,7 @@ class SubscriberGroup:
             free -= places
             if not free:
                 break
-        for subscriber in grants:
-            if not free:
-                break
-            more = subscriber.reserve(free)
-            grants[subscriber] += more
-            free -= more
+        _share_out(free, grants)
         return list(grants.items())
 
     def _ring_of(self, subscriber: Subscriber) -> dict[Subscriber, None]:
@@ -166,3 +173,19 @@ class SubscriberGroup:
 def _together(first: Subscriber, other: Subscriber) -> bool:
     """Whether one call can be for both."""
     return first.request_id is None and other.request_id is None
+
+
+def _share_out(free: int, grants: dict[Subscriber, int]) -> None:
+    """Reserve the places of a call that are left, for those with room in equal parts."""
+    roomy = list(grants)
+    while free and roomy:
+        share = max(1, free // len(roomy))
+        asked, roomy = roomy, []
+        for subscriber in asked:
+            more = subscriber.reserve(min(free, share))
+            if more:
+                grants[subscriber] += more
+                free -= more
+                roomy.append(subscriber)
+            if not free:
+                break

@@ -111,7 +111,7 @@ class _Handshake(HTTPMessageDelegate):
             log.write(
                 remote=self._request_conn.client.address,
                 user=None if status == 401 else credentials.name_of(authorization(self._headers)),
-                request=" ".join(self._start_line),
+                request=" ".join(self._start_line._replace(path=self._request_conn.target)),
                 status=status,
                 size=size,
                 referrer=self._headers.get("Referer"),

@@ -35,6 +35,11 @@ class Certificate:
         self._end = end_of(certificate, self.context)
 
     @property
+    def path(self) -> str:
+        """The file of the certificate."""
+        return self._certificate
+
+    @property
     def days_left(self) -> int | None:
         """Whole days until it ends, less than 0 if it is over; None if that is not known."""
         if self._end == OVER:

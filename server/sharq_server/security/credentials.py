@@ -16,9 +16,17 @@ _log = logging.getLogger(__name__)
 
 UNAUTHORIZED: Final = Refusal("unauthorized", "A valid bearer token is needed.")
 FORBIDDEN: Final = Refusal("forbidden", "The token does not allow this.")
+"""The token is not for the queue type: which ones there are is not told."""
 
 _MOST_SEEN: Final = 1024
 _LARGEST_FILE: Final = 1024 * 1024
+
+
+def lacking(operation: str) -> Refusal:
+    """The token is not for an operation, which the client has asked for and may be told."""
+    return Refusal(
+        FORBIDDEN.code, f"The token does not allow this: it lacks the operation `{operation}`."
+    )
 
 
 class _Version(NamedTuple):
@@ -121,7 +129,9 @@ class Credentials:
         grant = self.grant_of(None if authorization is None else authorization.encode("latin-1"))
         if grant is None:
             return UNAUTHORIZED
-        if not grant.may(operation) or not (mixed or grant.reaches(queue_type)):
+        if not grant.may(operation):
+            return lacking(operation)
+        if not (mixed or grant.reaches(queue_type)):
             return FORBIDDEN
         return grant
 

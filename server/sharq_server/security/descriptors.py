@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -37,6 +38,15 @@ def limit() -> int | None:
     """How many files this process may have open; None if there is no bound."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft
+
+
+def in_use() -> int | None:
+    """How many files this process has open; None if the system does not tell."""
+    try:
+        # One of them is for the listing itself.
+        return len(os.listdir("/dev/fd")) - 1
+    except OSError:
+        return None
 
 
 class Room:

@@ -8,7 +8,7 @@ does not distinguish capitals.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from sharq.settings.kinds import UNIX_PREFIX
@@ -25,6 +25,15 @@ FOREIGN_FORM: Final = Refusal(
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
 _MOST_KNOWN: Final = 1024
+
+
+def exposed_places(places: Iterable[str]) -> list[str]:
+    """Of the places where a server listens those that other machines can reach."""
+    return [
+        place
+        for place in places
+        if not place.startswith(UNIX_PREFIX) and not _is_loopback(_name_in(place))
+    ]
 
 
 class Origins:
@@ -48,7 +57,7 @@ class Origins:
         any_host: bool = False,
     ) -> None:
         hosts = [place for place in places if not place.startswith(UNIX_PREFIX)]
-        exposed = not all(_is_loopback(_name_in(host)) for host in hosts)
+        exposed = bool(exposed_places(hosts))
         self.allowed: Final = AllowedOrigins(allowed_origins)
         self.known_hosts: set[bytes] = set()
         self._any_host = ANY in allowed_hosts or (exposed and any_host)

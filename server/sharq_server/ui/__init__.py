@@ -1,4 +1,4 @@
-"""Pages for people.
+"""Pages for people: the dashboard.
 
-Imports: api. Imported by: app.
+Imports: api. Imported by: app, gateway.
 """

@@ -5,10 +5,17 @@ local function charge_level(level, cost)
   end
 end
 
+local function is_early(level)
+  return level and level.interval > 0 and grain(level.interval, level.tat - ahead_of(level)) > EXACT
+end
+
 -- Charges a dispatch to the queue, its group and its type. Returns what its lease keeps of it.
 local function charge_all(k, q, cost)
   if cost > 1 then
     with_more(q)
+  end
+  if is_early(q) or is_early(q.home and k.groups[q.home]) or is_early(k.type) then
+    note_early(k, q.id)
   end
   charge(q, cost)
   local kept = string.format(':%d;%.3f,%.3f;', cost, q.tat, q.interval)

@@ -16,8 +16,9 @@ local function encode_more(q)
 end
 
 local function encode_queue(q)
-  local text = q.more and encode_more(q) or string.format('%d:%d', q.interval, q.tat)
-  text = text .. string.format(':%d:%d:%d', q.head, q.next, q.leased)
+  local more = q.more and encode_more(q)
+  local text = more and more .. string.format(':%d:%d:%d', q.head, q.next, q.leased)
+    or string.format('%d:%d:%d:%d:%d', q.interval, q.tat, q.head, q.next, q.leased)
   if q.api or q.back + q.late + q.cleared + q.apart > 0 or (q.more and q.retained > 0) then
     text = text .. string.format(':%d:%d:%d:%d:%d', q.back, q.late, q.cleared, q.api and 1 or 0,
       q.retained)

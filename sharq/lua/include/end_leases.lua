@@ -1,8 +1,8 @@
--- Writes queues of which `ended[i]` leases have ended, and what these allow now.
+-- Writes queues of which leases have ended, `ended` of each, and what these allow now.
 -- k: retention, and what `open_levels` adds
-local function end_leases(k, list, ended, waiting)
-  for at, q in ipairs(list) do
-    count_leases(k, q, -ended[at])
+local function end_leases(k, list, waiting)
+  for _, q in ipairs(list) do
+    count_leases(k, q, -q.ended)
     save_queue(q, k.retention)
     take_turn_after_lease(k, q)
   end

@@ -18,6 +18,6 @@ local function find_turn(k, by_id)
     id = first[1]
   end
   local q = by_id[id] or decode_queue(k.queues .. id, redis.call('MGET', k.queues .. id)[1])
-  q.id, q.home, by_id[id] = id, group, q
+  q.id, q.home, q.since, by_id[id] = id, group, turn, q
   return q
 end

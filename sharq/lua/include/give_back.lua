@@ -1,7 +1,7 @@
 -- Ends a lease without a finish: the job takes its old place again (after a delay, if any), or dies if its
 -- queue was cleared, if it was rejected or if it counts and no requeue is left. Returns the status.
 -- told: how (release, return: not counted, fail, reject or expiry), delay (ms; nil: the backoff), worker, error
--- k: leases held jobs returned delayed marks retention interval_retention dead failing, and what `open_levels`
+-- k: leases held jobs returned delayed counters marks retention interval_retention dead failing, and what `open_levels`
 -- adds
 local REASONS = {release = EXHAUSTED, fail = EXHAUSTED, expiry = EXPIRED, reject = REJECTED}
 
@@ -23,6 +23,7 @@ local function give_back(k, q, job_id, job, told)
   local member, counted = q.id .. '/' .. job_id, told.how ~= 'return'
   redis.call('HDEL', k.held, member)
   redis.call('ZREM', k.leases, member)
+  count_type(k, 'o', 1)
   count_leases(k, q, -1)
   note_end(job, told)
   local cleared = seq_of(job.place) < q.cleared
@@ -38,8 +39,10 @@ local function give_back(k, q, job_id, job, told)
   redis.call('HSET', k.jobs .. q.id, job_id,
     pack_waiting(job.place, left, ended, job.payload, job.cost, job.history))
   q.waiting = q.waiting + 1
+  add_waiting(k, 1)
   if delay > 0 then
     q.late = q.late + 1
+    add_delayed(k, 1)
     redis.call('ZADD', k.delayed .. q.id, now + delay, delayed_member(job.place, job_id))
   else
     q.back = q.back + 1

@@ -3,11 +3,14 @@
 local DUE_AT_ONCE, AHEAD = 1000, 16
 
 -- Moves due delayed jobs to the set.
-local function collect_due(q, returned, delayed)
+local function collect_due(k, q, returned, delayed)
   local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, DUE_AT_ONCE)
   for _, member in ipairs(due) do
     redis.call('ZREM', delayed, member)
     redis.call('ZADD', returned, split_delayed(member))
+  end
+  if #due > 0 then
+    add_delayed(k, -#due)
   end
   q.late, q.back, q.collected = q.late - #due, q.back + #due, #due > 0 or q.collected
 end
@@ -25,9 +28,8 @@ end
 
 local function next_job(k, q)
   local jobs = k.jobs .. q.id
-  q.from_set = false
   if q.late > 0 then
-    collect_due(q, k.returned .. q.id, k.delayed .. q.id)
+    collect_due(k, q, k.returned .. q.id, k.delayed .. q.id)
   end
   if q.back > 0 then
     local at = q.restored and #q.restored or 0
@@ -36,6 +38,8 @@ local function next_job(k, q)
     if q.from_set then
       return first[1], redis.call('HGET', jobs, first[1])
     end
+  elseif q.from_set then
+    q.from_set = false
   end
   if q.next == q.head then
     return nil

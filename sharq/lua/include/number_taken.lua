@@ -19,6 +19,6 @@ local function number_taken(k, out, batch, list, lease_ms, request_id)
   end
   redis.call('HSET', k.held, unpack(leased))
   redis.call('ZADD', k.leases, unpack(ends))
-  count_many(k.counters, 'd', list, size)
+  count_many(k, 'd', list, size)
   --@audit
 end

@@ -2,7 +2,7 @@
 local PASSED_AT_ONCE = 1000
 
 local function pass_over(k, q, job_id)
-  local last = math.min(q.head + PASSED_AT_ONCE, q.next)
+  local last, before = math.min(q.head + PASSED_AT_ONCE, q.next), q.waiting
   if job_id then
     pop_job(q, k.jobs .. q.id, job_id)
   else
@@ -14,6 +14,7 @@ local function pass_over(k, q, job_id)
   -- Of gaps, too, the ends may be gone: what is left of them counts as such jobs.
   q.apart = 0
   count_waiting(q)
+  add_waiting(k, q.waiting - before)
   q.ahead, q.collected = nil, true
   tell_damage(k.queues .. q.id, 'jobs are gone')
 end

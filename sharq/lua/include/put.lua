@@ -49,9 +49,9 @@ local function put(k, q, known, job_id, payload, interval, requeue_limit, option
   --@note 'enqueue', q.id .. '/' .. job_id, 'place', q.next - 1, 'left', requeue_limit,
   --@ 'asked', interval, 'interval', q.interval, 'sha', redis.sha1hex(payload)
   if length == 0 then
-    q.stood, q.turn = now, math.max(q.tat, now)
+    q.turn = math.max(q.tat, now)
   elseif changed or length == q.late then
-    q.stood = q.stood or tonumber(redis.call('ZSCORE', k.ready, q.id) or now)
+    q.stood = q.stood or (q.turn and now) or tonumber(redis.call('ZSCORE', k.ready, q.id) or now)
     q.turn = math.max(q.tat, math.min(q.stood, now))
   end
   return QUEUED, length, record

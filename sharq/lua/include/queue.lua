@@ -36,15 +36,17 @@ local function decode_more(q, text)
 end
 
 local function decode_queue(key, text)
-  local more
-  if text and string.byte(text) == 126 then
-    more, text = string.match(text, '^~(%S-)|(.*)$')
-  end
   local interval, tat, head, next, leased, rest, first =
-    string.match(text or '', '^([%d.]+):([%d.]+):(%d+):(%d+):(%d+)([%d:]*) (.*)$')
+    string.match(text or '', '^(%d+):(%d+):(%d+):(%d+):(%d+)([%d:]*) (.*)$')
+  local more
+  if text and not interval then
+    more, interval, tat, head, next, leased, rest, first =
+      string.match(text, '^~(%S-)|([%d.]+):([%d.]+):(%d+):(%d+):(%d+)([%d:]*) (.*)$')
+  end
+  -- `+ 0` is a quicker `tonumber`.
   local q = {
-    key = key, interval = tonumber(interval), tat = tonumber(tat or 0), head = tonumber(head or 1),
-    next = tonumber(next or 1), leased = tonumber(leased or 0), first = first or '',
+    key = key, interval = interval and interval + 0, tat = (tat or 0) + 0, head = (head or 1) + 0,
+    next = (next or 1) + 0, leased = (leased or 0) + 0, first = first or '',
     back = 0, late = 0, cleared = 0, retained = 0, apart = 0,
   }
   q.waiting = q.next - q.head

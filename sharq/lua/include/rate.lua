@@ -13,16 +13,24 @@ local function give_limits_back(q)
   end
 end
 
--- If no job is left: what has run out is gone, and a queue of which nothing remains starts as a new one.
+-- If no job is left: what has run out is gone, and a queue of which nothing remains starts as a new one. Of a plain
+-- queue no other fields are written, not even as nil: its table would grow.
 local function begin_anew(q)
+  local m = q.more
   if q.tat <= now then
-    q.tat, q.last = 0, nil
+    q.tat = 0
+    if m then
+      q.last = nil
+    end
   end
-  if q.retained <= now then
+  if q.retained <= now and (m or q.api) then
     give_limits_back(q)
   end
   if q.tat == 0 and not has_api_limits(q) and (q.paused or 0) <= now then
-    q.interval, q.more, q.paused, q.burst, q.concurrency, q.group = nil, nil, nil, nil, nil, nil
+    q.interval = nil
+    if m then
+      q.more, q.paused, q.burst, q.concurrency, q.group = nil, nil, nil, nil, nil
+    end
   end
 end
 

@@ -10,8 +10,11 @@ local function payload_of(record)
 end
 
 local function pack_waiting(place, left, attempt, payload, cost, history)
-  local more = cost and cost > 1 and string.format(':%d', cost) or ''
-  return string.format('%d:%s:%d', place, left, attempt) .. more .. (history or '') .. ' ' .. payload
+  local text = string.format('%d:%s:%d', place, left, attempt)
+  if cost or history then
+    text = text .. (cost and cost > 1 and string.format(':%d', cost) or '') .. (history or '')
+  end
+  return text .. ' ' .. payload
 end
 
 -- The last two are '' where they are missing.

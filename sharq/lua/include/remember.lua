@@ -5,7 +5,7 @@ local RECOVERY_TTL = 30000
 
 local function remember(request, seq, out, lease_ms)
   local words = {}
-  for i = 3, #out, 8 do
+  for i = 4, #out, 8 do
     words[#words + 1] = out[i] .. '/' .. out[i + 1] .. '/' .. out[i + 2] .. '/' .. out[i + 5]
   end
   local ms = seq == '' and lease_ms or RECOVERY_TTL

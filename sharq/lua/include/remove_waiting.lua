@@ -1,6 +1,6 @@
 -- Removes a waiting job from its queue, and the queue from the schedule if no other waits. The first
 -- write is a removal, so that it works in a full store.
--- k: jobs returned delayed, and what `open_levels` adds
+-- k: jobs returned delayed counters, and what `open_levels` adds
 
 -- A job that was never delivered leaves a gap, or makes one longer, unless it is the next job.
 local function remove_fresh(q, jobs, job_id, seq)
@@ -31,13 +31,16 @@ local function remove_waiting(k, q, job_id, record)
   if q.late > 0 and redis.call('ZREM', delayed, delayed_member(place, job_id)) == 1 then
     redis.call('HDEL', jobs, job_id)
     q.late = q.late - 1
+    add_delayed(k, -1)
   elseif q.back > 0 and redis.call('ZREM', k.returned .. q.id, job_id) == 1 then
     redis.call('HDEL', jobs, job_id)
     q.back = q.back - 1
   else
     remove_fresh(q, jobs, job_id, place)
   end
+  local before = q.waiting
   count_waiting(q)
+  add_waiting(k, q.waiting - before)
   if q.waiting == 0 then
     leave(k, q)
   elseif q.waiting == q.late then

@@ -20,7 +20,7 @@ local function save_put(k, list, total)
   if earliest then
     redis.call('ZADD', k.ready, unpack(turns))
   end
-  count_many(k.counters, 'e', list, total)
+  count_many(k, 'e', list, total)
   --@audit
   return earliest
 end

@@ -23,10 +23,13 @@ local function save_put_limited(k, list, total)
     end
     if q.delayed then
       redis.call('ZADD', k.delayed .. q.id, unpack(q.delayed))
+      add_delayed(k, #q.delayed / 2)
     end
-    take_turn(k, q)
+    if q.waiting > 0 then
+      take_turn(k, q)
+    end
   end
-  count_many(k.counters, 'e', list, total)
+  count_many(k, 'e', list, total)
   --@audit
   return save_levels(k)
 end

@@ -1,7 +1,7 @@
 -- Lease numbers of a type: they only rise. The counter starts from the clock (µs) and is kept for
--- ten minutes of it; no store makes a million leases a second, so the next start is above all
--- earlier numbers.
-local SERIAL_TTL = 600000
+-- a second of it; no store makes a million leases a second, so the next start is above all
+-- earlier numbers, also those that a promoted replica has never heard of.
+local SERIAL_TTL = 1000
 
 -- The first of `count` numbers.
 local function next_serial(serial, count)

@@ -3,4 +3,4 @@ local QUEUED, DUPLICATE, CONFLICT, FULL = 'queued', 'duplicate', 'conflict', 'fu
 local SUCCESS, DEAD, ACTIVE, FINISHED = 'success', 'dead', 'active', 'finished'
 local EXHAUSTED, EXPIRED, REJECTED = 'exhausted', 'expired', 'rejected'
 local NOT_ACTIVE, STALE_LEASE, ALREADY_FINISHED = 'not_active', 'stale_lease', 'already_finished'
-local NOT_FOUND, JOB_ACTIVE = 'not_found', 'job_active'
+local NOT_FOUND, JOB_ACTIVE, COPIED = 'not_found', 'job_active', 'copied'

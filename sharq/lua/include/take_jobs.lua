@@ -25,28 +25,16 @@ local function take_in_turn(k, out, batch, list, limit, room)
   return room
 end
 
--- The queues before the first group, or queue that has more limits than its interval.
-local function plain_ones(list, batch)
-  local plain = {}
-  for at, q in ipairs(list) do
-    if q.more or string.byte(q.id) == 61 then
-      batch.limited = true
-      break
-    end
-    plain[at] = q
-  end
-  return plain
-end
-
 local function take_jobs(k, out, wanted, lease_ms, room, request_id)
   local taken = 0
-  for _ = 1, wanted + SPARE_ROUNDS do
+  for round = 1, wanted + SPARE_ROUNDS do
     local limit = wanted - taken
-    local ids = redis.call('ZRANGEBYSCORE', k.ready, '-inf', now_us / 1000, 'LIMIT', 0, limit)
-    local batch = {members = {}, records = {}, all = #ids < limit}
-    local list = #ids > 0 and plain_ones(load_queues(k.queues, ids), batch) or {}
-    batch.all = batch.all and not batch.limited
+    local batch = {members = {}, records = {}}
+    local list = ready_queues(k, batch, limit)
     if #list > 0 then
+      if round == 1 then
+        list[1].since = redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')[2]
+      end
       room = take_in_turn(k, out, batch, list, limit, room)
       save_taken(k, list)
       number_taken(k, out, batch, list, lease_ms, request_id)

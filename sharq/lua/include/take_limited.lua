@@ -24,7 +24,7 @@ end
 -- none is scheduled), or nil if one may be ready now.
 local function take_limited(k, out, wanted, lease_ms, room, request_id)
   local batch, by_id, list, next_at = {members = {}, records = {}}, {}, {}, nil
-  wanted = wanted - (#out - 2) / 8
+  wanted = wanted - (#out - 3) / 8
   for _ = 1, wanted + SPARE_ROUNDS do
     local q, at = find_turn(k, by_id)
     if q then

@@ -5,6 +5,12 @@
 -- The bytes of a job in an answer besides its payload and twice its names, at most.
 local FRAME = 300
 
+-- A job has gone before its rate allowed it: nothing of this has to happen.
+local function note_early(k, queue_id)
+  k.early = k.early or {}
+  k.early[#k.early + 1] = queue_id
+end
+
 local function take_one(k, out, batch, q, room, charge_all)
   local readable, job_id, record = pcall(next_job, k, q)
   q.visited = true
@@ -27,8 +33,10 @@ local function take_one(k, out, batch, q, room, charge_all)
   end
   local last = #out
   room = room - #record - 2 * (#q.id + #job_id) - FRAME
-  if room < 0 and last > 2 then
+  if room < 0 and last > 3 then
     return room
+  elseif last == 3 and q.since then
+    out[3] = math.max(0, math.floor(now - q.since))
   end
   pop_job(q, k.jobs .. q.id, job_id)
   q.counted = (q.counted or 0) + 1
@@ -36,6 +44,9 @@ local function take_one(k, out, batch, q, room, charge_all)
     local charged = charge_all(k, q, tonumber(cost) or 1)
     record = place .. ':' .. left .. ':' .. attempt .. charged .. history .. ' ' .. payload
   else
+    if q.tat > now then
+      note_early(k, q.id)
+    end
     q.tat, q.leased = math.max(now, q.tat) + q.interval, q.leased + 1
   end
   out[last + 1], out[last + 2], out[last + 3], out[last + 4] = q.id, job_id, false, left

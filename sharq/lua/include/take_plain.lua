@@ -10,9 +10,7 @@ local function take_plain(k, lease_ms, request_id)
     -- A time may have decimals, and a type with limits has another schedule.
     local limited = not queue_id and redis.call('EXISTS', k.limit) == 1
     local other = limited or (queue_id and at * 1000 <= now_us)
-    return not other and {0, 0} or nil, at, limited
-  elseif string.byte(queue_id) == 61 then
-    return nil, nil, true
+    return not other and {0, 0, -1} or nil, at, limited
   end
   local key = k.queues .. queue_id
   -- There may be none, or a key of another kind: `take_jobs` handles this.
@@ -21,7 +19,7 @@ local function take_plain(k, lease_ms, request_id)
     type(text) == 'string' and text or '', '^(%d+):(%d+):(%d+):(%d+):(%d+)([%d:]*) (%S*) ?(.*)$')
   if head == next or tonumber(tat) > now
     or (rest ~= '' and not string.find(rest, '^:0:0:%d+:%d:%d+$')) then
-    return nil
+    return nil, nil, not head and string.byte(queue_id) == 61
   end
 
   local waiting, jobs = next - head - 1, k.jobs .. queue_id
@@ -47,6 +45,9 @@ local function take_plain(k, lease_ms, request_id)
     redis.call('ZREM', k.ready, queue_id)
   end
   local turn = now + interval
+  if tonumber(tat) > now then
+    k.early = {queue_id}
+  end
   if waiting > 0 then
     redis.call('ZADD', k.ready, turn, queue_id)
   end
@@ -56,9 +57,9 @@ local function take_plain(k, lease_ms, request_id)
   local n, member = string.format('%d', next_serial(k.serial, 1)), queue_id .. '/' .. job_id
   redis.call('HSET', k.held, member, n .. ':' .. request_id .. ':' .. record)
   redis.call('ZADD', k.leases, now + lease_ms, member)
-  local bucket, spread = count_type(k.counters, 'd', 1)
+  local bucket, spread = count_type(k, 'd', 1)
   count_queue(bucket, spread, queue_id, 1)
   --@audit 'dispatch', member, 'n', n, 'place', (unpack_waiting(record)), 'left', left,
   --@ 'attempt', attempt + 1, 'ends', now + lease_ms, 'request', request_id
-  return {0, 0, queue_id, job_id, n, left, attempt + 1, waiting, payload, tonumber(interval)}
+  return {0, 0, now - at, queue_id, job_id, n, left, attempt + 1, waiting, payload, tonumber(interval)}
 end

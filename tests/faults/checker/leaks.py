@@ -3,8 +3,9 @@
 When every job has ended and the rate states have run out, the keys that are left are counters,
 marks, what was remembered of requests, servers that wait, lease numbers, states of queues, and the
 counts of dead letters that were all taken away and the bulk that did, each with a TTL, and the
-registry of types. A key of jobs, leases, the schedule or dead letters, or one without a TTL, has
-leaked; so has one of a name that docs/keyspace.md does not have.
+registry of types; and the newest counters of a type, which have none until a sweep finds them old,
+with the key that names them. A key of jobs, leases, the schedule or dead letters, or one without a
+TTL, has leaked; so has one of a name that docs/keyspace.md does not have.
 
 `resources` of the snapshot has, for each server, what its processes held at the `start` and at the
 `end`; their sums have not grown by more than the slack of each measure (`slack` of the settings).
@@ -21,8 +22,10 @@ from tests.faults.audit import OFFSET_KEY
 from tests.faults.checker.report import Report
 
 _ENDING: Final = re.compile(
-    r"\{[^{}]+\}:(?:serial|waiting|sweep|dead(?::bulk)?|q:[\w-]+|x:[.*\w-]+|[cf]:\d+(?:(?::[ed])?:\d+)?)"
+    r"\{[^{}]+\}:(?:serial|waiting|sweep|sample|dead(?::bulk)?|q:[\w-]+|x:[.*\w-]+"
+    r"|[cf]:\d+(?:(?::[ed])?:\d+)?|c:\d+:past|c:early)"
 )
+_NEWEST: Final = re.compile(r"(\{[^{}]+\}):c:(?:last|\d+)")
 _LASTING: Final = re.compile(r"\{[^{}:]+\}:types|\{[^{}]+\}:audit|" + re.escape(OFFSET_KEY))
 
 SLACK: Final = {"sockets": 8, "files": 16, "tasks": 16, "memory": 65_536}
@@ -37,9 +40,14 @@ class Leaks:
 
     def at_end(self, drained: Mapping[str, Any], slack: Mapping[str, int]) -> None:
         """Look at what is left."""
+        lasting = [key["key"] for key in drained["keys"] if key["ttl"] == -1]
+        newest = Counter(match[1] for name in lasting if (match := _NEWEST.fullmatch(name)))
         for key in drained["keys"]:
             name, ttl = key["key"], key["ttl"]
-            if _ENDING.fullmatch(name):
+            if ttl == -1 and (match := _NEWEST.fullmatch(name)):
+                whole = newest[match[1]] == 2 and f"{match[1]}:c:last" in lasting
+                self._tally.expect(whole, f"the key {name} has no TTL, and is not the newest")
+            elif _ENDING.fullmatch(name):
                 self._tally.expect(ttl != -1, f"the key {name} has no TTL")
             else:
                 self._tally.expect(

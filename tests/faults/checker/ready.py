@@ -11,7 +11,8 @@ swept, and where the script's clock was moved, nothing before that counts.
   stretch in which the clients themselves were late (`stall`) counts as so much shorter.
 - While a job could go, from before a dequeue was asked until after it was answered, the answer is
   not that nothing is ready. The dequeue of a subscriber is not asked for that: its credit may be
-  used up, or be on its way to the store already. This holds under faults as well, but for outages
+  used up, or be on its way to the store already. Nor is one that repeats another: it gets what is
+  left of the other's jobs. This holds under faults as well, but for outages
   (a server that stops gives nothing out) and for `STEPPED` after a step of the clock: what was to
   wait by a clock that was ahead goes on to wait.
 
@@ -118,11 +119,14 @@ class Ready:
         self._empty: list[tuple[Event, Event]] = []
         self._stalls: list[Span] = []
         self._of_subscribers: set[tuple[str, int]] = set()
+        self._answered: set[str] = set()
 
     # What the store did
 
     def on_dispatch(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         """A job is leased."""
+        if entry.request:
+            self._answered.add(entry.request)
         if job is None or job.state != QUEUED:
             return
         of_type = self._replay.types[entry.type]
@@ -194,7 +198,8 @@ class Ready:
                     self._expect_in_time(window, spans)
         longest = {name: _longest(filter(self._steady, all)) for name, all in self._windows.items()}
         for invoke, end in self._empty:
-            self._expect_nothing(invoke, end, longest.get(invoke.type, []))
+            if invoke.request_id not in self._answered:
+                self._expect_nothing(invoke, end, longest.get(invoke.type, []))
 
     def _expect_in_time(self, window: _Window, spans: list[Span]) -> None:
         judged = False

@@ -9,6 +9,7 @@ queue has run out, which jobs a clear removes.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -26,6 +27,8 @@ RETRIES: Final = ("dead_retry", "dead_advance")
 
 PLACES: Final = 10**14
 """A place is a number in the order of enqueues, less so much for each priority."""
+
+_numbers = itertools.count()
 
 RETURNED: Final = "returned"
 """How a lease may end, beside with the end of its job."""
@@ -129,8 +132,9 @@ class Queue(Level):
         self.jobs: dict[str, Job] = {}
         self.past: dict[str, Job] = {}
         self.lives: dict[str, int] = {}
-        self.ready: list[tuple[int, int, Job]] = []
-        self.delayed: list[tuple[int, int, int, Job]] = []
+        # The numbers keep jobs apart that follow one another at one place: the queue began anew.
+        self.ready: list[tuple[int, int, int, Job]] = []
+        self.delayed: list[tuple[int, int, int, int, Job]] = []
         self.waiting = 0
         self.group: Group | None = None
         self.api = False
@@ -171,19 +175,18 @@ class Queue(Level):
     def wait(self, job: Job, now: int) -> None:
         """A job waits, at its place or until it is due."""
         if job.due > now:
-            heapq.heappush(self.delayed, (job.due, job.rank, job.waits, job))
+            heapq.heappush(self.delayed, (job.due, job.rank, job.waits, next(_numbers), job))
         else:
-            heapq.heappush(self.ready, (job.rank, job.waits, job))
+            heapq.heappush(self.ready, (job.rank, job.waits, next(_numbers), job))
 
     def next_due(self, now: int) -> Job | None:
         """The job that is to go first, of those that are due."""
         while self.delayed and self.delayed[0][0] <= now:
-            _, rank, waits, job = heapq.heappop(self.delayed)
-            heapq.heappush(self.ready, (rank, waits, job))
+            heapq.heappush(self.ready, heapq.heappop(self.delayed)[1:])
         ready = self.ready
-        while ready and not (ready[0][2].state == QUEUED and ready[0][2].waits == ready[0][1]):
+        while ready and not (ready[0][3].state == QUEUED and ready[0][3].waits == ready[0][1]):
             heapq.heappop(ready)
-        return ready[0][2] if ready else None
+        return ready[0][3] if ready else None
 
 
 class Group(Level):

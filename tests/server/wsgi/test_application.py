@@ -69,12 +69,35 @@ def enqueue(application: Any, job_id: str = "j") -> Call:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("path", ["/", "/status/", "/deepstatus/", "/live/", "/ws/", "/nowhere/"])
+@pytest.mark.parametrize(
+    "path", ["/", "/status/", "/deepstatus/", "/ui/", "/live/", "/ws/", "/nowhere/"]
+)
 def test_it_keeps_the_interface(application: Any, method: str, path: str) -> None:
     call = Call(validator(application), method, path)
     body = call.read()
     size = int(call.fields["Content-Length"])
     assert len(body) == (0 if method == "HEAD" else size)
+
+
+def test_prometheus_is_told_what_the_store_tells_and_no_counters(
+    application: Any, store: PrivateStore
+) -> None:
+    assert enqueue(application).status == 201
+    for path, accept in (("/prometheus/", ""), ("/metrics/", "application/openmetrics-text")):
+        call = Call(validator(application), "GET", path, HTTP_ACCEPT=accept)
+        text = call.read().decode()
+        assert call.fields["Content-Type"].startswith(accept or "text/plain")
+        families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+        assert {family.removesuffix("_total") for family in families} == {
+            "sharq_jobs",
+            "sharq_queues",
+            "sharq_oldest_ready_seconds",
+            "sharq_early_dispatches",
+            "sharq_store_up",
+            "sharq_build_info",
+        }
+        assert 'sharq_jobs{queue_type="t",state="dead"} 0.0' in text
+        assert f'sharq_store_up{{node="{store.socket_path}"}} 1.0' in text
 
 
 def test_it_keeps_the_interface_with_jobs(application: Any) -> None:
@@ -102,6 +125,45 @@ def test_a_job_whose_answer_was_read_is_not(application: Any) -> None:
     enqueue(application).read()
     assert json.loads(Call(application, "POST", "/dequeue/t/").read())["job_id"] == "j"
     assert Call(application, "POST", "/dequeue/t/").status == 404
+
+
+def test_the_dashboard_knows_that_nothing_is_live(application: Any) -> None:
+    assert json.loads(Call(validator(application), "GET", "/ui/config").read())["live"] is False
+    page = Call(validator(application), "GET", "/ui/type/sms")
+    assert b'src="../app.js"' in page.read()
+    assert page.fields["Content-Security-Policy"].startswith("default-src 'none'")
+    tag = page.fields["ETag"]
+    again = Call(application, "GET", "/ui/type/sms", HTTP_IF_NONE_MATCH=tag)
+    assert (again.status, again.read()) == (304, b"")
+    moved = Call(application, "GET", "/live/")
+    assert (moved.status, moved.fields["Location"]) == (301, "../ui/")
+    assert Call(application, "POST", "/ui/").status == 405
+    assert Call(application, "GET", "/ui/none.js").status == 404
+
+
+class TestBelowABasePath:
+    @pytest.fixture
+    def options(self) -> dict[str, dict[str, Any]]:
+        return {"sharq-server": {"base_path": "/queue"}}
+
+    def test_everything_is_there_and_nowhere_else(self, application: Any) -> None:
+        body = b'{"job_id": "j", "interval": 0, "payload": 1}'
+        assert Call(application, "POST", "/queue/enqueue/t/q/", body).status == 201
+        assert Call(application, "GET", "/queue/ui/app.js").status == 200
+        assert Call(application, "GET", "/ui/app.js").status == 404
+        assert Call(application, "POST", "/enqueue/t/q/", body).status == 404
+        told = Call(application, "GET", "/queue/openapi.json", SCRIPT_NAME="/place").read()
+        assert json.loads(told)["servers"] == [{"url": "/place/queue"}]
+
+
+class TestWithoutADashboard:
+    @pytest.fixture
+    def options(self) -> dict[str, dict[str, Any]]:
+        return {"sharq-server": {"ui": "off"}}
+
+    def test_there_is_none(self, application: Any) -> None:
+        for path in ("/ui/", "/ui/app.js", "/live/"):
+            assert Call(application, "GET", path).status == 404
 
 
 class Cut(io.BytesIO):

@@ -222,7 +222,7 @@ def test_it_has_no_push_channel_and_does_not_wait(
         assert refusal(web_server.port, "GET", "/dequeue/t/?wait=30")[0] == 404
         assert time.monotonic() - began < 10
         connection = web_server.connect()
-        connection.request("GET", "/live/")
+        connection.request("GET", "/ui/type/sms")
         answer = connection.getresponse()
         assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         assert b"<html" in answer.read()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
+    acked,
     against,
     codec,
     connections,
@@ -32,6 +33,7 @@ from bench import (
     push,
     rate,
     rest,
+    shards,
     viewers,
     watchers,
     wsgi,
@@ -48,6 +50,7 @@ SUBJECTS = {
         for m in (
             *(rest, wsgi, push, connections, limit, latency, rate, watchers, viewers),
             *(cycle, dequeue, levels, dead, library, codec, memory, idle, migration),
+            *(shards, acked),
         )
     )
 }

@@ -21,8 +21,10 @@ from sharq._fastpath import (
     Batch,
     Codec,
     JobReader,
+    confirmation_key,
     enqueued,
     is_name,
+    joined,
     json_dump,
     json_fault,
     json_parts,
@@ -80,9 +82,10 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "cancel": ("mail", _LEASES, 3_600_000, 86_400_000),
     "chunk": ("mail", "5eed5eed", "feed5eed", PAYLOAD),
     "claim_sweep": (900,),
+    "close_shard": ("mail", 7),
     "correct_totals": ("mail", 2, 1),
     "clear": ("mail", "tenant-1", 86_400_000, False),
-    "dead_advance": ("mail", ".s1"),
+    "dead_advance": ("mail", ".s1", 10_000),
     "dead_begin": ("mail", "b1", "retry", "tenant-1", "expired", "E", 1700, 50),
     "dead_cancel": ("mail",),
     "dead_delete": ("mail", _NAMED),
@@ -105,22 +108,27 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "list_queues": ("mail", "type", "", "42", 1000, "ten"),
     "list_types": ("42", 1000),
     "offer": ("mail", ".s1", 50, 20, 250),
-    "pause": ("mail", "group", "account-1", 30_000, "busy", "api", 86_400_000),
-    "ping": (),
+    "open_shard": ("mail", 7),
+    "pause": ("mail", "group", "account-1", 30_000, "busy", "api", 86_400_000, None),
+    "pausing": ("mail", 0, 30_000, "busy", "api"),
+    "ping": (9,),
     "queue_length": ("mail", "tenant-1"),
     "queue_metrics": ("mail", "tenant-1"),
+    "rate_states": ("mail", "42", 1000),
     "recount": ("mail", "type", "", "42", 1000),
     "register": ("mail",),
     "release": ("mail", _LEASES, 250, True, 3_600_000, 86_400_000, _FAILING),
     "requeue": ("mail", 100, 3_600_000, 86_400_000, _FAILING),
-    "rights": (".s1",),
+    "rights": (".s1", 9),
     "sample_queues": ("mail", "type", "", "42", 1000),
     "settle": ("mail", _TOLD, 3_600_000, 86_400_000, _FAILING),
+    "shards": ("mail", "1 0", "1 1 16 5eed", True),
     "share_sample": ("mail", ".s1", b"[]"),
     "show_job": _NAMES,
     "show_limits": ("mail", "queue", "tenant-1"),
     "status": (*_NAMES, 3_600_000),
-    "tell_servers": (".s1", b"?.s2"),
+    "tell_servers": (".s1", b"?.s2", 9),
+    "try_write": (7,),
     "type_metrics": ("mail",),
     "take_over": (
         "mail",
@@ -148,7 +156,9 @@ def cases() -> Iterator[Case]:
     prefix = f"{{{PREFIX}:"
     keys = codec.keys
     yield _case("Keyspace.tag", keys.tag, lambda name: f"{prefix}{name}}}".encode(), "mail")
+    yield _case("Keyspace.place", keys.place, lambda n: f"{prefix}.{n}}}:".encode(), 9)
     yield _case("Keyspace.registry", keys.registry, _template(keys.registry(), {}))
+    yield _case("Keyspace.spare", keys.spare, lambda place: f"{prefix}.{place}}}".encode(), 7)
     yield _case(
         "Keyspace.channel", keys.channel, _template(keys.channel(".s1"), {"a": ".s1"}), ".s1"
     )
@@ -170,6 +180,8 @@ def cases() -> Iterator[Case]:
     common = keys.common_channel
     yield _case("Keyspace.common_channel", common, _template(common(), {}))
     waiting = _words(codec.hand_on("mail", ".s1", 0))[5]
+    tag = keys.tag("mail")
+    yield _case("confirmation_key", confirmation_key, _plain_confirmation_key, tag)
     yield _case("Keyspace.woken_type", keys.woken_type, _plain_woken_type(waiting), waiting)
     yield from _reply_cases()
     yield from _text_cases()
@@ -291,6 +303,10 @@ def _words(packed: bytes) -> list[bytes]:
     return words
 
 
+def _plain_confirmation_key(key: bytes) -> bytes:
+    return key.partition(b"}")[0] + b"}:acked"
+
+
 def _plain_woken_type(waiting: bytes) -> Callable[[bytes], str | None]:
     pattern = re.compile(re.escape(waiting).replace(b"mail", b"(.*)"))
 
@@ -372,6 +388,11 @@ def _reply_cases() -> Iterator[Case]:
         "Batch.part",
         lambda: len(batch.part(8, 24)),
         lambda: len(_PlainBatch("mail", _REPLY[:3] + _REPLY[3 + 8 * 8 : 3 + 24 * 8]).rows),
+    )
+    yield Case(
+        "joined",
+        lambda: len(joined("mail", [batch, batch], 0)),
+        lambda: len(_PlainBatch("mail", _REPLY + _REPLY[3:]).rows),
     )
     yield _case("Batch.leases", batch.leases, plain.leases, 0, _BATCH)
     yield _case("Batch.to_json", batch.to_json, plain.to_json)

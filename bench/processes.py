@@ -50,19 +50,20 @@ class Stand(NamedTuple):
 @contextmanager
 def stand(**options: Any) -> Iterator[Stand]:
     """A store with `options` (`NO_LOG`, `EVERYSEC`, `ALWAYS`), and a server on it."""
-    with PrivateStore(**options) as store, _server_on(store) as server:
+    with PrivateStore(**options) as store, server_on(store) as server:
         yield Stand(store, server)
 
 
 @contextmanager
 def another(here: Stand) -> Iterator[int]:
     """One more server process on the store of a stand: its port."""
-    with _server_on(here.store) as server:
+    with server_on(here.store) as server:
         yield server.port
 
 
-def _server_on(store: PrivateStore) -> AbstractContextManager[Served]:
-    settings = {
+def server_on(store: PrivateStore, **settings: str) -> AbstractContextManager[Served]:
+    """A server process on a store; `settings` are environment variables."""
+    settings |= {
         "SHARQ_REDIS_CONN_TYPE": "unix_sock",
         "SHARQ_REDIS_UNIX_SOCKET_PATH": store.socket_path,
     }

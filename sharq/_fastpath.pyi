@@ -28,8 +28,14 @@ class Keyspace:
     def tag(self, queue_type: str) -> bytes:
         """The hash tag of a type, ``{prefix:queue_type}``, which determines its slot."""
 
+    def place(self, index: int) -> bytes:
+        """A key for scripts that any node may run, ``{prefix:.index}:``; no other has its tag."""
+
     def registry(self) -> bytes:
         """The key of the registry of types, ``{prefix}:types``."""
+
+    def spare(self, place: int) -> bytes:
+        """A hash tag of no type, ``{prefix:.place}``: by their places they are in all slots."""
 
     def channel(self, server_id: str) -> bytes:
         """The pub/sub channel through which a server is woken, ``{prefix}:wake:server_id``."""
@@ -39,6 +45,12 @@ class Keyspace:
 
     def woken_type(self, message: bytes) -> str | None:
         """The type that a message on such a channel is about; None for any other message."""
+
+def confirmation_key(key: bytes) -> bytes:
+    """The key with the tag of `key` that is written where replicas confirm, ``{…}:acked``.
+
+    Raises ValueError if it has none.
+    """
 
 @final
 class Codec:
@@ -62,8 +74,11 @@ class Codec:
         with an empty `token` it is removed.
         """
 
-    def claim_sweep(self, hold: int) -> bytes:
-        """Pack the claim to sweep for the next `hold` ms."""
+    def claim_sweep(self, hold: int, place: int = 0) -> bytes:
+        """Pack the claim to sweep for the next `hold` ms.
+
+        With a `place` it is made behind that spare tag, since the registry is away.
+        """
 
     def cancel(
         self, queue_type: str, leases: list[Lease], retention: int, interval_retention: int
@@ -80,7 +95,7 @@ class Codec:
         job.
         """
 
-    def dead_advance(self, queue_type: str, owner: str) -> bytes:
+    def dead_advance(self, queue_type: str, owner: str, hold: int) -> bytes:
         """Pack a step of a bulk of dead letters, by the server `owner`."""
 
     def dead_begin(
@@ -140,13 +155,18 @@ class Codec:
         server_id: str | None = None,
         seq: int = 0,
         more: bool = False,
+        age: int | None = None,
     ) -> bytes:
         """Pack the lease of up to `count` jobs for `lease_ms` each.
 
         The answer stays under `max_bytes`, or has one job. With `server_id` that server waits for
         the jobs that it does not get; with `more` it has room beyond `count`. The answer can be
-        repeated with its `request_id`, or by a server with the number `seq` of its last call.
+        repeated with its `request_id`, or by a server with the number `seq` of its last call. Of a
+        shard only queues that have been ready for `age` ms count, and the answer tells its head.
         """
+
+    def close_shard(self, queue_type: str, generation: int) -> bytes:
+        """Pack that a shard is closed, if nothing is there, by a change of this `generation`."""
 
     def dry_run(
         self,
@@ -269,6 +289,9 @@ class Codec:
         `offered`: how many this one offers already. All its offers are valid for `offer_ms`.
         """
 
+    def open_shard(self, queue_type: str, generation: int) -> bytes:
+        """Pack that a shard is opened again, if no later change than this has closed it."""
+
     def pause(
         self,
         queue_type: str,
@@ -278,20 +301,36 @@ class Codec:
         reason: str,
         set_by: str,
         interval_retention: int,
+        number: int | None,
     ) -> bytes:
         """Pack a pause of a level for `ms`; None: until it is resumed, `REMOVE`: its end.
 
-        The level and `reason` are as in `limits`. `set_by` is "api" or "worker".
+        The level and `reason` are as in `limits`. `set_by` is "api" or "worker": that makes no
+        pause of a type shorter. `number`: the place in the order of those of a type in all shards,
+        see `pausing`; None for any other.
         """
 
-    def ping(self) -> bytes:
-        """Pack a script call that touches no key, for any node."""
+    def pausing(
+        self, queue_type: str, number: int, ms: int | Removal | None, reason: str, set_by: str
+    ) -> bytes:
+        """Pack that a type is to be paused or resumed in all its shards, or with an empty `set_by`
+        the question for what is to be done.
+
+        A `number` of 0 gets the next one; any other tells that this has been done. The rest is as
+        in `pause`.
+        """
+
+    def ping(self, number: int) -> bytes:
+        """Pack a script call that changes nothing; `number` is that of its key's place."""
 
     def queue_length(self, queue_type: str, queue_id: str) -> bytes:
         """Pack the question how many jobs of a queue wait."""
 
     def queue_metrics(self, queue_type: str, queue_id: str) -> bytes:
         """Pack the question for one queue's lengths, rate and counts."""
+
+    def rate_states(self, queue_type: str, cursor: str, count: int) -> bytes:
+        """Pack a look, among about `count` keys of a node, for states of queues; "0" begins."""
 
     def register(self, queue_type: str) -> bytes:
         """Pack the entry of a type in the registry."""
@@ -326,10 +365,12 @@ class Codec:
         The retentions, in ms, are as for `finish`, `failing` is as for `release`.
         """
 
-    def rights(self, server_id: str) -> bytes:
-        """Pack the question which of SharQ's commands the store's user may not run, for any node.
+    def rights(self, server_id: str, number: int, confirming: str | None = None) -> bytes:
+        """Pack the question which of SharQ's commands the store's user may not run.
 
-        They are tried on unused keys and on the channel of a server.
+        They are tried on unused keys, one of them at the place `number`, and on the channel of a
+        server. `confirming` is the command, with arguments, that waits for replicas, where that is
+        done.
         """
 
     def settle(
@@ -343,6 +384,11 @@ class Codec:
         """Pack the end of up to a hundred leases of one type with what their holders tell.
 
         The retentions, in ms, are as for `finish`.
+        """
+
+    def shards(self, queue_type: str, former: str, following: str, begins: bool) -> bytes:
+        """Pack what is to be known of a type's shards, if `former` is now; an empty `following`
+        looks. With `begins` the store's time is put behind it.
         """
 
     def show_limits(self, queue_type: str, kind: str, name: str) -> bytes:
@@ -363,6 +409,9 @@ class Codec:
         next dispatch of its queue, and ``tail`` or ``head`` of it, or the ms of its lease. `token`
         is that of their chunk, or empty.
         """
+
+    def try_write(self, place: int) -> bytes:
+        """Pack a write that changes nothing, for the node that serves a spare tag."""
 
     def type_metrics(self, queue_type: str) -> bytes:
         """Pack the question for the counts of a type, and whether it has jobs."""
@@ -396,8 +445,8 @@ class Codec:
     def show_job(self, queue_type: str, queue_id: str, job_id: str) -> bytes:
         """Pack the question for the payload of a job and its lease."""
 
-    def tell_servers(self, server_id: str | None, message: bytes) -> bytes:
-        """Pack a message to a server, or to all for None."""
+    def tell_servers(self, server_id: str | None, message: bytes, number: int) -> bytes:
+        """Pack a message to a server, or to all for None; `number` is that of the key's place."""
 
     def watch_queues(self, queue_type: str, first: int, queue_ids: list[str]) -> bytes:
         """Pack the question how queues are: the `first` of the schedule, and those by name."""
@@ -486,6 +535,16 @@ class Batch:
         """How many servers that wait for the next queue have waited longer than this one."""
 
     @property
+    def head_ms(self) -> int | None:
+        """Of a shard that is not waited for: ms for which its next queue has been ready; None: it
+        is not ready.
+        """
+
+    @property
+    def repeats(self) -> bool:
+        """Of a shard: whether this repeats an earlier answer to the same `request_id` or `seq`."""
+
+    @property
     def ready_ms(self) -> int | None:
         """Milliseconds for which the queue of the first job had been ready, by the store's clock.
 
@@ -508,6 +567,9 @@ class Batch:
 
     def to_json_list(self, start: int = 0, stop: int | None = None) -> bytes:
         """The REST answer with the jobs from `start` to `stop`, or with all, as an array."""
+
+def joined(queue_type: str, batches: list[Batch], wait_us: int | None) -> Batch:
+    """The jobs of batches of a type as one, in order, with another `wait_us`; the rank is 0."""
 
 def json_value(text: bytes, deepest: int) -> bytes | None:
     """The JSON value that a text is, without the white space around it.

@@ -42,7 +42,7 @@ class _Want(NamedTuple):
 
 
 class _Group(Generic[Item, Done]):
-    """The requests for one type, each with its callback."""
+    """The requests for one shard, each with its callback."""
 
     __slots__ = ("dones", "items")
 
@@ -63,6 +63,7 @@ class Batcher:
         self, flows: Flows, begin: Callable[[Flow[Any]], Coroutine[Any, Any, Any]]
     ) -> None:
         self._flows = flows
+        self._shards = flows.shards
         self._begin = begin
         self._jobs: dict[str, _Group[NewJob, OnEnqueued]] = {}
         self._leases: dict[str, _Group[Lease, OnEnded]] = {}
@@ -73,7 +74,8 @@ class Batcher:
 
     def enqueue(self, job: NewJob, done: OnEnqueued) -> None:
         """Put a job at the tail of its queue."""
-        self._add(self._jobs, job.queue_type, job, done, self._flows.submit_alike)
+        name = self._shards.home(job.queue_type, job.queue_id)
+        self._add(self._jobs, name, job, done, self._flows.submit_alike)
 
     def finish(
         self,
@@ -89,11 +91,12 @@ class Batcher:
         `cost` is the real one, if it is told. Raises `BadArgumentException` at once.
         """
         meant = check_leased(queue_type, queue_id, job_id, lease)
+        name = self._shards.home(queue_type, queue_id)
         if cost is None:
-            self._add(self._leases, queue_type, meant, done, self._flows.finish_alike)
+            self._add(self._leases, name, meant, done, self._flows.finish_alike)
         else:
             told = finish_with(cost).of(meant)
-            self._add(self._told, queue_type, told, done, self._flows.settle_alike)
+            self._add(self._told, name, told, done, self._flows.settle_alike)
 
     def take(self, queue_type: str, count: int, done: OnTaken) -> None:
         """Lease up to `count` jobs (1 to 100) of a type with a valid name."""
@@ -110,19 +113,19 @@ class Batcher:
     def _add(
         self,
         groups: dict[str, _Group[Item, Done]],
-        queue_type: str,
+        name: str,
         item: Item,
         done: Done,
-        flow: Callable[[str, list[Item]], Flow[list[Any]]],
+        flow: Callable[[str, list[Item]], Flow[Sequence[Any]]],
     ) -> None:
-        group = groups.get(queue_type)
+        group = groups.get(name)
         if group is None:
-            group = groups[queue_type] = _Group()
+            group = groups[name] = _Group()
         group.items.append(item)
         group.dones.append(done)
         if len(group.items) == _ENOUGH and len(self._tasks) < _FEW_CALLS:
-            del groups[queue_type]
-            self._send_group(queue_type, group, flow)
+            del groups[name]
+            self._send_group(name, group, flow)
         elif not self._due:
             self._end_of_turn()
 
@@ -149,23 +152,21 @@ class Batcher:
     def _send_groups(
         self,
         groups: Mapping[str, _Group[Item, Done]],
-        flow: Callable[[str, list[Item]], Flow[list[Any]]],
+        flow: Callable[[str, list[Item]], Flow[Sequence[Any]]],
     ) -> None:
-        for queue_type, group in groups.items():
-            self._send_group(queue_type, group, flow)
+        for name, group in groups.items():
+            self._send_group(name, group, flow)
 
     def _send_group(
         self,
-        queue_type: str,
+        name: str,
         group: _Group[Item, Any],
-        flow: Callable[[str, list[Item]], Flow[list[Any]]],
+        flow: Callable[[str, list[Item]], Flow[Sequence[Any]]],
     ) -> None:
         for at in range(0, len(group.items), BULK_SIZE):
             items = group.items[at : at + BULK_SIZE]
-            begun = self._begin(flow(queue_type, items))
-            self._start(
-                self._each(queue_type, items, group.dones[at : at + BULK_SIZE], flow, begun)
-            )
+            begun = self._begin(flow(name, items))
+            self._start(self._each(name, items, group.dones[at : at + BULK_SIZE], flow, begun))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -174,11 +175,11 @@ class Batcher:
 
     async def _each(
         self,
-        queue_type: str,
+        name: str,
         items: list[Item],
         dones: Sequence[Any],
-        flow: Callable[[str, list[Item]], Flow[list[Any]]],
-        begun: Awaitable[list[Any]],
+        flow: Callable[[str, list[Item]], Flow[Sequence[Any]]],
+        begun: Awaitable[Sequence[Any]],
     ) -> None:
         try:
             outcomes = await begun
@@ -188,8 +189,8 @@ class Batcher:
             repeatable = flow == self._flows.submit_alike
             if repeatable and len(items) > 1 and isinstance(error, UnexpectedReply):
                 for item, done in zip(items, dones, strict=True):
-                    begun = self._begin(flow(queue_type, [item]))
-                    await self._each(queue_type, [item], [done], flow, begun)
+                    begun = self._begin(flow(name, [item]))
+                    await self._each(name, [item], [done], flow, begun)
                 return
             for done in dones:
                 done(error)

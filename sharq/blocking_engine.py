@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sharq.deployment import ConfigSource, Deployment
 from sharq.embedded.store import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
-from sharq.operations.call import Call, Flow
+from sharq.operations.call import PATIENCE, Brief, Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
 from sharq.operations.sweeping import Sweeping
@@ -99,22 +99,32 @@ class SyncEngine:
             while True:
                 if isinstance(request, list):
                     request = flow.send(self._answers(request))
+                    continue
+                try:
+                    answer = self._answer(request)
+                except StoreError as error:
+                    request = flow.throw(error)
                 else:
-                    request = flow.send(self._answer(request))
+                    request = flow.send(answer)
         except StopIteration as stop:
             result: T = stop.value
             return result
 
-    def ping(self) -> None:
-        """Run a script on every node of the store; raises if one does not answer."""
-        call = self.flows.operations.ping()
+    def try_writes(self) -> Mapping[str, StoreError | None]:
+        """Whether each node of the store takes writes; see `sharq.engine.Engine`."""
+        attempt = self.flows.operations.try_write
         link = self._connected()
-        try:
-            link.broadcast(call)
-        except StoreUnavailable as error:
-            if not self._revive(link, [error]):
-                raise
-            self._connected().broadcast(call)
+        told = link.try_each(attempt)
+        lost = [error for error in told.values() if isinstance(error, StoreUnavailable)]
+        if lost and self._revive(link, lost):
+            told = self._connected().try_each(attempt)
+        return told
+
+    def ping(self) -> None:
+        """Try a write on every node of the store; raises the error of one that takes none."""
+        for error in self.try_writes().values():
+            if error is not None:
+                raise error
 
     def sweep_when_due(self) -> float:
         """Take back expired leases if that is due; returns the seconds until it is due again.
@@ -123,7 +133,12 @@ class SyncEngine:
         time, by one thread at a time.
         """
         if self._sweeping is None:
-            self._sweeping = Sweeping.by(self.flows.operations, self.flows.settings, time.monotonic)
+            self._sweeping = Sweeping.by(
+                self.flows.spreading,
+                self.flows.settings,
+                time.monotonic,
+                self.flows.registry,
+            )
         self.run(self._sweeping.sweep())
         return max(0.0, self._sweeping.due_at - time.monotonic())
 
@@ -161,11 +176,16 @@ class SyncEngine:
 
     def _make_flows(self) -> None:
         deployment = self.deployment
+        former: Flows | None = getattr(self, "flows", None)
+        if former is not None and former.operations.prefix != deployment.settings.redis.key_prefix:
+            former = None
         self.flows = Flows(
             deployment.operations(),
             deployment.settings.sharq,
             time.monotonic,
             reclaims=self._reclaims,
+            clustered=deployment.settings.redis.clustered,
+            former=former,
         )
         self.classic = Classic(self.flows)
         self._sweeping = None
@@ -216,7 +236,8 @@ class SyncEngine:
 
     def _answers(self, calls: list[Call[Any]]) -> list[Any]:
         link = self._connected()
-        return self._after_a_loss(link, calls, link.run_many(calls))
+        timeout = PATIENCE if isinstance(calls, Brief) else None
+        return self._after_a_loss(link, calls, link.run_many(calls, timeout))
 
     def _after_a_loss(
         self, link: SyncLink | SyncClusterLink, calls: list[Call[Any]], answers: list[Any]

@@ -11,7 +11,7 @@ from sharq._fastpath import Batch
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import ConfigSource, Deployment
 from sharq.endings import PauseScope, fail_with
-from sharq.errors import StoreError
+from sharq.errors import Sharded, StoreError
 from sharq.operations.scripts import Scripts
 from sharq.results import (
     Cleared,
@@ -223,7 +223,7 @@ class SharQ:
         """Put a job at the tail of its queue."""
         return self._run(self._engine.flows.submit(job))
 
-    def submit_many(self, jobs: Sequence[NewJob]) -> list[Enqueued | StoreError]:
+    def submit_many(self, jobs: Sequence[NewJob]) -> list[Enqueued | StoreError | Sharded]:
         """Put jobs at the tails of their queues, in order; each succeeds or fails alone."""
         return self._run(self._engine.flows.submit_many(jobs))
 
@@ -485,6 +485,18 @@ class SharQ:
     ) -> None:
         """End the pause of a queue, a group or a type."""
         self._run(self._engine.flows.limiting.resume(queue_type, queue_id, group_id))
+
+    def shards(self, queue_type: str) -> int:
+        """How many shards a type is spread over; 1: it is not spread."""
+        return self._run(self._engine.flows.resharding.show(queue_type))
+
+    def set_shards(self, queue_type: str, shards: int) -> int:
+        """Spread a type over so many shards (1 to 256); returns how many it had.
+
+        Raises `NotEmpty`, and changes nothing, while the type has jobs, leases, limits, pauses,
+        dead letters or queues that remember their rate.
+        """
+        return self._run(self._engine.flows.resharding.set(queue_type, shards))
 
     def dead_page(
         self,

@@ -96,6 +96,10 @@ class EndingLease(NamedTuple):
         return self.lease.queue_type
 
     @property
+    def queue_id(self) -> str:
+        return self.lease.queue_id
+
+    @property
     def told(self) -> Told:
         """The same, for the store."""
         return self.ending.of(self.lease)

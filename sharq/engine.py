@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from sharq.batching import Batcher
 from sharq.deployment import ConfigSource, Deployment
-from sharq.errors import StoreError, StoreUnavailable
+from sharq.errors import StoreError, StoreOutcomeUnknown, StoreUnavailable
 from sharq.gathering import Gathering
-from sharq.operations.call import Call, Flow
+from sharq.operations.call import PATIENCE, Brief, Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
 from sharq.operations.observing import Observer
@@ -46,8 +46,8 @@ class Carrier(Protocol):
     async def run(self, flow: Flow[T]) -> T:
         """Carry a flow out; returns or raises as it does."""
 
-    async def ping(self) -> None:
-        """Run a script on every node of the store; raises if one does not answer."""
+    async def try_writes(self) -> Mapping[str, StoreError | None]:
+        """Whether each node of the store takes writes: None or why not, by its name."""
 
 
 class Engine:
@@ -125,18 +125,28 @@ class Engine:
         self.connections.check_loop()
         return await self._go_on(flow, request, None)
 
-    async def ping(self) -> None:
-        """Run a script on every node of the store; raises if one does not answer."""
-        call = self.flows.operations.ping()
+    async def try_writes(self) -> Mapping[str, StoreError | None]:
+        """Whether each node of the store takes writes: None or why not, by its name.
+
+        Nothing is changed: it is one script call for each. Those of a cluster that have not
+        answered a second after one that does count as silent. Raises `StoreUnavailable` while this
+        is not started.
+        """
+        attempt = self.flows.operations.try_write
         connections = self.connections
         connections.check_loop()
         link = connections.connected()
-        try:
-            await link.broadcast(call)
-        except StoreUnavailable as error:
-            if not await connections.revive(link, [error]):
-                raise
-            await connections.connected().broadcast(call)
+        told = await link.try_each(attempt)
+        lost = [error for error in told.values() if isinstance(error, StoreUnavailable)]
+        if lost and await connections.revive(link, lost):
+            told = await connections.connected().try_each(attempt)
+        return told
+
+    async def ping(self) -> None:
+        """Try a write on every node of the store; raises the error of one that takes none."""
+        for error in (await self.try_writes()).values():
+            if error is not None:
+                raise error
 
     # What only servers do
 
@@ -152,13 +162,25 @@ class Engine:
     async def sweep_when_due(self) -> float:
         """Take back expired leases if that is due; returns the seconds until it is due again.
 
+        Raises `StoreError` as long as leases of some type cannot be taken back.
+
         One server at a time sweeps: see `sharq.operations.sweeping`. To be called again after that
         time, by one task.
         """
         if self._sweeping is None:
-            self._sweeping = Sweeping.by(self.flows.operations, self.flows.settings, time.monotonic)
+            self._sweeping = Sweeping.by(
+                self.flows.spreading,
+                self.flows.settings,
+                time.monotonic,
+                self.flows.registry,
+            )
         await self.run(self._sweeping.sweep())
         return max(0.0, self._sweeping.due_at - time.monotonic())
+
+    def sweep_pause(self) -> float:
+        """Seconds until a sweep is due again, also after one that has failed."""
+        due_at = time.monotonic() if self._sweeping is None else self._sweeping.due_at
+        return max(0.0, due_at - time.monotonic())
 
     async def look_at_store(self) -> list[Keeping]:
         """How each node of the store keeps its data; of a cluster the primaries.
@@ -172,6 +194,10 @@ class Engine:
             return [replace(nodes[0], watch=await link.finder.survey())]
         return nodes
 
+    def place_of(self, queue_type: str) -> str | None:
+        """The name of the node of a cluster that serves a type, as far as known."""
+        return self.connections.place_of(self.flows.operations.tag_of(queue_type))
+
     def reached(self) -> dict[str, bool]:
         """Whether each node of the store is connected, by its name; of a cluster, the primaries."""
         return self.connections.reached()
@@ -184,11 +210,16 @@ class Engine:
 
     def _make_flows(self) -> None:
         deployment = self.deployment
+        former: Flows | None = getattr(self, "flows", None)
+        if former is not None and former.operations.prefix != deployment.settings.redis.key_prefix:
+            former = None
         self.flows = Flows(
             deployment.operations(self.connections.observer),
             deployment.settings.sharq,
             time.monotonic,
             reclaims=self._reclaims,
+            clustered=deployment.settings.redis.clustered,
+            former=former,
         )
         self.classic = Classic(self.flows)
         self.batcher = Batcher(self.flows, self._begin)
@@ -219,7 +250,12 @@ class Engine:
                 if isinstance(request, list):
                     request = flow.send(await self._answers(request, sent))
                 else:
-                    request = flow.send(await self._answer(request, sent))
+                    try:
+                        answer = await self._answer(request, sent)
+                    except StoreError as error:
+                        request = flow.throw(error)
+                    else:
+                        request = flow.send(answer)
                 sent = None
         except StopIteration as stop:
             result: T = stop.value
@@ -241,7 +277,8 @@ class Engine:
 
     async def _answers(self, calls: list[Call[Any]], sent: Awaitable[Any] | None) -> list[Any]:
         link = self.connections.connected()
-        answers = await (link.run_many(calls) if sent is None else sent)
+        answering = link.run_many(calls) if sent is None else sent
+        answers = await (_in_time(answering, calls) if isinstance(calls, Brief) else answering)
         answers = await self._after_a_loss(link, calls, answers)
         self._note_failures(answers)
         return answers
@@ -263,6 +300,14 @@ class Engine:
             for answer in answers:
                 if isinstance(answer, StoreError):
                     observer.on_failure(answer)
+
+
+async def _in_time(answering: Awaitable[list[Any]], calls: Brief) -> list[Any]:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await answering
+    except TimeoutError:
+        return [StoreOutcomeUnknown() for _ in calls]
 
 
 async def _ended(result: Any) -> Any:

@@ -69,6 +69,18 @@ class JobConflict(SharqException):
     code = "job_conflict"
 
 
+class Sharded(SharqException):
+    """The type is spread over shards, and this needs one place that decides."""
+
+    code = "sharded"
+
+
+class NotEmpty(SharqException):
+    """The number of shards can only be changed while nothing is there."""
+
+    code = "not_empty"
+
+
 class ConfigError(SharqException):
     """The configuration is not valid."""
 
@@ -142,6 +154,14 @@ class UnexpectedReply(StoreError):
     """The store sent an unexpected answer."""
 
     code = "internal"
+
+
+class LayoutChanging(StoreUnavailable):
+    """The number of shards of a type is being changed; soon it can be used again."""
+
+
+class WrongKind(UnexpectedReply):
+    """A key has a value of another kind: its type is spread otherwise by now, or it is damaged."""
 
 
 StoreBug = UnexpectedReply

@@ -26,6 +26,9 @@ MAX_REASON_BYTES = 200
 MAX_PRIORITY = 9
 """The highest priority of a job."""
 
+MAX_SHARDS = 256
+"""Shards that a type can have, at most."""
+
 MAX_COUNT = 2**63 - 1
 """The largest requeue limit or queue length: what a signed 64-bit integer holds."""
 
@@ -50,6 +53,7 @@ EXPECTED: Final[Mapping[str, str]] = {
     ),
     "pause": f"an integer from 1 to {MAX_PAUSE} (milliseconds)",
     "pause_scope": "queue, group or type",
+    "shards": f"an integer from 1 to {MAX_SHARDS}",
     "reason": f"a text of up to {MAX_REASON_BYTES} bytes in UTF-8",
     "dry_run": "true or false",
     "requeue_limit": f"an integer from -1 (no limit) to {MAX_COUNT}",
@@ -69,6 +73,7 @@ EXPECTED: Final[Mapping[str, str]] = {
     "before": f"an integer from 0 to {MAX_COUNT} (milliseconds since 1970)",
     "kind": "retry or delete",
     "purge_all": "true or false",
+    "strict": "true or false",
     "cursor": "the cursor of another page of this listing",
     "wait": "seconds from 0 to 30, with up to six decimals",
     "credit": "an integer from 0 to 10000",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from sharq.blocking_engine import SyncEngine
@@ -32,8 +32,11 @@ class Immediate:
     async def run(self, flow: Flow[T]) -> T:
         return self._told(lambda: self._engine.run(flow))
 
-    async def ping(self) -> None:
-        self._told(self._engine.ping)
+    async def try_writes(self) -> Mapping[str, StoreError | None]:
+        told = self._told(self._engine.try_writes)
+        failures = [error for error in told.values() if error is not None]
+        self._note(failures[0] if failures else None)
+        return told
 
     def _told(self, work: Callable[[], T]) -> T:
         try:

@@ -7,7 +7,7 @@ The words are those of ``lua/include/status.lua``.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from sharq.errors import StoreError
@@ -420,11 +420,17 @@ class DeadSummary:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All queues: the types that have jobs, and the counts of the last ten minutes."""
+    """All queues: the types that have jobs, and the counts of the last ten minutes.
+
+    It is not `complete` while nodes of a cluster are away: `unreached` are the types that are known
+    and could not be counted, and where the registry is away there may be others.
+    """
 
     queue_types: list[str]
     enqueue_counts: dict[int, int]
     dequeue_counts: dict[int, int]
+    complete: bool = True
+    unreached: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,7 +452,9 @@ class Keeping:
 
     `logs`: whether it has a log of its changes (`appendonly`); `appendfsync`: when that is forced
     to the disk; `eviction`: what it drops when the memory is full (`maxmemory-policy`); `replicas`:
-    how many nodes follow it; `follows`: it is a replica itself. `refused` is a command that it
+    how many nodes follow it, of which `acked` have to have a change before it is answered;
+    `bounded`: it takes no writes without enough of them (`min-replicas-to-write`); `follows`: it is
+    a replica itself. `refused` is a command that it
     refused, and its message. `product` is its name and version, `memory` what it uses and
     `max_memory` what it may use, in bytes (0: no bound). `ahead`: ms by which its clock is ahead of
     this machine's, at least; 0 where the two cannot be told apart. `watch`: what its sentinels say.
@@ -458,6 +466,7 @@ class Keeping:
     appendfsync: str | None = None
     eviction: str = "noeviction"
     replicas: int = 0
+    acked: int = 0
     refused: tuple[str, str] | None = None
     product: str | None = None
     memory: int | None = None
@@ -465,6 +474,7 @@ class Keeping:
     ahead: int | None = None
     watch: Watch | None = None
     follows: bool = False
+    bounded: bool = False
     trouble: StoreError | None = None
 
 

@@ -25,7 +25,7 @@ FLOORS = (
     ("sharq", "_fastpath"),
     ("sharq", "exceptions identifiers codec observed"),
     ("sharq", "settings failures"),
-    ("sharq", "endings"),
+    ("sharq", "endings heads"),
     ("sharq", "operations embedded"),
     ("sharq", "deployment"),
     ("sharq", "store"),
@@ -67,13 +67,13 @@ def room_of(module: str) -> str:
 # Tested by being handed values: no socket, no clock, no process, no framework.
 PURE = (
     "sharq._fastpath sharq.errors sharq.results sharq.identifiers sharq.failures sharq.endings "
-    "sharq.codec sharq.operations"
+    "sharq.heads sharq.codec sharq.operations"
 )
 
 # Where the server may import from the library: what is public, and the engine below the face.
 PUBLIC = (
     "sharq sharq.errors sharq.results sharq.observed sharq.identifiers sharq.failures "
-    "sharq.endings sharq.codec sharq.settings "
+    "sharq.endings sharq.heads sharq.codec sharq.settings "
     "sharq.cli sharq.deployment sharq.engine sharq.blocking_engine sharq.immediate"
 )
 

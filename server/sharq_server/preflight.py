@@ -125,12 +125,13 @@ def _store(given: Options, report: Report) -> None:
         return
     engine = SyncEngine(Deployment.read(given.settings), reclaims=False)
     try:
-        engine.ping()
-        for level, line in findings(answering(engine.look_at_store())):
+        found = findings(answering(engine.look_at_store()))
+        for level, line in found:
+            # These say more of a node that takes no writes than that it refuses one.
             if level >= logging.ERROR:
                 raise ConfigError(line)
-            if level >= logging.WARNING:
-                report.notes.append(line)
+        engine.ping()
+        report.notes += [line for level, line in found if level >= logging.WARNING]
     except StoreError as error:
         hint = " (does it speak TLS?)" if store.tls else ""
         # Of three sentinels and a primary it is the primary that refuses.

@@ -164,7 +164,11 @@ def totals(data: Mapping[str, Any]) -> str:
     subscribed = len(known.get("workers", {})) + known.get("more", 0)
     connections = sum(each["connections"] for each in known.get("servers", {}).values())
     counts = {"type": count, "worker": subscribed, "connection": connections}
-    return ", ".join(f"{of:,} {what}{'' if of == 1 else 's'}" for what, of in counts.items())
+    told = ", ".join(f"{of:,} {what}{'' if of == 1 else 's'}" for what, of in counts.items())
+    away = len(found.get("unreached", ()))
+    if away or found.get("complete") is False:
+        told += f"; {away:,} types could not be read" if away else "; not all types could be read"
+    return told
 
 
 def rates(minutes: Mapping[str, Sequence[int]], at: float) -> tuple[float, float, float]:

@@ -16,6 +16,7 @@ _COLUMNS = (
 )
 _COUNTS = ("waiting", "delayed", "active", "ready", "held")
 _NOTHING = "nothing"
+_INCOMPLETE = ("complete", "unreached_types")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,12 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(server: Server, given: argparse.Namespace) -> int:
     """Show the types, each with what its own limits hold back and its dead letters."""
-    names: list[str] = sorted(server.ask("GET", "metrics").value("queue_types"))
+    answer = server.ask("GET", "metrics")
+    names: list[str] = sorted(answer.value("queue_types"))
     found = [_of_type(server, name) for name in names]
+    missing = {each: answer.fields[each] for each in _INCOMPLETE if each in answer.fields}
     if given.json:
         listed = b"[%s]" % b", ".join(map(object_of, found))
-        printing.document(object_of({"status": b'"success"', "types": listed}))
+        printing.document(object_of({"status": b'"success"', "types": listed} | missing))
         return 0
+    if missing:
+        unread = answer.value("unreached_types")
+        printing.note(f"Nodes of the store are away, with other types: {' '.join(unread) or '?'}.")
     if not found:
         printing.note("No type has waiting or leased jobs.")
         return 0

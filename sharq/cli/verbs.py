@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from sharq.cli import dead, doctor, enqueue, job, limit, pause, queue, queues, tail, top, types
+from sharq.cli import (
+    dead,
+    doctor,
+    enqueue,
+    job,
+    limit,
+    pause,
+    queue,
+    queues,
+    shards,
+    tail,
+    top,
+    types,
+)
 from sharq.cli.verb import Parsers, add
 
 VERBS: Final = (
     *(top.VERB, tail.VERB, types.VERB, queues.VERB, queue.VERB, job.VERB),
-    *(enqueue.VERB, limit.VERB, pause.PAUSE, pause.RESUME, doctor.VERB),
+    *(enqueue.VERB, limit.VERB, pause.PAUSE, pause.RESUME, shards.VERB, doctor.VERB),
 )
 """All but `dead`, which has verbs of its own."""
 

@@ -27,9 +27,9 @@ cdef class Codec(_WatchCalls):
         out.blob(text)
         return out.take()
 
-    def claim_sweep(self, int64_t hold):
+    def claim_sweep(self, int64_t hold, int64_t place=0):
         cdef Writer out = self._begin("claim_sweep", 1, 1)
-        out.blob(self.keys._own_tag + SWEEP)
+        out.blob((self.keys.spare(place) if place else self.keys._own_tag) + SWEEP)
         out.integer(hold)
         return out.take()
 
@@ -46,10 +46,17 @@ cdef class Codec(_WatchCalls):
         out.integer(1 if purge else 0)
         return out.take()
 
-    def dead_advance(self, str queue_type, str owner not None):
-        cdef Writer out = self._begin_for("dead_advance", queue_type, 6, 6)
+    def close_shard(self, str queue_type, int64_t generation):
+        cdef Writer out = self._begin_for("close_shard", queue_type, 9, 1)
+        self._closing_keys()
+        out.integer(generation)
+        return out.take()
+
+    def dead_advance(self, str queue_type, str owner not None, int64_t hold):
+        cdef Writer out = self._begin_for("dead_advance", queue_type, 6, 7)
         self._retry_keys()
         out.word(owner)
+        out.integer(hold)
         return out.take()
 
     def dead_begin(self, str queue_type, str bulk_id, str kind, str queue_id, str reason, str error,
@@ -108,10 +115,14 @@ cdef class Codec(_WatchCalls):
         return out.take()
 
     def dequeue(self, str queue_type, int64_t count, int64_t lease_ms, int64_t max_bytes,
-                str request_id=None, str server_id=None, int64_t seq=0, bint more=False):
+                str request_id=None, str server_id=None, int64_t seq=0, bint more=False,
+                age=None):
         # A server's call without a client's request leaves a mark of its own.
         cdef str mark = server_id if request_id is None else request_id
-        cdef Writer out = self._begin_for("dequeue", queue_type, 7 if mark is None else 8, 12)
+        cdef int64_t least = 0 if age is None else age
+        cdef Writer out = self._begin_for(
+            "dequeue", queue_type, 7 if mark is None else 8, 12 if age is None else 13
+        )
         self._type_keys()
         self._key(HELD, "")
         self._key(SERIAL, "")
@@ -134,6 +145,8 @@ cdef class Codec(_WatchCalls):
         else:
             out.nothing()
         out.integer(1 if more else 0)
+        if age is not None:
+            out.integer(least)
         return out.take()
 
     def dry_run(self, str queue_type, str kind, str name, new_interval, new_burst,
@@ -237,8 +250,9 @@ cdef class Codec(_WatchCalls):
         return out.take()
 
     def interval_reset(self, str queue_type, str queue_id, int64_t interval_retention):
-        cdef Writer out = self._begin_for("interval_reset", queue_type, 2, 1)
+        cdef Writer out = self._begin_for("interval_reset", queue_type, 3, 1)
         self._key(VOID, "")
+        self._key(HELD, "")
         self._key(QUEUE, queue_id)
         out.integer(interval_retention)
         return out.take()
@@ -259,8 +273,9 @@ cdef class Codec(_WatchCalls):
 
     def list_jobs(self, str queue_type, str queue_id, str part, int64_t start, int64_t seen,
                   int64_t count, int64_t max_bytes):
-        cdef Writer out = self._begin_for("list_jobs", queue_type, 5, 5)
+        cdef Writer out = self._begin_for("list_jobs", queue_type, 6, 5)
         self._key(VOID, "")
+        self._key(HELD, "")
         self._queue_keys(queue_id)
         out.word(part)
         out.integer(start)
@@ -300,24 +315,50 @@ cdef class Codec(_WatchCalls):
         out.integer(offer_ms)
         return out.take()
 
+    def open_shard(self, str queue_type, int64_t generation):
+        cdef Writer out = self._begin_for("open_shard", queue_type, 10, 1)
+        self._closing_keys()
+        self._key(OPENED, "")
+        out.integer(generation)
+        return out.take()
+
     def pause(self, str queue_type, str kind, str name, ms, str reason, str set_by,
-              int64_t interval_retention):
-        cdef Writer out = self._begin_for("pause", queue_type, 5, 8)
-        self._level_keys()
+              int64_t interval_retention, number):
+        cdef Writer out = self._begin_for("pause", queue_type, 6, 9)
+        self._type_keys()
+        self._key(WAITING, "")
+        self._key(LIMIT, "")
+        self._key(PAUSED, "")
+        self._key(QUEUE, "")
+        self._key(DELAYED, "")
         out.integer(interval_retention)
         out.word(kind)
         out.word(name)
         self._setting(ms)
         out.word(reason)
         out.word(set_by)
+        self._length(number)
         return out.take()
 
-    def ping(self):
-        return self._begin("ping", 0, 0).take()
+    def pausing(self, str queue_type, int64_t number, ms, str reason, str set_by):
+        cdef Writer out = self._begin_for("pausing", queue_type, 2, 4)
+        self._key(VOID, "")
+        self._key(PAUSED, "")
+        out.integer(number)
+        self._setting(ms)
+        out.word(reason)
+        out.word(set_by)
+        return out.take()
+
+    def ping(self, int64_t number):
+        cdef Writer out = self._begin("ping", 1, 0)
+        out.blob(self.keys.place(number))
+        return out.take()
 
     def queue_length(self, str queue_type, str queue_id):
-        cdef Writer out = self._begin_for("queue_length", queue_type, 2, 0)
+        cdef Writer out = self._begin_for("queue_length", queue_type, 3, 0)
         self._key(VOID, "")
+        self._key(HELD, "")
         self._key(QUEUE, queue_id)
         return out.take()
 
@@ -330,6 +371,14 @@ cdef class Codec(_WatchCalls):
         self._key(LIMIT, "")
         self._key(COUNTERS, "")
         out.word(queue_id)
+        return out.take()
+
+    def rate_states(self, str queue_type, str cursor, int64_t count):
+        cdef Writer out = self._begin_for("rate_states", queue_type, 1, 3)
+        self._key(VOID, "")
+        self._key(QUEUE, "")
+        out.word(cursor)
+        out.integer(count)
         return out.take()
 
     def register(self, str queue_type):
@@ -368,11 +417,13 @@ cdef class Codec(_WatchCalls):
         out.integer(batch)
         return out.take()
 
-    def rights(self, str server_id not None):
-        cdef Writer out = self._begin("rights", 0, 3)
-        out.blob(self.keys.tag(NOBODYS_TYPE) + PROBE)
+    def rights(self, str server_id not None, int64_t number, str confirming=None):
+        cdef Writer out = self._begin("rights", 1, 2 if confirming is None else 3)
+        out.blob(self.keys.place(number))
         out.blob(self.keys._own_tag + PROBE)
         self._channel(server_id)
+        if confirming is not None:
+            out.word(confirming)
         return out.take()
 
     def settle(self, str queue_type, list told not None, int64_t retention,
@@ -392,6 +443,15 @@ cdef class Codec(_WatchCalls):
             check_fields(row, 10)
             for place in range(10):
                 out.word(<str>PyTuple_GET_ITEM(row, place))
+        return out.take()
+
+    def shards(self, str queue_type, str former not None, str following not None, bint begins):
+        cdef Writer out = self._begin_for("shards", queue_type, 2, 3)
+        self._key(VOID, "")
+        self._key(SHARDS, "")
+        out.word(former)
+        out.word(following)
+        out.integer(1 if begins else 0)
         return out.take()
 
     def show_limits(self, str queue_type, str kind, str name):
@@ -439,6 +499,11 @@ cdef class Codec(_WatchCalls):
             out.integer(integer_of(<object>PyTuple_GET_ITEM(row, 4)))
             out.integer(integer_of(<object>PyTuple_GET_ITEM(row, 5)))
             out.word(<str?><object>PyTuple_GET_ITEM(row, 6))
+        return out.take()
+
+    def try_write(self, int64_t place):
+        cdef Writer out = self._begin("try_write", 1, 0)
+        out.blob(self.keys.spare(place) + WRITE)
         return out.take()
 
     def type_metrics(self, str queue_type):

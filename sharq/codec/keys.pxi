@@ -21,22 +21,34 @@ cdef bytes GROUP = b":limit:g:"
 cdef bytes DEAD = b":dead"
 cdef bytes SAMPLE = b":sample"
 cdef bytes MOVING = b":moving"
+cdef bytes SHARDS = b":shards"
+cdef bytes OPENED = b":opened"
+cdef bytes PAUSED = b":paused"
+
+# Behind the tag of a type or of the deployment; there only within a script.
+cdef bytes ACKED = b":acked"
 
 # Behind the tag of the deployment.
 cdef bytes TYPES = b":types"
 cdef bytes SWEEP = b":sweep"
 cdef bytes WAKE = b":wake:"
 
+# Behind a spare tag.
+cdef bytes WRITE = b":write"
+
 # On whose channel all servers listen; no server has this name.
 cdef str ALL_SERVERS = ".all"
 
-# Where the store's user tries its rights: behind the tag of a type that nobody can have, and of
-# the deployment.
-cdef str NOBODYS_TYPE = ".rights"
+# What scripts for any node have as their key, and where the store's user tries its rights: behind
+# the tag of types that nobody can have, since theirs begin with a point, and of the deployment.
 cdef bytes PROBE = b":"
 
 # Types whose tags are kept, at most.
 cdef Py_ssize_t MOST_TAGS = 4096
+
+
+def confirmation_key(bytes key not None):
+    return key[:key.index(b"}") + 1] + ACKED
 
 
 @cython.final
@@ -66,12 +78,15 @@ cdef class Keyspace:
         return self._tag
 
     cdef int _meet(self, str queue_type) except -1:
-        cdef bytes tag
+        cdef bytes tag, name, count, of_shard
         if queue_type is None:
             raise TypeError("expected str, got None")
         tag = self._tags.get(queue_type)
         if tag is None:
-            tag = self._opening + b":" + queue_type.encode() + b"}"
+            name, _, count = queue_type.encode().rpartition(b":")
+            # A shard is known by its number of shards, too: of another number it has other keys.
+            of_shard = b":" + count if name else b""
+            tag = b"".join((self._opening, b":", name or count, b"}", of_shard))
             if len(self._tags) >= MOST_TAGS:
                 self._tags.clear()
             self._tags[queue_type] = tag
@@ -79,8 +94,14 @@ cdef class Keyspace:
         self._tag = tag
         return 0
 
+    def place(self, int64_t index):
+        return self.spare(index) + PROBE
+
     def registry(self):
         return self._registry
+
+    def spare(self, int64_t place):
+        return self._opening + b":.%d}" % place
 
     def channel(self, str server_id not None):
         return self._wake + server_id.encode()
@@ -90,7 +111,8 @@ cdef class Keyspace:
 
     def woken_type(self, bytes message not None):
         cdef bytes head = self._opening + b":"
-        cdef bytes tail = b"}" + WAITING
-        if not (message.startswith(head) and message.endswith(tail)):
+        cdef bytes name, brace, count
+        if not (message.startswith(head) and message.endswith(WAITING)):
             return None
-        return message[len(head):-len(tail)].decode("ascii", "replace")
+        name, brace, count = message[len(head):-len(WAITING)].partition(b"}")
+        return (name + count).decode("ascii", "replace") if brace else None

@@ -129,6 +129,17 @@ cdef class _Packer:
         self._key(WAITING, "")
         return self._key(LIMIT, "")
 
+    # Those by which a layout is closed.
+    @cython.final
+    cdef int _closing_keys(self) except -1:
+        self._type_keys()
+        self._key(HELD, "")
+        self._key(WAITING, "")
+        self._key(LIMIT, "")
+        self._key(DEAD, "")
+        self._key(SAMPLE, "")
+        return self._key(MOVING, "")
+
     @cython.final
     cdef int _dead_keys(self) except -1:
         self._key(VOID, "")

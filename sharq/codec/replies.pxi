@@ -75,7 +75,7 @@ cdef inline bytes field(list reply, Py_ssize_t at):
     return <bytes>PyList_GET_ITEM(reply, at)
 
 
-cdef inline int64_t number(list reply, Py_ssize_t at) except? -1:
+cdef inline int64_t integer_at(list reply, Py_ssize_t at) except? -1:
     if at >= PyList_GET_SIZE(reply) or not is_number(reply, at):
         changed()
     return <object>PyList_GET_ITEM(reply, at)
@@ -205,6 +205,15 @@ cdef class Batch:
         return self._reply[1]
 
     @property
+    def head_ms(self):
+        head = self._reply[1]
+        return None if self._reply[0] != 0 or head <= 0 else head - 1
+
+    @property
+    def repeats(self):
+        return self._reply[0] == 0 and self._reply[1] == 0
+
+    @property
     def ready_ms(self):
         ready = self._reply[2]
         return None if ready < 0 else ready
@@ -245,8 +254,8 @@ cdef class Batch:
                 job.lease = self._lease(at)
                 left = field(reply, at + 3)
                 job.requeues_remaining = -1 if left == b"-1" else int(left)
-                job.attempt = number(reply, at + 4)
-                job.current_queue_length = number(reply, at + 5)
+                job.attempt = integer_at(reply, at + 4)
+                job.current_queue_length = integer_at(reply, at + 5)
                 job.payload = field(reply, at + 6)
                 job.interval = interval_of(reply, at + 7)
                 job.burst = burst_of(reply, at + 7)
@@ -256,7 +265,7 @@ cdef class Batch:
 
     cdef int _write_job(self, Writer out, Py_ssize_t at) except -1:
         cdef list reply = self._reply
-        cdef int64_t length = number(reply, at + 5)
+        cdef int64_t length = integer_at(reply, at + 5)
         out.text(b'"queue_id":"')
         out.text(field(reply, at))
         out.text(b'","job_id":"')
@@ -288,7 +297,7 @@ cdef class Batch:
         if at < PyList_GET_SIZE(reply):
             size = interval_size(reply, at)
         if size < 0:
-            return out.digits(number(reply, at))
+            return out.digits(integer_at(reply, at))
         told = field(reply, at)
         out.raw(PyBytes_AS_STRING(told), size)
         if size < PyBytes_GET_SIZE(told):
@@ -337,7 +346,7 @@ cdef class Batch:
             at = place_of(job)
             out.text(b",{") if job > start else out.byte(b"{")
             self._write_job(out, at)
-            attempt = number(self._reply, at + 4)
+            attempt = integer_at(self._reply, at + 4)
             out.text(b',"attempt":')
             out.digits(attempt)
             out.text(b',"lease_ms":')
@@ -347,6 +356,16 @@ cdef class Batch:
             out.byte(b"}")
         out.byte(b"]")
         return out.take()
+
+
+def joined(str queue_type not None, list batches not None, wait_us):
+    cdef list reply = [-1 if wait_us is None else wait_us, 0, -1]
+    cdef Batch batch
+    for batch in batches:
+        if PyList_GET_SIZE(reply) == HEAD and batch._count:
+            reply[2] = batch._reply[2]
+        reply += batch._reply[HEAD:]
+    return Batch(queue_type, reply)
 
 
 def _only_job(Batch batch not None):

@@ -79,8 +79,9 @@ cdef class _WatchCalls(_Packer):
         out.word(job_id)
         return out.take()
 
-    def tell_servers(self, str server_id, bytes message not None):
-        cdef Writer out = self._begin("tell_servers", 0, 2)
+    def tell_servers(self, str server_id, bytes message not None, int64_t number):
+        cdef Writer out = self._begin("tell_servers", 1, 2)
+        out.blob(self.keys.place(number))
         self._channel(ALL_SERVERS if server_id is None else server_id)
         out.blob(message)
         return out.take()

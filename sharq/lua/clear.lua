@@ -6,6 +6,7 @@
 -- Returns: waiting jobs removed, leases ended
 --@include clock queue load_queue encode rate save level level_keys levels leases turns first_turn save_levels bucket count change_totals waiting wake
 local queue_id, purge = ARGV[3], ARGV[4] == '1'
+local type_text = redis.call('GET', KEYS[10])
 local q = load_queue(KEYS[5], queue_id)
 local removed, leased, idle = q.waiting, q.leased, q.waiting + q.leased == 0
 if not q.interval or (idle and not purge) then
@@ -15,7 +16,7 @@ if idle then
   begin_anew(q)
 end
 local k = {ready = KEYS[2], leases = KEYS[3], held = KEYS[4], limit = KEYS[10], counters = ARGV[1]}
-open_levels(k, redis.call('GET', k.limit))
+open_levels(k, type_text)
 leave(k, q)
 redis.call('UNLINK', KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 add_delayed(k, -q.late)

@@ -3,8 +3,9 @@
 -- ARGV:
 -- Returns: {id, kind, queue_id, reason, error, before, limit, state, when it began (ms), moved, conflicts, those
 --   that it has not looked at}
---@include clock dead_keys bulk
+--@include clock dead_keys bulk open
 local dead = KEYS[2]
+check_open(dead)
 local bulk = load_bulk(dead)
 if not bulk then
   return {}

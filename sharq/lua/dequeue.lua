@@ -1,10 +1,10 @@
 -- Leases up to `count` jobs, each from the queue that has been ready longest. A server with a
 -- `channel` then waits for the jobs that it did not get; `seq` is the number of its call, and with
--- `more` (1) it has room beyond `count`.
+-- `more` (1) it has room beyond `count`. Of a shard only queues that have been ready for `age` ms count.
 -- KEYS: void ready leases held serial waiting limit request?
--- ARGV: queues jobs returned delayed counters count lease_ms max_bytes request_id channel seq more
+-- ARGV: queues jobs returned delayed counters count lease_ms max_bytes request_id channel seq more age?
 -- Returns: wait (µs until the next queue is ready; 0: now, -1: none is scheduled), rank among the
---   servers that wait for it, ms for which the first job's queue was ready (-1: nobody can tell), {queue_id,
+--   servers that wait for it (of a shard without a wait its `head`), ms for which the first job's queue was ready (-1: nobody can tell), {queue_id,
 --   job_id, n, requeues_remaining, attempt, length after it, payload, interval}
 --@include clock record bucket count serial
 local ready, held, waiting, request = KEYS[2], KEYS[4], KEYS[6], KEYS[8]
@@ -19,9 +19,9 @@ end
 
 local k = {
   ready = ready, leases = KEYS[3], held = held, serial = KEYS[5], limit = KEYS[7], queues = ARGV[1],
-  jobs = ARGV[2], counters = ARGV[5],
+  jobs = ARGV[2], counters = ARGV[5], till = ARGV[13] and now_us / 1000 - tonumber(ARGV[13]),
 }
-local out, next_at, limited
+local head, out, next_at, limited = 0
 if wanted == 1 then
   --@include take_plain
   out, next_at, limited = take_plain(k, lease_ms, request_id)
@@ -50,6 +50,10 @@ if request and took then
   --@include remember
   remember(request, seq, out, lease_ms)
 end
+if k.till then
+  --@include head
+  head, next_at = head_of(k, next_at)
+end
 if next_at then
   out[1] = next_at == math.huge and -1 or math.ceil(next_at * 1000 - now_us)
 end
@@ -57,4 +61,5 @@ if channel ~= '' and (next_at or redis.call('EXISTS', waiting) == 1) then
   --@include waiting line_up wake stand_in_line
   out[2] = stand_in_line(waiting, k, channel, next_at, took, ARGV[12] == '1')
 end
+out[2] = next_at and out[2] or head
 return out

@@ -3,6 +3,7 @@
 -- ARGV: delayed interval_retention queue_id interval
 -- Returns: status (success, not_found)
 --@include status clock queue load_queue encode rate save more level change_rate level_keys levels leases turns first_turn save_levels waiting wake
+local type_text = redis.call('GET', KEYS[4])
 local q = load_queue(KEYS[5], ARGV[3])
 if q.waiting + q.leased == 0 then
   begin_anew(q)
@@ -11,7 +12,7 @@ if not q.interval then
   return NOT_FOUND
 end
 local k = {ready = KEYS[2], limit = KEYS[4], delayed = ARGV[1]}
-open_levels(k, redis.call('GET', k.limit))
+open_levels(k, type_text)
 with_more(q)
 change_rate(q, tonumber(ARGV[4]))
 q.api = true

@@ -1,9 +1,10 @@
 -- Lets the next enqueue set the interval of a queue again.
--- KEYS: void queue
+-- KEYS: void held queue
 -- ARGV: interval_retention
 -- Returns: status (success, not_found)
---@include status clock queue load_queue encode rate save
-local q = load_queue(KEYS[2])
+--@include status clock queue load_queue encode rate save open
+check_open(KEYS[2])
+local q = load_queue(KEYS[3])
 if q.waiting + q.leased == 0 then
   begin_anew(q)
 end
@@ -12,7 +13,7 @@ if not q.api then
 end
 q.api = false
 -- A removal first, so that it works in a full store.
-redis.call('DEL', KEYS[2])
+redis.call('DEL', KEYS[3])
 save_queue(q, tonumber(ARGV[1]))
---@audit 'reset', string.match(KEYS[2], '[^:]+$')
+--@audit 'reset', string.match(KEYS[3], '[^:]+$')
 return SUCCESS

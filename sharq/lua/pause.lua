@@ -1,6 +1,7 @@
 -- Pauses a queue, a group or the type for `ms` ('': until it is resumed), or resumes it ('-').
--- KEYS: void ready leases waiting limit
--- ARGV: queues delayed interval_retention kind name ms reason set_by
+-- Of pauses with a `number`, which are for all shards of a type, the later one stays.
+-- KEYS: void ready leases waiting limit paused
+-- ARGV: queues delayed interval_retention kind name ms reason set_by number
 -- Returns: status (success)
 --@include status clock queue load_queue encode rate save more level level_keys levels leases turns first_turn save_levels type_limits kept set_pause waiting wake
 local k = {
@@ -13,11 +14,19 @@ if ms ~= '-' then
   till = ms == '' and math.huge or now + ms
 end
 open_levels(k, redis.call('GET', k.limit))
+if ARGV[9] ~= '' then
+  -- No caller is as late as a day.
+  local DAY, last = 86400000, redis.call('GET', KEYS[6])
+  if last and tonumber(last) > tonumber(ARGV[9]) then
+    return SUCCESS
+  end
+  set_for(KEYS[6], ARGV[9], DAY)
+end
 if kind == 'queue' then
   pause_queue(k, load_queue(k.queues .. name, name), till, ARGV[8], ARGV[7])
 elseif kind == 'group' then
   pause_group(k, name, till, ARGV[8], ARGV[7])
-else
+elseif ARGV[8] ~= 'worker' or not k.type or (k.type.paused or 0) < till then
   pause_type(k, till, ARGV[8], ARGV[7])
 end
 wake(KEYS[4], save_levels(k))

@@ -1,5 +1,5 @@
 -- Shows that the store runs scripts, and returns its clock.
--- KEYS:
+-- KEYS: probe
 -- ARGV:
 -- Returns: the store's time in ms
 --@include clock

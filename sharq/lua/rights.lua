@@ -1,11 +1,11 @@
 -- Finds out which of the commands that SharQ runs the store's user may not run. Redis before 7 can
 -- only be asked by running them: in this form and order they change nothing.
--- KEYS:
--- ARGV: probe own_probe channel
+-- KEYS: probe
+-- ARGV: own_probe channel confirming
 -- Returns: {command (empty: none of them), what it may not be run on (keys, own keys, channels, or
 --   empty)}
-local probe, own_probe, channel = ARGV[1], ARGV[2], ARGV[3]
-local on_nothing = {'TIME', 'PING', 'EVAL 1 0', 'EVALSHA 1 0', 'SCRIPT LOAD 1'}
+local probe, own_probe, channel = KEYS[1], ARGV[1], ARGV[2]
+local on_nothing = {'TIME', 'PING', 'EVAL 1 0', 'EVALSHA 1 0', 'SCAN 0', 'SCRIPT LOAD 1'}
 local on_keys = {
   'MSET 1', 'LPUSH 1', 'RPUSH 1', 'DEL', 'UNLINK', 'EXISTS', 'GET', 'HDEL 1', 'HEXISTS 1', 'HGET 1',
   'HGETALL', 'HINCRBY 1 none', 'HLEN', 'HMGET 1', 'HSCAN 0', 'HSET 1 1 odd', 'HSTRLEN 1', 'INCRBY none', 'LINDEX 0',
@@ -18,7 +18,8 @@ local on_channels = {'PUBLISH 1', 'SUBSCRIBE'}
 
 local function is_denied(words)
   if redis.acl_check_cmd then
-    return not redis.acl_check_cmd(unpack(words))
+    local known, allowed = pcall(redis.acl_check_cmd, unpack(words))
+    return known and not allowed
   end
   local reply = redis.pcall(unpack(words))
   local problem = type(reply) == 'table' and reply.err or ''
@@ -53,6 +54,9 @@ end
 try(on_nothing, '')
 if string.find(channel, '*', 1, true) then
   try({'CLUSTER SLOTS', 'CLUSTER INFO'}, '')
+end
+if ARGV[3] then
+  try({ARGV[3], 'INFO server'}, '')
 end
 try(on_keys, 'keys', probe)
 try(on_own_keys, 'own keys', own_probe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -72,7 +73,9 @@ class Source:
         scripts = dict(_read_scripts())
         self._digests = {name: _digest(text) for name, text in scripts.items()}
         texts = {_digest(text): text for text in scripts.values()}
-        self._link = open_sync_link(settings, texts, timeout=_TIMEOUT)
+        # What leaves a store is kept by the other one: its replicas are of no concern.
+        own = replace(settings, replicas_acked=0, replicas_durable=False)
+        self._link = open_sync_link(own, texts, timeout=_TIMEOUT)
         self._key = self.names.payloads
 
     def close(self) -> None:

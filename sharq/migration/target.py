@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from sharq.blocking_engine import SyncEngine
+from sharq.errors import Sharded, WrongKind
 from sharq.migration.jobs import LEASED, REQUEUED, Coming
 from sharq.operations.arrival_calls import HEAD, LOOK, TAIL, Arriving
 from sharq.operations.call import Call, Flow
@@ -42,8 +43,19 @@ class Target:
                 return found
 
     def staged(self, kind: str) -> tuple[str, list[Coming]]:
-        """The token and the jobs of the chunk of a type that is there; an empty token is none."""
-        there = self._run(self._operations.chunk(kind, LOOK))
+        """The token and the jobs of the chunk of a type that is there; an empty token is none.
+
+        Raises `Sharded` for a type that is spread over shards.
+        """
+        try:
+            there = self._run(self._operations.chunk(kind, LOOK))
+        except WrongKind:
+            if self._engine.run(self._engine.flows.resharding.show(kind)) > 1:
+                # A chunk is in one place, and its jobs are of several shards.
+                raise Sharded(
+                    f"`{kind}` is spread over shards there: move its jobs first, then spread it."
+                ) from None
+            raise
         self._tokens[kind] = there.token
         return there.token, _decoder.decode(there.text) if there.text else []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from sharq.operations.call import Call
+from sharq.operations.call import Call, no_promise
 from sharq.operations.watch_calls import WatchOperations
 
 TAIL: Final = "tail"
@@ -58,9 +58,10 @@ class ArrivalOperations(WatchOperations):
     def original_hashes(self) -> list[Call[bool]]:
         """Whether the original's two hashes are there, with the same prefix as ours."""
         keys = [f"{self._keys.prefix}:{name}".encode() for name in ("payload", "interval")]
+        packed = [b"*2\r\n$4\r\nTYPE\r\n$%d\r\n%b\r\n" % (len(key), key) for key in keys]
         return [
-            Call(b"*2\r\n$4\r\nTYPE\r\n$%d\r\n%b\r\n" % (len(key), key), key, _is_hash, True)
-            for key in keys
+            Call(words, key, _is_hash, True, no_promise, optional=True)
+            for words, key in zip(packed, keys, strict=True)
         ]
 
     def take_over(self, queue_type: str, token: str, jobs: list[Arriving]) -> Call[list[str]]:

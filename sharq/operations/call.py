@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+
+Place = Callable[[int], bytes]
+"""Makes a key for each number, all over the slots."""
+
+
+class Anywhere(NamedTuple):
+    """How a script that any node may run gets a key: there are stores that run none without.
+
+    In a cluster it has to be a `key` of a slot that the node serves; `pack` makes the command with
+    the key of a number.
+    """
+
+    key: Place
+    pack: Callable[[int], bytes]
+
+
+def no_promise(_reply: Any) -> bool:
+    """The `free` of calls that only read, or arrange what servers do among themselves."""
+    return True
 
 
 class Call(NamedTuple, Generic[T]):
@@ -14,16 +34,35 @@ class Call(NamedTuple, Generic[T]):
     `packed` is one whole RESP2 command. `key` decides the node in a cluster (its hash tag
     counts); empty means any node. `parse` turns the reply (what a hiredis reader gives: bytes,
     int, list or None) into the result. `repeatable` tells that a second execution does no harm,
-    so that a call whose answer was lost may be sent again.
+    so that a call whose answer was lost may be sent again. `free` matters where replicas have to
+    confirm answers (`replicas_acked`): it tells of a reply whether it may be given before, since
+    nothing in it can be lost. None: of no reply. A script that goes to any node tells `anywhere`
+    how it is packed for one; `packed` is that with the number 0. One that the store's user need not
+    be allowed is `optional`.
     """
 
     packed: bytes
     key: bytes
     parse: Callable[[Any], T]
     repeatable: bool = False
+    free: Callable[[Any], bool] | None = None
+    anywhere: Anywhere | None = None
+    optional: bool = False
+
+
+PATIENCE: Final = 1.0
+"""Seconds that the calls of a `Brief` are waited for."""
+
+
+class Brief(list[Call[Any]]):
+    """Calls whose answers are good to have, but not worth a long wait.
+
+    Those that have none after `PATIENCE` have an unknown outcome.
+    """
 
 
 Flow = Generator[Call[Any] | list[Call[Any]], Any, T]
 """Calls of the store, one after another: each call that is yielded, or list of calls that leave
-together, comes back as its result or results.
+together, comes back as its result or results. A single call that fails raises its error there; in
+the place of one of a list comes the error.
 """

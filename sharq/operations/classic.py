@@ -86,12 +86,15 @@ class Classic:
             if queue_id is not None:
                 raise BadArgumentException("`queue_id` should be accompanied by `queue_type`.")
             overview = yield from self._flows.overview()
-            return {
+            told: dict[str, Any] = {
                 "status": "success",
                 "queue_types": overview.queue_types,
                 "enqueue_counts": _by_text(overview.enqueue_counts),
                 "dequeue_counts": _by_text(overview.dequeue_counts),
             }
+            if not overview.complete:
+                told |= {"complete": False, "unreached_types": overview.unreached}
+            return told
         if queue_id is None:
             queue_ids = yield from self._flows.queue_ids(queue_type)
             return {"status": "success", "queue_ids": queue_ids}

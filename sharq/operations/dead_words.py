@@ -6,6 +6,7 @@ from typing import Any
 
 from sharq import results
 from sharq.failures import error_in, type_word, worker_of
+from sharq.operations.dead_merge import ShardLetters
 from sharq.operations.limit_words import number
 from sharq.results import DeadBegun, DeadBulk, DeadFilter, DeadLetter, DeadPage, DeadSummary
 from sharq.results import JobStatus as Status
@@ -24,6 +25,15 @@ def page(reply: list[bytes]) -> DeadPage:
     cursor, *fields = reply
     letters = [_letter(*fields[at : at + 4]) for at in range(0, len(fields), 4)]
     return DeadPage(letters, cursor.decode() or None)
+
+
+def of_shard(reply: list[bytes]) -> ShardLetters:
+    """The same, of one shard of several."""
+    cursor, *fields = reply
+    letters = [
+        (_us(fields[at + 1]), _letter(*fields[at : at + 4])) for at in range(0, len(fields), 4)
+    ]
+    return ShardLetters(_us(cursor) if cursor else None, letters)
 
 
 def letter_or_none(reply: list[bytes]) -> DeadLetter | None:
@@ -141,4 +151,8 @@ def _count(word: str) -> int | None:
 
 
 def _ms(us: bytes) -> int:
-    return int(float(us)) // 1000
+    return _us(us) // 1000
+
+
+def _us(us: bytes) -> int:
+    return int(float(us))

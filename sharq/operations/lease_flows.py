@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sharq.endings import Ending, EndingLease, fail_with, finish_with, release_with
-from sharq.errors import StoreError
+from sharq.errors import StoreError, WrongKind
 from sharq.identifiers import MAX_INTERVAL, check_integer, check_leased, find_lease
 from sharq.operations.call import Call, Flow
-from sharq.operations.operations import BULK_SIZE, Operations
-from sharq.results import INVALID, Ended, Extended, Lease, Told
+from sharq.operations.operations import Operations
+from sharq.operations.pausing import pause_from_worker
+from sharq.operations.sharding import type_of
+from sharq.operations.spreading import Spreading, unfailed
+from sharq.operations.targets import TYPE
+from sharq.results import DEAD, INVALID, SUCCESS, Ended, Extended, Lease, Told
 
 T = TypeVar("T")
 
-
-class _OfType(Protocol):
-    @property
-    def queue_type(self) -> str: ...
-
-
-L = TypeVar("L", bound=_OfType)
-
+_DONE = (SUCCESS, DEAD)
 _NOT_ENDED = Ended(INVALID)
 _NOT_EXTENDED = Extended(INVALID, 0)
+
+
+class _ToldOf(NamedTuple):
+    queue_type: str
+    told: Told
+
+    @property
+    def queue_id(self) -> str:
+        return self.told.queue_id
 
 
 class LeaseFlows:
@@ -31,6 +37,8 @@ class LeaseFlows:
 
     def __init__(self, operations: Operations) -> None:
         self.operations = operations
+        self.spreading = Spreading(operations)
+        self.shards = self.spreading.shards
 
     def finish_job(
         self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any, cost: Any = None
@@ -62,15 +70,24 @@ class LeaseFlows:
 
     def end_job(self, meant: Lease, ending: Ending) -> Flow[Ended]:
         """End a lease; an empty `n` means any."""
-        queue_type = meant.queue_type
-        if not ending.is_plain:
-            outcomes: list[Ended] = yield self.operations.settle(queue_type, [ending.of(meant)])
-        elif ending.finishes:
-            outcomes = [(yield self.operations.finish(*meant))]
-        else:
-            outcomes = yield self.operations.release(
-                queue_type, [meant], ending.delay, ending.counted
+        operations, (queue_type, queue_id, job_id, n) = self.operations, meant
+        at_home = self.spreading.at_home
+        if ending.is_plain and ending.finishes:
+            return (
+                yield from at_home(
+                    queue_type, queue_id, lambda name: operations.finish(name, queue_id, job_id, n)
+                )
             )
+
+        def end(name: str) -> Call[list[Ended]]:
+            if ending.is_plain:
+                return operations.release(name, [meant], ending.delay, ending.counted)
+            return operations.settle(name, [ending.of(meant)])
+
+        outcomes = yield from at_home(queue_type, queue_id, end)
+        if ending.pauses_others:
+            yield from self._pause_others([EndingLease(meant, ending)], outcomes)
+            outcomes = unfailed(outcomes)
         return outcomes[0]
 
     def extend_job(
@@ -79,13 +96,17 @@ class LeaseFlows:
         """Let a lease end later."""
         meant = check_leased(queue_type, queue_id, job_id, lease)
         check_integer("by", by, 1, MAX_INTERVAL)
-        outcomes: list[Extended] = yield self.operations.extend(meant.queue_type, [meant], by)
+        outcomes = yield from self.spreading.at_home(
+            meant.queue_type, meant.queue_id, lambda name: self.operations.extend(name, [meant], by)
+        )
         return outcomes[0]
 
     def cancel_job(self, queue_type: Any, queue_id: Any, job_id: Any, lease: Any) -> Flow[Ended]:
         """Remove a waiting job, or a leased one by its lease."""
         meant = check_leased(queue_type, queue_id, job_id, lease)
-        outcomes: list[Ended] = yield self.operations.cancel(meant.queue_type, [meant])
+        outcomes = yield from self.spreading.at_home(
+            meant.queue_type, meant.queue_id, lambda name: self.operations.cancel(name, [meant])
+        )
         return outcomes[0]
 
     def cancel_many(self, jobs: Sequence[Lease | None]) -> Flow[list[Ended | StoreError]]:
@@ -93,7 +114,7 @@ class LeaseFlows:
 
         None stands for an invalid one. An empty `n` means that no lease was given.
         """
-        return (yield from self._of_types(jobs, self.operations.cancel, _NOT_ENDED))
+        return (yield from self.spreading.of_items(jobs, self.operations.cancel, _NOT_ENDED))
 
     def finish_many(
         self, leases: Sequence[Any], cost: Any = None
@@ -101,18 +122,41 @@ class LeaseFlows:
         """End leased jobs for good; the outcome or the failure of each, in order."""
         return (yield from self.end_many(leases, finish_with(cost)))
 
-    def finish_alike(self, queue_type: str, leases: Sequence[Lease]) -> Flow[list[Ended]]:
-        """End up to `BULK_SIZE` leased jobs of one type; an empty `n` means any lease."""
-        if len(leases) == 1:
-            ended: Ended = yield self.operations.finish(*leases[0])
-            return [ended]
-        outcomes: list[Ended] = yield self.operations.finish_many(queue_type, list(leases))
-        return outcomes
+    def finish_alike(
+        self, name: str, leases: Sequence[Lease]
+    ) -> Flow[Sequence[Ended | StoreError]]:
+        """End up to `BULK_SIZE` leased jobs of one shard; an empty `n` means any lease.
 
-    def settle_alike(self, queue_type: str, told: Sequence[Told]) -> Flow[list[Ended]]:
-        """End up to `BULK_SIZE` leases of one type, with what their holders tell."""
-        outcomes: list[Ended] = yield self.operations.settle(queue_type, list(told))
-        return outcomes
+        Their type may turn out to be spread otherwise: then each succeeds or fails alone.
+        """
+        try:
+            if len(leases) == 1:
+                ended: Ended = yield self.operations.finish(name, *leases[0][1:])
+                return [ended]
+            outcomes: list[Ended] = yield self.operations.finish_many(name, list(leases))
+            return outcomes
+        except WrongKind:
+            if not (yield from self.spreading.learn(type_of(name), name)):
+                raise
+        return (yield from self.spreading.of_items(leases, self.operations.finish_many, _NOT_ENDED))
+
+    def settle_alike(self, name: str, told: Sequence[Told]) -> Flow[Sequence[Ended | StoreError]]:
+        """End up to `BULK_SIZE` leases of one shard, with what their holders tell.
+
+        It pauses no others. The rest is as for `finish_alike`.
+        """
+        try:
+            outcomes: list[Ended] = yield self.operations.settle(name, list(told))
+            return outcomes
+        except WrongKind:
+            if not (yield from self.spreading.learn(type_of(name), name)):
+                raise
+        homeless = [_ToldOf(type_of(name), each) for each in told]
+
+        def settle(name: str, chunk: list[_ToldOf]) -> Call[list[Ended]]:
+            return self.operations.settle(name, [each.told for each in chunk])
+
+        return (yield from self.spreading.of_items(homeless, settle, _NOT_ENDED))
 
     def release_many(
         self, leases: Sequence[Any], delay: Any, count_requeue: Any, **more: Any
@@ -160,7 +204,10 @@ class LeaseFlows:
         def settle(queue_type: str, chunk: list[EndingLease]) -> Call[list[Ended]]:
             return self.operations.settle(queue_type, [each.told for each in chunk])
 
-        return (yield from self._of_types(meant, settle, _NOT_ENDED))
+        outcomes = yield from self.spreading.of_items(meant, settle, _NOT_ENDED)
+        if any(each is not None and each.ending.pauses_others for each in meant):
+            yield from self._pause_others(meant, outcomes)
+        return outcomes
 
     def extend_many(self, leases: Sequence[Any], by: Any) -> Flow[list[Extended | StoreError]]:
         """Let leases end later; the outcome or the failure of each, in order."""
@@ -179,29 +226,23 @@ class LeaseFlows:
     ) -> Flow[list[T | StoreError]]:
         """Calls for leases of any types, by their tokens."""
         leases = [find_lease(token) for token in tokens]
-        return (yield from self._of_types(leases, make_call, not_valid))
+        return (yield from self.spreading.of_items(leases, make_call, not_valid))
 
-    def _of_types(
-        self,
-        leases: Sequence[L | None],
-        make_call: Callable[[str, list[L]], Call[list[T]]],
-        not_valid: T,
-    ) -> Flow[list[T | StoreError]]:
-        """The same for leases; those of a type together, `BULK_SIZE` in each call."""
-        results: list[T | StoreError] = [not_valid] * len(leases)
-        by_type: dict[str, list[tuple[int, L]]] = {}
-        for index, lease in enumerate(leases):
-            if lease is not None:
-                by_type.setdefault(lease.queue_type, []).append((index, lease))
-        chunks = [
-            (queue_type, meant[at : at + BULK_SIZE])
-            for queue_type, meant in by_type.items()
-            for at in range(0, len(meant), BULK_SIZE)
-        ]
-        calls = [make_call(name, [lease for _, lease in chunk]) for name, chunk in chunks]
-        answers = (yield calls) if calls else []
-        for (_, chunk), answer in zip(chunks, answers, strict=True):
-            failed = isinstance(answer, StoreError)
-            for at, (index, _) in enumerate(chunk):
-                results[index] = answer if failed else answer[at]
-        return results
+    def _pause_others(self, meant: Sequence[EndingLease | None], outcomes: list[Any]) -> Flow[None]:
+        """Pause the other shards of types, where a worker's pause is one of the whole type.
+
+        The outcome of a lease is the failure, if that fails: then not all may be paused.
+        """
+        if not self.shards:
+            return
+        for at, (each, outcome) in enumerate(zip(meant, list(outcomes), strict=True)):
+            if each is None or not isinstance(outcome, Ended):
+                continue
+            _, ending = each
+            if ending.pause is None or ending.scope != TYPE or outcome.outcome not in _DONE:
+                continue
+            if self.shards.is_spread(each.queue_type):
+                try:
+                    yield from pause_from_worker(self.spreading, each.queue_type, ending.pause)
+                except StoreError as error:
+                    outcomes[at] = error

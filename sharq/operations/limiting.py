@@ -6,7 +6,7 @@ Each flow takes the type, and the queue or the group by its name; neither means 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sharq.errors import BadArgumentException
 from sharq.identifiers import (
@@ -17,14 +17,17 @@ from sharq.identifiers import (
     check_interval,
     invalid,
 )
-from sharq.operations.call import Flow
+from sharq.operations import sums
+from sharq.operations.call import Call, Flow
 from sharq.operations.job_options import check_limit, check_membership
 from sharq.operations.operations import Operations
-from sharq.operations.targets import QUEUE, Target, target_of
+from sharq.operations.pausing import API, pause_type
+from sharq.operations.sharding import is_shard
+from sharq.operations.spreading import Spreading, sharded
+from sharq.operations.targets import QUEUE, TYPE, Target, target_of
 from sharq.results import REMOVE, Estimate, Limits, LimitValues, Removal
 
-API: Final = "api"
-"""Who sets pauses here."""
+T = TypeVar("T")
 
 _NOTHING: Final = LimitValues()
 
@@ -32,9 +35,15 @@ _NOTHING: Final = LimitValues()
 class Limiting:
     """The flows of limits and pauses; `register` enters a type in the registry, if it is due."""
 
-    def __init__(self, operations: Operations, register: Callable[[str], Flow[None]]) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        register: Callable[[str], Flow[None]],
+        spreading: Spreading | None = None,
+    ) -> None:
         self._operations = operations
         self._register = register
+        self._spreading = spreading or Spreading(operations)
 
     def set(
         self, queue_type: Any, queue_id: Any = None, group_id: Any = None, **values: Any
@@ -43,20 +52,33 @@ class Limiting:
         queue_type, target = _level(queue_type, queue_id, group_id)
         checked = _checked(target, values)
         yield from self._register(queue_type)
-        yield self._operations.set_limits(queue_type, target, checked)
+        yield from self._set(queue_type, target, checked)
 
     def reset(self, queue_type: Any, queue_id: Any = None, group_id: Any = None) -> Flow[None]:
         """Give all limits back."""
         queue_type, target = _level(queue_type, queue_id, group_id)
         group = REMOVE if target.kind == QUEUE else None
         values = LimitValues(REMOVE, REMOVE, REMOVE, group, REMOVE)
-        yield self._operations.set_limits(queue_type, target, values)
+        yield from self._set(queue_type, target, values)
 
     def show(self, queue_type: Any, queue_id: Any = None, group_id: Any = None) -> Flow[Limits]:
         """What is in force, who set it, and what holds the work back."""
         queue_type, target = _level(queue_type, queue_id, group_id)
-        limits: Limits = yield self._operations.show_limits(queue_type, target)
-        return limits
+        if target.kind == QUEUE:
+            return (
+                yield from self._spreading.at_home(
+                    queue_type,
+                    target.name,
+                    lambda name: self._operations.show_limits(name, target),
+                )
+            )
+        return sums.limits(
+            (
+                yield from self._spreading.everywhere(
+                    queue_type, lambda name: self._operations.show_limits(name, target)
+                )
+            )
+        )
 
     def estimate(
         self, queue_type: Any, queue_id: Any = None, group_id: Any = None, **values: Any
@@ -64,8 +86,11 @@ class Limiting:
         """How long the work would take with other limits; changes nothing."""
         queue_type, target = _level(queue_type, queue_id, group_id)
         checked = _checked(target, values)
-        estimate: Estimate = yield self._operations.estimate(queue_type, target, checked)
-        return estimate
+        return (
+            yield from self._decided(
+                queue_type, target, lambda name: self._operations.estimate(name, target, checked)
+            )
+        )
 
     def pause(
         self,
@@ -81,12 +106,44 @@ class Limiting:
             duration = check_integer("duration", duration, 1, MAX_INTERVAL)
         text = "" if reason is None else check_reason(reason)
         yield from self._register(queue_type)
-        yield self._operations.pause(queue_type, target, duration, text, API)
+        yield from self._pause(queue_type, target, duration, text)
 
     def resume(self, queue_type: Any, queue_id: Any = None, group_id: Any = None) -> Flow[None]:
         """End a pause."""
         queue_type, target = _level(queue_type, queue_id, group_id)
-        yield self._operations.pause(queue_type, target, REMOVE, "", API)
+        yield from self._pause(queue_type, target, REMOVE, "")
+
+    def _set(self, queue_type: str, target: Target, values: LimitValues) -> Flow[None]:
+        def make_call(name: str) -> Call[bool]:
+            if is_shard(name) and values.group not in (None, REMOVE):
+                raise sharded(queue_type, "limits of a group")
+            return self._operations.set_limits(name, target, values)
+
+        yield from self._decided(queue_type, target, make_call)
+
+    def _pause(
+        self, queue_type: str, target: Target, ms: int | Removal | None, reason: str
+    ) -> Flow[None]:
+        if target.kind == TYPE:
+            yield from pause_type(self._spreading, queue_type, ms, reason)
+            return
+        yield from self._decided(
+            queue_type,
+            target,
+            lambda name: self._operations.pause(name, target, ms, reason, API),
+        )
+
+    def _decided(
+        self, queue_type: str, target: Target, make_call: Callable[[str], Call[T]]
+    ) -> Flow[T]:
+        """A call at the home of a queue, or for a group or a type that is not spread."""
+
+        def in_one_place(name: str) -> Call[T]:
+            if is_shard(name) and target.kind != QUEUE:
+                raise sharded(queue_type, f"limits of a {target.kind}")
+            return make_call(name)
+
+        return (yield from self._spreading.at_home(queue_type, target.name, in_one_place))
 
 
 def _level(queue_type: Any, queue_id: Any, group_id: Any) -> tuple[str, Target]:

@@ -13,6 +13,7 @@ from sharq.operations import replies
 from sharq.operations.call import Call
 from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
+from sharq.operations.sharding import type_of
 from sharq.results import Ended, Enqueued, Lease, NewJob, Swept, Told
 from sharq.settings.options import QueueSettings
 
@@ -89,43 +90,45 @@ class ObservedOperations(Operations):
 
     def settle(self, queue_type: str, told: list[Told]) -> Call[list[Ended]]:
         observer = self.observer
+        of_type = type_of(queue_type)
 
         def tell(outcomes: list[Ended]) -> None:
             for each, outcome in zip(told, outcomes, strict=True):
-                observer.on_ended(queue_type, each.how, outcome)
+                observer.on_ended(of_type, each.how, outcome)
 
         return _told(super().settle(queue_type, told), tell)
 
     def requeue(self, queue_type: str) -> Call[Swept]:
         observer = self.observer
-        return _told(
-            super().requeue(queue_type), lambda swept: observer.on_swept(queue_type, swept)
-        )
+        of_type = type_of(queue_type)
+        return _told(super().requeue(queue_type), lambda swept: observer.on_swept(of_type, swept))
 
-    def claim_sweep(self, hold: int) -> Call[bool]:
+    def claim_sweep(self, hold: int, place: int = 0) -> Call[bool]:
         observer = self.observer
 
         def tell(claimed: bool) -> None:
             if claimed:
                 observer.on_round_claimed()
 
-        return _told(super().claim_sweep(hold), tell)
+        return _told(super().claim_sweep(hold, place), tell)
 
     def _reads_enqueue(
         self, queue_type: str, jobs: Sequence[NewJob]
     ) -> Callable[[Any], list[Enqueued]]:
+        queue_type = type_of(queue_type)
         read = self._enqueues(queue_type)
         growing = self._growing.get(queue_type) if self._growing else None
         return read if growing is None else _growing(read, jobs, growing)
 
     def _reads_batch(self, queue_type: str) -> Callable[[Any], Batch]:
-        return self._batches(queue_type)
+        return self._batches(type_of(queue_type))
 
     def _reads_finish(self, queue_type: str) -> Callable[[Any], Ended]:
-        return self._finishes(queue_type)
+        return self._finishes(type_of(queue_type))
 
     def _ending(self, queue_type: str, how: str, call: Call[list[Ended]]) -> Call[list[Ended]]:
         observer = self.observer
+        queue_type = type_of(queue_type)
 
         def tell(outcomes: list[Ended]) -> None:
             for outcome in outcomes:
@@ -194,11 +197,11 @@ def _reading_finishes(observer: Observer, queue_type: str) -> Callable[[Any], En
 
 def _told(call: Call[T], tell: Callable[[T], None]) -> Call[T]:
     """The call, whose result is told when its answer is read."""
-    packed, key, parse, repeatable = call
+    parse = call.parse
 
     def read(reply: Any) -> T:
         result = parse(reply)
         tell(result)
         return result
 
-    return Call(packed, key, read, repeatable)
+    return call._replace(parse=read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sharq import results
 from sharq.observed import TypeMetrics
@@ -19,6 +19,8 @@ from sharq.results import (
     Swept,
     WaitingJob,
 )
+
+_HEAD_OF_BATCH: Final = 3
 
 
 class Page(NamedTuple):
@@ -103,6 +105,16 @@ def swept(reply: list[int]) -> Swept:
     returned, discarded, more, wait, idle, vacant, bulk = reply
     wait_us = None if wait < 0 else wait
     return Swept(returned, discarded, bool(more), wait_us, bool(idle), bool(vacant), bool(bulk))
+
+
+def sweeps_nothing(reply: list[int]) -> bool:
+    """Whether a sweep has found nothing to take back."""
+    return not (reply[0] or reply[1])
+
+
+def leases_nothing(reply: list[Any]) -> bool:
+    """Whether a dequeue has found no job."""
+    return len(reply) <= _HEAD_OF_BATCH
 
 
 def _counts(reply: list[int]) -> tuple[dict[int, int], dict[int, int]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sharq._fastpath import Codec, Keyspace
 from sharq.observed import Backlog, LeasedName, LeasePage, WatchedQueue, WatchedQueues
 from sharq.operations import limit_words
-from sharq.operations.call import Call
+from sharq.operations.call import Anywhere, Call, no_promise
 from sharq.operations.cursors import QueueCursor
+
+T = TypeVar("T")
 
 _PLAIN: Final = re.compile(
     rb"([\d.]+):[\d.]+:(\d+):(\d+):\d+(?::(\d+):(\d+):\d+:\d:\d+(?::(\d+))?)? "
@@ -17,9 +20,9 @@ _PLAIN: Final = re.compile(
 
 
 class SamplePage(NamedTuple):
-    """Names of queues with waiting jobs; `cursor` and `total` are those of a `Sample`."""
+    """Names of queues with waiting jobs; `total` is that of a `Sample`."""
 
-    cursor: str | None
+    cursor: QueueCursor | None
     total: int
     names: list[str]
 
@@ -44,10 +47,14 @@ class WatchOperations:
     _codec: Codec
     _keys: Keyspace
 
+    def _anywhere(self, pack: Callable[[int], bytes], parse: Callable[[Any], T]) -> Call[T]:
+        """A call of a script that any node may run, and may run again."""
+        return Call(pack(0), b"", parse, True, no_promise, Anywhere(self._keys.place, pack))
+
     def sample_queues(self, queue_type: str, cursor: QueueCursor, count: int) -> Call[SamplePage]:
         """One page, of about `count`, of the names of queues with waiting jobs."""
         packed = self._codec.sample_queues(queue_type, *cursor, count)
-        return Call(packed, self._keys.tag(queue_type), _sample_page, True)
+        return Call(packed, self._keys.tag(queue_type), _sample_page, True, no_promise)
 
     def backlogs(
         self, queue_type: str, queue_ids: list[str]
@@ -63,7 +70,7 @@ class WatchOperations:
                 if backlog is not None
             ]
 
-        return Call(packed, self._keys.tag(queue_type), parse, True)
+        return Call(packed, self._keys.tag(queue_type), parse, True, no_promise)
 
     def group_intervals(self, queue_type: str, groups: list[str]) -> Call[dict[str, float]]:
         """The intervals (ms) of groups, of those that have one."""
@@ -77,14 +84,14 @@ class WatchOperations:
             }
             return {group: interval for group, interval in told.items() if interval}
 
-        return Call(packed, self._keys.tag(queue_type), parse, True)
+        return Call(packed, self._keys.tag(queue_type), parse, True, no_promise)
 
     def watch_queues(
         self, queue_type: str, first: int, queue_ids: list[str]
     ) -> Call[WatchedQueues]:
         """The `first` queues of the schedule, and others by their names."""
         packed = self._codec.watch_queues(queue_type, first, queue_ids)
-        return Call(packed, self._keys.tag(queue_type), _watched, True)
+        return Call(packed, self._keys.tag(queue_type), _watched, True, no_promise)
 
     def share_sample(self, queue_type: str, server_id: str, sample: bytes) -> Call[bytes | None]:
         """Give this server's sample to the others; None where this server is the one to take it.
@@ -92,31 +99,34 @@ class WatchOperations:
         Otherwise the answer is the sample of the server that does. An empty one is none.
         """
         packed = self._codec.share_sample(queue_type, server_id, sample)
-        return Call(packed, self._keys.tag(queue_type), _shared, True)
+        return Call(packed, self._keys.tag(queue_type), _shared, True, no_promise)
 
     def tell_servers(self, server_id: str | None, message: bytes) -> Call[None]:
         """Send a message to a server, or to all for None."""
-        packed = self._codec.tell_servers(server_id, message)
-        return Call(packed, self._keys.common_channel(), _nothing, True)
+
+        def pack(number: int) -> bytes:
+            return self._codec.tell_servers(server_id, message, number)
+
+        return self._anywhere(pack, _nothing)
 
     def list_leases(
         self, queue_type: str, queue_id: str, cursor: str, count: int
     ) -> Call[LeasePage]:
         """The leased jobs of a queue among about `count` of its type; "0" is the beginning."""
         packed = self._codec.list_leases(queue_type, queue_id, cursor, count)
-        return Call(packed, self._keys.tag(queue_type), _leases, True)
+        return Call(packed, self._keys.tag(queue_type), _leases, True, no_promise)
 
     def show_job(
         self, queue_type: str, queue_id: str, job_id: str
     ) -> Call[tuple[bytes | None, str | None]]:
         """The payload of a job, None if there is none, and the number of its lease, if any."""
         packed = self._codec.show_job(queue_type, queue_id, job_id)
-        return Call(packed, self._keys.tag(queue_type), _shown, True)
+        return Call(packed, self._keys.tag(queue_type), _shown, True, no_promise)
 
     def recount(self, queue_type: str, cursor: QueueCursor, count: int) -> Call[Recounted]:
         """Count the waiting jobs of about `count` queues."""
         packed = self._codec.recount(queue_type, *cursor, count)
-        return Call(packed, self._keys.tag(queue_type), _recounted, True)
+        return Call(packed, self._keys.tag(queue_type), _recounted, True, no_promise)
 
     def correct_totals(self, queue_type: str, waiting: int, delayed: int) -> Call[None]:
         """Let the counters tell of so many more waiting jobs, and delayed ones among them."""
@@ -131,8 +141,7 @@ def _cursor(part: bytes, group: bytes, at: bytes) -> QueueCursor | None:
 def _sample_page(reply: list[Any]) -> SamplePage:
     part, group, at, total, *members = reply
     names = [name.decode() for name in members[::2] if name[:1] != b"="]
-    cursor = _cursor(part, group, at)
-    return SamplePage(None if cursor is None else str(cursor), total, names)
+    return SamplePage(_cursor(part, group, at), total, names)
 
 
 def backlog_of(queue_id: str, state: bytes | None) -> Backlog | None:

@@ -36,6 +36,7 @@ def contradictions(
     """
     embedded, tcp = store.conn_type == EMBEDDED, store.conn_type == TCP
     it_is = f"and it is {store.conn_type}"
+    hint = "; for another store set host, unix_socket_path or conn_type" if inferred else ""
     if inferred and store.conn_type in (EMBEDDED, UNIX):
         it_is += ", as neither host nor port is set"
 
@@ -46,6 +47,10 @@ def contradictions(
             f"max_bulk_bytes ({queue.max_bulk_bytes}) is smaller than "
             f"max_payload_bytes ({queue.max_payload_bytes})",
         )
+    spread = [each.partition(":")[0] for each in queue.shards]
+    twice = next((name for name in spread if spread.count(name) > 1), None)
+    if twice is not None:
+        yield ("sharq", "shards"), f"names {twice} twice"
     if store.conn_type == UNIX:
         socket = ("redis", "unix_socket_path")
         if store.unix_socket_path is None:
@@ -65,8 +70,11 @@ def contradictions(
         yield DATA_DIR, "no home folder is known for `~`; set data_dir to an absolute path"
     if store.username is not None and store.password is None:
         yield ("redis", "username"), "a username needs a password"
+    if embedded and store.replicas_acked:
+        yield ("redis", "replicas_acked"), f"the embedded store has no replicas{hint}"
+    if store.replicas_durable and not store.replicas_acked:
+        yield ("redis", "replicas_durable"), "needs replicas_acked, the number of the replicas"
     if embedded and store.password is not None:
-        hint = "; for another store set host, unix_socket_path or conn_type" if inferred else ""
         yield ("redis", "password"), f"the embedded store has no password{hint}"
     if store.tls and store.conn_type not in (TCP, SENTINEL):
         yield ("redis", "tls"), f"needs conn_type = {TCP} or {SENTINEL}, {it_is}"
@@ -82,6 +90,11 @@ def contradictions(
 def _of_sentinel(store: StoreSettings) -> Iterator[tuple[Key, str]]:
     if store.conn_type != SENTINEL:
         needs = f"needs conn_type = {SENTINEL}, and it is {store.conn_type}"
+        if store.url is not None:
+            needs = (
+                "it finds the store, and url names one: remove one of the two (what url tells of"
+                " user and TLS goes into username, password and tls)"
+            )
         for name in ("sentinels", "sentinel_service", "sentinel_username", "sentinel_password"):
             if getattr(store, name):
                 yield ("redis", name), needs

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sharq.identifiers import MAX_INTERVAL
+from sharq.identifiers import MAX_INTERVAL, MAX_SHARDS, is_identifier
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _HOST = re.compile(r"[\w.-]{1,253}")
@@ -251,11 +251,21 @@ def words(kind: Kind) -> Kind:
     return Kind(f"{some.expected}, or nothing", read)
 
 
+def _read_shards(text: str, _: Mapping[str, str]) -> str:
+    queue_type, colon, count = text.partition(":")
+    if not colon or not is_identifier(queue_type) or not _INTEGER.fullmatch(count):
+        raise Refused
+    if not 1 <= int(count) <= MAX_SHARDS:
+        raise Refused
+    return f"{queue_type}:{int(count)}"
+
+
 BOOLEAN = Kind("true or false (or yes, no, on, off, 1, 0)", _read_boolean)
 PATH = Kind("a path", _read_path)
 ADDRESS = Kind("a host name, or an IPv4 or IPv6 address without brackets and port", _read_host)
 SENTINEL = _endpoint(SENTINEL_PORT)
 NODE = _endpoint(6379)
+SHARDS = Kind("a queue type and its number of shards from 1 to 256, such as sms:16", _read_shards)
 PLACE = Kind(
     "a host name, an IPv4 or IPv6 address without brackets and port, or unix: and a path",
     _read_place,

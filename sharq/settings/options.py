@@ -137,6 +137,13 @@ class QueueSettings:
             "Largest body of a bulk request. At least `max_payload_bytes`.",
         ),
     )
+    shards: tuple[str, ...] = field(
+        default=(),
+        metadata=_option(
+            kinds.words(kinds.SHARDS),
+            "Queue types that are spread over shards, from their first job on.",
+        ),
+    )
     payload_max_queued_length: bool = field(
         default=True,
         metadata=_option(
@@ -375,6 +382,20 @@ class StoreSettings:
         metadata=_option(
             kinds.words(kinds.NODE),
             "More nodes of the cluster, for when the one at `host` is away.",
+        ),
+    )
+    replicas_acked: int = field(
+        default=0,
+        metadata=_option(
+            kinds.integer(0, 16),
+            "Replicas that have a change before it is answered. 0: none is waited for.",
+        ),
+    )
+    replicas_durable: bool = field(
+        default=False,
+        metadata=_option(
+            kinds.BOOLEAN,
+            "Whether these replicas, and the primary, have it on their disks by then (WAITAOF).",
         ),
     )
     tls: bool = field(

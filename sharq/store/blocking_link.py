@@ -20,8 +20,11 @@ from sharq.operations.call import Call
 from sharq.results import Watch
 from sharq.settings.options import SENTINEL, StoreSettings
 from sharq.store.asking import ask_all_blocking
+from sharq.store.blocking_confirming import BlockingConfirmations
 from sharq.store.blocking_connection import BlockingWire, WatchedWire
-from sharq.store.connecting import connect_blocking
+from sharq.store.confirming import Terms, TooFewReplicas, promises
+from sharq.store.connecting import address, connect_blocking
+from sharq.store.errors import OnTheMove
 from sharq.store.fork_lock import ForkLock
 from sharq.store.query import ask_blocking
 from sharq.store.reply_queue import ReplyProtocolError
@@ -37,10 +40,10 @@ from sharq.store.routing import (
     is_sound,
     learn,
     route,
-    spread,
 )
 from sharq.store.script_loading import ScriptLoading
 from sharq.store.slots import MAP_QUESTIONS, Node, Topology, View, read_view, seeds
+from sharq.store.write_checks import PATIENCE, Attempt, Places, takes_writes, try_each
 
 T = TypeVar("T")
 
@@ -110,6 +113,8 @@ class SyncLink:
         self._replaced = replaced
         self._settings = settings
         self._scripts = ScriptLoading(scripts)
+        terms = Terms.of(settings)
+        self._confirmations = None if terms is None else BlockingConfirmations(terms)
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._replace = replace
@@ -134,21 +139,28 @@ class SyncLink:
             raise result
         return result
 
-    def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
+    def run_many(
+        self, calls: Sequence[Call[T]], timeout: float | None = None
+    ) -> list[T | StoreError]:
         """Send `calls` together and return a result or an error for each, in order.
 
-        They reach the store in order, too, except those that have to be sent again.
+        They reach the store in order, too, except those that have to be sent again. A `timeout` is
+        one for these.
         """
         requests = [_Request(call) for call in calls]
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
         due: list[_Request[Any]] = list(requests)
         while due:
             due = self._attempt(due, deadline)
         return [request.result for request in requests]
 
-    def broadcast(self, call: Call[T]) -> list[T]:
-        """Run `call` on every server of the store, which is one."""
-        return [self.run(call)]
+    def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
+        """Whether every server of the store, which is one, takes writes: why not, by its name."""
+        try:
+            self.run(attempt(0))
+        except StoreError as error:
+            return {address(self._settings): error}
+        return {address(self._settings): None}
 
     def close(self) -> None:
         """Close the connections; a call that is under way ends first."""
@@ -158,8 +170,12 @@ class SyncLink:
             self.finder.close()
 
     def _ask(self, request: _Request[Any], deadline: float) -> list[_Request[Any]]:
-        """Send one request if a connection is idle; otherwise as `_attempt`."""
-        wire = None if self._closed else self._reuse()
+        """Send one request if a connection is idle and no replica is asked; else `_attempt` has to.
+
+        Returns the requests to send.
+        """
+        confirmed = self._confirmations is not None and promises(request.call)
+        wire = None if self._closed or confirmed else self._reuse()
         if wire is None:
             return [request]
         try:
@@ -192,8 +208,11 @@ class SyncLink:
             for request in due:
                 request.result = request.failure(error)
             return []
+        exchange = wire.exchange
+        if self._confirmations is not None:
+            exchange = partial(self._confirmations.exchange, wire)
         try:
-            for request, reply in wire.exchange(due, deadline):
+            for request, reply in exchange(due, deadline):
                 result = request.read(reply)
                 if isinstance(result, StoreError):
                     result = self._final(request, result, loads)
@@ -201,6 +220,10 @@ class SyncLink:
                     again.append(request)
                 else:
                     request.result = result
+        except TooFewReplicas as error:
+            self._give_back(wire)
+            for request in due:
+                request.result = request.failure(error)
         except (OSError, ReplyProtocolError) as error:
             again += self._lose(wire, wire.pending, error)
         except BaseException:
@@ -287,10 +310,19 @@ class SyncLink:
                 wire = WatchedWire(opened, self._replaced, first=SILENCE, then=LOST_INTERVAL)
             else:
                 wire = BlockingWire(connect_blocking(self._settings, limit))
-            loads = [Request(call) for call in self._scripts.opening()]
-            for request, reply in wire.exchange(loads, deadline):
+            terms = self._confirmations.terms if self._confirmations is not None else None
+            trial: list[Call[Any]] = [terms.trial()] if terms is not None else []
+            first: list[Request[Any]] = [
+                Request(call) for call in (*self._scripts.opening(), *trial)
+            ]
+            for request, reply in wire.exchange(first, deadline):
                 result = request.read(reply)
                 if isinstance(result, StoreError):
+                    if terms is not None and request.call is trial[0]:
+                        unable = terms.unable(result)
+                        if unable is None:
+                            continue
+                        result = unable
                     raise result
         except BaseException as error:
             self.connected = False
@@ -330,6 +362,7 @@ class SyncClusterLink:
         self._scripts = scripts
         self._timeout = timeout
         self._topology = Topology(*seeds(settings))
+        self._places = Places()
         self._links: dict[Node, SyncLink] = {}
         self._learning = ForkLock()
         self._learned_at = float("-inf")
@@ -347,17 +380,45 @@ class SyncClusterLink:
             raise result
         return result
 
-    def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
+    def run_many(
+        self, calls: Sequence[Call[T]], timeout: float | None = None
+    ) -> list[T | StoreError]:
         """Send `calls`, those of a node together; a result or an error for each, in order."""
-        return self._take(route(self._topology, calls, self._is_connected))
+        return self._take(route(self._topology, calls, self._is_connected), timeout)
 
-    def broadcast(self, call: Call[T]) -> list[T]:
-        """Run `call` on every primary; raises the first error."""
-        results = self._take(spread(self._topology, call, self._is_connected))
-        for result in results:
-            if isinstance(result, StoreError):
-                raise result
-        return results
+    def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
+        """Whether each primary takes writes; see `sharq.store.cluster.ClusterLink`."""
+        steps = try_each(self._topology, self._places, attempt, self._is_connected)
+        outcome: Any = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                if isinstance(step, Refresh):
+                    outcome = self._refresh(step)
+                    continue
+                outcome = ask_all_blocking(
+                    step,
+                    partial(self._try, step),
+                    takes_writes,
+                    timeout=2 * self._timeout,
+                    grace=PATIENCE,
+                )
+        except StopIteration as end:
+            told: dict[str, StoreError | None] = end.value
+            return told
+
+    def _try(self, asked: Mapping[Node, Sequence[Call[Any]]], node: Node) -> StoreError | None:
+        moving: StoreError = OnTheMove()
+        for call in asked[node]:
+            try:
+                self._link(node).run(call)
+            except OnTheMove as error:
+                moving = error
+            except StoreError as error:
+                return error
+            else:
+                return None
+        return moving
 
     def close(self) -> None:
         """Close the links to all nodes; a call that is under way ends first."""
@@ -365,7 +426,7 @@ class SyncClusterLink:
         for link in list(self._links.values()):
             link.close()
 
-    def _take(self, steps: Steps) -> list[Any]:
+    def _take(self, steps: Steps, timeout: float | None) -> list[Any]:
         """Take the steps of a route."""
         outcome: Any = None
         try:
@@ -374,7 +435,9 @@ class SyncClusterLink:
                 if isinstance(step, Refresh):
                     outcome = self._refresh(step)
                 else:
-                    outcome = [self._link(node).run_many(calls) for node, calls in step.batches]
+                    outcome = [
+                        self._link(node).run_many(calls, timeout) for node, calls in step.batches
+                    ]
         except StopIteration as end:
             results: list[Any] = end.value
             return results

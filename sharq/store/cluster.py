@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sharq.errors import StoreError, StoreUnavailable
-from sharq.operations.call import Call
+from sharq.operations.call import Call, Place
+from sharq.operations.rights import RightsCheck
 from sharq.settings.options import SENTINEL, StoreSettings
 from sharq.store.asking import ask_all
 from sharq.store.backoff import Backoff
+from sharq.store.errors import OnTheMove
 from sharq.store.link import Link
 from sharq.store.query import ask
 from sharq.store.reconnecting import forget
@@ -27,12 +29,15 @@ from sharq.store.routing import (
     is_sound,
     learn,
     route,
-    spread,
 )
 from sharq.store.slots import MAP_QUESTIONS, Node, Topology, View, read_view, seeds
 from sharq.store.timing import CallTimer
+from sharq.store.write_checks import PATIENCE, Attempt, Places, takes_writes, try_each
 
 T = TypeVar("T")
+
+# Of three primaries each serves one of so many keys all but surely, of thirty mostly.
+_MOST_TRIED: Final = 32
 
 
 def open_link(
@@ -40,7 +45,7 @@ def open_link(
     scripts: Mapping[str, str],
     *,
     timeout: float = 5.0,
-    rights: Call[list[str]] | None = None,
+    rights: RightsCheck | None = None,
     timer: CallTimer | None = None,
 ) -> Link | ClusterLink:
     """Return the link for `settings`, not started yet. `timeout` is in seconds."""
@@ -68,7 +73,7 @@ class ClusterLink:
         scripts: Mapping[str, str],
         *,
         timeout: float = 5.0,
-        rights: Call[list[str]] | None = None,
+        rights: RightsCheck | None = None,
         timer: CallTimer | None = None,
     ) -> None:
         self._settings = settings
@@ -77,6 +82,7 @@ class ClusterLink:
         self._timer = timer
         self._timeout = timeout
         self._topology = Topology(*seeds(settings))
+        self._places = Places()
         self._links: dict[Node, Link] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refreshing: asyncio.Task[None] | None = None
@@ -93,6 +99,10 @@ class ClusterLink:
     def nodes(self) -> tuple[Node, ...]:
         """The primaries that are known."""
         return tuple(self._topology.primaries)
+
+    def node_of(self, key: bytes) -> Node | None:
+        """The primary that serves a key, as far as known."""
+        return self._topology.node(key)
 
     def reaches(self, node: Node) -> bool:
         """Whether there is a connection to a node; also true before one was needed."""
@@ -124,13 +134,41 @@ class ClusterLink:
         sent = [self._link(node).send_many(some) for node, some in step.batches]
         return self._take(steps, step, sent)
 
-    async def broadcast(self, call: Call[T]) -> list[T]:
-        """Run `call` on every primary; raises the first error."""
-        results = await self._take(spread(self._topology, call, self._is_connected))
-        for result in results:
-            if isinstance(result, StoreError):
-                raise result
-        return results
+    async def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
+        """Whether each primary takes writes: None or why not, by its name.
+
+        Those that have not answered a second after the first one that does are told as silent.
+        """
+        steps = try_each(self._topology, self._places, attempt, self._is_connected)
+        outcome: Any = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                if not isinstance(step, Refresh):
+                    asking = {node: self._try(node, calls) for node, calls in step.items()}
+                    timeout = 2 * self._timeout
+                    outcome = await ask_all(asking, takes_writes, timeout=timeout, grace=PATIENCE)
+                elif step.pressing or not self._topology.version:
+                    outcome = await self._refresh(step)
+                else:
+                    self._refresh_aside(step)
+                    outcome = None
+        except StopIteration as end:
+            told: dict[str, StoreError | None] = end.value
+            return told
+
+    async def _try(self, node: Node, calls: Sequence[Call[Any]]) -> StoreError | None:
+        moving: StoreError = OnTheMove()
+        for call in calls:
+            try:
+                await self.run_at(node, call)
+            except OnTheMove as error:
+                moving = error
+            except StoreError as error:
+                return error
+            else:
+                return None
+        return moving
 
     async def run_at(self, node: Node, call: Call[T]) -> T:
         """Send `call` to a node, whatever its key; raises like `Link.run`."""
@@ -196,9 +234,15 @@ class ClusterLink:
                 rights=self._rights,
                 timer=self._timer,
                 on_silent=partial(self._on_silent, node),
+                numbers=partial(self._numbers, node),
             )
             self._links[node] = link
         return link
+
+    def _numbers(self, node: Node, place: Place) -> Iterable[int]:
+        """The number of a key that a node serves; before the map tells it, those to be tried."""
+        known = node in self._topology.primaries
+        return (self._topology.number_at(node, place),) if known else range(_MOST_TRIED)
 
     def _is_connected(self, node: Node) -> bool:
         link = self._links.get(node)
@@ -233,7 +277,9 @@ class ClusterLink:
         """A node owes answers: it may be replaced, which only others can tell."""
         if self._closed or node not in self._links:
             return
-        wanted = Refresh(self._topology.version, pressing=False, doubted=(node,))
+        self._refresh_aside(Refresh(self._topology.version, pressing=False, doubted=(node,)))
+
+    def _refresh_aside(self, wanted: Refresh) -> None:
         task = asyncio.create_task(self._refresh(wanted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

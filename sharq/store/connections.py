@@ -16,11 +16,13 @@ from sharq.operations.operations import Operations
 from sharq.settings.options import StoreSettings
 from sharq.store import redis_clients
 from sharq.store.cluster import ClusterLink, open_link
+from sharq.store.confirming import Terms
 from sharq.store.event_loop import OwnLoop
 from sharq.store.joining import at_socket, join_store_from_loop
 from sharq.store.link import Link
 from sharq.store.timing import CallTimer
 from sharq.store.wakeups import Wakeups, Watcher
+from sharq.store.write_checks import name_of
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -144,6 +146,12 @@ class Connections:
             return [link.finder.known]
         return [settings]
 
+    def place_of(self, key: bytes) -> str | None:
+        """The name of the node of a cluster that serves a key, as far as known."""
+        link = self.link
+        node = link.node_of(key) if isinstance(link, ClusterLink) else None
+        return None if node is None else name_of(node)
+
     def reached(self) -> dict[str, bool]:
         """Whether each node of the store is connected, by its name; of a cluster, the primaries.
 
@@ -151,7 +159,7 @@ class Connections:
         """
         link = self.link
         if isinstance(link, ClusterLink):
-            return {f"{node.host}:{node.port}": link.reaches(node) for node in link.nodes}
+            return {name_of(node): link.reaches(node) for node in link.nodes}
         place = self.deployment.settings.redis.place
         return {place: link is not None and link.connected}
 
@@ -171,7 +179,9 @@ class Connections:
         store = await join_store_from_loop(deployment.settings.redis)
         address = at_socket(deployment.settings.redis, store)
         operations = deployment.operations()
-        rights = operations.rights(self._server_id, address.username)
+        terms = Terms.of(address)
+        confirming = None if terms is None else terms.as_tried
+        rights = operations.rights(self._server_id, address.username, confirming)
         timer = None
         if self.observer is not None:
             digests = deployment.scripts.digests

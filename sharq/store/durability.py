@@ -71,12 +71,15 @@ def _keeping(
         appendfsync=value,
         eviction=facts.get("maxmemory_policy", "noeviction"),
         replicas=int(facts.get("connected_slaves", 0)) if facts.get("role") == "master" else 0,
+        acked=settings.replicas_acked,
         refused=refused,
         product=_product(facts),
         memory=_count(facts.get("used_memory")),
         max_memory=_count(facts.get("maxmemory")),
         ahead=ahead,
         follows=facts.get("role") == "slave",
+        # It is told only where both options are set.
+        bounded="min_slaves_good_slaves" in facts,
     )
 
 

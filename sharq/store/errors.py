@@ -22,6 +22,7 @@ from sharq.errors import (
     StoreOutcomeUnknown,
     StoreUnavailable,
     UnexpectedReply,
+    WrongKind,
 )
 
 
@@ -43,11 +44,18 @@ class CutOff(StoreUnavailable):
     """This node says that the cluster is down, which may be true only of where it is."""
 
 
+class OnTheMove(StoreUnavailable):
+    """The slot of this key is moving from one node to another."""
+
+
 class Misdirected(StoreUnavailable):
     """This node of the store does not take writes to this key.
 
-    `node` is the host and port that the store named instead, or None if it named none.
+    `node` is the host and port that the store named instead, or None if it named none. `late`: the
+    call had been sent before, its answer was lost, and it may have been carried out then.
     """
+
+    late = False
 
     def __init__(self, message: str | None = None, node: tuple[str, int] | None = None) -> None:
         super().__init__(message or "This node of the store does not take writes to this key.")
@@ -60,8 +68,8 @@ _BY_WORD: Final[dict[str, type[StoreError]]] = {
     "MASTERDOWN": StoreUnavailable,
     "NOREPLICAS": StoreUnavailable,
     "CLUSTERDOWN": CutOff,
-    "ASK": StoreUnavailable,
-    "TRYAGAIN": StoreUnavailable,
+    "ASK": OnTheMove,
+    "TRYAGAIN": OnTheMove,
     "OOM": StoreFull,
     "MISCONF": StoreFull,
     "NOAUTH": StoreDenied,
@@ -105,6 +113,10 @@ def store_error(message: str) -> StoreError:
         return Misdirected(node=_address(rest))
     if word == "READONLY":
         return Misdirected()
+    if word == "WRONGTYPE":
+        wrong = WrongKind(message)
+        wrong.outcome_unknown = in_script
+        return wrong
     kind, hint = _BY_WORD.get(word), word
     for phrase, meant in _BY_PHRASE:
         if kind is None and phrase in inner:

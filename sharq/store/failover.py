@@ -7,6 +7,7 @@ from typing import Any
 
 from sharq.errors import StoreError, StoreOutcomeUnknown, StoreOverloaded, StoreUnavailable
 from sharq.operations.call import Call
+from sharq.store.errors import Misdirected
 
 
 def lost_calls(calls: Sequence[Call[Any]], answers: Sequence[object]) -> list[int]:
@@ -28,7 +29,8 @@ def after_both(first: StoreError, answer: Any) -> Any:
 
     The first one may have carried it out.
     """
-    if not isinstance(answer, StoreError) or answer.outcome_unknown or not first.outcome_unknown:
+    may_be_done = first.outcome_unknown or (isinstance(first, Misdirected) and first.late)
+    if not isinstance(answer, StoreError) or answer.outcome_unknown or not may_be_done:
         return answer
     unknown = StoreOutcomeUnknown()
     unknown.__cause__ = answer

@@ -27,13 +27,17 @@ from sharq.errors import (
     UnexpectedReply,
 )
 from sharq.operations.call import Call
+from sharq.operations.rights import RightsCheck
 from sharq.settings.options import StoreSettings
+from sharq.store.confirmer import Confirmations
+from sharq.store.confirming import Terms
 from sharq.store.in_flight import Window
-from sharq.store.reconnecting import Finder, Reconnector, forget
+from sharq.store.reconnecting import Finder, Numbers, Reconnector, forget
 from sharq.store.request import Again
 from sharq.store.script_loading import ScriptLoading
 from sharq.store.timing import CallTimer
 from sharq.store.wire import Entry, Wire
+from sharq.store.write_checks import Attempt
 
 T = TypeVar("T")
 
@@ -68,6 +72,7 @@ class Link:
     first checks the rights of the store's user, and missing ones are logged. A `timer` takes the
     time of each call. A `finder` finds the server for each connection; it starts and ends with the
     link. `on_silent` is called while the server owes answers for longer than 0.3 of `timeout`.
+    `numbers` are those of keys that it may serve.
     """
 
     def __init__(
@@ -81,10 +86,11 @@ class Link:
         max_calls: int = 16_384,
         max_bytes: int = 64 * 1024 * 1024,
         replace: bool = True,
-        rights: Call[list[str]] | None = None,
+        rights: RightsCheck | None = None,
         timer: CallTimer | None = None,
         finder: Finder | None = None,
         on_silent: Callable[[], None] | None = None,
+        numbers: Numbers = lambda place: (0,),
     ) -> None:
         self.finder = finder
         self._on_silent = on_silent
@@ -94,6 +100,8 @@ class Link:
         self._replace = replace
         self._timer = timer
         self._scripts = ScriptLoading(scripts)
+        terms = Terms.of(settings)
+        self._confirmations = Confirmations(terms, self, max_calls) if terms is not None else None
         self._reconnector = Reconnector(
             settings,
             self._scripts,
@@ -102,6 +110,8 @@ class Link:
             wait_timeout=wait_timeout,
             rights=rights,
             finder=finder,
+            numbers=numbers,
+            prepare=None if self._confirmations is None else self._confirmations.prepare,
         )
         self._closed = False
         self._impatient = False
@@ -156,9 +166,13 @@ class Link:
         self._flush()
         return _results(futures)
 
-    async def broadcast(self, call: Call[T]) -> list[T]:
-        """Run `call` on every server of the store, which is one."""
-        return [await self._submit(call)]
+    async def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
+        """Whether every server of the store, which is one, takes writes: why not, by its name."""
+        try:
+            await self._submit(attempt(0))
+        except StoreError as error:
+            return {self._reconnector.where: error}
+        return {self._reconnector.where: None}
 
     async def aclose(self) -> None:
         """Take no more calls, wait for outstanding answers (at most `timeout`), and close."""
@@ -166,6 +180,8 @@ class Link:
         self._flush()
         try:
             await self._reconnector.stop(self._timeout)
+            if self._confirmations is not None:
+                await self._confirmations.stop()
         finally:
             self.on_connect_timeout(_closed())
             if self._ticker is not None:
@@ -200,6 +216,8 @@ class Link:
             or self._waiting_bytes >= self._max_bytes
         ):
             raise StoreOverloaded
+        if self._confirmations is not None:
+            self._confirmations.check(call)
         future: asyncio.Future[T] = self._loop.create_future()
         self._enqueue(Entry(call, future, self._tick))
         return future
@@ -265,17 +283,23 @@ class Link:
         if self._held_back and not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
-        future = entry.future
-        if future.done():
+        if self._confirmations is None:
+            self.on_confirmed(entry, reply)
+        else:
+            self._confirmations.on_reply(entry, reply)
+
+    def on_confirmed(self, entry: Entry[Any], reply: Any) -> None:
+        if entry.future.done():
             return
         result = entry.read(reply)
         if isinstance(result, StoreError):
             self._on_refusal(entry, result, reply)
         else:
-            future.set_result(result)
+            entry.future.set_result(result)
 
     def _on_refusal(self, entry: Entry[Any], error: StoreError, reply: object) -> None:
-        if isinstance(error, StoreDenied) and not self._denial_logged:
+        denied = isinstance(error, StoreDenied) and not entry.call.optional
+        if denied and not self._denial_logged:
             self._denial_logged = True
             _log.error("The store at %s refuses a command: %s", self._reconnector.where, reply)
         again = entry.again(error)
@@ -310,13 +334,17 @@ class Link:
         # A call may have been made at the very end of its tick.
         oldest = self._tick - _TICKS
         late = TimeoutError(f"no answer within {self._timeout:g} s")
-        for queue in (self._in_flight, self._waiting):
+        held: list[Entry[Any]] = []
+        if self._confirmations is not None:
+            self._confirmations.on_tick()
+            held = list(self._confirmations.held())
+        for queue in (held, self._in_flight, self._waiting):
             for entry in queue:
                 if entry.tick < oldest and not entry.future.done():
                     error = StoreOutcomeUnknown() if entry.sent else StoreUnavailable()
                     error.__cause__ = late
                     entry.future.set_exception(error)
-        if self._in_flight or self._waiting:
+        if held or self._in_flight or self._waiting:
             self._ticker = self._loop.call_later(self._timeout / _TICKS, self._on_tick)
 
     def _watch_connection(self) -> None:
@@ -370,6 +398,9 @@ class Link:
     def on_lost(self, unanswered: list[Entry[Any]], trouble: StoreError) -> None:
         self._wire = None
         self._in_flight = deque()
+        self.on_unconfirmed(unanswered, trouble)
+
+    def on_unconfirmed(self, unanswered: list[Entry[Any]], trouble: StoreError) -> None:
         again: list[Entry[Any]] = []
         for entry in unanswered:
             if entry.future.done():
@@ -380,6 +411,9 @@ class Link:
                 entry.future.set_exception(entry.failure(trouble))
         self._waiting.extendleft(reversed(again))
         self._waiting_bytes += sum(len(entry.call.packed) for entry in again)
+        if again and self._wire is not None and not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
 
     def on_connect_timeout(self, trouble: StoreError) -> None:
         for entry in self._waiting:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol
 
 from sharq.errors import StoreDenied, StoreError, StoreUnavailable, UnexpectedReply
-from sharq.operations.call import Call
+from sharq.operations.call import Call, Place
+from sharq.operations.rights import RightsCheck
 from sharq.results import Watch
 from sharq.settings.options import StoreSettings
 from sharq.store.backoff import Backoff
 from sharq.store.connecting import address, connect
-from sharq.store.liveness import answers_others
+from sharq.store.errors import Misdirected
+from sharq.store.liveness import answers_others, question
 from sharq.store.script_loading import ScriptLoading
-from sharq.store.wire import Entry, Wire
+from sharq.store.wire import Entry, Wire, settle
 
 _log = logging.getLogger("sharq.link")
 
 _PING: Final = Call(b"*1\r\n$4\r\nPING\r\n", b"", lambda reply: reply)
+
+Numbers = Callable[[Place], Iterable[int]]
+"""Gives the numbers of keys that a node may serve, one after the other."""
 
 # A connection that lasts shorter than this is not the end of an outage, seconds.
 _STABLE: Final = 1.0
@@ -75,13 +80,22 @@ class Owner(Protocol):
         """Calls that wait for a connection have waited long enough."""
 
 
+Prepare = Callable[[StoreSettings, Wire, float], Awaitable[None]]
+"""Gets the server, the connection to it, and the seconds that connecting may take.
+
+Raises `StoreError` where the connection is of no use.
+"""
+
+
 class Reconnector:
     """Opens one connection after the other, without end, for its `owner`.
 
     `wire` is the connection in use, or None. `trouble` tells why there is none. `calls_may_wait` is
     true in the first `wait_timeout` seconds without a connection, unless the store refuses the
     credentials. `rights` checks, on each new connection, the rights of the store's user; missing
-    ones are logged. A `finder` finds the server for each connection, and has it left.
+    ones are logged. A `finder` finds the server for each connection, and has it left. The
+    node of a cluster does not take every key: `numbers` are for it. `prepare` is awaited with each
+    connection before it takes calls.
     """
 
     def __init__(
@@ -92,9 +106,12 @@ class Reconnector:
         *,
         connect_timeout: float,
         wait_timeout: float,
-        rights: Call[list[str]] | None = None,
+        rights: RightsCheck | None = None,
         finder: Finder | None = None,
+        numbers: Numbers = lambda place: (0,),
+        prepare: Prepare | None = None,
     ) -> None:
+        self._prepare = prepare
         self.where = address(settings)
         self.wire: Wire | None = None
         self.trouble: StoreError = StoreUnavailable()
@@ -104,6 +121,7 @@ class Reconnector:
         self._connect_timeout = connect_timeout
         self._wait_timeout = wait_timeout
         self._rights = rights
+        self._numbers = numbers
         self._lacks: list[str] = []
         self._wait_timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -169,7 +187,7 @@ class Reconnector:
 
     async def answers_others(self, timeout: float) -> bool:
         """Tell whether the store answers over another connection within `timeout` seconds."""
-        return await answers_others(self._settings, timeout)
+        return await answers_others(self._settings, self._question(), timeout)
 
     async def _keep_connected(self) -> None:
         backoff = self._backoff
@@ -220,46 +238,62 @@ class Reconnector:
 
     async def _connect(self) -> Wire:
         """Open a connection and load a script: only a store that takes scripts is useful."""
-        rights = [self._rights] if self._rights is not None else []
+        rights = [] if self._rights is None else [self._rights.call(0)]
         calls: list[Call[Any]] = [*self._scripts.opening(*rights)] or [_PING]
         if self._finder is not None:
             self._settings = await self._finder.find()
             self.where = address(self._settings)
             calls.insert(0, self._finder.check)
         loads = [Entry(call, self._loop.create_future()) for call in calls]
-        first = list(loads)
-        asked = None
-        if self._rights is not None:
-            asked = Entry(self._rights, self._loop.create_future())
-            first.append(asked)
-        wire = Wire(_settle, self._on_lost, self._owner.on_writable, first)
+        wire = Wire(settle, self._on_lost, self._owner.on_writable, loads)
         try:
             await connect(self._settings, wire, self._connect_timeout)
             for load in loads:
                 await load.future
             if self._finder is not None and self._finder.known != self._settings:
                 raise StoreUnavailable
-            if asked is not None:
-                await self._look_at_rights(asked.future)
+            if self._rights is not None:
+                await self._look_at_rights(wire, self._rights)
+            if self._prepare is not None:
+                await self._prepare(self._settings, wire, self._connect_timeout)
         except BaseException:
             wire.abort(ConnectionAbortedError("the connection is of no use"))
-            for entry in first:
+            for entry in loads:
                 forget(entry.future)
             raise
         return wire
 
-    async def _look_at_rights(self, asked: asyncio.Future[list[str]]) -> None:
+    async def _look_at_rights(self, wire: Wire, rights: RightsCheck) -> None:
         """Log the rights that the store's user lacks, unless that was logged before."""
-        try:
-            lacks = await asked
-        except StoreError as error:
-            if not isinstance(error, StoreDenied | UnexpectedReply):
+        lacks: list[str] = []
+        for number in self._numbers(rights.anywhere.key):
+            if wire.lost.done():
                 return
-            lacks = [f"The rights of the store's user are not known: {_reason(error)}"]
+            asked = Entry(rights.call(number), self._loop.create_future())
+            wire.send([asked])
+            try:
+                lacks = await asked.future
+            except Misdirected:
+                continue
+            except StoreError as error:
+                if not isinstance(error, StoreDenied | UnexpectedReply):
+                    return
+                unknown = [f"The rights of the store's user are not known: {_reason(error)}"]
+                lacks = rights.of_denial(_reason(error)) or unknown
+            break
+        else:
+            return
         if lacks != self._lacks:
             self._lacks = lacks
             for lack in lacks:
                 _log.error("The store at %s: %s", self.where, lack)
+
+    def _question(self) -> Call[Any]:
+        """Ask whether the store runs a script, with a key that it serves, as far as known."""
+        if self._rights is None:
+            return question(None)
+        place = self._rights.anywhere.key
+        return question(place(next(iter(self._numbers(place)))))
 
     def _on_connected(self, wire: Wire) -> None:
         if wire.lost.done():
@@ -321,16 +355,6 @@ def forget(future: asyncio.Future[Any]) -> None:
     """Prevent the warning that the exception of `future` was never retrieved."""
     if not future.cancel() and not future.cancelled():
         future.exception()
-
-
-def _settle(entry: Entry[Any], reply: Any) -> None:
-    if entry.future.done():
-        return
-    result = entry.read(reply)
-    if isinstance(result, StoreError):
-        entry.future.set_exception(result)
-    else:
-        entry.future.set_result(result)
 
 
 def _because(reason: Exception) -> StoreUnavailable:

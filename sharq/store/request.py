@@ -82,11 +82,14 @@ class Request(Generic[T]):
         """Return the error of a call that was refused with `error`, finally.
 
         A call that is refused after it was sent again may have been carried out the first time.
-        With `leads_on` the caller sends a `Misdirected` call to another node.
+        With `leads_on` the caller sends a `Misdirected` call to another node, and is told so.
         """
         if not self.repeated or error.outcome_unknown:
             return error
-        return error if leads_on and isinstance(error, Misdirected) else self.failure(error)
+        if leads_on and isinstance(error, Misdirected):
+            error.late = True
+            return error
+        return self.failure(error)
 
     def failure(self, trouble: StoreError) -> StoreError:
         """Return the error of a call that is given up because of `trouble`."""

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from sharq.errors import StoreError, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.store.errors import CutOff, Misdirected
+from sharq.store.failover import after_both
 from sharq.store.slots import Node, Topology, View
 
 ASK_TIMEOUT: Final = 0.5
@@ -63,38 +64,23 @@ def route(topology: Topology, calls: Sequence[Call[Any]], reachable: Reachable) 
     """Send each call to the node of its key; gives a result or an error for each, in order.
 
     A call is sent once more if it was not carried out because the node does not serve its key, or
-    could not be reached and the key has moved since.
+    could not be reached and the key has moved since. One that had been sent before, and lost its
+    answer, may have been carried out, whatever another node says.
     """
     results: list[Any] = [None] * len(calls)
     due = list(range(len(calls)))
     failed = yield from _send(topology, calls, due, results, reachable)
     if not failed:
         return results
-    again = []
+    again = {}
     for at, node in failed:
         error = results[at]
         moved = _choose(topology, calls[at], reachable) not in (node, None)
         if isinstance(error, Misdirected) or (moved and not error.outcome_unknown):
-            again.append(at)
-    yield from _send(topology, calls, again, results, reachable)
-    return results
-
-
-def spread(topology: Topology, call: Call[Any], reachable: Reachable) -> Steps:
-    """Send `call` to every primary; gives a result or an error for each."""
-    if not topology.version:
-        trouble = yield Refresh(topology.version)
-        if trouble is not None:
-            return [trouble]
-    if not topology.primaries:
-        return [_unserved()]
-    version = topology.version
-    nodes = topology.primaries
-    answers = yield Send([(node, [call]) for node in nodes])
-    results = [answer[0] for answer in answers]
-    refresh = _needed(version, list(zip(nodes, results, strict=True)), reachable)
-    if refresh is not None:
-        yield refresh
+            again[at] = error
+    yield from _send(topology, calls, list(again), results, reachable)
+    for at, error in again.items():
+        results[at] = after_both(error, results[at])
     return results
 
 
@@ -210,14 +196,19 @@ def _send(
             by_node.setdefault(node, []).append(at)
     if not by_node:
         return []
-    answers = yield Send([(node, [calls[at] for at in group]) for node, group in by_node.items()])
+    answers = yield Send(
+        [
+            (node, [topology.fitted(calls[at], node) for at in group])
+            for node, group in by_node.items()
+        ]
+    )
     failed = []
     for (node, group), answer in zip(by_node.items(), answers, strict=True):
         for at, result in zip(group, answer, strict=True):
             results[at] = result
             if isinstance(result, StoreError):
                 failed.append((at, node))
-    refresh = _needed(version, [(node, results[at]) for at, node in failed], reachable)
+    refresh = needed(version, [(node, results[at]) for at, node in failed], reachable)
     if refresh is not None:
         yield refresh
     return failed
@@ -231,10 +222,10 @@ def _choose(topology: Topology, call: Call[Any], reachable: Reachable) -> Node |
     return next((node for node in primaries if reachable(node)), next(iter(primaries), None))
 
 
-def _needed(
+def needed(
     version: int, results: Sequence[tuple[Node, Any]], reachable: Reachable
 ) -> Refresh | None:
-    """Return the refresh that the errors among `results` need, if any.
+    """The refresh of the map of that `version` that the errors among `results` need, if any.
 
     A call with an unknown outcome does not need one and is not delayed.
     """

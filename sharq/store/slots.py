@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from binascii import crc_hqx
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from hiredis import ReplyError
 
 from sharq.errors import StoreError, UnexpectedReply
-from sharq.operations.call import Call
+from sharq.operations.call import Call, Place
 from sharq.settings.options import StoreSettings
 from sharq.store.errors import store_error
 from sharq.store.script_loading import pack
 
-_SLOTS: Final = 16384
+T = TypeVar("T")
+
+SLOTS: Final = 16384
+
+# Keys that are tried to find one of a single slot: one in three million finds none.
+_MOST_TRIED: Final = 15 * SLOTS
 
 
 class Node(NamedTuple):
@@ -67,7 +72,7 @@ def slot_of(key: bytes) -> int:
     """The slot of a key; if it has a hash tag, that decides."""
     _, begun, rest = key.partition(b"{")
     tag, ended, _ = rest.partition(b"}")
-    return crc_hqx(tag if begun and ended and tag else key, 0) % _SLOTS
+    return crc_hqx(tag if begun and ended and tag else key, 0) % SLOTS
 
 
 def parse_slots(reply: Any, asked: Node) -> list[Range]:
@@ -136,19 +141,43 @@ class Topology:
         self.replicas: dict[Node, tuple[Node, ...]] = {}
         self.epoch = 0
         self.seeds = seeds
+        self._numbers: dict[Node, int] = {}
         self._by_slot: list[Node | None] = []
 
     def learn(self, ranges: Sequence[Range], epoch: int = 0) -> None:
         """Replace the map."""
-        by_slot: list[Node | None] = [None] * _SLOTS
+        by_slot: list[Node | None] = [None] * SLOTS
         for first, last, primary, _ in ranges:
             by_slot[first : last + 1] = [primary] * (last + 1 - first)
         self._by_slot = by_slot
         self.primaries = tuple(dict.fromkeys(each.primary for each in sorted(ranges)))
         self.replicas = {each.primary: each.replicas for each in ranges}
         self.epoch = epoch
+        self._numbers = {}
         self.version += 1
+
+    def by_slot(self, slot: int) -> Node | None:
+        """Return the primary that serves a slot, None if there is none or no map yet."""
+        return self._by_slot[slot] if self._by_slot else None
 
     def node(self, key: bytes) -> Node | None:
         """Return the primary that serves `key`, None if there is none or no map yet."""
         return self._by_slot[slot_of(key)] if self._by_slot else None
+
+    def number_at(self, node: Node, place: Place) -> int:
+        """The least number of a key that the primary `node` serves; 0 if it serves no slot.
+
+        All that ask for one of a map have the same `place`.
+        """
+        number = self._numbers.get(node)
+        if number is None:
+            found = (each for each in range(_MOST_TRIED) if self.node(place(each)) == node)
+            number = self._numbers[node] = next(found, 0)
+        return number
+
+    def fitted(self, call: Call[T], node: Node) -> Call[T]:
+        """A call with a key that `node` serves, if it is one for any node."""
+        if call.anywhere is None:
+            return call
+        number = self.number_at(node, call.anywhere.key)
+        return call._replace(packed=call.anywhere.pack(number))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+from sharq.errors import StoreError
 from sharq.operations.call import Call
 from sharq.store.reply_queue import ReplyProtocolError, ReplyQueue
 from sharq.store.request import Request
@@ -126,3 +127,14 @@ class Wire(asyncio.Protocol):
         self.pending.clear()
         self.lost.set_result(None)
         self._on_lost(self, reason, unanswered)
+
+
+def settle(entry: Entry[Any], reply: Any) -> None:
+    """Give the caller the result, or the error, of a reply."""
+    if entry.future.done():
+        return
+    result = entry.read(reply)
+    if isinstance(result, StoreError):
+        entry.future.set_exception(result)
+    else:
+        entry.future.set_result(result)

@@ -230,6 +230,14 @@ class Dialogue:
         elif isinstance(event, frames.Resumed):
             note(logging.INFO, "server resumed")
             self._go_on(connection)
+        elif isinstance(event, frames.TypesAway):
+            fields = {"code": event.code, "types": " ".join(event.queue_types)}
+            self._causes.note(logging.WARNING, "types away", **fields)
+            self._outbox.close(event.queue_types)
+        elif isinstance(event, frames.TypesBack):
+            note(logging.INFO, "types back", types=" ".join(event.queue_types))
+            self._outbox.open(event.queue_types)
+            self._flush()
 
     def _on_jobs(self, connection: Connection, event: frames.Jobs) -> None:
         now = time.monotonic()
@@ -251,7 +259,7 @@ class Dialogue:
         frame_id = reply.id or 0
         if self._outbox.has(frame_id):
             connection.ends.discard(frame_id)
-            over, refused, well = self._outbox.answer(frame_id, reply.results or [])
+            over, refused, well = self._outbox.answer(frame_id, reply.results or [], reply.dead)
             for each in over:
                 self.leases.drop(each.lease)
             self._employer.on_answered(over)

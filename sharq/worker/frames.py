@@ -50,6 +50,7 @@ class Jobs(msgspec.Struct, tag_field="event", tag="jobs"):
 class Reply(msgspec.Struct, tag_field="event", tag="reply"):
     id: int | None = None
     results: list[Any] | None = None
+    dead: list[int] = []
 
 
 class Error(msgspec.Struct, tag_field="event", tag="error"):
@@ -71,6 +72,15 @@ class Resumed(msgspec.Struct, tag_field="event", tag="resumed"):
     pass
 
 
+class TypesAway(msgspec.Struct, tag_field="event", tag="types_away"):
+    code: str
+    queue_types: list[str]
+
+
+class TypesBack(msgspec.Struct, tag_field="event", tag="types_back"):
+    queue_types: list[str]
+
+
 class Draining(msgspec.Struct, tag_field="event", tag="draining"):
     after_ms: int
 
@@ -80,7 +90,19 @@ class Pong(msgspec.Struct, tag_field="event", tag="pong"):
     id: int | None = None
 
 
-Event = Welcome | Jobs | Reply | Error | Expired | Paused | Resumed | Draining | Pong
+Event = (
+    Welcome
+    | Jobs
+    | Reply
+    | Error
+    | Expired
+    | Paused
+    | Resumed
+    | TypesAway
+    | TypesBack
+    | Draining
+    | Pong
+)
 
 _decoder: Final = msgspec.json.Decoder(Event)
 

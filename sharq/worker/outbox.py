@@ -5,7 +5,7 @@ Only this module decides what an answer means: whether one is done, sent again, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from sharq.endings import QUEUE
@@ -79,11 +79,15 @@ GIVE_BACK: Final = End(finish=False, count_requeue=False)
 
 
 class Answered(NamedTuple):
-    """A lease whose end has been answered; `lost` if it had ended before."""
+    """A lease whose end has been answered.
+
+    `lost`: it had ended before; `dead`: its job died.
+    """
 
     lease: str
     end: End
     lost: bool
+    dead: bool = False
 
 
 class Refused(NamedTuple):
@@ -113,7 +117,8 @@ class Outbox:
     """Ends of leases: each is sent once, and again if its answer can no longer come.
 
     Ends that the server has refused for now wait for `probe`, which sends one frame of them at a
-    time. As long as the last whole frame was refused, nothing else is sent.
+    time. As long as the last whole frame for a type was refused, nothing else is sent for it: other
+    types may lie at another node of the store, which is there.
     """
 
     def __init__(self) -> None:
@@ -123,6 +128,7 @@ class Outbox:
         self._sent: dict[int, list[str]] = {}
         self._repeated: set[str] = set()
         self._closed = False
+        self._closed_types: set[str] = set()
         self._probe = 0
 
     def __len__(self) -> int:
@@ -134,7 +140,7 @@ class Outbox:
     @property
     def waits(self) -> bool:
         """Whether `probe` has something to send."""
-        return bool(self._refused) or (self._closed and bool(self._unsent))
+        return bool(self._refused) or any(map(self._is_closed, self._unsent))
 
     def add(self, lease: str, end: End) -> None:
         """Add the end of a lease."""
@@ -156,26 +162,42 @@ class Outbox:
                     self._unsent[lease] = None
                     self._repeated.add(lease)
 
-    def close(self) -> None:
-        """The server carries nothing out: send only probes."""
-        self._closed = True
+    def close(self, queue_types: Iterable[str] | None = None) -> None:
+        """The server carries nothing out, or nothing of these types: send only probes."""
+        if queue_types is None:
+            self._closed = True
+        else:
+            self._closed_types.update(queue_types)
 
-    def open(self) -> None:
-        """The server carries ends out again, or there is another server: all may be sent."""
-        self._closed = False
-        self._unsent.update(self._refused)
-        self._refused.clear()
+    def open(self, queue_types: Collection[str] | None = None) -> None:
+        """The server carries ends out again, or there is another server: all may be sent.
+
+        With `queue_types` that is known of these.
+        """
+        if queue_types is None:
+            self._closed = False
+            self._closed_types.clear()
+        else:
+            self._closed_types.difference_update(queue_types)
+        for lease in list(self._refused):
+            if queue_types is None or _type_of(lease) in queue_types:
+                del self._refused[lease]
+                self._unsent[lease] = None
 
     def frames(self, next_id: Iterator[int]) -> list[tuple[int, bytes]]:
         """The frames for unsent ends, each with its id: one for all plain finishes."""
         if not self._unsent or self._closed:
             return []
         unsent, self._unsent = self._unsent, {}
+        if self._closed_types:
+            self._unsent = {lease: None for lease in unsent if self._is_closed(lease)}
+            unsent = {lease: None for lease in unsent if lease not in self._unsent}
         return [self._frame(next_id, end, part) for end, part in self._alike(unsent)]
 
     def probe(self, next_id: Iterator[int]) -> list[tuple[int, bytes]]:
         """One frame of refused ends, to see whether it is carried out now."""
-        for end, part in self._alike(self._refused or self._unsent):
+        unsent = [lease for lease in self._unsent if self._is_closed(lease)]
+        for end, part in self._alike(self._refused or unsent):
             for lease in part:
                 self._refused.pop(lease, None)
                 self._unsent.pop(lease, None)
@@ -225,8 +247,8 @@ class Outbox:
         """Whether a frame was sent from here and is not answered."""
         return frame_id in self._sent
 
-    def answer(self, frame_id: int, results: list[Any]) -> Outcome:
-        """Process the results of a frame."""
+    def answer(self, frame_id: int, results: list[Any], dead: Collection[int] = ()) -> Outcome:
+        """Process the results of a frame; those at the places `dead` are of jobs that died."""
         leases = self._sent.get(frame_id, [])
         if len(leases) != len(results):
             # Its content is not known.
@@ -236,7 +258,7 @@ class Outbox:
         over: list[Answered] = []
         refused: dict[str, list[str]] = {}
         end = None
-        for lease, result in zip(leases, results, strict=True):
+        for at, (lease, result) in enumerate(zip(leases, results, strict=True)):
             known = self._ends.get(lease)
             if known is None:
                 continue
@@ -244,7 +266,8 @@ class Outbox:
             if result not in OVER:
                 refused.setdefault(str(result), []).append(lease)
                 continue
-            over.append(Answered(lease, end, self._is_lost(lease, end, result)))
+            over.append(Answered(lease, end, self._is_lost(lease, end, result), at in dead))
+            self._closed_types.discard(_type_of(lease))
             self.drop(lease)
         probed = frame_id == self._probe
         if over:
@@ -261,7 +284,7 @@ class Outbox:
             return None
         refused = self._refuse(self._ends[leases[0]], code, leases, done=done)
         if not refused.for_good:
-            self.close()
+            self.close({_type_of(lease) for lease in leases})
         return refused
 
     def _refuse(self, end: End, code: str, leases: list[str], *, done: bool) -> Refused:
@@ -275,6 +298,9 @@ class Outbox:
                     self._repeated.add(lease)
         return refused
 
+    def _is_closed(self, lease: str) -> bool:
+        return self._closed or _type_of(lease) in self._closed_types
+
     def _is_lost(self, lease: str, end: End, result: str) -> bool:
         if result == "success":
             return False
@@ -282,3 +308,7 @@ class Outbox:
             return result != "already_finished"
         # A second release finds nothing if the first, unanswered one was carried out.
         return lease not in self._repeated
+
+
+def _type_of(lease: str) -> str:
+    return lease.partition("/")[0]

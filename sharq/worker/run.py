@@ -67,11 +67,11 @@ class Counts:
     def answered(self, answers: Iterable[Answered]) -> None:
         """Count the ends that the server has carried out."""
         with self._lock:
-            for lease, end, lost in answers:
+            for lease, end, lost, dead in answers:
                 if lost:
                     self._counts["lost"] += 1
                     note(logging.WARNING, "lease was lost", lease=lease)
-                elif not end.finish and end.retry:
+                elif not end.finish and end.retry and not dead:
                     self._counts["retried"] += end.count_requeue
                 elif not end.finish or lease in self._discarded:
                     self._counts["discarded"] += 1

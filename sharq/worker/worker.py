@@ -157,7 +157,10 @@ class Worker:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many jobs were done, retried, discarded, and lost with their leases."""
+        """How many jobs were done, retried, discarded or dead, and lost with their leases.
+
+        Dead and discarded ones are counted as `discarded`.
+        """
         return self._counts.read()
 
     def _stop_jobs(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import ceiling, connections, limit, push_cycles
+from bench import ceiling, connections, limit, push_cycles, shards
 from bench.http_load import load
 from bench.load import Order
 from bench.peers.failures import Missing
@@ -145,6 +145,16 @@ def test_connections_share_the_jobs_and_all_are_finished(here: Stand, *, alone: 
     assert 1 < sample.jobs_a_call <= 100
     assert 1 <= sample.spread < 10
     assert not here.store.client.keys("*:leases")
+
+
+@pytest.mark.parametrize("way", shards.WAYS)
+def test_each_job_of_a_spread_type_is_handed_out_and_finished(way: str) -> None:
+    with shards.cluster_of(2) as here:
+        sample = shards.measure(here, 4, way, 2_000)
+        assert all(each.client.dbsize() > 0 for each in here.nodes)
+    assert all(value > 0 for value in sample)
+    # The busiest of two has half of the work at least.
+    assert sample.capacity <= 2.001e6 / sample.store
 
 
 SIZES = ceiling.Sizes(8, 8, 8)

@@ -437,3 +437,16 @@ def test_a_server_that_is_not_there_is_told_alike(sharq: Shell, verb: list[str])
     said = sharq(*verb, "--url", f"http://127.0.0.1:{free_port()}")
     assert (said.code, said.out) == (3, "")
     assert said.err.endswith(": Connection refused.\n")
+
+
+def test_types_whose_node_is_away_are_named(sharq: Shell) -> None:
+    body = (
+        b'{"status": "success", "queue_types": [], "enqueue_counts": {}, "dequeue_counts": {},'
+        b' "complete": false, "unreached_types": ["sms", "email"]}'
+    )
+    with answering(answer("200 OK", body), answer("200 OK", body)) as (url, _):
+        said = sharq("types", "--url", url)
+        listed = sharq("types", "--json", "--url", url).json
+    assert (said.code, said.out) == (0, "")
+    assert "Nodes of the store are away, with other types: sms email." in said.err
+    assert (listed["complete"], listed["unreached_types"]) == (False, ["sms", "email"])

@@ -131,3 +131,17 @@ def test_the_server_says_what_is_out_of_bounds(sharq: Shell, arguments: list[str
     said = sharq(*arguments)
     assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
     assert "(400 invalid_argument)" in said.err
+
+
+def test_a_type_is_spread_over_shards(sharq: Shell) -> None:
+    assert sharq("shards", "new").facts == {"of": "type new", "shards": "1"}
+    assert sharq("shards", "new", "4").out == "The type new had 1, and now has 4 shards.\n"
+    assert sharq("shards", "new", "4").out == "The type new still has 4 shards.\n"
+    assert sharq("shards", "new", "--json").json == {"status": "success", "shards": 4}
+    sharq.put("new", "q", "j", 1)
+    said = sharq("shards", "new", "1")
+    assert said.code == 1
+    assert said.err == "sharq shards: `new` has jobs (409 not_empty).\n"
+    assert "1" in sharq("queues", "new").out
+    assert sharq("limit", "new", "--burst", "2").code == 1
+    assert sharq("shards", "new", "x").code == 2

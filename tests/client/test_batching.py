@@ -11,9 +11,8 @@ import pytest
 
 from sharq import AsyncSharQ, Batch, Settings
 from sharq.engine import Engine
-from sharq.errors import BadArgumentException, StoreUnavailable
+from sharq.errors import BadArgumentException, StoreUnavailable, WrongKind
 from sharq.results import CONFLICT, DUPLICATE, QUEUED, STALE_LEASE, SUCCESS
-from sharq.store.errors import BugMidway
 from tests.support.faces import settings_for
 from tests.support.loops import eventually, on_loop
 from tests.support.stores import PrivateStore
@@ -184,4 +183,4 @@ async def test_what_is_wrong_with_one_queue_is_not_the_others_business(
         asker.submit("j3", queue_id="q3")
         outcomes = await asker.answers()
         kinds = [getattr(each, "outcome", type(each)) for each in outcomes]
-        assert kinds == [QUEUED, QUEUED, QUEUED, BugMidway, QUEUED]
+        assert kinds == [QUEUED, QUEUED, QUEUED, WrongKind, QUEUED]

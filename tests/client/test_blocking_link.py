@@ -126,8 +126,11 @@ def test_a_connection_that_brought_more_than_the_reply_is_not_quiet(more: bytes)
         assert wire.quiet() == (not more)
 
 
-def test_a_broadcast_meets_the_one_server(clean_store: PrivateStore, open_link: Opener) -> None:
-    assert open_link(at_socket(clean_store)).broadcast(PING) == [b"PONG"]
+def test_the_one_server_is_asked_whether_it_takes_writes(
+    clean_store: PrivateStore, open_link: Opener
+) -> None:
+    told = open_link(at_socket(clean_store)).try_each(lambda _: PING)
+    assert list(told.values()) == [None]
 
 
 def test_one_caller_uses_one_connection(proxy: Proxy, open_link: Opener) -> None:

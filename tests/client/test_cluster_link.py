@@ -18,10 +18,11 @@ from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
 from sharq.store.blocking_link import SyncClusterLink, SyncLink, open_sync_link
 from sharq.store.cluster import ClusterLink, open_link
-from sharq.store.errors import Misdirected
+from sharq.store.errors import Misdirected, OnTheMove
 from sharq.store.link import Link
 from sharq.store.routing import Refresh
-from tests.support.commands import PING, Script, command
+from sharq.store.write_checks import Attempt
+from tests.support.commands import PING, Script
 from tests.support.loops import eventually, on_loop
 from tests.support.proxy import Proxy
 from tests.support.stores import PrivateCluster, PrivateStore, free_port, wait_for
@@ -29,6 +30,8 @@ from tests.support.stores import PrivateCluster, PrivateStore, free_port, wait_f
 T = TypeVar("T")
 
 COUNT = Script("return redis.call('INCR', KEYS[1])")
+
+REMOVE = Script("return redis.call('DEL', KEYS[1])")
 
 # Like the queue's scripts: the first key never exists, the second one may.
 GUARDED = Script("return redis.call('INCR', KEYS[2])")
@@ -49,8 +52,8 @@ class OnThread:
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         return self._wait(self._link.run_many(calls))
 
-    def broadcast(self, call: Call[Any]) -> list[Any]:
-        return self._wait(self._link.broadcast(call))
+    def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
+        return self._wait(self._link.try_each(attempt))
 
     def close(self) -> None:
         self._wait(self._link.aclose())
@@ -167,9 +170,30 @@ def test_any_node_leads_to_all(cluster: PrivateCluster, open_any: Opener, index:
     assert [link.run(count(key_on(cluster, each))) for each in range(3)] == [1, 1, 1]
 
 
-def test_a_broadcast_meets_every_primary(cluster: PrivateCluster, open_any: Opener) -> None:
-    ports = open_any(at(cluster)).broadcast(command("CONFIG", "GET", "port"))
-    assert sorted(int(port) for _, port in ports) == sorted(cluster.ports)
+# One for each slot, as the spare keys of the codec are.
+def attempt(place: int) -> Call[Any]:
+    return REMOVE.call(keys=(b"{spare.%d}" % place,))
+
+
+def names_of(cluster: PrivateCluster) -> list[str]:
+    return sorted(f"127.0.0.1:{port}" for port in cluster.ports)
+
+
+def removals(cluster: PrivateCluster) -> list[int]:
+    """How often each node was asked to remove a key."""
+    stats: list[Any] = [
+        node.client.info("commandstats").get("cmdstat_del", {}) for node in cluster.nodes
+    ]
+    return [int(each.get("calls", 0)) for each in stats]
+
+
+def test_every_primary_is_asked_once_whether_it_takes_writes(
+    cluster: PrivateCluster, open_any: Opener
+) -> None:
+    link = open_any(at(cluster), REMOVE)
+    before = removals(cluster)
+    assert link.try_each(attempt) == dict.fromkeys(names_of(cluster))
+    assert removals(cluster) == [count + 1 for count in before]
 
 
 def test_a_call_without_a_key_is_answered(cluster: PrivateCluster, open_any: Opener) -> None:
@@ -202,8 +226,8 @@ def test_a_cluster_that_prefers_hostnames_is_reached(
             "the hostnames are known",
             lambda: b"?" not in str(command_of(cluster.nodes[0], "CLUSTER", "SLOTS")).encode(),
         )
-        ports = open_any(at(cluster)).broadcast(command("CONFIG", "GET", "port"))
-        assert sorted(int(port) for _, port in ports) == sorted(cluster.ports)
+        told = open_any(at(cluster), REMOVE).try_each(attempt)
+        assert told == dict.fromkeys(f"localhost:{port}" for port in cluster.ports)
     finally:
         for client in clients:
             client.config_set("cluster-preferred-endpoint-type", "ip")
@@ -252,7 +276,7 @@ def test_a_slot_on_its_way_concerns_no_other(
     moved, other = key_on(cluster, 1), key_on(cluster, 1, "other")
     moving(moved)
     error, result = link.run_many([count(moved), count(other)])
-    assert (type(error), result) == (StoreUnavailable, 1)
+    assert (type(error), result) == (OnTheMove, 1)
 
 
 def test_a_moved_slot_is_followed_and_the_map_is_learned_once(
@@ -302,7 +326,7 @@ def test_a_killed_node_concerns_its_own_keys_alone_and_is_found_again(
     own_cluster: PrivateCluster, open_both: Callable[..., list[AnyLink]]
 ) -> None:
     clear(own_cluster)
-    links = open_both(at(own_cluster), COUNT)
+    links = open_both(at(own_cluster), COUNT, REMOVE)
     keys = [key_on(own_cluster, index) for index in range(3)]
     for link in links:
         link.run_many([count(key) for key in keys])
@@ -314,8 +338,9 @@ def test_a_killed_node_concerns_its_own_keys_alone_and_is_found_again(
         started = time.monotonic()
         link.run(count(keys[0]))
         assert time.monotonic() - started < 0.2
-        with pytest.raises(StoreUnavailable):
-            link.broadcast(PING)
+        told = link.try_each(attempt)
+        assert isinstance(told.pop(f"127.0.0.1:{own_cluster.ports[1]}"), StoreUnavailable)
+        assert set(told.values()) == {None}
     own_cluster.nodes[1].start()
     for link in links:
         find(link, count(keys[1]))
@@ -410,8 +435,9 @@ def test_a_cluster_that_is_not_there_is_unavailable_and_found_when_it_comes(
         proxy.refuse()
         link = open_any(replace(at(cluster), port=proxy.port), COUNT)
         assert {type(result) for result in link.run_many([count(key)] * 3)} == {StoreUnavailable}
-        with pytest.raises(StoreUnavailable):
-            link.broadcast(PING)
+        (told,) = link.try_each(attempt).items()
+        assert told[0] == f"127.0.0.1:{proxy.port}"
+        assert isinstance(told[1], StoreUnavailable)
         proxy.accept()
         find(link, count(key))
 
@@ -443,7 +469,8 @@ def test_a_store_that_is_no_cluster_is_told(store: PrivateStore, open_any: Opene
 def test_a_closed_link_takes_no_calls(cluster: PrivateCluster, open_any: Opener) -> None:
     link = open_any(at(cluster), COUNT)
     before = [connections(node) for node in cluster.nodes]
-    link.broadcast(PING)
+    for each in range(3):
+        link.run(count(key_on(cluster, each)))
     if isinstance(link, OnThread):
         link._wait(link._link.aclose())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,9 @@ def open_face(request: pytest.FixtureRequest) -> Iterator[Opener]:
 
 
 def settings_for(cluster: PrivateCluster, prefix: str, **sharq: Any) -> Settings:
-    redis = {"port": cluster.ports[0], "clustered": True, "key_prefix": prefix}
+    first, *others = cluster.ports
+    seeds = " ".join(f"127.0.0.1:{port}" for port in others)
+    redis = {"port": first, "cluster_nodes": seeds, "clustered": True, "key_prefix": prefix}
     return Settings.from_mapping({"redis": redis, "sharq": sharq})
 
 
@@ -197,9 +200,14 @@ def test_a_lost_node_takes_only_its_own_types_with_it(
     answers = queue.submit_many([NewJob(n, "bob", "j3", b"3", 0, -1) for n in (*left, gone)])
     assert [answer.outcome for answer in answers[:-1]] == [QUEUED, QUEUED]
     assert isinstance(answers[-1], StoreUnavailable)
-    for act in (queue.deep_status, queue.ping, queue.overview, queue.metrics, queue.requeue):
+    for act in (queue.deep_status, queue.ping, queue.requeue):
         with pytest.raises(StoreUnavailable):
             act()
+    overview = queue.overview()
+    assert sorted(overview.queue_types) == sorted(left)
+    assert (overview.complete, overview.unreached) == (False, [gone])
+    told = queue.metrics()
+    assert (told["complete"], told["unreached_types"]) == (False, [gone])
     assert queue.finish("j1", "bob", left[0]) == SUCCEEDED
 
     lost.start()
@@ -208,7 +216,55 @@ def test_a_lost_node_takes_only_its_own_types_with_it(
         "its types are back", lambda: outcome(lambda: queue.get_queue_length(gone, "bob")) == 1
     )
     assert queue.dequeue(gone)["job_id"] == "j1"
-    assert sorted(queue.metrics()["queue_types"]) == sorted([gone, *left])
+    told = queue.metrics()
+    assert sorted(told.pop("queue_types")) == sorted([gone, *left])
+    assert set(told) == {"status", "enqueue_counts", "dequeue_counts"}
+
+
+@pytest.mark.parametrize("kind", ["kill", "pause"])
+def test_a_new_process_does_without_the_registry(
+    fragile: PrivateCluster, open_face: Opener, prefix: str, kind: str
+) -> None:
+    registry = fragile.owner_of(fragile.slot_of(f"{{{prefix}}}:types"))
+    by_node = types_by_node(fragile, prefix, each=2)
+    gone = by_node.pop(fragile.nodes.index(registry))[0]
+    healthy = [name for names in by_node for name in names]
+    before = open_face(settings_for(fragile, prefix, job_expire_interval=1))
+    before.enqueue(1, 0, "j1", "bob", healthy[0])
+    assert before.dequeue(healthy[0])["job_id"] == "j1"
+    getattr(registry, kind)()
+    try:
+        queue = open_face(settings_for(fragile, prefix, job_expire_interval=1))
+        took = []
+        for name in healthy:
+            begun = time.monotonic()
+            assert queue.enqueue(1, 0, "j2", "bob", name) == {"status": "queued"}
+            took.append(time.monotonic() - begun)
+        assert took[0] < 2.5, took
+        assert max(took[1:]) < 1, took
+        for name in healthy[1:]:
+            assert queue.dequeue(name)["job_id"] == "j2"
+        # What it knows itself; and so does the one that was there before.
+        for each, count in ((queue, len(healthy) - 1), (before, 1)):
+            with pytest.raises(StoreUnavailable):
+                each.sweep()
+            assert len([n for n in healthy if each.get_queue_length(n, "bob")]) >= count
+        with pytest.raises(StoreUnavailable):
+            queue.enqueue(1, 0, "j2", "bob", gone)
+        assert queue.overview().complete is False
+    finally:
+        if kind == "kill":
+            registry.start()
+        else:
+            registry.resume()
+    wait_for("the node is back", lambda: outcome(queue.deep_status) is True)
+
+    def are_registered() -> bool:
+        queue.enqueue(1, 0, "j3", "bob", healthy[0])
+        names: Any = registry.client.zrange(f"{{{prefix}}}:types", 0, -1)
+        return set(healthy) <= {name.decode() for name in names}
+
+    wait_for("the types are registered", are_registered, 15)
 
 
 def test_one_node_of_the_cluster_is_enough_to_find_it(

@@ -164,9 +164,9 @@ async def test_no_calls_give_no_results(clean_store: PrivateStore) -> None:
 
 
 @on_loop
-async def test_a_broadcast_meets_the_one_server(clean_store: PrivateStore) -> None:
+async def test_the_one_server_is_asked_whether_it_takes_writes(clean_store: PrivateStore) -> None:
     async with open_link(at_socket(clean_store)) as link:
-        assert await link.broadcast(PING) == [b"PONG"]
+        assert list((await link.try_each(lambda _: PING)).values()) == [None]
 
 
 @on_loop

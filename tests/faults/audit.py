@@ -41,7 +41,7 @@ or not at all. A `Drain` moves the streams into ``audit.jsonl``, an entry a line
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -49,8 +49,19 @@ import msgspec
 
 from sharq.operations.scripts import Scripts
 
-OFFSET_KEY = "{clock}offset"
-"""Holds what is added to the store's clock, in µs; it need not exist."""
+
+def offset_key(tag: str) -> str:
+    """The key that holds what is added to the store's clock in scripts on a tag, in µs.
+
+    It need not exist. Each tag has its own: in a cluster a script reaches no other node's keys.
+    """
+    return f"{{{tag}}}:offset"
+
+
+def drained_key(stream: str) -> str:
+    """A key beside a stream, which is written to know what replicas have."""
+    return stream.removesuffix("audit") + "drained"
+
 
 LATE_EXPIRY_MS = 15_000
 """How much later keys expire than they would: the clock may be moved back so far."""
@@ -58,7 +69,8 @@ LATE_EXPIRY_MS = 15_000
 # A clock that can be moved. Keys live by the store's own clock, and must not end too early by ours.
 CLOCK = f"""
 local time = redis.call('TIME')
-local offset = redis.call('GET', '{OFFSET_KEY}')
+local tag = KEYS[1] and string.match(KEYS[1], '^{{[^}}]*}}')
+local offset = tag and redis.call('GET', tag .. ':offset')
 local now_us = time[1] * 1000000 + time[2] + (offset or 0)
 local now = math.floor(now_us / 1000)
 local function expire(key, ms)
@@ -174,7 +186,7 @@ class Drain:
 
     What is in the file is on the disk before it leaves the store, and what is there already is not
     written twice: a `drain` may fail at any point, and be called again, on a store that has been
-    restarted, too, and by a process that has been.
+    restarted, too, and by a process that has been; and, at the same time, on several nodes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -191,10 +203,17 @@ class Drain:
         self._file.truncate(end)
         self._file.seek(end)
 
-    async def drain(self, command: Command, prefix: str) -> int:
+    async def drain(
+        self,
+        command: Command,
+        prefix: str,
+        settled: Callable[[str], Awaitable[bool]] | None = None,
+    ) -> int:
         """Move what is there now, of all types of a `key_prefix`; how many entries there were.
 
-        Raises what `command` raises.
+        Where `settled` is given, what was read is moved only if it is true after that, told of a
+        key that it may write: then the node's replicas have it, and no promotion of one can lose
+        it. Else it is left, and so is all that follows. Raises what `command` raises.
         """
         moved = 0
         cursor: Any = b"0"
@@ -204,7 +223,7 @@ class Drain:
             )
             cursor = None if int(cursor) == 0 else cursor
             for key in keys:
-                moved += await self._drain_stream(command, key.decode())
+                moved += await self._drain_stream(command, key.decode(), settled)
         return moved
 
     def close(self) -> None:
@@ -217,14 +236,22 @@ class Drain:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    async def _drain_stream(self, command: Command, key: str) -> int:
+    async def _drain_stream(
+        self, command: Command, key: str, settled: Callable[[str], Awaitable[bool]] | None
+    ) -> int:
         queue_type = key[1 : key.index("}")].rpartition(":")[2]
         moved = 0
         while True:
             ms, part = self._last.get(queue_type, (0, -1))
             first = f"{ms}-{part + 1}"
             found = await command("XRANGE", key, first, "+", "COUNT", _AT_ONCE)
+            if found and settled is not None and not await settled(drained_key(key)):
+                return moved
+            # Meanwhile another node may have given some of it.
+            ms, part = self._last.get(queue_type, (0, -1))
             for position, fields in found:
+                if _position(position.decode()) <= (ms, part):
+                    continue
                 entry = fields[b"e"] if isinstance(fields, dict) else fields[1]
                 ms, part = _position(position.decode())
                 head = f'{{"type":"{queue_type}","id":"{ms}-{part}","at":{ms},'

@@ -1,8 +1,8 @@
-"""The clients of a run, in two processes: python -m tests.faults.clients ROLE PLACES.
+"""The clients of a run, in processes of their own: python -m tests.faults.clients ROLE PLACES.
 
-ROLE is `producers` (with the operator) or `consumers`. Orders are `{"do": "change", …}`, with what
-is to be changed of the `Run`, `{"do": "rest"}`, answered when nothing is under way any more, and
-`{"do": "stop"}`.
+ROLE is `producers` (with the operator), `consumers` or `probes`. Orders are `{"do": "change", …}`,
+with what is to be changed of the `Run`, `{"do": "rest"}`, answered when nothing is under way any
+more, and `{"do": "stop"}`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from tests.faults.history import Recorder
 from tests.faults.operators import Operator
 from tests.faults.places import Places
 from tests.faults.pollers import Poller
+from tests.faults.probes import probes
 from tests.faults.producers import Producer
 from tests.faults.push_clients import Manner, PushClient
 from tests.faults.settlers import Settler
+from tests.faults.setup import SINGLE
 from tests.faults.tenants import KINDS, PROBE
 
 _BULK_PRODUCERS: Final = 3
@@ -81,7 +83,9 @@ def producers(run: Run) -> list[Coroutine[Any, Any, None]]:
 def consumers(run: Run) -> list[Coroutine[Any, Any, None]]:
     """All that take jobs."""
     works = [Poller(run, f"rest-{i}", i).work() for i in range(_POLLERS)]
-    works += [Settler(run, f"settler-{i}", i).work() for i in range(_SETTLERS)]
+    # A settler calls the store by itself, which it can where that is one.
+    if run.places.setup.kind == SINGLE:
+        works += [Settler(run, f"settler-{i}", i).work() for i in range(_SETTLERS)]
     works += [PushClient(run, f"push-{i}", i, manner).work() for i, manner in enumerate(_MANNERS)]
     return works
 
@@ -90,7 +94,7 @@ async def main(role: str, places: Places) -> None:
     """Work, and follow orders, until the harness is gone or says stop."""
     recorder = Recorder(Path(places.folder), role)
     run = Run(places, recorder)
-    everyone = {"producers": producers, "consumers": consumers}[role](run)
+    everyone = {"producers": producers, "consumers": consumers, "probes": probes}[role](run)
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(_flush(recorder)),

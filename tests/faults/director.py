@@ -18,21 +18,23 @@ from tests.faults.clerks import Clerk
 from tests.faults.faults import Faults
 from tests.faults.history import Recorder
 from tests.faults.keeper import Reconnector
+from tests.faults.node_faults import faults_of
+from tests.faults.nodes import NodeStore
 from tests.faults.progress import Progress
 from tests.faults.recording import Recorded
 from tests.faults.recovery import Recovery
-from tests.faults.schedule import is_kill, schedule
+from tests.faults.schedule import is_kill, is_of_node, schedule
+from tests.faults.setup import SINGLE, Setup, settings_of
 from tests.faults.snapshot import count_dead, count_jobs, snapshot
 from tests.faults.stand import (
     FAILURES,
     FINISHED_RETENTION,
     INTERVAL_RETENTION,
     LEASES,
-    PREFIX,
     REQUEUE_INTERVAL,
     Stand,
 )
-from tests.faults.tenants import TYPES
+from tests.faults.tenants import PROBE
 
 _LOOK_EVERY: Final = 0.5
 _WARM_UP: Final = 2.0
@@ -47,7 +49,9 @@ class Outcome:
     """What a run has done.
 
     `faults` and `skipped` count them by kind, `recoveries` are the seconds from the store's return
-    to a server's, `memory` is what the store used at the start and at the end, in bytes.
+    to a server's, `memory` is what the store used at the start and at the end, in bytes. After
+    `unpromoted` faults of nodes no replica was promoted, and one should have been; `broken_off`
+    could not be done to their end.
     """
 
     jobs: int = 0
@@ -55,22 +59,30 @@ class Outcome:
     skipped: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
     memory: tuple[int, int] = (0, 0)
+    unpromoted: int = 0
+    broken_off: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def of_nodes(self) -> int:
+        """How many faults were done to nodes of the store."""
+        return sum(count for kind, count in self.faults.items() if is_of_node(kind))
 
     @property
     def kills(self) -> int:
-        """How many processes were killed."""
+        """How many processes were killed, beside nodes of a store of several."""
         return sum(count for kind, count in self.faults.items() if is_kill(kind))
 
     @property
     def others(self) -> int:
         """How many other faults there were."""
-        return self.faults.total() - self.kills
+        return self.faults.total() - self.kills - self.of_nodes
 
 
 class Director:
     """Runs the stand for `minutes` under the faults of a seed, and leaves the history."""
 
-    def __init__(self, folder: Path, seed: int, minutes: float) -> None:
+    def __init__(self, folder: Path, seed: int, minutes: float, setup: Setup) -> None:
+        self._setup = setup
         self._folder = folder
         self._seed = seed
         self._minutes = minutes
@@ -82,19 +94,35 @@ class Director:
         _write(self._folder / "settings.json", self._settings())
         with Reconnector() as keeper:
             recorder = Recorder(self._folder, "harness", buffered=False)
-            stand = Stand(self._folder, self._seed, keeper, self._on_store_return)
-            audit = Auditing(stand.store.socket, PREFIX, self._folder / "audit.jsonl")
+            stand = Stand(self._folder, self._seed, keeper, self._setup, self._on_store_return)
             try:
-                return await self._run(stand, recorder, audit)
+                self._progress.say("Starting the store, the servers, the workers and the clients…")
+                await stand.store.start()
+                audit = self._auditing(stand)
+                try:
+                    return await self._run(stand, recorder, audit)
+                finally:
+                    await asyncio.to_thread(audit.close)
             finally:
                 await stand.end()
-                await asyncio.to_thread(audit.close)
                 recorder.close()
 
+    def _auditing(self, stand: Stand) -> Auditing:
+        store, path = stand.store, self._folder / "audit.jsonl"
+        return Auditing(
+            lambda: store.sockets,
+            self._setup.prefix,
+            path,
+            password=store.password,
+            replicas=self._setup.replicas,
+        )
+
     async def _run(self, stand: Stand, recorder: Recorder, audit: Auditing) -> Outcome:
-        self._progress.say("Starting the store, the servers, the workers and the clients…")
         log = Recorded.of(recorder, "faults")
-        faults = Faults(stand, log)
+        nodes = None
+        if isinstance(stand.store, NodeStore):
+            nodes = faults_of(stand.store, log, self._on_able)
+        faults = Faults(stand, log, nodes)
         await stand.start()
         self._recovery = Recovery(
             stand.places.direct,
@@ -103,23 +131,26 @@ class Director:
             faults.disturbed.__getitem__,
             faults.is_disturbed,
         )
+        watching = asyncio.create_task(nodes.watch()) if nodes is not None else None
         await asyncio.sleep(_WARM_UP)
         memory_at_start = await stand.store.memory()
-        following = asyncio.create_task(
-            faults.follow(schedule(self._seed, self._minutes), time.monotonic())
-        )
+        steps = self._setup.kind == SINGLE or self._setup.replicas_acked > 0
+        planned = schedule(self._seed, self._minutes, self._setup.kind, steps=steps)
+        following = asyncio.create_task(faults.follow(planned, time.monotonic()))
         try:
             await self._watch(stand, faults, following, audit)
         finally:
             following.cancel()
         await faults.heal()
+        if watching is not None:
+            watching.cancel()
         self._recovery.stop()
         self._progress.say("All is healed. Waiting until nothing moves…")
         stand.change_clients(producing=False)
         await stand.end_workers()
         await stand.rest_clients()
         clerk = Clerk(Run(stand.places, recorder), "clerk-at-last", 0)
-        for queue_type in TYPES:
+        for queue_type in self._setup.types:
             await clerk.cancel(queue_type)
         await audit.drain()
         final = await snapshot(stand.store)
@@ -141,6 +172,8 @@ class Director:
             faults.skipped,
             self._recovery.times,
             (memory_at_start, drained["memory"]),
+            nodes.unpromoted if nodes is not None else 0,
+            nodes.broken_off if nodes is not None else Counter(),
         )
 
     async def _watch(
@@ -171,10 +204,10 @@ class Director:
 
     async def _clear_away(self, stand: Stand, clerk: Clerk) -> None:
         """Have all dead letters deleted."""
-        for queue_type in TYPES:
+        for queue_type in self._setup.types:
             await clerk.begin("delete", queue_type, {"all": True})
         await _until(lambda: count_dead(stand.store), _BULK_TIMEOUT, "no dead letter is left")
-        for queue_type in TYPES:
+        for queue_type in self._setup.types:
             await clerk.progress(queue_type)
         clerk.close()
 
@@ -198,13 +231,20 @@ class Director:
 
     def _on_store_return(self) -> None:
         if self._recovery is not None:
-            self._recovery.on_return()
+            self._recovery.on_return(PROBE)
+
+    def _on_able(self, types: list[str]) -> None:
+        if self._recovery is not None:
+            for queue_type in self._setup.probes:
+                if queue_type in types:
+                    self._recovery.on_return(queue_type)
 
     def _settings(self) -> dict[str, Any]:
         return {
             "seed": self._seed,
             "minutes": self._minutes,
-            "key_prefix": PREFIX,
+            "key_prefix": self._setup.prefix,
+            **settings_of(self._setup),
             "job_expire_interval": LEASES,
             "job_requeue_interval": REQUEUE_INTERVAL,
             "finished_retention": FINISHED_RETENTION,

@@ -13,10 +13,12 @@ from typing import Final
 
 import redis
 
-from tests.faults.audit import OFFSET_KEY
+from tests.faults.node_faults import NodeFaults
 from tests.faults.recording import Recorded
-from tests.faults.schedule import SERVERS, Fault
+from tests.faults.schedule import SERVERS, Fault, is_of_node
 from tests.faults.stand import Stand
+from tests.faults.store import Store
+from tests.faults.stores import AnyNode
 
 LARGEST_STEP: Final = 5.0
 """Seconds that the clock is at most away from the right time, both ways."""
@@ -30,16 +32,18 @@ class Faults:
 
     `done` counts the faults of each kind, `skipped` those that this machine does not allow. What
     has met no process is not counted.
-    `disturbed` counts for each server what was done to it or to its way to the store.
+    `disturbed` counts for each server what was done to it or to its way to the store. `nodes` does
+    what is done to nodes, where the store has several.
     """
 
-    def __init__(self, stand: Stand, log: Recorded) -> None:
+    def __init__(self, stand: Stand, log: Recorded, nodes: NodeFaults | None = None) -> None:
         self.done: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.disturbed: Counter[str] = Counter()
         self.under_way: Counter[str] = Counter()
         self._stand = stand
         self._log = log
+        self._nodes = nodes
         self._offset = 0.0
         self._acts = {
             "kill server": self._kill_server,
@@ -74,6 +78,10 @@ class Faults:
         return self.under_way[server] > 0
 
     async def _do(self, fault: Fault) -> None:
+        if is_of_node(fault.kind):
+            assert self._nodes is not None
+            self.done[fault.kind] += await self._nodes.do(fault)
+            return
         if fault.kind == "fill the disk" and not self._stand.store.has_disk:
             self.skipped[fault.kind] += 1
             return
@@ -98,7 +106,7 @@ class Faults:
         """What is done to the store is done to all; it is over when the store is there."""
         with self._disturbing(*SERVERS):
             yield
-        await self._stand.store.up.wait()
+        await self._store.up.wait()
 
     # Processes
 
@@ -171,46 +179,45 @@ class Faults:
 
     async def _kill_store(self, fault: Fault) -> bool:
         async with self._store_disturbed():
-            return self._stand.store.kill(hold=fault.chance**2)
+            return self._store.kill(hold=fault.chance**2)
 
     async def _stop_store(self, fault: Fault) -> bool:
         async with self._store_disturbed():
-            hit = self._stand.store.pause()
+            hit = self._store.pause()
             await asyncio.sleep(fault.seconds)
-            self._stand.store.resume()
+            self._store.resume()
         return hit
 
     async def _restart_store(self, fault: Fault) -> bool:
         async with self._store_disturbed():
-            return self._stand.store.restart(hold=fault.chance**2)
+            return self._store.restart(hold=fault.chance**2)
 
     async def _fill_disk(self, fault: Fault) -> bool:
         async with self._store_disturbed():
-            await asyncio.to_thread(self._stand.store.fill_disk)
+            await asyncio.to_thread(self._store.fill_disk)
             try:
                 await asyncio.sleep(fault.seconds)
             finally:
-                self._stand.store.free_disk()
+                self._store.free_disk()
         return True
 
     async def _limit_memory(self, fault: Fault) -> bool:
         """So little that the store is full at once; work has to go on, but for enqueues."""
-        store = self._stand.store
+        store = self._store
         async with self._store_disturbed():
-            hit = await self._unless_away("CONFIG", "SET", "maxmemory", _HEADROOM)
+            hit = await _unless_away(store, "CONFIG", "SET", "maxmemory", _HEADROOM)
             await asyncio.sleep(fault.seconds)
             await store.insist("CONFIG", "SET", "maxmemory", 0)
         return hit
 
     async def _flush_scripts(self, _fault: Fault) -> bool:
-        return await self._unless_away("SCRIPT", "FLUSH")
+        nodes = await self._stand.store.primaries()
+        return any([await _unless_away(node, "SCRIPT", "FLUSH") for node in nodes])
 
-    async def _unless_away(self, *command: str | int) -> bool:
-        try:
-            await self._stand.store.insist(*command, timeout=3.0)
-        except (redis.RedisError, OSError):
-            return False
-        return True
+    @property
+    def _store(self) -> Store:
+        assert isinstance(self._stand.store, Store)
+        return self._stand.store
 
     # The clock
 
@@ -222,8 +229,11 @@ class Faults:
 
     async def heal(self) -> None:
         """Undo what a fault that was broken off may have left, and set the clock right."""
-        self._stand.store.free_disk()
-        await self._stand.store.insist("CONFIG", "SET", "maxmemory", 0)
+        if self._nodes is not None:
+            await self._nodes.heal()
+        else:
+            self._store.free_disk()
+            await self._store.insist("CONFIG", "SET", "maxmemory", 0)
         kind = f"step the clock {'forward' if self._offset < 0 else 'back'}"
         self._log.note(kind, phase="begin", target="")
         self._offset = 0.0
@@ -231,7 +241,15 @@ class Faults:
         self._log.note(kind, phase="end", target="")
 
     async def _set_clock(self) -> None:
-        await self._stand.store.insist("SET", OFFSET_KEY, round(self._offset * 1_000_000))
+        await self._stand.store.set_clocks(round(self._offset * 1_000_000))
+
+
+async def _unless_away(node: AnyNode, *command: str | int) -> bool:
+    try:
+        await node.insist(*command, timeout=3.0)
+    except (redis.RedisError, OSError):
+        return False
+    return True
 
 
 async def _stop_for(seconds: float, pid: int) -> bool:

@@ -29,7 +29,10 @@
       stall             note: the process was late by so many ms
     Notes of p "faults" tell of faults: op is its name, phase is "begin" or "end", target the server
     that it was done to, where it was one; `recovered` says after how many ms (of the return of the
-    store) a server worked again.
+    store) a server worked again. What is done to nodes of a store of several (`is_of_node`) has
+    `types`, those that the nodes have, and so have `promoted` (a node is a primary now; kind is the
+    fault during which that was, "" for none), `able` (one takes writes), `returned` and `demoted`
+    (one that was replaced is there again, and a replica).
 
 An operation on many jobs is written as as many operations. `payload` is the JSON value. What has no
 end may have been carried out, and what is `unknown` may still be. The checker leaves other fields
@@ -97,6 +100,7 @@ class Event(msgspec.Struct):
     ms: int = 0
     wall: int = 0
     started: int = 0
+    types: list[str] = []
 
 
 class _Time(msgspec.Struct):

@@ -7,17 +7,24 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tests.faults.setup import Setup
+
 
 class Places(msgspec.Struct):
     """The folder and the seed of a run, and the ports of its servers.
 
-    `direct` are the servers' own ports, `proxied` those of the proxies in front of them.
+    `direct` are the servers' own ports, `proxied` those of the proxies in front of them. `sharq`
+    and `store` are what servers and clients have in common of their configuration: of its section
+    [sharq], and, of [redis], how the store is found.
     """
 
     folder: str
     seed: int
     direct: Mapping[str, int]
     proxied: Mapping[str, int]
+    setup: Setup
+    sharq: str
+    store: str
 
     def rng(self, client: str) -> random.Random:
         """The choices of a client: the same for the same seed."""

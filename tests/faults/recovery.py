@@ -10,7 +10,6 @@ from typing import Final
 from tests.faults.callers import outcome
 from tests.faults.http_client import Http, Lost, NotSent, may_have_happened
 from tests.faults.recording import Recorded
-from tests.faults.tenants import PROBE
 
 _EVERY: Final = 0.05
 _GIVE_UP: Final = 30.0
@@ -19,7 +18,8 @@ _GIVE_UP: Final = 30.0
 class Recovery:
     """After each return of the store, asks every server until it has put a job in.
 
-    A measurement during which something is done to the server or the store is thrown away.
+    A measurement during which something is done to the server or the store is thrown away, and it
+    begins anew while the server is not there.
     `disturbed(server)` counts what was done, `is_disturbed(server)` tells whether it goes on.
     """
 
@@ -41,19 +41,19 @@ class Recovery:
         self._numbers = itertools.count(1)
         self._probes: dict[str, asyncio.Task[None]] = {}
 
-    def on_return(self) -> None:
-        """The store is back."""
+    def on_return(self, queue_type: str) -> None:
+        """The store is back, or the node of a type."""
         for name, port in self._ports.items():
             if name in self._probes:
                 self._probes[name].cancel()
-            self._probes[name] = asyncio.create_task(self._measure(name, port))
+            self._probes[name] = asyncio.create_task(self._measure(name, port, queue_type))
 
     def stop(self) -> None:
         """Measure no more."""
         for probe in self._probes.values():
             probe.cancel()
 
-    async def _measure(self, name: str, port: int) -> None:
+    async def _measure(self, name: str, port: int, queue_type: str) -> None:
         loop = asyncio.get_running_loop()
         began, before = loop.time(), None
         async with Http(port) as http:
@@ -62,24 +62,28 @@ class Recovery:
                     began, before = loop.time(), None
                 elif before is None:
                     began, before = loop.time(), self._disturbed(name)
-                if await self._works(http) and before is not None:
+                works = await self._works(http, queue_type)
+                if works and before is not None:
                     break
+                if works is None:
+                    began, before = loop.time(), None
                 await asyncio.sleep(_EVERY)
         if before == self._disturbed(name):
             seconds = loop.time() - began
             self.times.append(seconds)
             self._faults_log.note("recovered", server=name, ms=round(seconds * 1000))
 
-    async def _works(self, http: Http) -> bool:
+    async def _works(self, http: Http, queue_type: str) -> bool | None:
+        """Whether it puts a job in; None where it takes no connection."""
         job = f"probe-{next(self._numbers)}"
-        fields = {"type": PROBE, "queue": "probe", "job": job, "interval": 0, "limit": -1}
+        fields = {"type": queue_type, "queue": "probe", "job": job, "interval": 0, "limit": -1}
         operation = self._log.invoke("enqueue", **fields, payload=job)
         body = {"job_id": job, "interval": 0, "payload": job}
         try:
-            answer = await http.call("POST", f"/enqueue/{PROBE}/probe/", body, timeout=2.0)
+            answer = await http.call("POST", f"/enqueue/{queue_type}/probe/", body, timeout=2.0)
         except NotSent:
             operation.fail("not_sent")
-            return False
+            return None
         except Lost:
             operation.unknown()
             return False

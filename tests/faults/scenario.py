@@ -34,7 +34,7 @@ from sharq.results import (
     NewJob,
     Removal,
 )
-from tests.faults.audit import OFFSET_KEY, Drain
+from tests.faults.audit import Drain, offset_key
 from tests.faults.history import Recorder
 from tests.faults.states import DEAD as DEAD_KEYS
 from tests.faults.states import add_counters, dead_letters, level_of, new_counters
@@ -65,6 +65,8 @@ FAILING = "f"
 
 LIMITED = "v"
 """The type whose queues, and which itself, have more limits than an interval."""
+
+TYPES = ("t", "u", FAILING, LIMITED)
 
 
 class Scenario:
@@ -607,7 +609,8 @@ class Scenario:
 
     def _advance(self, ticks: int) -> None:
         self._offset_us += ticks * TICK * 1000
-        self._store.command("SET", OFFSET_KEY, self._offset_us)
+        for queue_type in TYPES:
+            self._store.command("SET", offset_key(f"{PREFIX}:{queue_type}"), self._offset_us)
 
     def _drain_audit(self) -> None:
         with Drain(self._folder / "audit.jsonl") as drain:

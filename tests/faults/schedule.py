@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Final
+
+from tests.faults.setup import CLUSTER, SENTINEL, SINGLE
 
 SERVERS: Final = ("a", "b", "c")
 WORKERS: Final = ("w1", "w2")
@@ -35,6 +39,32 @@ OTHERS: Final = (
     "restart all servers",
 )
 
+NODES: Final = {
+    SINGLE: (),
+    CLUSTER: (
+        *("kill a primary", "hang a primary", "cut off a primary") * 2,
+        *("deafen a primary", "fail over", "restart a primary", "kill a replica"),
+        *("move slots at once", "move slots key by key", "add and remove nodes"),
+        "cut connections of a primary",
+    ),
+    SENTINEL: (
+        *("kill a primary", "hang a primary", "cut off a primary") * 2,
+        *("fail over", "fail over", "restart a primary", "kill a replica"),
+        *("kill a sentinel", "hang a sentinel", "cut connections of a primary"),
+    ),
+}
+"""What is done to nodes of a store that has several; each round has them all."""
+
+_NODES_EVERY: Final = 13.5
+_SLOWER: Final = 1.9
+"""So many times as far apart other faults are where there are those of nodes."""
+
+_OF_ONE_STORE: Final = (
+    *("kill store", "stop the store", "restart the store", "fill the disk", "limit the memory"),
+    *("lose replies of the store", "stall the store's connections"),
+)
+_STEPS: Final = ("step the clock forward", "step the clock back")
+
 _KILL_WEIGHTS: Final = (3, 3, 4, 3)
 _SECONDS: Final = {
     "stop server": (2.5, 5.0),
@@ -46,6 +76,7 @@ _SECONDS: Final = {
     "stall a server's connections": (0.5, 4.0),
     "fill the disk": (1.5, 4.0),
     "limit the memory": (2.0, 5.0),
+    **dict.fromkeys(chain.from_iterable(NODES.values()), (0.2, 2.0)),
 }
 _TARGETS: Final = {
     "kill server": SERVERS,
@@ -75,23 +106,43 @@ class Fault:
     chance: float
 
 
-def schedule(seed: int, minutes: float) -> list[Fault]:
-    """The faults of a run, by their time; the same for the same seed and minutes."""
+def schedule(seed: int, minutes: float, kind: str = SINGLE, *, steps: bool = True) -> list[Fault]:
+    """The faults of a run, by their time; the same for the same seed, minutes and kind of store.
+
+    `steps`: whether clocks may step.
+    """
     end = minutes * 60
     calm = min(CALM, end / 5)
-    kills = _series(random.Random(f"{seed} kills"), _KILL_EVERY, _drawn_kills)
-    others = _series(random.Random(f"{seed} others"), _OTHER_EVERY, _dealt_others)
-    both = (
-        itertools.takewhile(lambda fault: fault.at < end - calm, series)
-        for series in (kills, others)
+    left_out = () if kind == SINGLE else _OF_ONE_STORE
+    left_out += () if steps else _STEPS
+    kills = dict(zip(KILLS, _KILL_WEIGHTS, strict=True))
+    drawn = {name: weight for name, weight in kills.items() if name not in left_out}
+    others = tuple(name for name in OTHERS if name not in left_out)
+    slower = 1 if kind == SINGLE else _SLOWER
+    series = [
+        _series(random.Random(f"{seed} kills"), slower * _KILL_EVERY, partial(_drawn, drawn)),
+        _series(random.Random(f"{seed} others"), slower * _OTHER_EVERY, partial(_dealt, others)),
+    ]
+    if NODES[kind]:
+        rng = random.Random(f"{seed} nodes")
+        series.append(_series(rng, _NODES_EVERY, partial(_dealt, NODES[kind])))
+    faults = (
+        fault
+        for each in series
+        for fault in itertools.takewhile(lambda fault: fault.at < end - calm, each)
+        if fault.at >= calm
     )
-    faults = (fault for series in both for fault in series if fault.at >= calm)
     return sorted(faults, key=lambda fault: fault.at)
 
 
 def is_kill(kind: str) -> bool:
     """Whether the fault is a kill -9."""
     return kind in KILLS
+
+
+def is_of_node(kind: str) -> bool:
+    """Whether it is done to a node of several."""
+    return any(kind in each for each in NODES.values())
 
 
 def _series(
@@ -110,12 +161,12 @@ def _series(
         )
 
 
-def _drawn_kills(rng: random.Random) -> Iterator[str]:
+def _drawn(weights: Mapping[str, int], rng: random.Random) -> Iterator[str]:
     while True:
-        yield rng.choices(KILLS, _KILL_WEIGHTS)[0]
+        yield rng.choices(tuple(weights), tuple(weights.values()))[0]
 
 
-def _dealt_others(rng: random.Random) -> Iterator[str]:
+def _dealt(kinds: Sequence[str], rng: random.Random) -> Iterator[str]:
     """Every kind comes once in each round, so that a short run meets them all."""
     while True:
-        yield from rng.sample(OTHERS, len(OTHERS))
+        yield from rng.sample(kinds, len(kinds))

@@ -19,7 +19,7 @@ from tests.faults.audit import audited_scripts
 from tests.faults.callers import Run
 from tests.faults.http_client import Job
 from tests.faults.pollers import Poller, number_of
-from tests.faults.stand import FAILURES, FINISHED_RETENTION, INTERVAL_RETENTION, PREFIX
+from tests.faults.stand import FAILURES, FINISHED_RETENTION, INTERVAL_RETENTION
 from tests.faults.tenants import FAILING, LIMITED
 from tests.support.direct import DirectStore
 
@@ -51,7 +51,7 @@ class Settler(Poller):
         settings = QueueSettings(
             finished_retention=FINISHED_RETENTION, interval_retention=INTERVAL_RETENTION, **FAILURES
         )
-        self._operations = Operations(PREFIX, settings, self._scripts)
+        self._operations = Operations(run.places.setup.prefix, settings, self._scripts)
 
     async def _deal_with(self, queue_type: str, job: Job) -> None:
         chance = 1.0 if self._run.well_behaved else self._caller.rng.random()

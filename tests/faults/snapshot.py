@@ -6,27 +6,27 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tests.faults.states import DEAD, add_counters, dead_letters, level_of, new_counters
-from tests.faults.store import Store
+from tests.faults.stores import AnyNode, AnyStore
 
 _PAGE: Final = 1000
 
 _DEAD: Final = """
 local function sizes(part)
-  local out, key = {}, ARGV[1] .. part
+  local out, key = {}, KEYS[1] .. part
   for _, member in ipairs(redis.call('HKEYS', key)) do
     out[#out + 1], out[#out + 2] = member, redis.call('HSTRLEN', key, member)
   end
   return out
 end
 return {
-  redis.call('HGETALL', ARGV[1]), redis.call('ZRANGE', ARGV[1] .. ':order', 0, -1, 'WITHSCORES'),
+  redis.call('HGETALL', KEYS[1]), redis.call('ZRANGE', KEYS[1] .. ':order', 0, -1, 'WITHSCORES'),
   sizes(':about'), sizes(':jobs'),
 }
 """
 
 
-async def snapshot(store: Store) -> dict[str, Any]:
-    """All of it.
+async def snapshot(store: AnyStore) -> dict[str, Any]:
+    """All of it, of all nodes.
 
     `jobs`: {type, queue, job, state}, the state `queued` or `active`. `levels`: the leases that
     queues, groups and types count, {type, level, leased, group} as in `states`. `dead`: what each
@@ -34,6 +34,17 @@ async def snapshot(store: Store) -> dict[str, Any]:
     name, type and TTL (ms; -1 for none). `memory`: the bytes that the store uses. `now`: the
     store's time in ms.
     """
+    parts = [await _of_node(node) for node in await store.whole()]
+    whole = parts[0]
+    for part in parts[1:]:
+        for name in ("jobs", "levels", "dead", "keys"):
+            whole[name] += part[name]
+        whole["counters"].update(part["counters"])
+    whole["memory"] = await store.memory()
+    return whole
+
+
+async def _of_node(store: AnyNode) -> dict[str, Any]:
     jobs: list[dict[str, str]] = []
     counters = new_counters()
     keys: list[dict[str, Any]] = []
@@ -63,35 +74,40 @@ async def snapshot(store: Store) -> dict[str, Any]:
         "dead": [await _dead(store, keys, queue_type) for queue_type in sorted(buried)],
         "counters": counters,
         "keys": [each for each in keys if not each["key"].endswith("}:audit")],
-        "memory": await store.memory(),
         "now": await _now(store),
     }
 
 
-async def _dead(store: Store, keys: list[dict[str, Any]], queue_type: str) -> dict[str, Any]:
+async def _dead(store: AnyNode, keys: list[dict[str, Any]], queue_type: str) -> dict[str, Any]:
     """What a type has of dead letters, all at one time: the sweep may remove some."""
     end = f":{queue_type}}}:"
     tag = next(key["key"].partition("}")[0] for key in keys if end in key["key"])
-    reply = await store.insist("EVAL", _DEAD, 0, f"{tag}}}:dead")
+    reply = await store.insist("EVAL", _DEAD, 1, f"{tag}}}:dead")
     return dead_letters(queue_type, *(dict(_pairs(flat)) for flat in reply))
 
 
-async def count_dead(store: Store) -> int:
+async def count_dead(store: AnyStore) -> int:
     """How many dead letters there are."""
+    return sum([await _count_dead(node) for node in await store.whole()])
+
+
+async def _count_dead(store: AnyNode) -> int:
     orders = [key for key, _, _ in await _keys(store) if key.endswith("}:dead:order")]
     return sum([int(await store.insist("ZCARD", key)) for key in orders])
 
 
-async def count_jobs(store: Store) -> int:
+async def count_jobs(store: AnyStore) -> int:
     """How many jobs there are.
 
     One that goes from a lease to its queue meanwhile may be missed: if there are none, they are
     counted again.
     """
-    return await _count_jobs(store) or await _count_jobs(store)
+    nodes = await store.whole()
+    counts = [await _count_jobs(node) or await _count_jobs(node) for node in nodes]
+    return sum(counts)
 
 
-async def _count_jobs(store: Store) -> int:
+async def _count_jobs(store: AnyNode) -> int:
     return sum(
         [
             len(await _jobs(store, key, kind, key.partition("}:")[2]))
@@ -100,12 +116,12 @@ async def _count_jobs(store: Store) -> int:
     )
 
 
-async def _now(store: Store) -> int:
+async def _now(store: AnyNode) -> int:
     seconds, micros = await store.insist("TIME")
     return int(seconds) * 1000 + int(micros) // 1000
 
 
-async def _keys(store: Store) -> list[tuple[str, str, int]]:
+async def _keys(store: AnyNode) -> list[tuple[str, str, int]]:
     cursor, names = b"0", set()
     while True:
         cursor, page = await store.insist("SCAN", cursor, "COUNT", _PAGE)
@@ -120,7 +136,7 @@ async def _keys(store: Store) -> list[tuple[str, str, int]]:
     return found
 
 
-async def _jobs(store: Store, key: str, kind: str, rest: str) -> list[tuple[str, str, str]]:
+async def _jobs(store: AnyNode, key: str, kind: str, rest: str) -> list[tuple[str, str, str]]:
     """The jobs that a key holds: queue, job, state."""
     word, _, queue = rest.partition(":")
     if rest == "held" and kind == "hash":

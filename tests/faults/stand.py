@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,11 @@ from tests.faults.keeper import Reconnector
 from tests.faults.places import Places
 from tests.faults.processes import PYTHON, Managed, resources
 from tests.faults.schedule import SERVERS, WORKERS
+from tests.faults.setup import Setup
 from tests.faults.store import Store
+from tests.faults.stores import store_of
 from tests.support.stores import free_port
 
-PREFIX: Final = "faults"
 REQUEUE_INTERVAL: Final = 250
 FINISHED_RETENTION: Final = 3000
 INTERVAL_RETENTION: Final = 6000
@@ -33,6 +34,11 @@ FAILURES: Final = {
 }
 """The options of failures and dead letters: so small that some fall out by each bound."""
 
+_SHARQ: Final = (
+    f"finished_retention = {FINISHED_RETENTION}\ninterval_retention = {INTERVAL_RETENTION}\n"
+    + "".join(f"{name} = {value}\n" for name, value in FAILURES.items())
+)
+
 LEASES: Final = {"a": 1500, "b": 2500, "c": 2000}
 
 _OPTIONS: Final = {
@@ -40,8 +46,9 @@ _OPTIONS: Final = {
     "b": "workers = 1",
     "c": "workers = 2",
 }
-_DIRECT: Final = ("c",)
-"""Servers that reach the store without a proxy."""
+_NO_SERVER: Final = "c"
+_DIRECT: Final = (_NO_SERVER,)
+"""Servers that reach a single store without a proxy."""
 
 _WORKER_SERVERS: Final = dict(zip(WORKERS, ("a", "c"), strict=True))
 _RESTART_PAUSE: Final = 0.3
@@ -53,12 +60,18 @@ class Stand:
     """Starts everything in its order, keeps it running, and ends it."""
 
     def __init__(
-        self, folder: Path, seed: int, keeper: Reconnector, on_store_return: Callable[[], None]
+        self,
+        folder: Path,
+        seed: int,
+        keeper: Reconnector,
+        setup: Setup,
+        on_store_return: Callable[[], None],
     ) -> None:
         self.folder = folder
         self._seed = seed
         self._keeper = keeper
-        self.store = Store(folder, keeper, on_store_return)
+        self.setup = setup
+        self.store = store_of(setup, folder, keeper, on_store_return)
         self.servers: dict[str, Managed] = {}
         self.workers: dict[str, Managed] = {}
         self._clients: dict[str, Managed] = {}
@@ -75,17 +88,21 @@ class Stand:
     def places(self) -> Places:
         """Where the servers are."""
         proxied = {name: self._gates[f"server {name}"] for name in SERVERS}
-        return Places(str(self.folder), self._seed, dict(self._ports), proxied)
+        store = f"key_prefix = {self.setup.prefix}\n{self._way(_NO_SERVER)}"
+        return Places(
+            str(self.folder), self._seed, dict(self._ports), proxied, self.setup, _SHARQ, store
+        )
 
     async def start(self) -> None:
-        """Start everything."""
-        await self.store.start()
+        """Start everything; the store runs already."""
         await self._proxy.start()
         self._ports = {name: free_port() for name in SERVERS}
         for name in SERVERS:
-            self.gate(f"store of {name}", "open", target=self.store.socket)
+            if isinstance(self.store, Store):
+                self.gate(f"store of {name}", "open", target=self.store.socket)
             self.gate(f"server {name}", "open", target=self._ports[name])
-        await self._until(lambda: len(self._gates) == 2 * len(SERVERS), "the proxies")
+        wanted = len(SERVERS) * (2 if isinstance(self.store, Store) else 1)
+        await self._until(lambda: len(self._gates) == wanted, "the proxies")
         for name in SERVERS:
             self.servers[name] = self._server(name)
             await self.servers[name].start()
@@ -93,7 +110,7 @@ class Stand:
         await asyncio.gather(*(self._until_working(name) for name in SERVERS))
         self.resources_at_start = await self._settled_resources()
         await self.start_workers()
-        for role in _CLIENTS:
+        for role in self._roles:
             arguments = (role, self._places_text())
             client = self._managed(
                 role, "tests.faults.clients", *arguments, on_line=self._on_report
@@ -198,20 +215,28 @@ class Stand:
             **more,
         )
 
+    @property
+    def _roles(self) -> Sequence[str]:
+        return _CLIENTS if isinstance(self.store, Store) else (*_CLIENTS, "probes")
+
+    def _way(self, name: str) -> str:
+        """How a server finds the store: lines of its section [redis]."""
+        if not isinstance(self.store, Store):
+            lines = self.store.options(sum(map(ord, name)))
+            acked = self.setup.replicas_acked
+            return lines + (f"\nreplicas_acked = {acked}" if acked else "")
+        if name in _DIRECT:
+            return f"conn_type = unix_sock\nunix_socket_path = {self.store.socket}"
+        port = self._gates[f"store of {name}"]
+        return f"conn_type = tcp_sock\nhost = 127.0.0.1\nport = {port}"
+
     def _server(self, name: str) -> Managed:
-        store = f"conn_type = unix_sock\nunix_socket_path = {self.store.socket}"
-        if name not in _DIRECT:
-            port = self._gates[f"store of {name}"]
-            store = f"conn_type = tcp_sock\nhost = 127.0.0.1\nport = {port}"
         config = self.folder / f"{name}.conf"
         config.write_text(
             f"[sharq]\njob_expire_interval = {LEASES[name]}\n"
-            f"job_requeue_interval = {REQUEUE_INTERVAL}\n"
-            f"finished_retention = {FINISHED_RETENTION}\n"
-            f"interval_retention = {INTERVAL_RETENTION}\n"
-            + "".join(f"{name} = {value}\n" for name, value in FAILURES.items())
-            + f"[sharq-server]\nport = {self._ports[name]}\nheartbeat = 3000\n{_OPTIONS[name]}\n"
-            f"[redis]\nkey_prefix = {PREFIX}\n{store}\n"
+            f"job_requeue_interval = {REQUEUE_INTERVAL}\n{_SHARQ}"
+            f"[sharq-server]\nport = {self._ports[name]}\nheartbeat = 3000\n{_OPTIONS[name]}\n"
+            f"[redis]\nkey_prefix = {self.setup.prefix}\n{self._way(name)}\n"
         )
         return self._managed(f"server-{name}", "tests.faults.server", "-c", str(config))
 

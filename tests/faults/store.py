@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from sharq.embedded import allocator
+from tests.faults.audit import offset_key
 from tests.faults.keeper import Reconnector
 from tests.faults.processes import Managed, run_quietly
+from tests.faults.setup import Setup
 from tests.support.stores import store_binary
 
 DISK_BYTES: Final = 384 << 20
@@ -34,14 +36,18 @@ class Store:
     file system of its own, which root may mount.
     """
 
-    def __init__(self, folder: Path, keeper: Reconnector, on_return: Callable[[], None]) -> None:
+    def __init__(
+        self, folder: Path, keeper: Reconnector, setup: Setup, on_return: Callable[[], None]
+    ) -> None:
+        self.setup = setup
+        self.password: str | None = None
         self.socket = str(folder / "store.sock")
         self.up = asyncio.Event()
         self.returned_at = 0.0
         self._data = folder / "data"
         self._data.mkdir()
         self._ballast = self._data / "ballast"
-        self.has_disk = _mount(self._data, keeper)
+        self.has_disk = mount(self._data, keeper, DISK_BYTES)
         self._on_return = on_return
         self._client: Any = redis.Redis(
             unix_socket_path=self.socket,
@@ -90,6 +96,24 @@ class Store:
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.05)
+
+    @property
+    def sockets(self) -> list[str]:
+        """Where it can be reached."""
+        return [self.socket]
+
+    async def primaries(self) -> list[Self]:
+        """Itself."""
+        return [self]
+
+    async def whole(self) -> list[Self]:
+        """Itself."""
+        return [self]
+
+    async def set_clocks(self, us: int) -> None:
+        """Move the clock of all scripts to so many µs after the store's."""
+        for tag in self.setup.tags:
+            await self.insist("SET", offset_key(tag), us)
 
     def kill(self, hold: float) -> bool:
         """End it as a crash would; it comes back after `hold` seconds. Whether it was there."""
@@ -168,10 +192,11 @@ class Store:
             return False
 
 
-def _mount(folder: Path, keeper: Reconnector) -> bool:
+def mount(folder: Path, keeper: Reconnector, size_in_bytes: int) -> bool:
+    """Give a folder a file system of its own, in memory; whether that is possible."""
     if os.geteuid() != 0:
         return False
-    size = f"size={DISK_BYTES}"
+    size = f"size={size_in_bytes}"
     if not run_quietly("mount", "-t", "tmpfs", "-o", size, "sharq-faults", str(folder)):
         return False
     keeper.mounted(str(folder))

@@ -13,7 +13,7 @@ import pytest
 from sharq.operations.operations import Told
 from sharq.results import DEAD, SUCCESS
 from sharq.settings.options import QueueSettings
-from tests.faults.audit import LATE_EXPIRY_MS, OFFSET_KEY, Drain, audited_scripts, read_audit
+from tests.faults.audit import LATE_EXPIRY_MS, Drain, audited_scripts, offset_key, read_audit
 from tests.support.hands import PREFIX, Hands, PipelinedStore, new_job
 from tests.support.limited import job as limited_job
 from tests.support.limited import limit, pause, put, resume
@@ -44,7 +44,7 @@ def whats(path: Path) -> list[str]:
 
 
 def move_clock(hands: Hands, ms: int) -> None:
-    hands.store.command("SET", OFFSET_KEY, ms * 1000)
+    hands.store.command("SET", offset_key(f"{PREFIX}:t"), ms * 1000)
 
 
 def test_the_audit_tells_what_happened_in_its_order(hands: Hands, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from sharq import deployment
 from sharq.operations.scripts import Scripts
 from sharq.results import JobOptions
-from tests.faults.audit import OFFSET_KEY
 from tests.faults.history import Recorder, merge, read_history
 from tests.faults.keeper import Reconnector
 from tests.faults.recording import Recorded
@@ -89,7 +88,7 @@ def test_the_launcher_gives_servers_the_audited_scripts_and_the_movable_clock() 
     assert digests.keys() == Scripts().digests.keys()
     enqueue = texts[digests["enqueue"]]
     assert "XADD" in enqueue
-    assert OFFSET_KEY in enqueue
+    assert "':offset'" in enqueue
     assert "XADD" not in "".join(Scripts().by_digest.values())
     assert deployment.__dict__["Scripts"] is Scripts
 

@@ -22,7 +22,7 @@ from tests.faults.history import Recorder
 from tests.faults.places import Places
 from tests.faults.pollers import number_of
 from tests.faults.recording import Recorded
-from tests.faults.tenants import DEADLY, FAILING, TYPES
+from tests.faults.tenants import DEADLY, FAILING
 
 _LONGEST_HANDLER: Final = 1.0
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {"w1": {"prefetch": 12}}
@@ -38,7 +38,9 @@ def main(name: str, port: int, places: Places, calm: bool) -> int:
     log = Recorded.of(recorder, f"{name}.{os.getpid()}")
     rng = places.rng(name)
     # What kills its workers is left to those who do not mind; all is finished by a calm one.
-    types = TYPES if calm else [each for each in TYPES if each != DEADLY]
+    types = places.setup.types
+    if not calm:
+        types = tuple(each for each in types if each not in (DEADLY, *places.setup.probes))
     worker = Worker(
         f"ws://127.0.0.1:{port}/ws/",
         types,

@@ -77,9 +77,15 @@ def packed(payload: Any) -> bytes:
 class Old:
     """A deployment of the original; `ahead` is by how many ms its servers' clocks are ahead."""
 
-    def __init__(self, store: PrivateStore, prefix: str = PREFIX, ahead: int = 0) -> None:
+    def __init__(
+        self,
+        store: PrivateStore,
+        prefix: str = PREFIX,
+        ahead: int = 0,
+        client: redis.Redis | None = None,
+    ) -> None:
         self.store = store
-        self.client: redis.Redis = store.client
+        self.client: redis.Redis = store.client if client is None else client
         self.prefix = prefix
         self.ahead = ahead
         self._enqueue = self.client.register_script(_ENQUEUE)

@@ -112,6 +112,15 @@ def test_types_and_prefix_are_chosen(old: Old, new: New, command: Command) -> No
     assert list(each(new.waiting())) == ["mail/bob/j"]
 
 
+def test_a_type_that_is_spread_over_shards_is_refused(old: Old, new: New, command: Command) -> None:
+    old.enqueue("sms", "bob", "j", 1)
+    with new.engine() as engine:
+        engine.run(engine.flows.resharding.set("sms", 4))
+    said = command()
+    assert (said.code, _left(old)) == (3, 1)
+    assert "`sms` is spread over shards there: move its jobs first" in said.err
+
+
 def test_a_doubtful_lease_is_named(old: Old, command: Command) -> None:
     old.enqueue("sms", "bob", "j", 1)
     old.dequeue("sms")

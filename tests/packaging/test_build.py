@@ -50,6 +50,34 @@ def in_build_script(commands: str, root: Path) -> str:
     return done.stdout
 
 
+# Prints the arguments of each run of the tests.
+RUNS = """
+mkdir -p .venv/bin
+printf '#!/bin/sh\\necho "$@"\\n' >.venv/bin/python
+chmod +x .venv/bin/python
+root=$PWD
+run_tests --last-failed %s
+"""
+
+
+@pytest.mark.parametrize(
+    ("argument", "runs"),
+    [
+        (
+            "-k x",
+            [
+                "--numprocesses=auto --dist=worksteal --last-failed -k x",
+                "--alone --last-failed -k x",
+            ],
+        ),
+        ("-n0", ["--numprocesses=auto --dist=worksteal --last-failed -n0"]),
+    ],
+)
+def test_in_one_process_no_test_runs_twice(tree: Path, argument: str, runs: list[str]) -> None:
+    said = in_build_script(RUNS % argument, tree).splitlines()
+    assert [each.removeprefix("-m pytest ") for each in said if "pytest" in each] == runs
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """What the build reads, without what it made."""

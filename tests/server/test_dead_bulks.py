@@ -149,8 +149,10 @@ async def test_a_server_that_stops_leaves_its_bulk_to_another(
         assert before is not None
         assert before.state == "running"
         assert 0 < before.moved < 2500
-        while (bulk := await second.sq.dead_bulk("t")).state == "running":  # type: ignore[union-attr]
-            await asyncio.sleep(0.05)
+        # The one that stopped has left it: its claim would last for ten seconds.
+        async with asyncio.timeout(8):
+            while (bulk := await second.sq.dead_bulk("t")).state == "running":  # type: ignore[union-attr]
+                await asyncio.sleep(0.05)
         assert (bulk.id, bulk.moved) == (begun.id, 2500)  # type: ignore[union-attr]
         assert await waiting(second.sq) == 2500
     finally:

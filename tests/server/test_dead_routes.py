@@ -441,6 +441,9 @@ async def test_filters_select(rest: Rest) -> None:
         name for name in "edcba" if times[name] < times["c"]
     ]
     assert await names(rest, "?before=0") == []
+    # In microseconds, say, or for ever.
+    for late in ("9" * 14, str(2**63 - 1)):
+        assert await names(rest, f"?before={late}") == [*"edcba"]
     assert (await rest.get("/dead/other/")).outcome == (
         200,
         {"status": "success", "jobs": [], "cursor": None},

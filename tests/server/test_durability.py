@@ -100,16 +100,20 @@ def test_the_embedded_store_is_good_as_it_comes(
     assert "(appendfsync no)" in line
 
 
-def test_replicas_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    with PrivateStore(tcp=True, **KEPT) as primary, PrivateStore(tcp=True) as replica:
+@pytest.mark.parametrize("bounded", [False, True])
+def test_replicas_are_told(bounded: bool, caplog: pytest.LogCaptureFixture) -> None:
+    options = KEPT | ({"min-replicas-to-write": 1} if bounded else {})
+    with PrivateStore(tcp=True, **options) as primary, PrivateStore(tcp=True) as replica:
         replica.command("REPLICAOF", "127.0.0.1", primary.port)
         wait_for(
             "the replica follows",
             lambda: primary.client.info("replication")["connected_slaves"] == 1,
         )
         ((level, line),) = asyncio.run(told(settings_for(primary), caplog))
-    assert level == WARNING
+    assert level == (INFO if bounded else WARNING)
     assert "after a failover the last changes may be missing" in line
+    # What is done already is not asked for.
+    assert line.endswith("min-replicas-max-lag limit how many.") is not bounded
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,15 @@ def replica(ground: Ground) -> Iterator[None]:
 
 
 @contextmanager
+def without_replicas(ground: Ground) -> Iterator[None]:
+    if int(str(ground.admin.info("server")["redis_version"]).split(".")[0]) < 7:
+        pytest.skip("this store lets scripts write without replicas")
+    ground.config(min_replicas_to_write=1)
+    yield
+    ground.config(min_replicas_to_write=0)
+
+
+@contextmanager
 def moved(ground: Ground) -> Iterator[None]:
     source = ground.cluster.owner_of(ground.slot)
     target = next(node for node in ground.cluster.nodes if node is not source)
@@ -227,7 +236,8 @@ class Row(NamedTuple):
     """A state and its answers: the code of what cannot be done, or None where all is done.
 
     `enqueue` and `others`: the code of an enqueue, and of all other operations. `unknown`: it is
-    not known whether they were carried out. `paused`: the code that subscribers are told.
+    not known whether they were carried out. `paused`: the code that subscribers are told, and with
+    `tells` those who ask for the deep status.
     `with_jobs`: whether there are jobs before. `timeout`: of a call, in seconds.
     """
 
@@ -243,6 +253,7 @@ class Row(NamedTuple):
     timeout: float = 5.0
     user: Mapping[str, str] = {}
     log: str = ""
+    tells: bool = True
 
 
 AWAY = "store_unavailable"
@@ -260,11 +271,13 @@ TABLE = {
     "LOADING": away(loading),
     "CLUSTERDOWN": away(cluster_down, on_cluster=True),
     "time-out": away(silent, unknown=True, timeout=0.5, log=LOST),
-    "reset": away(resetting, unknown=True, log=LOST),
+    "reset": away(resetting, unknown=True, log=LOST, tells=False),
+    "NOREPLICAS": away(without_replicas),
     "READONLY": away(replica, log="takes no writes; reconnecting"),
     "MOVED": all_goes_on(moved, on_cluster=True),
-    "ASK": away(moving, on_cluster=True, with_jobs=False),
-    "TRYAGAIN": away(moving, on_cluster=True),
+    # Only where it was, and another slot of the node is tried then.
+    "ASK": away(moving, on_cluster=True, with_jobs=False, tells=False),
+    "TRYAGAIN": away(moving, on_cluster=True, tells=False),
     "NOSCRIPT": all_goes_on(without_scripts),
     "OOM": Row(full, enqueue=FULL, others=None, paused=None, retry_after="5"),
     # The store refuses whatever would change its data, and a dequeue does.
@@ -481,6 +494,14 @@ async def test_a_failure_of_the_store_gets_what_the_table_says(
             for name, frame in frames.items():
                 check_frame(name, frame, row.others, row)
 
+            deep = await rest.get("/deepstatus/")
+            if row.paused and row.tells:
+                assert deep.error == (row.status, row.paused)
+            elif row.tells or row.state is moving:
+                assert (deep.status, deep.body["status"]) == (200, "success")
+            if row.on_cluster:
+                assert set(deep.body["nodes"]) == {"up", "down"}
+
             # One that finds nothing to take back changes nothing, which more stores allow.
             assert await code_of(server.sq.sweep()) in (row.others, None)
 
@@ -517,21 +538,22 @@ class TestAStoreThatAnswersAndGivesNothing:
         expect_log: ExpectLog,
     ) -> None:
         expect_log("takes no writes; reconnecting")
-        pings = 0
-        ping = server.engine.ping
+        tries = 0
+        try_writes = server.engine.try_writes
 
-        async def counted() -> None:
-            nonlocal pings
-            await ping()
-            pings += 1
+        async def counted() -> Mapping[str, StoreError | None]:
+            nonlocal tries
+            told = await try_writes()
+            tries += 1
+            return told
 
-        monkeypatch.setattr(server.engine, "ping", counted)
+        monkeypatch.setattr(server.engine, "try_writes", counted)
         await rest.enqueue()
         async with await Subscriber.connect(http_port) as socket:
             with replica(ground):
                 await socket.subscribe()
                 await socket.event("paused")
-                while pings < 4:
+                while tries < 4:
                     await asyncio.sleep(0.01)
                 await socket.ask(op="ping")
             await socket.jobs(1)

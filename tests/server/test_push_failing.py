@@ -47,6 +47,7 @@ async def test_jobs_fail_alike_or_each_in_its_way(connect: Any, rest: Rest) -> N
         told = {"error": ERROR, "delay": 60_000, "worker": "w"}
         answer = await subscriber.ask(op="fail", leases=[leases["a"], "x"], **told)
         assert answer["results"] == ["success", "invalid_argument"]
+        assert "dead" not in answer
         items: Sequence[dict[str, Any]] = [
             {"lease": leases["b"], "retry": False},
             {"lease": leases["c"], "error": {"type": "B"}, "worker": "v"},
@@ -55,6 +56,7 @@ async def test_jobs_fail_alike_or_each_in_its_way(connect: Any, rest: Rest) -> N
         ]
         answer = await subscriber.ask(op="fail", items=items)
         assert answer["results"] == ["success", "success", "invalid_argument", "not_active"]
+        assert answer["dead"] == [0]
     a, b, c, d = [await status(rest, each) for each in "abcd"]
     assert (a["error"], a["worker"], a["attempt"]) == (ERROR, "w", 2)
     assert 59_000 < a["ready_in"] <= 60_000

@@ -68,6 +68,8 @@ async def test_every_route_is_served(rest: Rest) -> None:
         ("DELETE", "/interval/u/r/", None, 200),
         ("POST", "/limits/u/r/", {"burst": 5}, 200),
         ("GET", "/limits/u/", None, 200),
+        ("GET", "/shards/u/", None, 200),
+        ("POST", "/shards/u/", {"shards": 1}, 200),
         ("POST", "/pause/u/?group=g", None, 200),
         ("POST", "/resume/u/?group=g", None, 200),
         ("GET", "/dead/t/", None, 200),

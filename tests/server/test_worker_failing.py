@@ -123,7 +123,8 @@ async def test_what_a_handler_raises_is_kept(
     async with working(HANDLERS[kind], name="w-1") as worker:
         await rest.enqueue(requeue_limit=0, payload={"to": "Ada"})
         found = await letter(rest)
-        await until(lambda: worker.counts["retried"] == 1)
+        await until(lambda: worker.counts["discarded"] == 1)
+        assert worker.counts["retried"] == 0
     assert (found["reason"], found["worker"], found["attempts"]) == ("exhausted", "w-1", 1)
     assert found["payload"] == {"to": "Ada"}
     error = found["error"]
@@ -469,7 +470,7 @@ async def test_many_failures_share_frames_that_are_not_too_large(
     }
     async with working(handle, concurrency=300) as worker:
         await rest.post("/enqueue/", body)
-        await until(lambda: worker.counts["retried"] == 300)
+        await until(lambda: worker.counts["discarded"] == 300)
         assert worker.counts["lost"] == 0
     assert (await rest.get("/metrics/t/")).body["dead"]["jobs"] == 300
 
@@ -498,7 +499,7 @@ class TestSmallPayloads:
         async with working(handle) as worker:
             for n in range(5):
                 await rest.enqueue(job_id=f"j{n}", requeue_limit=0)
-            await until(lambda: worker.counts["retried"] == 5)
+            await until(lambda: worker.counts["discarded"] == 5)
         assert (await letter(rest, "j0"))["error"]["message"] == "\x01" * 1000
 
 

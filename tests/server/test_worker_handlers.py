@@ -203,7 +203,7 @@ async def test_a_retry_that_cannot_be_is_a_failure_as_any_other(
     async with working(handle) as worker:
         await rest.enqueue(requeue_limit=0)
         await state_is(rest, "dead")
-        await until(lambda: worker.counts["retried"])
+        await until(lambda: worker.counts["discarded"])
 
 
 class TestThreads:

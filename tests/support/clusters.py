@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -63,6 +64,18 @@ class Bus:
 
         self._do(cut())
 
+    def deafen(self, node: PrivateStore, deaf: bool = True) -> None:
+        """Have a node drop what others tell it, by its own packet filter, or hear it again.
+
+        It needs `enable-debug-command`.
+        """
+        node.command("DEBUG", "DROP-CLUSTER-PACKET-FILTER", "-2" if deaf else "-1")
+        if not deaf:
+            # On a link that stays it would wait for ever for an answer that it has dropped.
+            for other in self.nodes:
+                if other is not node:
+                    node.command("DEBUG", "CLUSTERLINK", "KILL", "all", _identity(other))
+
     def mend(self) -> None:
         """Let everything pass again."""
         self._cut.clear()
@@ -110,9 +123,16 @@ class ReplicatedCluster(PrivateCluster):
     """Primaries with a replica each, on loopback; a node that is cut off is still reached by us.
 
     The first three nodes begin as primaries. A primary that is silent for a second is replaced.
+    `timeout` (seconds) is how long the nodes may take to agree.
     """
 
-    def __init__(self, **options: Option) -> None:
+    def __init__(
+        self,
+        make: Callable[..., PrivateStore] = PrivateStore,
+        timeout: float = 20.0,
+        **options: Option,
+    ) -> None:
+        self._timeout = timeout
         self.bus = Bus()
         self._addresses: dict[int, str] = {}
         settings: dict[str, Option] = {
@@ -127,15 +147,15 @@ class ReplicatedCluster(PrivateCluster):
         }
         self._settings = settings
         try:
-            super().__init__(3, **settings)
+            super().__init__(3, make, **settings)
             primaries = list(self.nodes)
             for _ in primaries:
                 self.nodes.append(self._node(settings))
                 self._meet(self.nodes[-1])
-            self.wait_until_ok()
+            self.wait_until_ok(timeout)
             for primary, replica in zip(primaries, self.nodes[3:], strict=True):
                 replica.command("CLUSTER", "REPLICATE", _identity(primary))
-            wait_for("replicas follow", self._all_follow, 20)
+            self.wait_until_followed()
         except BaseException:
             self.close()
             raise
@@ -145,7 +165,7 @@ class ReplicatedCluster(PrivateCluster):
         nodes: list[PrivateStore] = []
         port = self.bus.carry(address, lambda: nodes[0].port + _BUS)
         own: dict[str, Option] = {"cluster-announce-bus-port": port, "bind-source-addr": address}
-        nodes.append(PrivateStore(tcp=True, **settings, **own))
+        nodes.append(self._make(tcp=True, **settings, **own))
         self._addresses[nodes[0].port] = address
         nodes[0].bus_port = port
         return nodes[0]
@@ -167,6 +187,18 @@ class ReplicatedCluster(PrivateCluster):
         """Cut a node off from the others."""
         self.bus.cut(self._addresses[node.port])
 
+    def deafen(self, node: PrivateStore, deaf: bool = True) -> None:
+        """Have a node drop what others tell it, by its own packet filter, or hear it again.
+
+        It needs `enable-debug-command`.
+        """
+        node.command("DEBUG", "DROP-CLUSTER-PACKET-FILTER", "-2" if deaf else "-1")
+        if not deaf:
+            # On a link that stays it would wait for ever for an answer that it has dropped.
+            for other in self.nodes:
+                if other is not node:
+                    node.command("DEBUG", "CLUSTERLINK", "KILL", "all", _identity(other))
+
     def mend(self) -> None:
         """Start, resume and join what a test has harmed."""
         self.bus.mend()
@@ -175,8 +207,48 @@ class ReplicatedCluster(PrivateCluster):
                 node.start()
             else:
                 node.resume()
-        self.wait_until_ok()
-        wait_for("replicas follow", self._all_follow, 20)
+        self.wait_until_followed()
+
+    def wait_until_followed(self) -> None:
+        """Wait until all agree, and each primary has its replica."""
+        self.wait_until_ok(self._timeout)
+        wait_for("replicas follow", self._all_follow, self._timeout)
+
+    def add_pair(self) -> tuple[PrivateStore, PrivateStore]:
+        """Let a primary without slots and its replica join."""
+        pair = self._node(self._settings), self._node(self._settings)
+        for node in pair:
+            self.nodes.append(node)
+            self._meet(node)
+        self.wait_until_ok(self._timeout)
+        pair[1].command("CLUSTER", "REPLICATE", _identity(pair[0]))
+        self.wait_until_followed()
+        return pair
+
+    def remove_pair(self, *pair: PrivateStore) -> None:
+        """Have nodes without slots forgotten, and end them."""
+        identities = [_identity(node) for node in pair]
+        self.nodes = [node for node in self.nodes if node not in pair]
+        for node in reversed(pair):
+            node.close()
+        for identity in reversed(identities):
+            for node in self.nodes:
+                node.command("CLUSTER", "FORGET", identity)
+        self.wait_until_followed()
+
+    def migrate(self, first: int, last: int, target: PrivateStore) -> None:
+        """Have a range of slots moved to a primary in one step (Valkey 9)."""
+        source = self.owner_of(first)
+        place = ("SLOTSRANGE", first, last, "NODE", _identity(target))
+        source.command("CLUSTER", "MIGRATESLOTS", *place)
+        wait_for("the slots are moved", lambda: self._owns(target, first), self._timeout)
+        self.wait_until_ok(self._timeout)
+
+    def _owns(self, node: PrivateStore, slot: int) -> bool:
+        return any(
+            first <= slot <= last and primary[1] == node.port
+            for first, last, primary, *_ in node.command("CLUSTER", "SLOTS")
+        )
 
     def close(self) -> None:
         for node in self.nodes:
@@ -185,6 +257,9 @@ class ReplicatedCluster(PrivateCluster):
         super().close()
         self.bus.close()
 
+    def _deciding(self) -> list[PrivateStore]:
+        return [node for node in self.nodes if node.command("ROLE")[0] == b"master"]
+
     def _meet(self, node: PrivateStore) -> None:
         place = (node.host, node.port, node.bus_port)
         self.nodes[0].command("CLUSTER", "MEET", *place)
@@ -192,4 +267,5 @@ class ReplicatedCluster(PrivateCluster):
     def _all_follow(self) -> bool:
         roles = [node.command("ROLE") for node in self.nodes]
         replicas = [role for role in roles if role[0] == b"slave"]
-        return len(replicas) == 3 and all(role[3] == b"connected" for role in replicas)
+        followed = len(replicas) == len(self.nodes) // 2
+        return followed and all(role[3] == b"connected" for role in replicas)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import hiredis
 
+from sharq.errors import StoreError
 from sharq.operations.call import Call, Flow
 from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
@@ -118,9 +119,15 @@ def follow(flow: Flow[T], run: Callable[[Call[Any]], Any]) -> T:
     try:
         wanted = next(flow)
         while True:
-            many = isinstance(wanted, list)
-            results = [run(call) for call in (wanted if many else [wanted])]
-            wanted = flow.send(results if many else results[0])
+            if isinstance(wanted, list):
+                wanted = flow.send([run(call) for call in wanted])
+                continue
+            try:
+                result = run(wanted)
+            except StoreError as error:
+                wanted = flow.throw(error)
+            else:
+                wanted = flow.send(result)
     except StopIteration as end:
         result: T = end.value
         return result

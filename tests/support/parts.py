@@ -31,6 +31,7 @@ PARTS: Final[Mapping[str, str]] = {
     "promtool": "promtool",
     "playwright": "",
     "redis-benchmark": "redis-benchmark",
+    "redis-cli": "redis-cli",
     "redis-server": "redis-server",
     "systemd-analyze": "systemd-analyze",
     "uvicorn": "uvicorn",

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -85,6 +85,11 @@ class PrivateSentinel:
         self.stopped = False
 
     @property
+    def pid(self) -> int:
+        """Its process id, 0 where it does not run."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
     def runs(self) -> bool:
         return self._process is not None
 
@@ -139,11 +144,17 @@ class PrivateSentinels:
     """A primary with two replicas, and three sentinels that promote one when it is down.
 
     A primary that is silent for `down_after` ms is down. `options` are settings of every node, as
-    of `PrivateStore`, `lines` more of the sentinels' configuration.
+    of `PrivateStore`, which `make` makes; `lines` are more of the sentinels' configuration.
     """
 
     def __init__(
-        self, *, down_after: int = 1500, replicas: int = 2, lines: str = "", **options: Option
+        self,
+        *,
+        down_after: int = 1500,
+        replicas: int = 2,
+        lines: str = "",
+        make: Callable[..., PrivateStore] = PrivateStore,
+        **options: Option,
     ) -> None:
         self.nodes: list[PrivateStore] = []
         self.sentinels: list[PrivateSentinel] = []
@@ -155,7 +166,7 @@ class PrivateSentinels:
         }
         try:
             for _ in range(1 + replicas):
-                self.nodes.append(PrivateStore(tcp=True, **settings))
+                self.nodes.append(make(tcp=True, **settings))
             for node in self.nodes[1:]:
                 follow(node, self.nodes[0])
             for _ in range(3):

@@ -72,13 +72,13 @@ class PrivateStore:
     Runs from its construction on. `options` are the store's settings with underscores for
     hyphens (``appendonly=True``, ``maxmemory="2mb"``, ``user=["bob", "on", ">pw", "+@all"]``);
     nothing is written to the disk unless they say so. There are no locks: what is killed can be
-    started again on the same data, socket and port.
+    started again on the same data, socket and port. `within`: where its folder is made.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, *, tcp: bool = False, **options: Option) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="sharq-test-"))
+    def __init__(self, *, tcp: bool = False, within: str | None = None, **options: Option) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sharq-test-", dir=within))
         self.socket_path = str(self.folder / "store.sock")
         self.port = 0
         self.bus_port = 0
@@ -239,10 +239,16 @@ class PrivateStore:
 class PrivateCluster:
     """A cluster of primaries on loopback; node i owns the i-th equal part of the slots.
 
-    `options` are settings of every node, as of `PrivateStore`.
+    `options` are settings of every node, as of `PrivateStore`, which `make` makes.
     """
 
-    def __init__(self, primaries: int = 3, **options: Option) -> None:
+    def __init__(
+        self,
+        primaries: int = 3,
+        make: Callable[..., PrivateStore] = PrivateStore,
+        **options: Option,
+    ) -> None:
+        self._make = make
         self.nodes: list[PrivateStore] = []
         settings: dict[str, Option] = {
             "cluster-enabled": True,
@@ -281,7 +287,7 @@ class PrivateCluster:
 
     def cancel_move(self, slot: int) -> None:
         """Take the marks of `begin_move` away."""
-        for node in self.nodes:
+        for node in self._deciding():
             _set_slot(node, slot, "STABLE")
 
     def finish_move(self, slot: int, target: PrivateStore) -> None:
@@ -290,8 +296,12 @@ class PrivateCluster:
         while keys := source.command("CLUSTER", "GETKEYSINSLOT", slot, 100):
             place = (target.host, target.port, "", 0, 5000)
             source.command("MIGRATE", *place, "KEYS", *keys)
-        for node in sorted(self.nodes, key=lambda node: node is not target):
+        for node in sorted(self._deciding(), key=lambda node: node is not target):
             _set_slot(node, slot, "NODE", _identity(target))
+
+    def _deciding(self) -> list[PrivateStore]:
+        """The nodes that are told of slots; replicas hear it from their primaries."""
+        return self.nodes
 
     def wait_until_ok(self, timeout: float = 20.0) -> None:
         """Wait until every node sees every other one and all slots are served."""
@@ -323,7 +333,7 @@ class PrivateCluster:
         self.wait_until_ok()
 
     def _node(self, settings: dict[str, Option]) -> PrivateStore:
-        return PrivateStore(tcp=True, **settings)
+        return self._make(tcp=True, **settings)
 
     def _meet(self, node: PrivateStore) -> None:
         self.nodes[0].command("CLUSTER", "MEET", node.host, node.port)

@@ -24,8 +24,10 @@ from sharq._fastpath import (
     Job,
     JobReader,
     Keyspace,
+    confirmation_key,
     enqueued,
     is_name,
+    joined,
     json_dump,
     json_fault,
     json_parts,
@@ -52,6 +54,8 @@ CLEAR_KEYS = f"T:void T:ready T:leases T:held {QUEUE_KEYS} T:waiting T:limit"
 ENQUEUE_KEYS = "T:void T:ready T:held T:waiting T:limit T:q: T:j: T:c: T:r:·T:d:"
 SELDOM = "T:ready·T:waiting·T:d:"
 RETRY_KEYS = "T:void T:ready T:held T:waiting T:limit T:dead T:q: T:j: T:c: T:r: T:d:"
+CLOSING_KEYS = "T:void T:ready T:leases T:held T:waiting T:limit T:dead T:sample T:moving"
+PAUSE_KEYS = "T:void T:ready T:leases T:waiting T:limit T:paused T:q: T:d:"
 LEVEL_KEYS = "T:void T:ready T:leases T:waiting T:limit T:q: T:d:"
 ALL_REMOVED = JobOptions(REMOVE, REMOVE, REMOVE)
 LEASES = [Lease("mail", "bob", "j1", "17"), Lease("mail", "eve", "j2", "18")]
@@ -70,7 +74,18 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
         (("mail", "t1", "t2", b"[]"), "2 T:void T:moving t1 t2 []"),
         (("mail", "?", "", b""), "2 T:void T:moving ? '' ''"),
     ],
-    "claim_sweep": [((900,), "1 {p}:sweep 900")],
+    "close_shard": [(("mail", 7), f"9 {CLOSING_KEYS} 7")],
+    "open_shard": [(("mail", 7), f"10 {CLOSING_KEYS} T:opened 7")],
+    "rate_states": [(("mail", "42", 9), "1 T:void T:q: 42 9")],
+    "shards": [
+        (("mail", "1 0", "1 1 4", True), "2 T:void T:shards 1·0 1·1·4 1"),
+        (("mail", "", "", False), "2 T:void T:shards '' '' 0"),
+    ],
+    "claim_sweep": [
+        ((900,), "1 {p}:sweep 900"),
+        ((900, 0), "1 {p}:sweep 900"),
+        ((900, 12), "1 {p:.12}:sweep 900"),
+    ],
     "correct_totals": [(("mail", 3, -2), "2 T:void T:held T:c: 3 -2")],
     "list_leases": [(("mail", "bob", "42", 9), "3 T:void T:leases T:held bob 42 9")],
     "recount": [
@@ -85,15 +100,15 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "share_sample": [(("mail", ".ab", b"[1]"), "2 T:void T:sample .ab [1]")],
     "show_job": [(("mail", "bob", "j1"), "5 T:void T:held T:q:bob T:j:bob T:dead bob j1")],
     "tell_servers": [
-        ((".ab", b"?"), "0 {p}:wake:.ab ?"),
-        ((None, b"?"), "0 {p}:wake:.all ?"),
+        ((".ab", b"?", 7), "1 {p:.7}: {p}:wake:.ab ?"),
+        ((None, b"?", 0), "1 {p:.0}: {p}:wake:.all ?"),
     ],
     "watch_queues": [(("mail", 9, ["bob", "eve"]), "3 T:void T:ready T:limit T:q: T:d: 9 bob eve")],
     "clear": [
         (("mail", "bob", 7, False), f"10 {CLEAR_KEYS} T:c: 7 bob 0"),
         (("mail", "bob", 7, True), f"10 {CLEAR_KEYS} T:c: 7 bob 1"),
     ],
-    "dead_advance": [(("mail", ".s1"), f"6 {RETRY_KEYS} .s1")],
+    "dead_advance": [(("mail", ".s1", 9000), f"6 {RETRY_KEYS} .s1 9000")],
     "dead_begin": [
         (
             ("mail", "b1", "retry", "bob", "expired", "E", 7, 8),
@@ -140,6 +155,11 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
             ("mail", 3, 60000, 262144, "r-1", ".ab", 7, True),
             f"8 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: "
             "3 60000 262144 r-1 {p}:wake:.ab '' 1",
+        ),
+        (
+            ("mail", 3, 60000, 262144, "r-1", ".ab", 7, True, 250),
+            f"8 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: "
+            "3 60000 262144 r-1 {p}:wake:.ab '' 1 250",
         ),
     ],
     "dry_run": [
@@ -234,7 +254,7 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
         (("mail", "bob", 0.25, 7), "5 T:void T:ready T:waiting T:limit T:q:bob T:d: 7 bob 0.25"),
         (("mail", "bob", 250, 7), "5 T:void T:ready T:waiting T:limit T:q:bob T:d: 7 bob 250"),
     ],
-    "interval_reset": [(("mail", "bob", 7), "2 T:void T:q:bob 7")],
+    "interval_reset": [(("mail", "bob", 7), "3 T:void T:held T:q:bob 7")],
     "limits": [
         (
             ("mail", "queue", "bob", 1000, None, 2, REMOVE, "two%20words", 7),
@@ -252,7 +272,7 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "list_jobs": [
         (
             ("mail", "bob", "new", 42, 3, 100, 262144),
-            f"5 T:void {QUEUE_KEYS} new 42 3 100 262144",
+            f"6 T:void T:held {QUEUE_KEYS} new 42 3 100 262144",
         )
     ],
     "list_queues": [
@@ -268,23 +288,30 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
     "list_types": [(("42", 1000), "1 {p}:types 42 1000")],
     "pause": [
         (
-            ("mail", "type", "", None, "", "api", 7),
-            f"5 {LEVEL_KEYS} 7 type '' '' '' api",
+            ("mail", "type", "", None, "", "api", 7, None),
+            f"6 {PAUSE_KEYS} 7 type '' '' '' api ''",
         ),
         (
-            ("mail", "queue", "bob", REMOVE, "", "api", 7),
-            f"5 {LEVEL_KEYS} 7 queue bob - '' api",
+            ("mail", "queue", "bob", REMOVE, "", "api", 7, None),
+            f"6 {PAUSE_KEYS} 7 queue bob - '' api ''",
         ),
         (
-            ("mail", "group", "g", 30_000, "x%2Fy", "worker", 7),
-            f"5 {LEVEL_KEYS} 7 group g 30000 x%2Fy worker",
+            ("mail", "group", "g", 30_000, "x%2Fy", "worker", 7, 42),
+            f"6 {PAUSE_KEYS} 7 group g 30000 x%2Fy worker 42",
         ),
     ],
-    "ping": [((), "0")],
-    "queue_length": [(("mail", "bob"), "2 T:void T:q:bob")],
+    "ping": [((12,), "1 {p:.12}:")],
+    "queue_length": [(("mail", "bob"), "3 T:void T:held T:q:bob")],
+    "pausing": [
+        (("mail", 0, REMOVE, "", "api"), "2 T:void T:paused 0 - '' api"),
+        (("mail", 7, None, "x%2Fy", "worker"), "2 T:void T:paused 7 '' x%2Fy worker"),
+    ],
     "queue_metrics": [(("mail", "bob"), "5 T:void T:ready T:q:bob T:d:bob T:limit T:c: bob")],
     "register": [(("mail",), "1 {p}:types mail")],
-    "rights": [((".ab",), "0 {p:.rights}: {p}: {p}:wake:.ab")],
+    "rights": [
+        ((".ab", 3), "1 {p:.3}: {p}: {p}:wake:.ab"),
+        ((".ab", 3, "WAIT"), "1 {p:.3}: {p}: {p}:wake:.ab WAIT"),
+    ],
     "requeue": [
         (
             ("mail", 100, 60000, 7, "1:2:3:4:5:0"),
@@ -334,6 +361,7 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
             "eve j2 2 0 3 0 0",
         ),
     ],
+    "try_write": [((0,), "1 {p:.0}:write"), ((16383,), "1 {p:.16383}:write")],
     "type_metrics": [(("mail",), "6 T:void T:ready T:leases T:held T:limit T:dead T:c:")],
     "unregister": [(("mail", 900000), "1 {p}:types mail 900000")],
 }
@@ -394,12 +422,33 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
     ],
     "Keyspace.common_channel": [(CODEC.keys.common_channel, b"{p}:wake:.all")],
     "Keyspace.channel": [(lambda: CODEC.keys.channel(".ab"), b"{p}:wake:.ab")],
+    "confirmation_key": [
+        (lambda: confirmation_key(b"{p:mail}"), b"{p:mail}:acked"),
+        (lambda: confirmation_key(b"{p}:types"), b"{p}:acked"),
+    ],
     "Keyspace.woken_type": [
         (lambda: CODEC.keys.woken_type(b"{p:mail}:waiting"), "mail"),
         (lambda: CODEC.keys.woken_type(b"{q:mail}:waiting"), None),
         (lambda: CODEC.keys.woken_type(b"{p:mail}:ready"), None),
         (lambda: CODEC.keys.woken_type(b"{p:"), None),
         (lambda: CODEC.keys.woken_type(b""), None),
+    ],
+    "Keyspace.place": [(lambda: CODEC.keys.place(16383), b"{p:.16383}:")],
+    "Keyspace.spare": [(lambda: CODEC.keys.spare(12), b"{p:.12}")],
+    "joined": [
+        (lambda: joined("mail", [], None).__reduce__()[1], ("mail", [-1, 0, -1])),
+        (
+            lambda: joined(
+                "mail",
+                [
+                    Batch("mail", [-1, 0, -1]),
+                    Batch("mail", [500, 3, 8, *ONE[3:]]),
+                    Batch("mail", [400, 1, 9, *ONE[3:]]),
+                ],
+                400,
+            ).__reduce__()[1],
+            ("mail", [400, 0, 8, *ONE[3:], *ONE[3:]]),
+        ),
     ],
     "Keyspace.registry": [(CODEC.keys.registry, b"{p}:types")],
     "Job.queue_type": [(lambda: job().queue_type, "mail")],
@@ -433,6 +482,19 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: Batch("mail", [-1, 0, -1]).wait_us, None),
         (lambda: Batch("mail", [0, 0, -1]).wait_us, 0),
         (lambda: Batch("mail", [31_536_000_000_000, 1, -1]).wait_us, 31_536_000_000_000),
+    ],
+    "Batch.head_ms": [
+        (lambda: Batch("mail", [0, 8, -1]).head_ms, 7),
+        (lambda: Batch("mail", [0, 1, -1]).head_ms, 0),
+        (lambda: Batch("mail", [0, -1, -1]).head_ms, None),
+        (lambda: Batch("mail", [0, 0, -1]).head_ms, None),
+        (lambda: Batch("mail", [5, 8, -1]).head_ms, None),
+    ],
+    "Batch.repeats": [
+        (lambda: Batch("mail", [0, 0, -1]).repeats, True),
+        (lambda: Batch("mail", [0, -1, -1]).repeats, False),
+        (lambda: Batch("mail", [0, 1, -1]).repeats, False),
+        (lambda: Batch("mail", [-1, 0, -1]).repeats, False),
     ],
     "Batch.rank": [(lambda: Batch("mail", ONE).rank, 3)],
     "Batch.ready_ms": [
@@ -762,7 +824,8 @@ def test_lengths_are_counted_in_bytes() -> None:
     assert codec.keys.tag("mail") == "{é:ü ß:mail}".encode()
     assert codec.keys.registry() == "{é:ü ß}:types".encode()
     assert codec.queue_length("mail", "bob") == command(
-        "EVALSHA", "<queue_length>", "2", "{é:ü ß:mail}:void", "{é:ü ß:mail}:q:bob"
+        *("EVALSHA", "<queue_length>", "3", "{é:ü ß:mail}:void"),
+        *("{é:ü ß:mail}:held", "{é:ü ß:mail}:q:bob"),
     )
 
 
@@ -807,7 +870,7 @@ def test_what_is_no_name_has_no_key(call: Callable[[Any], object], wrong: Any) -
 
 def test_a_script_without_a_digest_is_refused() -> None:
     with pytest.raises(KeyError, match="ping"):
-        Codec("p", {}).ping()
+        Codec("p", {}).ping(0)
 
 
 # ---- what cannot be packed, and what comes after ----
@@ -817,10 +880,12 @@ def test_a_script_without_a_digest_is_refused() -> None:
 LEFT_OUT = {
     "dead_begin": range(6, 8),
     "dead_list": range(4, 5),
-    "dequeue": range(4, 8),
+    "dequeue": range(4, 9),
     "dry_run": range(3, 7),
     "limits": range(3, 8),
-    "pause": range(3, 4),
+    "pause": (3, 7),
+    "pausing": range(2, 3),
+    "rights": range(2, 3),
     "tell_servers": range(1),
 }
 
@@ -882,7 +947,7 @@ def test_a_sequence_may_use_the_codec_while_it_is_read() -> None:
         @overload
         def __getitem__(self, at: slice) -> Sequence[NewJob]: ...
         def __getitem__(self, at: int | slice) -> NewJob | Sequence[NewJob]:
-            CODEC.ping()
+            CODEC.ping(0)
             return jobs[at]
 
     assert CODEC.enqueue("mail", Meddling()) == CODEC.enqueue("mail", jobs)
@@ -891,7 +956,7 @@ def test_a_sequence_may_use_the_codec_while_it_is_read() -> None:
 def test_room_for_a_large_payload_is_given_back() -> None:
     payload = b'"' + b"x" * 1_048_574 + b'"'
     codec = Codec("p", DIGESTS)
-    expected = codec.ping()
+    expected = codec.ping(0)
     tracemalloc.start()
     try:
         packed = codec.enqueue("mail", [NewJob("mail", "bob", "j1", payload, 0, -1)])
@@ -900,7 +965,7 @@ def test_room_for_a_large_payload_is_given_back() -> None:
         assert tracemalloc.get_traced_memory()[0] < 128 * 1024
     finally:
         tracemalloc.stop()
-    assert codec.ping() == expected
+    assert codec.ping(0) == expected
 
 
 # ---- there and back ----
@@ -1137,7 +1202,7 @@ def test_a_number_that_is_no_int_runs_no_code_inside_a_call() -> None:
 
     class Meddling:
         def __index__(self) -> int:
-            CODEC.ping()
+            CODEC.ping(0)
             return 1
 
     job = NewJob("mail", "bob", "j1", b"1", 0, -1)

@@ -73,7 +73,7 @@ def test_a_name_that_is_used_too_early_is_seen(later: str) -> None:
 @pytest.mark.parametrize(
     ("call", "part", "line"),
     [
-        (lambda: Codec("p", {}).ping(), "packing", "self._heads[script]"),
+        (lambda: Codec("p", {}).ping(1), "packing", "self._heads[script]"),
         (lambda: Batch("mail", []), "replies", "raise ValueError"),
         (lambda: json_dump(object(), 1), "json_writing", "raise ValueError"),
         (lambda: JobReader(1, 1).many([1]), "plain_jobs", "PyObject_GetBuffer"),

@@ -46,6 +46,7 @@ DEFAULTS: dict[Key, Any] = {
     ("sharq", "dead_max_bytes"): 67_108_864,
     ("sharq", "max_payload_bytes"): 1_048_576,
     ("sharq", "max_bulk_bytes"): 16_777_216,
+    ("sharq", "shards"): (),
     ("sharq", "payload_max_queued_length"): True,
     ("sharq-server", "host"): ("127.0.0.1",),
     ("sharq-server", "port"): 8080,
@@ -82,6 +83,8 @@ DEFAULTS: dict[Key, Any] = {
     ("redis", "sentinel_password"): None,
     ("redis", "clustered"): False,
     ("redis", "cluster_nodes"): (),
+    ("redis", "replicas_acked"): 0,
+    ("redis", "replicas_durable"): False,
     ("redis", "tls"): False,
     ("redis", "tls_ca"): None,
     ("redis", "tls_server_name"): None,
@@ -112,6 +115,11 @@ COMPANY: dict[Key, dict[Key, str]] = {
     ("redis", "cluster_nodes"): {
         ("redis", "conn_type"): "tcp_sock",
         ("redis", "clustered"): "true",
+    },
+    ("redis", "replicas_acked"): {("redis", "conn_type"): "tcp_sock"},
+    ("redis", "replicas_durable"): {
+        ("redis", "conn_type"): "tcp_sock",
+        ("redis", "replicas_acked"): "1",
     },
     ("redis", "tls_server_name"): {("redis", "conn_type"): "tcp_sock", ("redis", "tls"): "true"},
     ("redis", "tls"): {("redis", "conn_type"): "tcp_sock"},
@@ -241,6 +249,11 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("redis", "sentinels", "s, t:1", ("s:26379", "t:1")),
     ("redis", "cluster_nodes", "s, [::1] t:1", ("s:6379", "[::1]:6379", "t:1")),
     ("redis", "cluster_nodes", "", ()),
+    ("redis", "replicas_acked", "0", 0),
+    ("redis", "replicas_acked", "16", 16),
+    ("redis", "replicas_durable", "on", True),
+    ("sharq", "shards", "sms:16, mms:04 a-b:256", ("sms:16", "mms:4", "a-b:256")),
+    ("sharq", "shards", "", ()),
     ("redis", "tls_server_name", "store.example", "store.example"),
     ("redis", "tls_server_name", "", None),
     ("redis", "sentinel_service", "my-main", "my-main"),
@@ -437,6 +450,13 @@ BAD: list[tuple[str, str, str]] = [
     ("redis", "data_dir", "a\x00b"),
     ("redis", "data_dir", "~nobody-of-this-name/data"),
     ("redis", "cluster_nodes", "h:0"),
+    ("redis", "replicas_acked", "-1"),
+    ("redis", "replicas_acked", "17"),
+    ("redis", "replicas_durable", "always"),
+    *(
+        ("sharq", "shards", text)
+        for text in ("sms", "sms:", "sms:0", "sms:257", "s/s:1", ":4", "s:-1")
+    ),
     ("redis", "tls_server_name", "a b"),
     ("redis", "tls_ca", "a\tb"),
     ("redis", "tls_ca", "a\ud800b"),
@@ -683,6 +703,8 @@ PRECEDENCE: dict[Key, tuple[str, str, str]] = {
     ("redis", "conn_type"): ("embedded", "tcp_sock", "unix_sock"),
     ("redis", "sentinels"): ("s:1", "t:1 [::1]:2", "u:3"),
     ("redis", "cluster_nodes"): ("s:1", "t:1 [::1]:2", "u:3"),
+    ("redis", "replicas_acked"): ("1", "2", "3"),
+    ("sharq", "shards"): ("s:1", "t:2 u:3", "v:4"),
     ("redis", "tls_server_name"): ("first", "second", "third"),
     ("redis", "url"): ("redis://first", "unix:///second", "rediss://third"),
     ("redis", "appendfsync"): ("no", "everysec", "always"),
@@ -1246,6 +1268,21 @@ def test_a_url_and_an_option_of_the_same_source_do_not_differ(
     assert message_of(f"[redis]\n{other}\nurl = {url}\n") == expected
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_url_and_sentinels_are_told_apart(first: bool) -> None:
+    lines = ["sentinels = s:1", "url = rediss://joe:secret@h"]
+    text = "\n".join(lines if first else lines[::-1])
+    said = message_of(f"[redis]\n{text}\n")
+    assert said.startswith(
+        "sharq.conf: [redis] sentinels = 's:1': it finds the store, and url names"
+    )
+    assert "remove one of the two" in said
+    assert "secret" not in said
+    assert len(said.splitlines()) == 1
+    beside = message_of("[redis]\nurl = redis://h\nsentinel_service = main\n")
+    assert "sentinel_service = 'main': it finds the store, and url names one" in beside
+
+
 def test_a_url_and_an_option_may_say_the_same_or_complete_each_other() -> None:
     text = "[redis]\nurl = redis://h:1\nhost = h\nport = 1\ndb = 3\npassword = p\nclustered = no\n"
     redis = load(text).redis
@@ -1271,6 +1308,10 @@ CONTRADICTIONS: list[tuple[str, str]] = [
         "[sharq]\nmax_bulk_bytes = 1000000",
         "[sharq] max_bulk_bytes = '1000000': "
         "max_bulk_bytes (1000000) is smaller than max_payload_bytes (1048576)",
+    ),
+    (
+        "[sharq]\nshards = s:4 t:2 s:8",
+        "[sharq] shards = 's:4 t:2 s:8': names s twice",
     ),
     (
         "[redis]\nconn_type = unix_sock",
@@ -1349,10 +1390,6 @@ CONTRADICTIONS: list[tuple[str, str]] = [
         )
     ],
     (
-        "[redis]\nurl = redis://h\nsentinels = s:1\nsentinel_service = main",
-        "[redis] sentinels = 's:1': needs conn_type = sentinel, and it is tcp_sock",
-    ),
-    (
         "[redis]\nsentinel_service = main",
         "[redis] sentinel_service = 'main': needs conn_type = sentinel, and it is embedded",
     ),
@@ -1363,6 +1400,19 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     (f"{TCP}tls_certificate = /c\ntls_key = /k", "[redis] tls_key = '/k': needs tls = true"),
     (f"{TCP}tls_server_name = s", "[redis] tls_server_name = 's': needs tls = true"),
     (f"{TCP}cluster_nodes = s", "[redis] cluster_nodes = 's:6379': needs clustered = true"),
+    (
+        f"{TCP}replicas_durable = on",
+        "[redis] replicas_durable = 'true': needs replicas_acked, the number of the replicas",
+    ),
+    (
+        "[redis]\nreplicas_acked = 1",
+        "[redis] replicas_acked = '1': the embedded store has no replicas; for another store set "
+        "host, unix_socket_path or conn_type",
+    ),
+    (
+        "[redis]\nconn_type = embedded\nreplicas_acked = 1",
+        "[redis] replicas_acked = '1': the embedded store has no replicas",
+    ),
     (
         f"{TCP}tls = on\ntls_key = /k",
         "[redis] tls_key = '/k': needs tls_certificate, the certificate of this key",

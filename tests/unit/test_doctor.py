@@ -88,6 +88,14 @@ def test_a_node_that_does_not_answer_hides_nothing_of_the_others() -> None:
     assert not [each for each in doctor.of_store([silent]) if each.check == "durability"]
 
 
+def test_replicas_that_are_waited_for_need_nothing_more() -> None:
+    (found,) = of_node("durability", replicas=1, bounded=True)
+    assert (found.level, found.do) == (OK, None)
+    assert "min-replicas-to-write limits how many" in found.found
+    (found,) = of_node("durability", replicas=1)
+    assert (found.level, "replicas_acked" in (found.do or "")) == (WARNING, True)
+
+
 @pytest.mark.parametrize(
     ("other", "words", "do"),
     [

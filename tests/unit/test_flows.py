@@ -93,7 +93,12 @@ class Drive:
                     request = flow.send([self.caught(each) for each in said])
                 else:
                     self.requests.append(list(Said(request)))
-                    request = flow.send(self.answer(Said(request)))
+                    try:
+                        answer = self.answer(Said(request))
+                    except StoreError as error:
+                        request = flow.throw(error)
+                    else:
+                        request = flow.send(answer)
         except StopIteration as stop:
             result: T = stop.value
             return result

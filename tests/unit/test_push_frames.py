@@ -695,7 +695,7 @@ def test_what_looks_like_a_frame_is_one_or_refused(value: dict[str, Any]) -> Non
     assert set(value) <= {"op", "id", *plain(frame)}
     for field, kept in plain(frame).items():
         if field == "leases":
-            asked = value.get(field) or []
+            asked = value.get(field) or [None for _ in value.get("items") or []]
             assert kept == [each if isinstance(each, str) else "" for each in asked]
         elif field == "jobs":
             assert [json.loads(each) for each in kept] == value[field]
@@ -747,6 +747,10 @@ def test_the_events() -> None:
         b'{"event":"paused","code":"store_unavailable"}'
     )
     assert push_frames.resumed() == b'{"event":"resumed"}'
+    assert push_frames.types_away("store_full", ["sms", "email"]) == (
+        b'{"event":"types_away","code":"store_full","queue_types":["sms","email"]}'
+    )
+    assert push_frames.types_back(["sms"]) == b'{"event":"types_back","queue_types":["sms"]}'
     assert push_frames.draining(5000) == b'{"event":"draining","after_ms":5000}'
 
 
@@ -760,6 +764,9 @@ def test_a_reply() -> None:
     assert push_frames.reply(b"null") == b'{"event":"reply","id":null,"status":"success"}'
     assert push_frames.reply(b"7", b'["success"]') == (
         b'{"event":"reply","id":7,"status":"success","results":["success"]}'
+    )
+    assert push_frames.reply(b"7", b'["success"]', dead=[0]) == (
+        b'{"event":"reply","id":7,"status":"success","results":["success"],"dead":[0]}'
     )
     assert push_frames.reply(None, b"[]") == b'{"event":"reply","status":"success","results":[]}'
     assert push_frames.nothing_ready(b"7", 5) == (
@@ -876,11 +883,13 @@ def test_the_reference_shows_every_event_as_it_is() -> None:
                 push_frames.welcome(1, 20_000, limits, ()),
                 push_frames.jobs("sms", 1, b"[]"),
                 push_frames.ready("sms", 1, 250),
-                push_frames.reply(b"1", b"[]", b"[]"),
+                push_frames.reply(b"1", b"[]", b"[]", [0]),
                 push_frames.error(b"1", "invalid_argument", "No.", expected="a name"),
                 push_frames.expired([LEASE]),
                 push_frames.paused("store_unavailable"),
                 push_frames.resumed(),
+                push_frames.types_away("store_unavailable", ["sms"]),
+                push_frames.types_back(["sms"]),
                 push_frames.draining(5000),
                 push_frames.pong(1, b"1"),
             ),

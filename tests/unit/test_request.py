@@ -143,6 +143,7 @@ class TestARefusalOfWhatWasSentTwice:
     def test_still_leads_to_another_node(self, asked: Request[Any]) -> None:
         error = Misdirected()
         assert asked.refusal(error, leads_on=True) is error
+        assert error.late
         assert asked.refusal(error, leads_on=False).outcome_unknown
 
     def test_holds_when_it_waits_for_a_script_or_a_node(self, asked: Request[Any]) -> None:

@@ -14,9 +14,9 @@ from sharq.errors import (
     StoreUnavailable,
     UnexpectedReply,
 )
-from sharq.operations.call import Call
+from sharq.operations.call import Anywhere, Call
 from sharq.store.errors import CutOff, Misdirected
-from sharq.store.routing import Refresh, Send, Steps, learn, route, spread
+from sharq.store.routing import Refresh, Send, Steps, learn, route
 from sharq.store.slots import Node, Range, Topology, View
 
 SEED, A, B, C = (
@@ -147,6 +147,18 @@ def test_a_call_is_redirected_once() -> None:
     assert walk.route(LOW) == [second]
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_a_refusal_after_a_lost_answer_leaves_the_outcome_unknown(late: bool) -> None:
+    """The node that was asked first is a replica when it is back, the next takes no writes."""
+    moved = Misdirected(node=B)
+    moved.late = late
+    refusal = StoreUnavailable("NOREPLICAS")
+    walk = Walk(known(), {A: [[moved]], B: [[refusal]]}, [[Range(0, 16383, B)]])
+    (told,) = walk.route(LOW)
+    assert told.outcome_unknown is late
+    assert refusal in (told, told.__cause__)
+
+
 def test_only_what_was_misdirected_is_sent_again() -> None:
     walk = Walk(known(), {A: [[b"fine", Misdirected()]]}, maps=[HALVES])
     assert walk.route(LOW, OTHER_LOW, HIGH) == [b"fine", OTHER_LOW, HIGH]
@@ -220,23 +232,6 @@ def test_a_call_without_a_key_goes_to_whoever_is_there() -> None:
     assert walk.sent == [[(B, [b""])]]
 
 
-def test_a_call_for_all_goes_to_every_primary() -> None:
-    walk = Walk(known(), {A: [[1]], B: [[2]]})
-    assert walk.take(spread(walk.topology, call(b""), walk.reachable)) == [1, 2]
-
-
-def test_a_call_for_all_asks_for_the_first_map() -> None:
-    walk = Walk(Topology(SEED), maps=[HALVES])
-    assert walk.take(spread(walk.topology, call(b""), walk.reachable)) == [b"", b""]
-
-
-def test_a_call_for_all_that_misses_one_asks_for_the_map() -> None:
-    away = StoreUnavailable()
-    walk = Walk(known(), {A: [[away]]}, maps=[HALVES], away={A})
-    assert walk.take(spread(walk.topology, call(b""), walk.reachable)) == [away, b""]
-    assert walk.refreshes == [Refresh(1, None, pressing=False, doubted=(A,))]
-
-
 def seen(*ranges: Range, ok: bool = True, epoch: int = 0, own: int = 0) -> View:
     return View(list(ranges), ok, epoch, own)
 
@@ -267,6 +262,39 @@ def with_replica() -> Topology:
     topology = Topology(SEED)
     topology.learn([Range(0, 8191, A, (C,)), Range(8192, 16383, B)], epoch=5)
     return topology
+
+
+def place(number: int) -> bytes:
+    return b"{p:.%d}:" % number
+
+
+def placed() -> Call[Any]:
+    """A script for any node; packed, it is its key."""
+    return Call(place(0), b"", lambda reply: reply, True, anywhere=Anywhere(place, place))
+
+
+def keys_sent(walk: Walk) -> list[tuple[Node, bytes]]:
+    sends = [step for step in walk.steps if isinstance(step, Send)]
+    return [(node, each.packed) for step in sends for node, calls in step.batches for each in calls]
+
+
+def test_a_script_for_any_node_has_a_key_that_the_node_serves() -> None:
+    walk = Walk(known())
+    walk.take(route(walk.topology, [placed(), call(HIGH)], walk.reachable))
+    (first, key), other = keys_sent(walk)
+    assert walk.topology.node(key) == first == A
+    assert other == (B, b"packed " + HIGH)
+    assert walk.topology.node(walk.topology.fitted(placed(), B).packed) == B
+
+
+def test_a_node_of_one_slot_has_a_key_of_it() -> None:
+    topology = Topology(SEED)
+    topology.learn([Range(0, 8191, A), Range(8192, 8192, C), Range(8193, 16383, B)])
+    assert key_slot(topology.fitted(placed(), C).packed) == 8192
+
+
+def test_a_node_that_serves_nothing_is_asked_with_some_key() -> None:
+    assert known().fitted(placed(), C).packed == place(0)
 
 
 def test_the_seeds_tell_the_first_map() -> None:

@@ -11,12 +11,14 @@ from sharq.errors import (
     StoreOutcomeUnknown,
     StoreUnavailable,
     UnexpectedReply,
+    WrongKind,
 )
 from sharq.store.errors import (
     BugMidway,
     CutOff,
     DeniedMidway,
     Misdirected,
+    OnTheMove,
     ScriptMissing,
     store_error,
 )
@@ -52,14 +54,19 @@ def in_a_script(message: str) -> list[str]:
                 "LOADING Redis is loading the dataset in memory",
                 "BUSY Valkey is busy running a script. You can only call SCRIPT KILL or SHUTDOWN",
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-                "ASK 12182 127.0.0.1:7200",
-                "TRYAGAIN Multiple keys request during rehashing of slot",
                 NOREPLICAS,
                 *in_a_script(NOREPLICAS),
                 "ERR max number of clients reached",
                 "ERR max number of clients + cluster connections reached",
                 "ERR Script killed by user with SCRIPT KILL." + VALKEY,
                 REDIS_6 + "Script killed by user with SCRIPT KILL...",
+            ],
+        ),
+        (
+            OnTheMove,
+            [
+                "ASK 12182 127.0.0.1:7200",
+                "TRYAGAIN Multiple keys request during rehashing of slot",
             ],
         ),
         (
@@ -116,7 +123,6 @@ def in_a_script(message: str) -> list[str]:
         (
             UnexpectedReply,
             [
-                WRONGTYPE,
                 "ERR unknown command 'EVAL_RO', with args beginning with:",
                 "CROSSSLOT Keys in request don't hash to the same slot",
                 "ERR DB index is out of range",
@@ -126,10 +132,10 @@ def in_a_script(message: str) -> list[str]:
                 "",
             ],
         ),
+        (WrongKind, [WRONGTYPE, *in_a_script(WRONGTYPE)]),
         (
             BugMidway,
             [
-                *in_a_script(WRONGTYPE),
                 *in_a_script("CROSSSLOT Keys in request don't hash to the same slot"),
                 "ERR user_script:1: boom" + VALKEY,
                 REDIS_6 + "user_script:1: boom",
@@ -184,7 +190,7 @@ def test_other_messages_name_neither_an_address_nor_a_user() -> None:
     replies = ["ASK 1 10.9.8.7:6379", "MOVED 1 10.9.8.7:6379", "NOPERM User bob has no permissions"]
     messages = [str(store_error(reply)) for reply in replies]
     assert messages == [
-        "The store is not available (ASK).",
+        "The slot of this key is moving from one node to another (ASK).",
         "This node of the store does not take writes to this key.",
         "The store refused the server's user, or a right that it needs (NOPERM).",
     ]

@@ -9,6 +9,7 @@ import pytest
 from sharq.errors import StoreUnavailable
 from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
+from sharq.operations.spreading import Spreading
 from sharq.operations.sweeping import Sweeping
 from sharq.results import Swept
 from sharq.settings.options import QueueSettings
@@ -32,7 +33,7 @@ class Store:
         self.looks: list[str] = []
         self.steps: list[Any] = []
         self.owners: list[bytes] = []
-        self.sweeping = Sweeping(OPERATIONS, 1.0, 60.0, lambda: self.now)
+        self.sweeping = Sweeping(Spreading(OPERATIONS), 1.0, 60.0, lambda: self.now)
 
     def sweep(self, after: float = 0.0) -> list[str]:
         """Let time pass, sweep, and return the types that were looked at."""
@@ -57,7 +58,7 @@ class Store:
             page: Any = call.parse([b"0"])
             return page._replace(types=list(self.types.items()))
         if name == "dead_advance":
-            self.owners.append(call.packed.split()[-1])
+            self.owners.append(call.packed.split()[-3])
             return self.steps.pop(0)
         queue_type = call.key.decode().rpartition(":")[2].rstrip("}")
         self.looks.append(queue_type)

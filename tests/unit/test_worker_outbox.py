@@ -60,6 +60,13 @@ def test_finishes_leave_in_one_frame_and_once(teller: Teller) -> None:
     assert (outcome.refused, len(teller.outbox)) == ([], 0)
 
 
+def test_an_answer_tells_which_jobs_died(teller: Teller) -> None:
+    teller.add("ab", RELEASE)
+    assert len(teller.sent()) == 1
+    outcome = teller.outbox.answer(1, ["success", "success"], [1])
+    assert [(each.lease, each.dead) for each in outcome.over] == [("a", False), ("b", True)]
+
+
 def test_what_tells_more_leaves_in_a_frame_of_items(teller: Teller) -> None:
     teller.add("a")
     teller.add("b", End(finish=True, cost=3))
@@ -230,11 +237,11 @@ def test_a_lost_lease_is_not_told_of(teller: Teller) -> None:
 
 def test_while_frames_are_refused_one_is_sent_at_a_time(teller: Teller) -> None:
     for at in range(300):
-        teller.outbox.add(f"l{at}", End(finish=False, delay=at))
+        teller.outbox.add(f"t/q/l{at}/1", End(finish=False, delay=at))
     assert len(teller.sent()) == 300
     for frame_id in range(1, 301):
         teller.outbox.refuse(frame_id, "store_unavailable", done=False)
-    teller.add("a")
+    teller.outbox.add("t/q/a/1", FINISH)
     assert teller.sent() == [], "what comes meanwhile waits, too"
     assert len(teller.probed()) == 1
     teller.outbox.refuse(301, "store_unavailable", done=False)
@@ -242,6 +249,40 @@ def test_while_frames_are_refused_one_is_sent_at_a_time(teller: Teller) -> None:
     assert teller.outbox.answer(302, ["success"]).well
     teller.outbox.open()
     assert len(teller.sent()) == 300
+
+
+def test_a_refused_frame_of_one_type_keeps_those_of_others_not_back(teller: Teller) -> None:
+    gone, healthy = "gone/q/a/1", "healthy/q/a/1"
+    teller.outbox.add(gone, FINISH)
+    assert teller.leases() == [gone]
+    teller.outbox.refuse(1, "store_unavailable", done=False)
+    teller.outbox.add("gone/q/b/1", FINISH)
+    teller.outbox.add(healthy, FINISH)
+    assert teller.leases() == [healthy]
+    assert teller.probed() == [gone]
+    teller.outbox.refuse(3, "store_unavailable", done=False)
+    assert teller.leases() == []
+    assert teller.probed() == [gone]
+    assert teller.outbox.answer(4, ["success"]).well
+    assert teller.leases() == ["gone/q/b/1"]
+
+
+def test_types_that_are_away_wait_until_they_are_back(teller: Teller) -> None:
+    gone, also, healthy = "gone/q/a/1", "also/q/a/1", "healthy/q/a/1"
+    teller.outbox.close(["gone", "also"])
+    for lease in (gone, also, healthy):
+        teller.outbox.add(lease, FINISH)
+    assert teller.leases() == [healthy]
+    assert teller.outbox.waits
+    assert teller.probed() == [gone + also]
+    teller.outbox.refuse(2, "store_unavailable", done=False)
+    teller.outbox.open(["gone"])
+    assert teller.leases() == [gone]
+    teller.outbox.close()
+    teller.outbox.add("healthy/q/b/1", FINISH)
+    assert teller.leases() == []
+    teller.outbox.open()
+    assert teller.leases() == ["healthy/q/b/1" + also]
 
 
 def test_what_one_node_refuses_keeps_nothing_else_back(teller: Teller) -> None:

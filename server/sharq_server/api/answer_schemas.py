@@ -30,6 +30,12 @@ _LEASED: Final[Schema] = {
     "lease": LEASE,
 }
 
+_NAMES: Final[Schema] = {"type": "array", "items": TEXT, "uniqueItems": True}
+_NODES: Final[Schema] = {
+    **record({"up": _NAMES, "down": _NAMES}),
+    "description": "The nodes of a cluster that take writes, and those that take none.",
+}
+
 
 ANSWERS: Final[dict[str, Schema]] = {
     "Failure": record(
@@ -39,6 +45,7 @@ ANSWERS: Final[dict[str, Schema]] = {
             "expected": {**TEXT, "description": "What would be valid, for people."},
             "request_id": TEXT,
             "id": {**TEXT, "description": "Of the bulk that is running."},
+            "nodes": _NODES,
             "current_queue_length": COUNT,
             "room_in": {
                 **COUNT,
@@ -56,7 +63,8 @@ ANSWERS: Final[dict[str, Schema]] = {
     ),
     "Done": record({"status": SUCCESS}),
     "Works": record(
-        {"status": SUCCESS}, {"warnings": {"type": "array", "minItems": 1, "items": TEXT}}
+        {"status": SUCCESS},
+        {"warnings": {"type": "array", "minItems": 1, "items": TEXT}, "nodes": _NODES},
     ),
     "Queued": record(
         {"status": word("queued")}, {"duplicate": {"const": True}, "current_queue_length": COUNT}

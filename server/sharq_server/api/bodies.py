@@ -121,6 +121,10 @@ class Cancel(msgspec.Struct, forbid_unknown_fields=True):
     lease: Any = None
 
 
+class Shards(msgspec.Struct, forbid_unknown_fields=True):
+    shards: Any = UNSET
+
+
 class Extend(msgspec.Struct, forbid_unknown_fields=True):
     by: Any = UNSET
     lease: Any = None
@@ -305,10 +309,20 @@ def paging(query: str) -> Paging:
 
 def with_payload(query: str) -> bool:
     """Whether a question for a job asks for its payload. Raises `BadArgumentException`."""
-    values = [value for name, value in parse_qsl(query, True) if name == "payload"]
+    return _flag(query, "payload")
+
+
+def strict(query: str) -> bool:
+    """Whether every node has to take writes. Raises `BadArgumentException`."""
+    return _flag(query, "strict")
+
+
+def _flag(query: str, wanted: str) -> bool:
+    """A parameter that is true or false, false where it is not given; others are ignored."""
+    values = [value for name, value in parse_qsl(query, True) if name == wanted]
     if len(values) > 1:
-        raise BadArgumentException("`payload` is given twice.")
-    return bool(values) and flag_of("payload", values[0])
+        raise BadArgumentException(f"`{wanted}` is given twice.")
+    return bool(values) and flag_of(wanted, values[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from sharq.endings import PAUSE_SCOPES
-from sharq.identifiers import MAX_INTERVAL, MAX_PAUSE, MAX_PRIORITY, MAX_REASON_BYTES
+from sharq.identifiers import MAX_INTERVAL, MAX_PAUSE, MAX_PRIORITY, MAX_REASON_BYTES, MAX_SHARDS
 from sharq_server.api import bodies
 from sharq_server.api.schemas import (
     COUNT,
@@ -204,6 +204,7 @@ BODIES: Final[dict[str, Schema]] = {
         closed=True,
     ),
     "Interval": record({"interval": INTERVAL}),
+    "NewShards": record({"shards": integer(1, MAX_SHARDS)}, closed=True),
     "NewLimits": {**record({}, _LIMITS, closed=True), "minProperties": 1},
     "NewLimitsOfQueue": {
         **record({}, {**_LIMITS, "group": or_null(NAME)}, closed=True),

@@ -13,13 +13,14 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 5.0
+_LEAVE_WITHIN: Final = 1.0
 
 
 class DeadBulks:
     """Goes on with bulks, from `open` to `close`, those of each type in a task.
 
-    If the store is away, a task waits and goes on. What is not done when this server stops, the
-    sweep of another one does.
+    If the store is away, a task waits and goes on. What is not done when this server stops, it
+    leaves to the sweep of another one.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -45,11 +46,12 @@ class DeadBulks:
     async def close(self) -> None:
         """Stop, in the middle of whatever is under way."""
         self._open = False
-        tasks = tuple(self._tasks.values())
-        for task in tasks:
+        tasks = dict(self._tasks)
+        for task in tasks.values():
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks.values())
+            await asyncio.gather(*map(self._leave, tasks))
 
     async def _run(self, queue_type: str) -> None:
         pause = _FIRST_PAUSE
@@ -72,6 +74,15 @@ class DeadBulks:
         finally:
             del self._tasks[queue_type]
             self._again.discard(queue_type)
+
+    async def _leave(self, queue_type: str) -> None:
+        """Let others go on at once; without the store they do so when the claim is over."""
+        engine = self._engine
+        try:
+            async with asyncio.timeout(_LEAVE_WITHIN):
+                await engine.run(engine.flows.dead.leave(queue_type, engine.server_id))
+        except (StoreError, TimeoutError) as error:
+            _log.debug("A bulk of dead letters stays claimed for a while: %s", error)
 
     async def _step(self, queue_type: str) -> bool:
         engine = self._engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from sharq.errors import StoreError, reason_of
@@ -77,6 +77,20 @@ def of_store(nodes: Sequence[Keeping] | StoreError) -> Iterator[Finding]:
         yield from _of_answers(nodes)
 
 
+def of_writes(told: Mapping[str, StoreError | None], silent: Collection[str]) -> list[Finding]:
+    """The nodes that answer and take no writes; `told` has of each why not, or None."""
+    return [
+        Finding(
+            "store",
+            ERROR,
+            f"The store at {where} takes no writes: {reason_of(error)}.",
+            "Look at its role, its replicas (min-replicas-to-write) and its disk.",
+        )
+        for where, error in told.items()
+        if error is not None and where not in silent
+    ]
+
+
 def _silence(where: str, trouble: StoreError) -> Finding:
     reason = reason_of(trouble) if trouble.__cause__ is not None else trouble.message
     store = f"The store at {where}" if where else "The store"
@@ -91,7 +105,8 @@ def _of_answers(nodes: Sequence[Keeping]) -> Iterator[Finding]:
         # What could not be looked at is a note in the log, and a gap here.
         do = each.do if each.level >= logging.WARNING else "Give its user +info and +config|get."
         level = ERROR if each.level >= logging.ERROR else WARNING
-        yield Finding("durability", level, each.found, do)
+        fine = Finding("durability", OK, each.found)
+        yield fine if each.fine else Finding("durability", level, each.found, do)
     if not said:
         yield Finding(
             "durability", OK, "What is acknowledged is on the disk, and nothing is dropped."

@@ -29,15 +29,20 @@ async def findings(engine: Carrier, request: Request) -> Reply:
         if not nodes:
             raise StoreUnavailable("Its nodes are not known yet.")
         found += doctor.of_store(nodes)
-        if all(node.trouble is None for node in nodes):
-            await engine.ping()
-            swept = await _is_swept(engine, request)
-            enabled = engine.flows.settings.enable_requeue_script
-            found.append(doctor.of_sweep(swept, enabled, request.exchange.facts))
+        silent = [node.where for node in nodes if node.trouble is not None]
+        if len(silent) < len(nodes):
+            refusals = doctor.of_writes(await engine.try_writes(), silent)
+            found += refusals or await _of_sweep(engine, request)
     except StoreError as error:
         found = [*doctor.of_store(error)]
     found += doctor.of_server(request.exchange.facts)
     return shown_replies.findings(found, time.time_ns() // 1_000_000)
+
+
+async def _of_sweep(engine: Carrier, request: Request) -> list[Finding]:
+    swept = await _is_swept(engine, request)
+    enabled = engine.flows.settings.enable_requeue_script
+    return [doctor.of_sweep(swept, enabled, request.exchange.facts)]
 
 
 async def _is_swept(engine: Carrier, request: Request) -> bool:

@@ -12,12 +12,13 @@ from sharq.results import Keeping
 class Statement(NamedTuple):
     """Something to say of the store: a level of the log, what is so, and what to do about it.
 
-    `{}` stands for the places of the nodes.
+    `{}` stands for the places of the nodes. `fine`: it is as well as it can be.
     """
 
     level: int
     found: str
     do: str
+    fine: bool = False
 
 
 _UNLOGGED: Final = Statement(
@@ -50,7 +51,26 @@ _REPLICATED: Final = Statement(
     logging.WARNING,
     "The store at {} has replicas, which follow with a delay: after a failover the last changes"
     " may be missing: accepted jobs may be lost, and finished ones come again.",
-    "min-replicas-to-write and min-replicas-max-lag limit how many.",
+    "Set replicas_acked, so that nothing is acknowledged before replicas have it.",
+)
+_BEYOND: Final = Statement(
+    logging.WARNING,
+    "The store at {} has more replicas ({replicas}) than replicas_acked ({acked}): after a failover"
+    " to one that lacks the last changes, accepted jobs may be lost, and finished ones come again.",
+    "Set replicas_acked to the number of replicas.",
+)
+_TOO_FEW: Final = Statement(
+    logging.ERROR,
+    "The store at {} has fewer replicas ({replicas}) than replicas_acked ({acked}): nothing that"
+    " changes something is acknowledged.",
+    "Look whether the replicas run and follow it (INFO replication), or lower replicas_acked.",
+)
+_BOUNDED: Final = Statement(
+    logging.INFO,
+    "The store at {} has replicas, which follow with a delay: after a failover the last changes"
+    " may be missing. min-replicas-to-write limits how many.",
+    "",
+    fine=True,
 )
 _FOLLOWING: Final = Statement(
     logging.ERROR,
@@ -109,8 +129,21 @@ def _statements(node: Keeping) -> Iterable[Statement]:
         yield _of_policy(node.eviction)
     if node.follows:
         yield _FOLLOWING
-    if node.replicas:
-        yield _REPLICATED
+    yield from _of_replicas(node)
+
+
+def _of_replicas(node: Keeping) -> Iterable[Statement]:
+    if not node.acked:
+        followed = _BOUNDED if node.bounded else _REPLICATED
+        said = followed if node.replicas else None
+    elif node.follows or (node.refused is not None and node.refused[0] == "INFO"):
+        said = None
+    else:
+        said = _TOO_FEW if node.replicas < node.acked else None
+        said = _BEYOND if node.replicas > node.acked else said
+    if said is not None:
+        found = said.found.replace("{replicas}", str(node.replicas))
+        yield said._replace(found=found.replace("{acked}", str(node.acked)))
 
 
 def _of_policy(policy: str) -> Statement:

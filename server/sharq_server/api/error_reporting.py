@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from typing import Any
 
 from sharq.errors import EmbeddedStoreError, SharqException, StoreUnavailable
 from sharq_server.api import replies
@@ -34,6 +35,7 @@ def told(error: Exception, what: str) -> tuple[SharqException, dict[str, str]]:
     return _Bug(), {"request_id": request_id, **more}
 
 
-def reply_to(error: Exception, request: str) -> Reply:
-    """The answer for an error; `request`, a few words, is for the log."""
-    return replies.of_error(*told(error, request))
+def reply_to(error: Exception, request: str, **further: Any) -> Reply:
+    """The answer for an error; `request`, a few words, is for the log, `further` are fields."""
+    shown, more = told(error, request)
+    return replies.of_error(shown, {**more, **further})

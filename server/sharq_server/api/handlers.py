@@ -15,7 +15,7 @@ from msgspec import UNSET, Raw
 from sharq import Batch
 from sharq.endings import fail_with
 from sharq.engine import Carrier
-from sharq.errors import SharqException, StoreError
+from sharq.errors import Sharded, SharqException, StoreError
 from sharq.identifiers import check_leased, invalid
 from sharq.results import Enqueued, Keeping, NewJob
 from sharq.settings.tokens import UNLIMITED, Grant
@@ -105,8 +105,13 @@ async def description(_engine: Carrier, request: Request) -> Reply:
 
 
 async def deepstatus(engine: Carrier, request: Request) -> Reply:
-    await engine.ping()
-    return replies.working(request.exchange.warnings)
+    strict = bodies.strict(request.query)
+    told = await engine.try_writes()
+    failures = [error for error in told.values() if error is not None]
+    nodes = replies.nodes(told) if engine.flows.registry.clustered else {}
+    if failures and (strict or len(failures) == len(told)):
+        return error_reporting.reply_to(failures[0], "GET /deepstatus/", **nodes)
+    return replies.working(request.exchange.warnings, **nodes)
 
 
 async def enqueue(engine: Carrier, request: Request) -> Reply:
@@ -362,7 +367,7 @@ def _within(grant: Grant, job: NewJob | Reply) -> NewJob | Reply:
     return job
 
 
-def _enqueued(job: NewJob, outcome: Enqueued | StoreError) -> Reply:
-    if isinstance(outcome, StoreError):
+def _enqueued(job: NewJob, outcome: Enqueued | StoreError | Sharded) -> Reply:
+    if isinstance(outcome, SharqException):
         return error_reporting.reply_to(outcome, "POST /enqueue/")
     return replies.enqueued(outcome, job.max_queued_length is not None)

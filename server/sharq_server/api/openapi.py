@@ -61,12 +61,20 @@ _OPERATIONS: Final = {
     "GET /": _Operation("Greet", {200: "Hello"}, open=True),
     "GET /status/": _Operation("Greet, as the original does", {200: "Hello"}, open=True),
     f"GET {PATH}": _Operation("Describe the API", {200: "Description"}, open=True),
-    "GET /deepstatus/": _Operation("Tell whether the store works", {200: "Works"}, open=True),
+    "GET /deepstatus/": _Operation(
+        "Tell whether the server can write to its store",
+        {200: "Works"},
+        queries=("strict",),
+        open=True,
+    ),
     "POST /enqueue/": _Operation(
         "Put many jobs into many queues", {200: "Results"}, body="NewJobs"
     ),
     "POST /enqueue/<queue_type>/<queue_id>/": _Operation(
-        "Put a job into a queue", {201: "Queued"}, ("job_conflict", "queue_full"), "NewJob"
+        "Put a job into a queue",
+        {201: "Queued"},
+        ("job_conflict", "queue_full", "sharded"),
+        "NewJob",
     ),
     "GET /dequeue/": _DEQUEUE,
     "POST /dequeue/": _DEQUEUE,
@@ -108,12 +116,14 @@ _OPERATIONS: Final = {
     "POST /limits/<queue_type>/": _Operation(
         "Set the limits of a type or a group",
         {200: "LimitsSet"},
+        ("sharded",),
         body="NewLimits",
         queries=("group", "dry_run"),
     ),
     "DELETE /limits/<queue_type>/": _Operation(
         "Give the limits of a type or a group back",
         {200: "Done"},
+        ("sharded",),
         body="Nothing?",
         queries=("group",),
     ),
@@ -123,20 +133,30 @@ _OPERATIONS: Final = {
     "POST /limits/<queue_type>/<queue_id>/": _Operation(
         "Set the limits of a queue",
         {200: "LimitsSet"},
+        ("sharded",),
         body="NewLimitsOfQueue",
         queries=("dry_run",),
     ),
     "DELETE /limits/<queue_type>/<queue_id>/": _Operation(
         "Give the limits of a queue back", {200: "Done"}, body="Nothing?"
     ),
+    "GET /shards/<queue_type>/": _Operation(
+        "Tell how many shards a type is spread over", {200: "Shards"}
+    ),
+    "POST /shards/<queue_type>/": _Operation(
+        "Spread a type over shards, while nothing is there",
+        {200: "ShardsSet"},
+        ("not_empty",),
+        "NewShards",
+    ),
     "POST /pause/<queue_type>/": _Operation(
-        "Pause a type or a group", {200: "Done"}, body="Pause?", queries=("group",)
+        "Pause a type or a group", {200: "Done"}, ("sharded",), "Pause?", ("group",)
     ),
     "POST /pause/<queue_type>/<queue_id>/": _Operation(
         "Pause a queue", {200: "Done"}, body="Pause?"
     ),
     "POST /resume/<queue_type>/": _Operation(
-        "Resume a type or a group", {200: "Done"}, body="Nothing?", queries=("group",)
+        "Resume a type or a group", {200: "Done"}, ("sharded",), "Nothing?", ("group",)
     ),
     "POST /resume/<queue_type>/<queue_id>/": _Operation(
         "Resume a queue", {200: "Done"}, body="Nothing?"
@@ -208,6 +228,7 @@ _QUERIES: Final[dict[str, Schema]] = {
     "wait": {"type": "number", "minimum": 0, "maximum": bodies.MAX_WAIT},
     "request_id": api_schemas.NAME,
     "purge_all": {"enum": ["true", "false", "1", "0"]},
+    "strict": {"enum": ["true", "false", "1", "0"]},
     "group": api_schemas.NAME,
     "dry_run": {"enum": ["true", "false", "1", "0"]},
     "queue_id": api_schemas.NAME,
@@ -233,6 +254,7 @@ _ABOUT_QUERIES: Final = {
     "error": "Only those whose last error is of exactly this type.",
     "before": "Only those that died before this time, epoch in ms.",
     "count:letters": "List up to this number of dead letters.",
+    "strict": "Every node of a cluster has to take writes, not one.",
     "purge_all": "End the leases of the queue, too, and drop its interval of the API.",
 }
 

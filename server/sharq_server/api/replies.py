@@ -72,6 +72,8 @@ STATUS_OF_CODE: Final = {
     "job_conflict": 409,
     "job_active": 409,
     "bulk_running": 409,
+    "sharded": 409,
+    "not_empty": 409,
     "length_required": 411,
     "payload_too_large": 413,
     "uri_too_long": 414,
@@ -142,7 +144,7 @@ def more_about(error: SharqException) -> dict[str, str]:
     return {"outcome": "unknown"} if unknown else {}
 
 
-def of_error(error: SharqException, more: Mapping[str, str] | None = None) -> Reply:
+def of_error(error: SharqException, more: Mapping[str, Any] | None = None) -> Reply:
     """The answer for an error; `more` are further fields, by default those of the error."""
     fields = more_about(error) if more is None else more
     retry_after = getattr(error, "retry_after", None)
@@ -198,11 +200,19 @@ _PURGED: Final = Reply(
 )
 
 
-def working(warnings: Sequence[str]) -> Reply:
-    """The store works; `warnings` are what an operator should know."""
-    if not warnings:
+def working(warnings: Sequence[str], **more: Any) -> Reply:
+    """The store works; `warnings` are what an operator should know, `more` further fields."""
+    if not warnings and not more:
         return SUCCESS
-    return Reply(200, _json({"status": "success", "warnings": warnings}))
+    listed = {"warnings": warnings} if warnings else {}
+    return Reply(200, _json({"status": "success", **listed, **more}))
+
+
+def nodes(told: Mapping[str, StoreError | None]) -> dict[str, Any]:
+    """Which nodes of a cluster take writes, as a field of an answer."""
+    up = [name for name, error in told.items() if error is None]
+    down = [name for name, error in told.items() if error is not None]
+    return {"nodes": {"up": sorted(up), "down": sorted(down)}}
 
 
 def enqueued(result: results.Enqueued, bounded: bool) -> Reply:

@@ -10,6 +10,7 @@ from sharq_server.api import (
     handlers,
     limit_handlers,
     openapi,
+    shard_handlers,
 )
 from sharq_server.api.routing import OPEN, Route
 
@@ -79,6 +80,12 @@ ROUTES: Final = (
             "POST": limit_handlers.set_limits,
             "DELETE": limit_handlers.reset,
         },
+        operation="limits",
+        reading="metrics",
+    ),
+    Route(
+        "/shards/<queue_type>/",
+        {"GET": shard_handlers.show, "POST": shard_handlers.set_shards},
         operation="limits",
         reading="metrics",
     ),

@@ -124,11 +124,13 @@ def recounted(result: TotalsCorrected) -> Reply:
 
 
 def overview(result: results.Overview) -> Reply:
-    body = {
+    body: dict[str, Any] = {
         "queue_types": result.queue_types,
         "enqueue_counts": result.enqueue_counts,
         "dequeue_counts": result.dequeue_counts,
     }
+    if not result.complete:
+        body |= {"complete": False, "unreached_types": result.unreached}
     return told(body)
 
 

@@ -122,7 +122,11 @@ SHOWN: Final[dict[str, Schema]] = {
             "queue_types": {"type": "array", "items": NAME, "uniqueItems": True},
             "enqueue_counts": COUNTS,
             "dequeue_counts": COUNTS,
-        }
+        },
+        {
+            "complete": {"const": False, "description": "Nodes of the cluster are away."},
+            "unreached_types": {"type": "array", "items": NAME, "uniqueItems": True},
+        },
     ),
     "QueueIds": record(
         {
@@ -210,6 +214,10 @@ SHOWN: Final[dict[str, Schema]] = {
             },
         }
     ),
+    "Shards": record(
+        {"status": SUCCESS, "shards": {**COUNT, "description": "1: the type is not spread."}}
+    ),
+    "ShardsSet": record({"status": SUCCESS, "shards": COUNT, "shards_before": COUNT}),
     "Limits": _limits(_VALUES),
     "LimitsOfQueue": _limits({**_VALUES, "group": NAME}, {"queue_length": COUNT}),
     "LimitsSet": record(

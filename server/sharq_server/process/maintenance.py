@@ -45,6 +45,8 @@ class Sweep:
         try:
             pause = await self._engine.sweep_when_due()
         except StoreError as error:
+            # The types of other nodes go on.
+            pause = min(pause, self._engine.sweep_pause())
             if not self._failing:
                 _log.warning("Expired jobs are not taken back: %s", error)
             self._failing = True

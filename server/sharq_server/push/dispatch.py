@@ -11,24 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
 from sharq import Batch
 from sharq.engine import Engine
 from sharq.errors import StoreError, StoreOverloaded, UnexpectedReply
+from sharq.heads import NEVER
 from sharq_server.api import error_reporting
 from sharq_server.push.delivery import Delivery, Subscriber, deal
+from sharq_server.push.handing_on import HandingOn
 from sharq_server.push.news import News
 from sharq_server.push.offers import OFFER_MS
 from sharq_server.push.redelivery import Redelivery
 from sharq_server.push.schedule import Schedule
 from sharq_server.push.subscribers import Grants, Request, SubscriberGroup, Wait
 from sharq_server.telemetry.meter import Meter
-
-_log = logging.getLogger(__name__)
 
 _RANK_DELAY: Final = 0.002
 _AFTER_FAILURE: Final = 1.0
@@ -38,15 +37,15 @@ _AFTER_OVERLOAD: Final = 0.1
 class Dispatcher:
     """The subscribers of one server process, and the calls that get jobs for them.
 
-    `on_trouble` is called with each failure of the store that keeps jobs from them. `meter` counts
-    what becomes of wake-ups.
+    `on_trouble` is called with a type and each failure of the store that keeps its jobs from them.
+    `meter` counts what becomes of wake-ups.
     """
 
     def __init__(
         self,
         engine: Engine,
         schedule: Schedule,
-        on_trouble: Callable[[StoreError], None],
+        on_trouble: Callable[[str, StoreError], None],
         meter: Meter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,8 +58,7 @@ class Dispatcher:
         # A number is never used again: the store would repeat its former answer.
         self._seqs = itertools.count(1)
         self._by_type: dict[str, SubscriberGroup] = {}
-        self._handing_on: set[str] = set()
-        self._handing: set[asyncio.Task[None]] = set()
+        self._handing_on = HandingOn(engine, self._offered)
         self._draining = False
         self.redelivery = Redelivery(engine)
 
@@ -70,12 +68,14 @@ class Dispatcher:
         """Add `subscriber` to those of a type that have room; it may be there already."""
         group = self._by_type.get(queue_type)
         if group is None:
-            news = News(self._meter)
-            group = self._by_type[queue_type] = SubscriberGroup(
-                queue_type, self._on_due, self._on_doubt, self._look, self._clock, news
-            )
+            group = self._by_type[queue_type] = self._make_group(queue_type)
         if group.enter(subscriber):
             self._look(group)
+
+    def _make_group(self, queue_type: str) -> SubscriberGroup:
+        return SubscriberGroup(
+            queue_type, self._on_due, self._on_doubt, self._look, self._clock, News(self._meter)
+        )
 
     def leave(self, queue_type: str, subscriber: Subscriber) -> None:
         """`subscriber` wants no more jobs of a type; a call under way may still bring some."""
@@ -121,34 +121,44 @@ class Dispatcher:
         group = self._by_type.get(queue_type)
         if group is None or self._draining:
             self._meter.on_wakeups("handed_on", 1)
-            self._hand_on(queue_type)
+            self._handing_on.add(queue_type)
             return
         group.news.on_wakeup()
         group.waits = Wait.NONE
         group.again = True
         self._ask(group)
 
-    def resync(self) -> None:
-        """Ask for all types again, at the pace of polls: wake-ups may have been lost."""
-        for group in self._by_type.values():
+    def resync(self, queue_types: Collection[str] | None = None) -> None:
+        """Ask for types again, or all, at the pace of polls: wake-ups may have been lost."""
+        for group in self._groups(queue_types):
             group.failing = False
             if group.wish is not Wait.NONE or group.lost is not None:
                 self._schedule.poll(group)
 
-    async def works_again(self) -> bool:
-        """Ask for a type for which the store has failed; returns whether none is left.
+    async def works_again(self, queue_type: str | None = None) -> bool:
+        """Ask for a type for which the store has failed; returns whether it has not again.
 
-        A store may answer pings long before it gives jobs, for example one that has become a
-        replica.
+        Without a `queue_type` it is one of those that have failed. A store may take writes long
+        before it gives jobs.
         """
-        for group in [each for each in self._by_type.values() if each.troubled and each.members]:
-            self._ask(group)
+        groups = self._groups(None if queue_type is None else (queue_type,))
+        for group in [each for each in groups if each.troubled and each.members]:
+            self._try_again(group)
             if group.call is not None:
                 await asyncio.wait({group.call})
                 return not group.troubled
             # Nobody here has room for its jobs, so it does not matter whether there are any.
             group.troubled = False
         return True
+
+    def _try_again(self, group: SubscriberGroup) -> None:
+        self._ask(group)
+
+    def _groups(self, queue_types: Collection[str] | None) -> list[SubscriberGroup]:
+        by_type = self._by_type
+        if queue_types is None:
+            return list(by_type.values())
+        return [by_type[name] for name in queue_types if name in by_type]
 
     async def drain(self) -> None:
         """Take no more jobs, and let other servers know what this one waited for."""
@@ -165,9 +175,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Drain, and wait for calls that are on their way to the store."""
         await self.drain()
-        self._flush_hand_ons()
-        if self._handing:
-            await asyncio.wait(self._handing)
+        await self._handing_on.close()
         await self.redelivery.close()
 
     # Calls
@@ -208,7 +216,7 @@ class Dispatcher:
 
     async def _fetch(self, group: SubscriberGroup, grants: Grants, request: Request) -> None:
         sent = self._clock()
-        more, wakeups = group.has_room, group.news.take()
+        more, wakeups = request.age != NEVER and group.has_room, group.news.take()
         # Ready jobs go to subscribers with room, and blocked nobody.
         group.judge(group.offers.doubted, something_is_ready=False)
         try:
@@ -219,27 +227,27 @@ class Dispatcher:
                 request.seq,
                 request.request_id,
                 more,
+                request.age,
             )
             batch = await self._engine.run(flow)
         except Exception as error:
             for subscriber, places in grants:
                 subscriber.unreserve(places)
-            if isinstance(error, StoreError) and error.outcome_unknown:
+            if isinstance(error, StoreError) and error.outcome_unknown and request.age != NEVER:
                 group.lost = request
             group.news.put_back(wakeups)
             group.in_a_row = 0
             self._on_failure(group, error)
             return
         group.lost = None
-        group.in_a_row = 0 if batch.wait_us != 0 else group.in_a_row + len(batch)
+        group.answered(batch)
         group.news.answered(wakeups, len(batch))
         left = self._share(group, grants, batch, request.sent + self._lease_seconds)
         # With a request_id the jobs are only for its client, which may ask for them again.
         if request.request_id is None:
             for delivery in left:
                 self.place(group.queue_type, delivery)
-        ended = not batch and batch.wait_us == 0 and request.request_id is not None
-        if ended and grants:
+        if grants and request.request_id is not None and batch.repeats and not batch:
             grants[0][0].ended()
         group.coming = more and batch.wait_us == 0
         self._go_on(group, Wait.FOR_JOBS, batch.wait_us, batch.rank, sent)
@@ -311,28 +319,34 @@ class Dispatcher:
         elif group.again or group.waits is not group.wish:
             self._ask(group)
         else:
-            until = None
-            if wait_us is not None:
-                until = sent + wait_us / 1e6 + rank * _RANK_DELAY
-            self._schedule.wait(group, until)
+            self._wait(group, wait_us, rank, sent)
+
+    def _wait(self, group: SubscriberGroup, wait_us: int | None, rank: int, sent: float) -> None:
+        until = None if wait_us is None else sent + wait_us / 1e6 + rank * _RANK_DELAY
+        self._schedule.wait(group, until)
 
     def _on_failure(self, group: SubscriberGroup, error: Exception) -> None:
         group.call = None
         group.waits = Wait.NONE
         group.failing = True
+        queue_type = self._engine.flows.shards.type_of(group.queue_type)
         pause = _AFTER_FAILURE
         if isinstance(error, StoreOverloaded):
             pause = _AFTER_OVERLOAD
         elif isinstance(error, UnexpectedReply) or not isinstance(error, StoreError):
             group.troubled = False
-            error_reporting.reply_to(error, f"a dispatch of {group.queue_type}")
+            error_reporting.reply_to(error, f"a dispatch of {queue_type}")
         else:
             group.troubled = True
-            self._on_trouble(error)
+            if self._is_troubled(group):
+                self._on_trouble(queue_type, error)
         if group.idle:
             self._drop(group)
         elif not self._draining:
             self._schedule.wait(group, self._clock() + pause)
+
+    def _is_troubled(self, group: SubscriberGroup) -> bool:
+        return group.troubled
 
     # Offers
 
@@ -368,34 +382,13 @@ class Dispatcher:
     def _give_up_place(self, group: SubscriberGroup) -> None:
         if group.waits is not Wait.NONE or group.again or group.coming:
             group.waits, group.again, group.coming = Wait.NONE, False, False
-            self._hand_on(group.queue_type)
+            self._handing_on.add(group.queue_type)
 
     def _drop(self, group: SubscriberGroup) -> None:
         self._schedule.forget(group)
         if self._by_type.get(group.queue_type) is group:
             del self._by_type[group.queue_type]
 
-    def _hand_on(self, queue_type: str) -> None:
-        if not self._handing_on:
-            asyncio.get_running_loop().call_soon(self._flush_hand_ons)
-        self._handing_on.add(queue_type)
-
-    def _flush_hand_ons(self) -> None:
-        if not self._handing_on:
-            return
-        offered = {name: self._offered(name) for name in sorted(self._handing_on)}
-        self._handing_on.clear()
-        task = asyncio.get_running_loop().create_task(self._tell_others(offered))
-        self._handing.add(task)
-        task.add_done_callback(self._handing.discard)
-
     def _offered(self, queue_type: str) -> int:
         group = self._by_type.get(queue_type)
         return 0 if group is None else group.offers.count
-
-    async def _tell_others(self, offered: dict[str, int]) -> None:
-        try:
-            await self._engine.run(self._engine.flows.hand_on(offered, self._engine.server_id))
-        except StoreError as error:
-            # Other servers ask by themselves soon.
-            _log.debug("Other servers were not woken for %d types: %s", len(offered), error)

@@ -396,14 +396,24 @@ def ready(queue_type: str, ready: int, offer_ms: int) -> bytes:
     return _event("ready", queue_type=queue_type, ready=ready, offer_ms=offer_ms)
 
 
-def reply(frame_id: bytes | None, results: bytes | None = None, jobs: bytes | None = None) -> bytes:
-    """The answer to a frame that was carried out; `results` and `jobs` are JSON arrays."""
+def reply(
+    frame_id: bytes | None,
+    results: bytes | None = None,
+    jobs: bytes | None = None,
+    dead: Sequence[int] = (),
+) -> bytes:
+    """The answer to a frame that was carried out; `results` and `jobs` are JSON arrays.
+
+    The results at the places `dead` are those of jobs that died.
+    """
     parts = [b'{"event":"reply"']
     if frame_id is not None:
         parts.append(b',"id":' + frame_id)
     parts.append(b',"status":"success"')
     if results is not None:
         parts.append(b',"results":' + results)
+    if dead:
+        parts.append(b',"dead":' + _json(dead))
     if jobs is not None:
         parts.append(b',"jobs":' + jobs)
     parts.append(b"}")
@@ -435,6 +445,16 @@ def paused(code: str) -> bytes:
 def resumed() -> bytes:
     """The store is back."""
     return _event("resumed")
+
+
+def types_away(code: str, queue_types: Sequence[str]) -> bytes:
+    """A part of the store is away, and with it some of the types of this connection."""
+    return _event("types_away", code=code, queue_types=list(queue_types))
+
+
+def types_back(queue_types: Sequence[str]) -> bytes:
+    """Types that were away are back."""
+    return _event("types_back", queue_types=list(queue_types))
 
 
 def draining(after_ms: int) -> bytes:
@@ -484,7 +504,10 @@ _ENDED: Final[dict[Any, bytes]] = {
 }
 
 
-def _event(
-    event: Literal["welcome", "ready", "expired", "paused", "resumed", "draining"], **fields: Any
-) -> bytes:
+_Event = Literal[
+    "welcome", "ready", "expired", "paused", "resumed", "types_away", "types_back", "draining"
+]
+
+
+def _event(event: _Event, **fields: Any) -> bytes:
     return _json({"event": event, **fields})

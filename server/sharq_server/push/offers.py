@@ -19,10 +19,15 @@ OFFER_MS: Final = 250
 """Milliseconds for which an offer is valid."""
 
 
+Parts = tuple[tuple[str, int], ...]
+"""Of how many jobs of which shard an offer is, by their internal names."""
+
+
 class _Offer(NamedTuple):
     subscriber: Subscriber
     ready: int
     expiry: asyncio.TimerHandle
+    parts: Parts
 
 
 class Offers:
@@ -45,11 +50,17 @@ class Offers:
         self._doubted: dict[Subscriber, None] = {}
         self._backoff: OfferBackoff[Subscriber] = OfferBackoff(clock)
         self._alarm: asyncio.TimerHandle | None = None
+        self.on_ended: Callable[[Parts], None] | None = None
+        """Called with the parts of each offer that ends."""
 
     @property
     def count(self) -> int:
         """How many jobs are offered."""
         return sum(offer.ready for offer in self._standing)
+
+    def count_of(self, name: str) -> int:
+        """How many jobs of a shard are offered."""
+        return sum(count for offer in self._standing for at, count in offer.parts if at == name)
 
     @property
     def doubted(self) -> list[Subscriber]:
@@ -60,11 +71,11 @@ class Offers:
         """Whether a subscriber is neither in doubt nor skipped."""
         return subscriber not in self._doubted and not self._backoff.rests(subscriber)
 
-    def make(self, subscriber: Subscriber, ready: int) -> None:
+    def make(self, subscriber: Subscriber, ready: int, parts: Parts = ()) -> None:
         """Offer jobs, in reserved places."""
         loop = asyncio.get_running_loop()
         expiry = loop.call_later(OFFER_MS / 1000, self._on_expiry, subscriber)
-        self._standing.append(_Offer(subscriber, ready, expiry))
+        self._standing.append(_Offer(subscriber, ready, expiry, parts))
         subscriber.offer(ready)
 
     def end(self, subscriber: Subscriber) -> bool:
@@ -117,6 +128,8 @@ class Offers:
         offer.expiry.cancel()
         self._standing.remove(offer)
         offer.subscriber.unreserve(offer.ready)
+        if self.on_ended is not None:
+            self.on_ended(offer.parts)
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:

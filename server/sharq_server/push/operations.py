@@ -10,7 +10,7 @@ from sharq import Batch
 from sharq.endings import FINISH, Ending
 from sharq.engine import Engine
 from sharq.errors import BadArgumentException, StoreError
-from sharq.results import SUCCESS, Ended, Extended, Lease
+from sharq.results import DEAD, SUCCESS, Ended, Extended, Lease
 from sharq_server.api import handlers, replies
 from sharq_server.api.handing import FETCH
 from sharq_server.api.refusals import Forbidden, NotSubscribed, Stopping
@@ -26,6 +26,7 @@ T = TypeVar("T")
 L = TypeVar("L")
 
 _REFUSED: Final[Ended | StoreError] = Ended(Forbidden.code)
+_DIED: Final = Ended(DEAD)
 _PAUSE: Final = "pause"
 """The operation that a pause of others than the job's queue needs."""
 
@@ -106,6 +107,7 @@ async def _subscribe(session: Session, frame: frames.Subscribe, slot: Slot) -> A
         session.credit.limit(queue_type, frame.credit)
         session.subscriptions[queue_type] = subscription
         push.dispatcher.join(queue_type, subscription)
+        push.subscribed(session)
 
     results = frames.extended(carried) if frame.leases else None
     return Answer(frames.reply(frame.id, results), begin)
@@ -146,7 +148,7 @@ async def _unsubscribe(session: Session, frame: frames.Unsubscribe, slot: Slot) 
         dispatcher.leave(frame.queue_type, subscription)
         await dispatcher.settled(frame.queue_type)
         session.credit.limit(frame.queue_type, None)
-    return Answer(frames.reply(frame.id))
+    return Answer(frames.reply(frame.id), lambda: session.push.subscribed(session))
 
 
 async def _fail(session: Session, frame: frames.Fail, slot: Slot) -> Answer:
@@ -171,7 +173,8 @@ async def _end(
             for lease, outcome in zip(leases, outcomes, strict=True)
             if not (isinstance(outcome, StoreError) or outcome is _REFUSED)
         ]
-    text = frames.reply(frame.id, frames.ended(outcomes))
+    dead = [at for at, outcome in enumerate(outcomes) if outcome == _DIED]
+    text = frames.reply(frame.id, frames.ended(outcomes), dead=dead)
     return Answer(text, lambda: session.free(leases))
 
 

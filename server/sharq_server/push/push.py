@@ -24,9 +24,10 @@ from sharq_server.push import frames
 from sharq_server.push import operations as push_operations
 from sharq_server.push.counting import counted
 from sharq_server.push.delivery import Delivery
-from sharq_server.push.dispatch import Dispatcher
 from sharq_server.push.leases import LeaseWatch
+from sharq_server.push.line_dispatch import LineDispatcher
 from sharq_server.push.long_poll import LongPoll
+from sharq_server.push.outages import Outages
 from sharq_server.push.roll import holders_of, roll_of
 from sharq_server.push.schedule import Schedule
 from sharq_server.push.session import Answer, Session, Slot
@@ -45,8 +46,6 @@ _log = logging.getLogger(__name__)
 BESIDES_PAYLOAD: Final = 64 * 1024
 """Bytes that a client's frame may have besides its payload."""
 
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 1.0
 _LOOK_EVERY: Final = 0.02
 _GOODBYE: Final = 1.0
 
@@ -67,8 +66,6 @@ class Push:
         self.draining = False
         self._polls: set[LongPoll] = set()
         self._polls_end = False
-        self._probing: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
         self._schedule: Schedule | None = None
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,7 +86,11 @@ class Push:
         self.heartbeat = settings.server.heartbeat / 1000
         self.max_frame_bytes = settings.sharq.max_payload_bytes + BESIDES_PAYLOAD
         self._schedule = Schedule()
-        self.dispatcher = Dispatcher(self.engine, self._schedule, self._on_trouble, self.meter)
+        self.outages = Outages(self.engine, lambda: self.sessions)
+        self.dispatcher = LineDispatcher(
+            self.engine, self._schedule, self.outages.on_trouble, self.meter
+        )
+        self.outages.watch(self.dispatcher)
         self.leases = LeaseWatch(self.engine)
         self.viewing = Viewing(Looks(self.engine, self._roster, self._holders))
         self.scraper = Scraper(self.viewing)
@@ -113,14 +114,14 @@ class Push:
         heartbeat = round(self.heartbeat * 1000)
         operations = session.grant.operations
         session.send(frames.welcome(self.server_time(), heartbeat, limits, operations))
-        if self._probing is not None:
-            session.send(frames.paused(self._trouble.code))
+        self.outages.tell(session)
 
     def leave(self, session: Session) -> None:
         """A connection has ended."""
         self.sessions.discard(session)
         self.viewing.leave(session)
         self.tailing.leave(session)
+        self.outages.forget(session)
         session.on_close()
 
     async def _tell(self, server_id: str | None, message: bytes) -> None:
@@ -174,6 +175,10 @@ class Push:
         delivery = Delivery(batch, 0, len(batch), time.monotonic() + self.lease_seconds)
         self.dispatcher.place(queue_type, delivery)
 
+    def subscribed(self, session: Session) -> None:
+        """A session has other subscriptions."""
+        self.outages.tell(session)
+
     # Called for the store, as the watcher of the library
 
     def on_wake(self, queue_type: str) -> None:
@@ -202,43 +207,9 @@ class Push:
             self.dispatcher.resync()
 
     def on_deaf(self) -> None:
-        if self._schedule is not None and self._looking is None:
-            self._looking = asyncio.get_running_loop().create_task(self._look())
-
-    async def _look(self) -> None:
-        """Find out whether the store is away, to tell subscribers at once."""
-        try:
-            await self.engine.ping()
-        except StoreError as error:
-            self._on_trouble(error)
-        finally:
-            self._looking = None
-
-    def _on_trouble(self, error: StoreError) -> None:
-        if self._probing is not None or self.draining:
-            return
-        _log.info("Dispatching pauses: %s", error)
-        self._trouble = error
-        self._probing = asyncio.get_running_loop().create_task(self._probe())
-        self._tell_all(frames.paused(error.code))
-
-    async def _probe(self) -> None:
-        """Try the store until it gives jobs again, then continue."""
-        pause = _FIRST_PAUSE
-        while True:
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
-            try:
-                await self.engine.ping()
-            except StoreError as error:
-                self._trouble = error
-                continue
-            if await self.dispatcher.works_again():
-                break
-        self._probing = None
-        _log.info("Dispatching goes on")
-        self._tell_all(frames.resumed())
-        self.dispatcher.resync()
+        if self._schedule is not None:
+            self.dispatcher.deaf()
+            self.outages.look()
 
     def _tell_all(self, frame: bytes) -> None:
         for session in tuple(self.sessions):
@@ -266,6 +237,7 @@ class Push:
         if self._schedule is None:
             return
         self.draining = True
+        self.outages.stop()
         self._tell_all(frames.draining(round(grace * 1000)))
         for poll in tuple(self._polls):
             poll.stop()
@@ -285,10 +257,7 @@ class Push:
         if self._schedule is None:
             return
         self.draining = True
-        for task in (self._looking, self._probing):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
+        await self.outages.close()
         for session in tuple(self.sessions):
             session.abort()
             self.leave(session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from sharq.engine import Engine
@@ -17,7 +18,7 @@ _LONGEST_PAUSE: Final = 2.0
 
 
 class Redelivery:
-    """Releases leases, and keeps trying while the store is away.
+    """Releases leases, and keeps trying while the store is away, or a node of it.
 
     A lease that has ended meanwhile needs no release.
     """
@@ -25,12 +26,15 @@ class Redelivery:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._waiting: dict[bool, list[str]] = {False: [], True: []}
+        self._failed: dict[bool, list[str]] = {False: [], True: []}
+        self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
     def add(self, leases: Sequence[str], *, count_requeue: bool = False) -> None:
         """Release `leases`, those of one loop turn together; by default no requeue is spent."""
         self._waiting[count_requeue].extend(leases)
+        self._more.set()
         if self._task is None and leases:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -42,26 +46,38 @@ class Redelivery:
     async def close(self) -> None:
         """Wait for the releases under way; if the store is away, try once more only."""
         self._closing = True
+        self._more.set()
         if self._task is not None:
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
-        pause = _FIRST_PAUSE
-        while any(self._waiting.values()):
-            failed = await self._release()
-            if failed is None:
-                pause = _FIRST_PAUSE
+        loop = asyncio.get_running_loop()
+        pause, again_at = _FIRST_PAUSE, 0.0
+        failure: StoreError | None = None
+        while any(self._waiting.values()) or any(self._failed.values()):
+            self._more.clear()
+            if loop.time() >= again_at or self._closing:
+                for counted, leases in self._failed.items():
+                    self._waiting[counted] += leases
+                self._failed = {False: [], True: []}
+            failure = await self._release() or failure
+            if not any(self._failed.values()):
+                pause, failure = _FIRST_PAUSE, None
                 continue
             if self._closing:
-                count = sum(len(leases) for leases in self._waiting.values())
-                _log.warning("%d jobs stay leased until their leases end: %s", count, failed)
+                count = sum(len(leases) for leases in self._failed.values())
+                _log.warning("%d jobs stay leased until their leases end: %s", count, failure)
                 break
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            if loop.time() >= again_at:
+                again_at, pause = loop.time() + pause, min(pause * 2, _LONGEST_PAUSE)
+            # What comes meanwhile may be for another node.
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(again_at):
+                    await self._more.wait()
         self._task = None
 
     async def _release(self) -> StoreError | None:
-        """Release all waiting leases; failed ones wait again. Returns the last failure, if any."""
+        """Release all waiting leases; returns the last failure, if any."""
         failure: StoreError | None = None
         for counted in (False, True):
             leases, self._waiting[counted] = self._waiting[counted], []
@@ -71,5 +87,5 @@ class Redelivery:
             for lease, outcome in zip(leases, outcomes, strict=True):
                 if isinstance(outcome, StoreError):
                     failure = outcome
-                    self._waiting[counted].append(lease)
+                    self._failed[counted].append(lease)
         return failure

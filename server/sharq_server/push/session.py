@@ -100,6 +100,9 @@ class Hub(Protocol):
     def server_time(self) -> int:
         """The time of this server in ms, for clients to compare with theirs."""
 
+    def subscribed(self, session: Session) -> None:
+        """A session has other subscriptions."""
+
     async def carry_out(self, session: Session, frame: frames.Frame, slot: Slot) -> Answer:
         """Carry out a frame."""
 

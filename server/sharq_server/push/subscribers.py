@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, NamedTuple
 
+from sharq import Batch
 from sharq_server.push.delivery import Subscriber
 from sharq_server.push.news import News
 from sharq_server.push.offers import Offers
@@ -19,12 +20,15 @@ Grants = list[tuple[Subscriber, int]]
 
 
 class Request(NamedTuple):
-    """A call that leases jobs. `sent`: when it was first sent, by the monotonic clock."""
+    """A call that leases jobs. `sent`: when it was first sent, by the monotonic clock. `age`: of a
+    shard, for how many ms a queue has to be ready.
+    """
 
     wanted: int
     seq: int
     request_id: str | None
     sent: float
+    age: int | None = None
 
 
 class Wait(Enum):
@@ -67,6 +71,8 @@ class SubscriberGroup:
         self.lost: Request | None = None
         self.failing = False
         self.troubled = False
+        self.retired = False
+        """Whether another group has taken its place."""
         self._on_due = on_due
         self._on_doubt = on_doubt
         self._on_rested = on_rested
@@ -109,6 +115,10 @@ class SubscriberGroup:
         before = self.offers.count
         self.offers.end(subscriber)
         self.again = self.again or self.offers.count < before
+
+    def answered(self, batch: Batch) -> None:
+        """The store has given jobs, or none."""
+        self.in_a_row = 0 if batch.wait_us != 0 else self.in_a_row + len(batch)
 
     def served(self, subscriber: Subscriber) -> None:
         """Move it to the end of its ring, if it is in it."""

@@ -57,7 +57,7 @@ def state_of(metrics: TypeMetrics) -> StoreState:
 async def read_states(carrier: Carrier, choose: Choose) -> dict[str, StoreState]:
     """The state of each type that is told by name. Raises `StoreError`."""
     flows = carrier.flows.watching
-    names, _ = await carrier.run(flows.types(MOST_NAMED))
+    names, *_ = await carrier.run(flows.types(MOST_NAMED))
     _, types = await carrier.run(flows.metrics(choose(names)))
     return {name: state_of(metrics) for name, metrics in types.items()}
 

@@ -8,15 +8,14 @@ or whose connection has ended.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from sharq_server.watch.calling import Calling, Tell
 from sharq_server.watch.merging import Data, known
 
-_CALL: Final = b"@"
-_ANSWER: Final = b":"
 _CALL_EVERY: Final = 0.9
 """Seconds between two calls for a lease."""
 
@@ -25,8 +24,6 @@ _ANSWERS_IN: Final = 0.5
 
 _SILENT: Final = 2.5
 """Seconds after which a holder that is not told again is no longer known."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Holder(msgspec.Struct, omit_defaults=True):
@@ -66,26 +63,21 @@ class _Watched:
             self._holder, self._heard_at = holder, now
 
 
-_decode = msgspec.json.Decoder(dict[str, Holder]).decode
+class Holders(Calling[Mapping[str, Holder]]):
+    """The holders of leases that are looked at at this server.
 
-
-class Holders:
-    """The holders of leases that are looked at at this server, whose id is `server_id`.
-
-    `own` finds those among leases that this server knows. `tell` sends a message to a server, or to
-    all for None, and may raise `StoreError`.
+    `own` finds those among leases that this server knows; the others are asked for leases.
     """
 
     def __init__(
         self,
         server_id: str,
         own: Callable[[Collection[str]], Mapping[str, Holder]],
-        tell: Callable[[str | None, bytes], Awaitable[None]],
+        tell: Tell,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._server_id = server_id
+        super().__init__(server_id, tell, b"@:", dict[str, Holder])
         self._own = own
-        self._tell = tell
         self._clock = clock
         self._watched: dict[str, _Watched] = {}
 
@@ -102,7 +94,7 @@ class Holders:
         called, holder = watched.first_called_at, watched.holder(now)
         return {
             "asked": called is not None and now - called >= _ANSWERS_IN,
-            **known(holder=None if holder is None else _shown(holder)),
+            **known(holder=None if holder is None else known(**msgspec.structs.asdict(holder))),
         }
 
     def forget(self, leases: Collection[str]) -> None:
@@ -113,18 +105,13 @@ class Holders:
             if lease in leases or not self._is_due(each)
         }
 
-    async def on_message(self, message: bytes) -> None:
-        """A message of another server, or of this one, has come. Others than ours are ignored."""
-        if message[:1] == _CALL:
-            asker, *leases = message[1:].decode("ascii", "replace").split(" ")
-            if asker != self._server_id and (found := self._own(leases)):
-                await self._tell(asker, _ANSWER + _encode(found))
-        elif message[:1] == _ANSWER:
-            try:
-                found = _decode(message[1:])
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                return
-            self._take(found)
+    def _answer(self, asker: str, words: Sequence[str]) -> Mapping[str, Holder]:
+        return self._own(words)
+
+    def _take(self, answer: Mapping[str, Holder]) -> None:
+        for lease, holder in answer.items():
+            if lease in self._watched:
+                self._watched[lease].take(holder, self._clock())
 
     def _is_due(self, watched: _Watched) -> bool:
         return watched.called_at is None or self._clock() - watched.called_at >= _CALL_EVERY
@@ -132,26 +119,10 @@ class Holders:
     async def _call(self) -> None:
         """Call all servers, and look here, for every lease that is due."""
         due = {lease: each for lease, each in self._watched.items() if self._is_due(each)}
-        await self._tell(None, _CALL + " ".join((self._server_id, *due)).encode())
+        await self._ask(due)
         self._take(self._own(due))
         now = self._clock()
         for each in due.values():
             each.called_at = now
             if each.first_called_at is None:
                 each.first_called_at = now
-
-    def _take(self, found: Mapping[str, Holder]) -> None:
-        for lease, holder in found.items():
-            if lease in self._watched:
-                self._watched[lease].take(holder, self._clock())
-
-
-def _shown(holder: Holder) -> Data:
-    return known(
-        server=holder.server,
-        host=holder.host,
-        since=holder.since,
-        mode=holder.mode,
-        worker=holder.worker,
-        token=holder.token,
-    )

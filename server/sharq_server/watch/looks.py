@@ -61,9 +61,10 @@ class Looks:
     async def _types(self, reach: Reach) -> Data:
         engine, flows = self._engine, self._engine.flows.watching
         if reach is None:
-            names, more = await engine.run(flows.types(MOST_TYPES))
+            names, more, complete = await engine.run(flows.types(MOST_TYPES))
         else:
             names, more = sorted(reach)[:MOST_TYPES], max(0, len(reach) - MOST_TYPES)
+            complete = True
         at, types = await engine.run(flows.metrics(names))
         subscribed = roster.totals(self._roster.rolls())
         shown = {
@@ -77,6 +78,10 @@ class Looks:
             "types": shown,
             "more": more,
             "notes": {name: text for name, text in notes.items() if text is not None},
+            **known(
+                complete=None if complete else False,
+                unreached=[name for name in names if name not in types] or None,
+            ),
         }
 
     async def _type(self, queue_type: str) -> Data:

@@ -7,27 +7,24 @@ nobody looks.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from sharq.observed import Backlog
+from sharq_server.watch.calling import Calling, Tell
 from sharq_server.watch.growth import Growth
 from sharq_server.watch.merging import known
 
 MOST: Final = 500
 """Subscriptions that a server tells of, at most."""
 
-_CALL: Final = b"?"
-_ANSWER: Final = b"="
 _CALL_EVERY: Final = 0.9
 """Seconds between two calls, and for which a roll that was made is told."""
 
 _SILENT: Final = 5.0
 """Seconds after which a server that does not answer is left out."""
-
-_json = msgspec.json.Encoder().encode
 
 
 class Subscribed(msgspec.Struct, omit_defaults=True):
@@ -62,11 +59,10 @@ class Roll(msgspec.Struct, omit_defaults=True):
     grown: dict[str, list[Backlog]] = {}
 
 
-class Roster:
-    """The rolls of all servers. `own` makes this server's, whose id is `server_id`, `growth` has
-    the queues that grow here.
+class Roster(Calling[Roll]):
+    """The rolls of all servers. `own` makes this server's, `growth` has the queues that grow here.
 
-    `tell` sends a message to a server, or to all for None, and may raise `StoreError`.
+    They are asked for the growth of types.
     """
 
     def __init__(
@@ -74,13 +70,12 @@ class Roster:
         server_id: str,
         own: Callable[[], Roll],
         growth: Growth,
-        tell: Callable[[str | None, bytes], Awaitable[None]],
+        tell: Tell,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._server_id = server_id
+        super().__init__(server_id, tell, b"?=", Roll)
         self._make = own
         self._growth = growth
-        self._tell = tell
         self._clock = clock
         self._called_at = -_CALL_EVERY
         self._made: tuple[float, Roll] | None = None
@@ -96,25 +91,17 @@ class Roster:
         now = self._clock()
         if now - self._called_at >= _CALL_EVERY:
             self._called_at = now
-            await self._tell(None, _CALL + " ".join((self._server_id, *watched)).encode())
+            await self._ask(watched)
 
-    async def on_message(self, message: bytes) -> None:
-        """A message of another server, or of this one, has come."""
-        if message[:1] == _CALL:
-            asker, *watched = message[1:].decode("ascii", "replace").split(" ")
-            if asker != self._server_id:
-                self._growth.follow(asker, watched)
-                taken = {name: self._growth.take(asker, name) for name in watched}
-                answer = msgspec.structs.replace(self._own(), grown=taken)
-                await self._tell(asker, _ANSWER + _json(answer))
-        elif message[:1] == _ANSWER:
-            try:
-                roll = msgspec.json.decode(message[1:], type=Roll)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                return
-            self._rolls[roll.server] = (self._clock(), roll)
-            for queue_type, grown in roll.grown.items():
-                self._grown.setdefault(queue_type, []).extend(grown)
+    def _answer(self, asker: str, words: Sequence[str]) -> Roll:
+        self._growth.follow(asker, words)
+        taken = {name: self._growth.take(asker, name) for name in words}
+        return msgspec.structs.replace(self._own(), grown=taken)
+
+    def _take(self, answer: Roll) -> None:
+        self._rolls[answer.server] = (self._clock(), answer)
+        for queue_type, grown in answer.grown.items():
+            self._grown.setdefault(queue_type, []).extend(grown)
 
     def rolls(self) -> list[Roll]:
         """The last answers, this server's as it was a moment ago."""

@@ -7,26 +7,20 @@ answers. Nobody calls while nobody tails.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-
 from sharq.errors import StoreError
 from sharq_server.watch import frames
+from sharq_server.watch.calling import Calling, Tell
 from sharq_server.watch.tail import Tail, Tailed
 from sharq_server.watch.topics import TAIL, Topic
 from sharq_server.watch.viewing import MOST_UNREAD, Viewer
 
-_CALL: Final = b"!"
-_ANSWER: Final = b"+"
 _EVERY: Final = 1.0
 _ANSWERS_IN: Final = 0.2
 """The part of a round that is left for the answers to a call; later ones are told in the next."""
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(dict[str, Tailed]).decode
 
 
 @dataclass(slots=True)
@@ -40,23 +34,22 @@ class _View:
     came: Tailed = field(default_factory=Tailed)
 
 
-class Tailing:
+class Tailing(Calling[dict[str, Tailed]]):
     """The viewers of this process. It works while there are any, in the running event loop.
 
-    `tail` has what this server hands out, whose id is `server_id`. `tell` sends a message to a
-    server, or to all for None, and may raise `StoreError`. A round takes `every` so many seconds.
+    `tail` has what this server hands out; the others are asked for what they do, of types. A round
+    takes `every` so many seconds.
     """
 
     def __init__(
         self,
         server_id: str,
         tail: Tail,
-        tell: Callable[[str | None, bytes], Awaitable[None]],
+        tell: Tell,
         every: float = _EVERY,
     ) -> None:
-        self._server_id = server_id
+        super().__init__(server_id, tell, b"!+", dict[str, Tailed])
         self._tail = tail
-        self._tell = tell
         self._every = every
         self._views: dict[str, _View] = {}
         self._due = 0.0
@@ -83,28 +76,16 @@ class Tailing:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    async def on_message(self, message: bytes) -> None:
-        """A message of another server, or of this one, has come. Others than ours are ignored."""
-        if message[:1] == _CALL:
-            asker, *queue_types = message[1:].decode("ascii", "replace").split(" ")
-            if asker != self._server_id:
-                await self._answer(asker, queue_types)
-        elif message[:1] == _ANSWER:
-            try:
-                told = _decode(message[1:])
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                return
-            for queue_type, tailed in told.items():
-                view = self._views.get(queue_type)
-                if view is not None:
-                    view.came = view.came.joined(tailed)
+    def _answer(self, asker: str, words: Sequence[str]) -> dict[str, Tailed]:
+        self._tail.follow(asker, words)
+        found = {name: self._tail.found(asker, name) for name in words}
+        return {name: tailed for name, tailed in found.items() if tailed}
 
-    async def _answer(self, asker: str, queue_types: list[str]) -> None:
-        self._tail.follow(asker, queue_types)
-        found = {name: self._tail.found(asker, name) for name in queue_types}
-        told = {name: tailed for name, tailed in found.items() if tailed}
-        if told:
-            await self._tell(asker, _ANSWER + _encode(told))
+    def _take(self, answer: dict[str, Tailed]) -> None:
+        for queue_type, tailed in answer.items():
+            view = self._views.get(queue_type)
+            if view is not None:
+                view.came = view.came.joined(tailed)
 
     def _remove(self, viewer: Viewer, besides: Collection[str] = ()) -> None:
         for queue_type, view in list(self._views.items()):
@@ -134,7 +115,7 @@ class Tailing:
         queue_types = [*self._views]
         self._tail.follow(self._server_id, queue_types)
         try:
-            await self._tell(None, _CALL + " ".join((self._server_id, *queue_types)).encode())
+            await self._ask(queue_types)
         except StoreError as error:
             return error
         return None

@@ -1,7 +1,7 @@
 -- A retry or a deletion of many dead letters: it goes on from the death `at`, in steps, to the last death before it
 -- began, `upto`. One server at a time makes them: `owner`, until `till` (ms), or `sweep`, the one that sweeps.
 local RUNNING, DONE, CANCELLED = 'running', 'done', 'cancelled'
-local CLAIM, BULK_TTL = 10000, 3600000
+local BULK_TTL = 3600000
 
 local FIELDS = {
   'id', 'kind', 'queue_id', 'reason', 'error', 'before', 'limit', 'state', 'started', 'moved', 'conflicts',

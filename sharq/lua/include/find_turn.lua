@@ -2,7 +2,7 @@
 local function find_turn(k, by_id)
   local entry = redis.call('ZRANGE', k.line, 0, 0, 'WITHSCORES')
   local turn = math.max(tonumber(entry[2] or 'inf'), k.type and allowed_at(k.type) or 0)
-  if turn > EXACT then
+  if turn > (k.till or EXACT) then
     return nil, turn
   end
   local id = entry[1]

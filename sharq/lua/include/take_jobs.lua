@@ -1,7 +1,7 @@
 -- Leases up to `wanted` jobs, each from the queue that has been ready longest, while they fit into
 -- `room` bytes, and appends them to `out`. Returns the time (ms) of the schedule's next job: nil if
 -- one may be ready now, `inf` if none is scheduled; then whether `take_limited` has to take the rest.
--- k: ready leases held serial limit queues jobs returned delayed counters
+-- k: ready leases held serial limit queues jobs returned delayed counters till
 -- A round reads queues, takes their jobs, and writes. It takes a job at least, or corrects the
 -- schedule of queues without a ready job: this many times, at most.
 local SPARE_ROUNDS = 10
@@ -15,7 +15,7 @@ local function take_in_turn(k, out, batch, list, limit, room)
       room, batch.limited = left or room, batch.limited or q.limited
       if room < 0 or #batch.members == limit or batch.limited then
         return room
-      elseif left and q.waiting > 0 and q.tat <= now then
+      elseif left and q.waiting > 0 and q.tat <= (k.till or now) then
         again[#again + 1] = q
       end
     end

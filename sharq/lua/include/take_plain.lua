@@ -2,14 +2,14 @@
 -- delivered, and none was given back, delayed or cancelled. Returns the answer, with the time (ms) of the
 -- schedule's next job (`inf`: none) if it has no job; nil if `take_jobs` has to do it: nothing has
 -- changed. Returns last whether only `take_limited` can.
--- k: ready leases held serial limit queues jobs counters
+-- k: ready leases held serial limit queues jobs counters till
 local function take_plain(k, lease_ms, request_id)
   local scheduled = redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')
   local queue_id, at = scheduled[1], tonumber(scheduled[2] or 'inf')
-  if at > now then
+  if at > (k.till or now) then
     -- A time may have decimals, and a type with limits has another schedule.
     local limited = not queue_id and redis.call('EXISTS', k.limit) == 1
-    local other = limited or (queue_id and at * 1000 <= now_us)
+    local other = limited or (queue_id and not k.till and at * 1000 <= now_us)
     return not other and {0, 0, -1} or nil, at, limited
   end
   local key = k.queues .. queue_id

@@ -8,6 +8,9 @@ leases and lives that the audit has left, and last the snapshots:
     leases        I3 I6      requeues   I7   leaks      I10   replies  I12
     limits        I4 I14 I15 liveness   I8   isolation  I11   credit   I13
     starts        I4         ready      I16  dead_letters I1 I2 I5 I7 to I11
+    served        I8 I11
+
+What a promotion may have lost is for `losses`.
 
 What each invariant is checked by, and what is allowed where an answer was lost or a fault was
 about, is told at the head of its module. An invariant of which nothing could be checked is not
@@ -34,14 +37,16 @@ from tests.faults.checker.leaks import SLACK, Leaks
 from tests.faults.checker.leases import Leases
 from tests.faults.checker.limits import Limits
 from tests.faults.checker.liveness import GRACE_MS, Liveness
+from tests.faults.checker.losses import Losses
 from tests.faults.checker.operations import operations
 from tests.faults.checker.order import Order
 from tests.faults.checker.outages import outages_of
-from tests.faults.checker.ready import Ready
+from tests.faults.checker.ready import WITHIN, WITHIN_OF_NODES, Ready
 from tests.faults.checker.replay import Job, Lease, Queue, Replay
 from tests.faults.checker.replies import Replies
 from tests.faults.checker.report import Report, Violation
 from tests.faults.checker.requeues import Requeues
+from tests.faults.checker.served import Served
 from tests.faults.checker.starts import Span, Starts
 from tests.faults.history import Delivered, Event, merge, read_history
 
@@ -60,6 +65,8 @@ _DEFAULTS: Final = {
     "dead_max_jobs": 10_000,
     "dead_retention": 30 * 24 * 3_600_000,
     "grace": GRACE_MS,
+    "replicas_acked": None,
+    "probes": (),
 }
 
 _NEVER: Final = 1 << 62
@@ -106,7 +113,8 @@ def check_all(
     dead letters (see `states`); `keys`, a list of key, type and ttl (ms); `resources`. The last
     snapshot given is that at the end of the audit. `settings`: interval_retention,
     job_requeue_interval (ms) and those of failures and dead letters, of the configuration, `slack`
-    of resources, `grace` (ms) of the sweep.
+    of resources, `grace` (ms) of the sweep, `replicas_acked` (None: the store is one), `probes`
+    (their types).
     """
     settings = {**_DEFAULTS, **(settings or {})}
     report = Report()
@@ -118,7 +126,9 @@ def check_all(
     requeues = Requeues(report)
     counters = Counters(report)
     limits = Limits(report, replay)
-    ready = Ready(report, replay, faults.notes, faults.wall_minus_t, outages)
+    of_nodes = settings["replicas_acked"] is not None
+    wait = WITHIN_OF_NODES if of_nodes else WITHIN
+    ready = Ready(report, replay, faults.notes, faults.wall_minus_t, outages, wait)
     replies = Replies(report, replay, settings)
     dead_letters = DeadLetters(report, replay, settings)
     credit = Credit(report)
@@ -142,9 +152,15 @@ def check_all(
         ),
     )
     starts = Starts(report, faults.stops)
-    Clients(report, replay, conservation, requeues, replies, credit, starts, ready).follow(
-        history()
-    )
+    losses = Losses(faults.notes, replay, forgiven=settings["replicas_acked"] == 0)
+    served = Served(report, faults.notes, settings["probes"])
+    Clients(
+        report, replay, losses, served, conservation, requeues, replies, credit, starts, ready
+    ).follow(history())
+    losses.at_end(conservation.accepted)
+    served.at_end()
+    report.promotions = losses.promotions
+    report.outages = list(served.rows())
     for note in faults.notes:
         if note.op == "recovered":
             liveness.on_recovered(note)
@@ -236,6 +252,8 @@ class Clients:
         self,
         report: Report,
         replay: Replay,
+        losses: Losses,
+        served: Served,
         conservation: Conservation,
         requeues: Requeues,
         replies: Replies,
@@ -245,6 +263,8 @@ class Clients:
     ) -> None:
         self._invented = report["I2"]
         self._replay = replay
+        self._losses = losses
+        self._served = served
         self._conservation = conservation
         self._requeues = requeues
         self._replies = replies
@@ -254,12 +274,16 @@ class Clients:
 
     def follow(self, events: Iterable[Event]) -> None:
         """Go through the history."""
-        for event, end, over in operations(events):
+        for event, told, over in operations(events):
             op = event.op
+            if over and told is not None and told.e == "ok":
+                self._note_service(event, told)
+            end = self._losses.end(event, told) if over else told
             if event.e == "note":
+                self._served.on_note(event)
                 self._credit.on_note(event)
                 self._ready.on_note(event)
-                if op == "deliver":
+                if op == "deliver" and not self._losses.is_lost(event):
                     lease = self._on_delivery(event.type, event, event.p)
                     if lease is not None:
                         self._starts.on_delivery(event, lease)
@@ -288,6 +312,12 @@ class Clients:
                 holder = f"request {event.request_id}" if event.request_id else event.p
                 for job in end.jobs:
                     self._on_delivery(event.type, job, holder)
+
+    def _note_service(self, invoke: Event, end: Event) -> None:
+        if invoke.op == "enqueue":
+            self._served.on_served("enqueue", invoke.type, invoke.p, end.t)
+        elif invoke.op == "dequeue" and end.jobs:
+            self._served.on_served("dispatch", invoke.type, invoke.p, end.t)
 
     def _on_delivery(self, queue_type: str, told: Event | Delivered, holder: str) -> Lease | None:
         lease = self._replay.lease(queue_type, told.n)

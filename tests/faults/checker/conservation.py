@@ -94,6 +94,11 @@ class Conservation:
         else:
             row.accepted += 1
 
+    def accepted(self, queue_type: str, queue_id: str, job_id: str) -> int:
+        """How often an enqueue of a job was told to be accepted."""
+        row = self._asked.get((queue_type, queue_id), {}).get(job_id)
+        return row.accepted if row is not None else 0
+
     def on_delivery(self, told: Event | Delivered, lease: Lease) -> None:
         """A client was given a job."""
         job = lease.job

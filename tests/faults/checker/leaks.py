@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tests.faults.audit import OFFSET_KEY
 from tests.faults.checker.report import Report
 
 _ENDING: Final = re.compile(
@@ -26,7 +25,7 @@ _ENDING: Final = re.compile(
     r"|[cf]:\d+(?:(?::[ed])?:\d+)?|c:\d+:past|c:early)"
 )
 _NEWEST: Final = re.compile(r"(\{[^{}]+\}):c:(?:last|\d+)")
-_LASTING: Final = re.compile(r"\{[^{}:]+\}:types|\{[^{}]+\}:audit|" + re.escape(OFFSET_KEY))
+_LASTING: Final = re.compile(r"\{[^{}:]+\}:types|\{[^{}]+\}:(?:audit|drained|offset)")
 
 SLACK: Final = {"sockets": 8, "files": 16, "tasks": 16, "memory": 65_536}
 """By how much each measure may grow: sockets, files and tasks, and KiB of memory."""

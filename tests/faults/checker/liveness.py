@@ -4,8 +4,9 @@
   has run out, in real time. Both clocks of an entry tell how far the script's clock is from the
   store's, so that a step of that clock is no delay: a lease that ran out because of a step did so
   at the step.
-- While the store or all servers are out of order (`outages`) nothing is due. After it, service
-  must be back within 5 s, and then what is late has the same time again.
+- While the store, the node of a type or all servers are out of order (`outages`) nothing is due.
+  After it, service must be back within 5 s, and then what is late has the same time again.
+- While a node is away, its sweep may wait for it (`SILENT_MS`), and other types with it.
 - From the history: after an outage an operation succeeds within these 5 s, where clients have
   tried. Where the harness has measured how soon a server was back (`recovered`), the same.
 - From the drained state: no job is left. One that is, is of a type that is stuck.
@@ -18,7 +19,7 @@ from bisect import bisect_left
 from typing import Final
 
 from tests.faults.audit import Entry
-from tests.faults.checker.outages import RECOVERY_MS, Outages
+from tests.faults.checker.outages import RECOVERY_MS, ByType
 from tests.faults.checker.replay import ACTIVE, Job, Queue, Replay
 from tests.faults.checker.report import Report
 from tests.faults.history import Event
@@ -27,10 +28,14 @@ GRACE_MS: Final = 2_000
 """What a busy machine may take, beyond what the configuration says."""
 
 
+SILENT_MS: Final = 3_000
+"""So much longer a sweep may take where it waits for a node that is given up then."""
+
+
 class Liveness:
     """The checks of I8. `within` (ms): how long an expired lease may be held."""
 
-    def __init__(self, report: Report, replay: Replay, within: float, outages: Outages) -> None:
+    def __init__(self, report: Report, replay: Replay, within: float, outages: ByType) -> None:
         self._tally = report["I8"]
         self._replay = replay
         self._within = within
@@ -49,8 +54,11 @@ class Liveness:
         if entry.script != "requeue" or lease is None:
             return
         due = self._ran_out_at(entry.type, lease.ends)
+        within = self._within
+        if self._outages.of_nodes.meets((due, entry.at)):
+            within += SILENT_MS
         self._tally.expect(
-            entry.at <= self._outages.deadline(due, self._within),
+            entry.at <= self._outages.of(entry.type).deadline(due, within),
             f"a lease is taken back {entry.at - due:.0f} ms after it ran out",
             entry,
         )
@@ -67,7 +75,7 @@ class Liveness:
 
     def on_times(self, invoked: list[float], succeeded: list[float]) -> None:
         """When operations began and when some succeeded (ms), both sorted."""
-        for end, undisturbed in self._outages.ends():
+        for end, undisturbed in self._outages.whole.ends():
             until = end + RECOVERY_MS
             if undisturbed < RECOVERY_MS:
                 continue
@@ -99,7 +107,7 @@ class Liveness:
         if job.lease is None:
             return False
         due = self._ran_out_at(job.queue.type, job.lease.ends)
-        return self._outages.deadline(due, self._within) < last_at
+        return self._outages.of(job.queue.type).deadline(due, self._within) < last_at
 
 
 def _some(jobs: list[Job]) -> str:

@@ -1,13 +1,17 @@
-"""When nothing could be expected of the service, by the notes of the faults."""
+"""When nothing could be expected of the service, by the notes of the faults.
+
+What is done to a node of a store of several concerns the types that the node has, and no others.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from tests.faults.history import Event
+from tests.faults.schedule import is_of_node
 
 RECOVERY_MS: Final = 5_000
 """Within so many ms of the store's return, service is back."""
@@ -51,17 +55,52 @@ class Outages:
             yield end, following[0][0] - end if following else float("inf")
 
 
-def outages_of(notes: Iterable[Event], wall_minus_t: int) -> Outages:
+class ByType:
+    """The outages of all, and of types; `of_nodes` are those of any type."""
+
+    def __init__(self, whole: Iterable[Span], of_types: Mapping[str, Iterable[Span]]) -> None:
+        self.whole = Outages(whole)
+        self.of_nodes = Outages(span for spans in of_types.values() for span in spans)
+        self._of_types = {
+            name: Outages([*self.whole.spans, *spans]) for name, spans in of_types.items()
+        }
+
+    def of(self, queue_type: str) -> Outages:
+        """Those of a type."""
+        return self._of_types.get(queue_type, self.whole)
+
+
+def spans_of_nodes(
+    notes: Iterable[Event], ms: Callable[[int], float], after: float = 0
+) -> dict[str, list[Span]]:
+    """For each type, when something was done to its node, and so many ms longer."""
+    begun: dict[tuple[str, str], float] = {}
+    spans: defaultdict[str, list[Span]] = defaultdict(list)
+    for note in notes:
+        if not is_of_node(note.op):
+            continue
+        key = (note.op, note.target)
+        if note.phase == "begin":
+            begun[key] = ms(note.t)
+        for queue_type in note.types if note.phase == "end" else ():
+            spans[queue_type].append((begun.get(key, ms(note.t)), ms(note.t) + after))
+    return spans
+
+
+def outages_of(notes: Iterable[Event], wall_minus_t: int) -> ByType:
     """The outages in the history: the store is, or all servers at once are, out of order.
 
     `wall_minus_t` is how far the time of day is ahead of the times of the history, in µs.
     """
+    notes = list(notes)
     whole: list[Span] = []
     of_server: defaultdict[str, list[Span]] = defaultdict(list)
     begun: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     last = 0.0
     for note in notes:
         last = (note.t + wall_minus_t) / 1000
+        if is_of_node(note.op):
+            continue
         key = (note.op, note.target)
         if note.phase == "begin":
             begun[key].append(last)
@@ -75,7 +114,8 @@ def outages_of(notes: Iterable[Event], wall_minus_t: int) -> Outages:
     for spans in of_server.values():
         joined = _joined(spans)
         common = joined if common is None else list(_common(common, joined))
-    return Outages([*whole, *(common or ())])
+    of_types = spans_of_nodes(notes, lambda t: (t + wall_minus_t) / 1000)
+    return ByType([*whole, *(common or ())], of_types)
 
 
 def _add(

@@ -5,10 +5,11 @@ and type have had room and no pause, and their rates have allowed it. A limit, a
 a cost that was changed counts as blocking until that moment, a lease as held until it was ended or
 swept, and where the script's clock was moved, nothing before that counts.
 
-- A job goes within `WITHIN` while the history shows credit: one connection of a subscriber has room
-  for a job of the type (its credit, less the leases that it was told of, from their dispatch until
-  the answer to their end) for so long at a stretch. Nothing is asked until 5 s after any fault. A
-  stretch in which the clients themselves were late (`stall`) counts as so much shorter.
+- A job goes within `WITHIN`, or `WITHIN_OF_NODES`, while the history shows credit: one connection
+  of a subscriber has room for a job of the type (its credit, less the leases that it was told of,
+  from their dispatch until the answer to their end) for so long at a stretch. Nothing is asked
+  until 5 s after any fault. A stretch in which the clients themselves were late (`stall`) counts as
+  so much shorter.
 - While a job could go, from before a dequeue was asked until after it was answered, the answer is
   not that nothing is ready. The dequeue of a subscriber is not asked for that: its credit may be
   used up, or be on its way to the store already. Nor is one that repeats another: it gets what is
@@ -31,13 +32,17 @@ from operator import attrgetter, itemgetter
 from typing import Final
 
 from tests.faults.audit import Entry
-from tests.faults.checker.outages import RECOVERY_MS, Outages, Span
+from tests.faults.checker.outages import RECOVERY_MS, ByType, Span, spans_of_nodes
 from tests.faults.checker.replay import QUEUED, Job, Lease, Queue, Replay
 from tests.faults.checker.report import Report
 from tests.faults.history import Event
+from tests.faults.schedule import is_of_node
 
 WITHIN: Final = 250
 """Milliseconds that a job may wait which could go to somebody."""
+
+WITHIN_OF_NODES: Final = 1_000
+"""The same where the store is several processes, which wait for each other, on the same cores."""
 
 STEPPED: Final = 12_000
 """Milliseconds after a step of the clock: it is 10 s at most, from one end to the other."""
@@ -96,7 +101,10 @@ class _Room:
 
 
 class Ready:
-    """The checks of I16. `faults`: all notes of faults, `wall_minus_t` as in `Faults`."""
+    """The checks of I16. `faults`: all notes of faults, `wall_minus_t` as in `Faults`.
+
+    `within` (ms): how long a job may wait.
+    """
 
     def __init__(
         self,
@@ -104,14 +112,18 @@ class Ready:
         replay: Replay,
         faults: Iterable[Event],
         wall_minus_t: int,
-        outages: Outages,
+        outages: ByType,
+        within: float = WITHIN,
     ) -> None:
+        self._within = within
         self._tally = report["I16"]
         self._replay = replay
         self._wall_minus_t = wall_minus_t
         self._outages = outages
         notes = list(faults)
-        self._disturbed = Outages(_spans(notes, self._ms))
+        self._disturbed = ByType(
+            _spans(notes, self._ms), spans_of_nodes(notes, self._ms, RECOVERY_MS)
+        )
         self._steps = sorted(self._ms(note.t) for note in notes if _is_step(note))
         self._windows: defaultdict[str, list[_Window]] = defaultdict(list)
         self._rooms: dict[tuple[str, str], _Room] = {}
@@ -138,7 +150,7 @@ class Ready:
                 since = max(since, math.ceil(level.rate_allows_at) - offset)
         if entry.at - since > _SURE:
             self._windows[entry.type].append(_Window(since, entry))
-        if entry.at - since <= WITHIN and self._undisturbed(since, entry.at):
+        if entry.at - since <= self._within and self._undisturbed(entry.type, since, entry.at):
             self._tally.checked += 1
 
     # What clients were told
@@ -191,10 +203,10 @@ class Ready:
         for (_, queue_type), room in self._rooms.items():
             self._spans[queue_type] += room.spans()
         for queue_type, windows in self._windows.items():
-            spans = [span for span in self._spans[queue_type] if span[1] - span[0] > WITHIN]
+            spans = [span for span in self._spans[queue_type] if span[1] - span[0] > self._within]
             spans.sort()
             for window in windows:
-                if window.until - window.since > WITHIN:
+                if window.until - window.since > self._within:
                     self._expect_in_time(window, spans)
         longest = {name: _longest(filter(self._steady, all)) for name, all in self._windows.items()}
         for invoke, end in self._empty:
@@ -204,12 +216,14 @@ class Ready:
     def _expect_in_time(self, window: _Window, spans: list[Span]) -> None:
         judged = False
         for begin, end in spans:
-            if begin >= window.until - WITHIN:
+            if begin >= window.until - self._within:
                 break
-            for piece in self._pieces(max(begin, window.since), min(end, window.until)):
+            for piece in self._pieces(
+                window.entry.type, max(begin, window.since), min(end, window.until)
+            ):
                 judged = True
                 waited = piece[1] - piece[0] - self._stalled(*piece)
-                if waited > WITHIN + _SURE:
+                if waited > self._within + _SURE:
                     entry = window.entry
                     self._tally.checked += 1
                     self._tally.violate(
@@ -224,7 +238,7 @@ class Ready:
         self, invoke: Event, end: Event, longest: list[tuple[float, _Window]]
     ) -> None:
         span = self._ms(invoke.t), self._ms(end.t)
-        if self._outages.meets(span):
+        if self._outages.of(invoke.type).meets(span):
             return
         begun = bisect_left(longest, span[0] - _SURE, key=itemgetter(0))
         self._tally.checked += 1
@@ -243,12 +257,12 @@ class Ready:
         at = bisect_left(self._steps, window.since - STEPPED)
         return at == len(self._steps) or self._steps[at] > window.until
 
-    def _undisturbed(self, begin: float, end: float) -> bool:
-        return next(self._pieces(begin, max(end, begin + 1)), None) is not None
+    def _undisturbed(self, queue_type: str, begin: float, end: float) -> bool:
+        return next(self._pieces(queue_type, begin, max(end, begin + 1)), None) is not None
 
-    def _pieces(self, begin: float, end: float) -> Iterator[Span]:
-        """The parts of a time that no fault has to do with."""
-        spans = self._disturbed.spans
+    def _pieces(self, queue_type: str, begin: float, end: float) -> Iterator[Span]:
+        """The parts of a time that no fault has to do with, for a type."""
+        spans = self._disturbed.of(queue_type).spans
         at = max(0, bisect_left(spans, (begin, 0.0)) - 1)
         for fault_begin, fault_end in spans[at:]:
             if fault_begin >= end:
@@ -295,6 +309,8 @@ def _spans(notes: Iterable[Event], ms: Callable[[int], float]) -> Iterator[Span]
     begun: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for note in notes:
         key = (note.op, note.target)
+        if is_of_node(note.op):
+            continue
         if note.phase == "begin":
             begun[key].append(ms(note.t))
         elif note.phase == "end":

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from tests.faults.checker.losses import Promotion
+    from tests.faults.checker.served import Row
 
 INVARIANTS: Final = {
     "I1": "nothing accepted is lost",
@@ -65,10 +69,14 @@ class Tally:
 
 
 class Report:
-    """The tallies of all invariants."""
+    """The tallies of all invariants; what promotions have lost, and for how long faults of nodes
+    have kept types from service.
+    """
 
     def __init__(self) -> None:
         self.tallies = {name: Tally(name) for name in INVARIANTS}
+        self.promotions: list[Promotion] = []
+        self.outages: list[Row] = []
 
     def __getitem__(self, invariant: str) -> Tally:
         return self.tallies[invariant]

@@ -50,8 +50,15 @@ export default function overview(context) {
 
   function notes(known) {
     const all = Object.entries(known.notes ?? {});
-    if (!all.length) return el("p", { class: "note fine" }, "Nothing needs you.");
-    return el("ul", { class: "notes" }, all.map(([type, text]) => el("li", { class: "note" }, link(type, "type", type), ": ", text)));
+    const unread = (known.unreached ?? []).length;
+    if (!all.length && !unread && known.complete !== false) return el("p", { class: "note fine" }, "Nothing needs you.");
+    return el(
+      "ul",
+      { class: "notes" },
+      unread ? el("li", { class: "note" }, `${many(unread, "type")} could not be read: `, known.unreached.slice(0, 5).join(", "), unread > 5 ? ", …" : "") : null,
+      known.complete === false ? el("li", { class: "note" }, "The list of all types could not be read: there may be others.") : null,
+      all.map(([type, text]) => el("li", { class: "note" }, link(type, "type", type), ": ", text)),
+    );
   }
 
   function numbers(types, { more, at }) {

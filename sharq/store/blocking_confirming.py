@@ -1,0 +1,89 @@
+"""Has replicas confirm what a blocking connection is answered, over the same connection.
+
+It is one caller's for the time of an exchange, so that nobody waits behind its ``WAIT``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from sharq.errors import StoreError
+from sharq.store.blocking_connection import BlockingWire
+from sharq.store.confirming import Terms, TooFewReplicas, holds, promises, touch
+from sharq.store.reply_queue import ReplyProtocolError
+from sharq.store.request import Request
+
+R = TypeVar("R", bound=Request[Any])
+
+# How long before its deadline a call is given up, seconds: the answer has to arrive.
+_MARGIN: Final = 0.1
+
+# How long replicas that have not confirmed are asked before another call, ms.
+_PROBE: Final = 1000
+
+
+class BlockingConfirmations:
+    """The exchanges of a link. `behind`: the last one was not confirmed in time."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.behind = False
+
+    def exchange(
+        self, wire: BlockingWire, requests: Sequence[R], deadline: float
+    ) -> Iterator[tuple[R, Any]]:
+        """As `BlockingWire.exchange`, but answers that have to be confirmed come last, or never.
+
+        What never comes is in `wire.pending` then. Raises TooFewReplicas, before anything was sent,
+        while replicas are behind.
+        """
+        keys = [each.call.key for each in requests if promises(each.call)]
+        if not keys:
+            yield from wire.exchange(requests, deadline)
+            return
+        unanswered = dict.fromkeys(requests)
+        held: list[tuple[R, Any]] = []
+        try:
+            if self.behind and not self._have_caught_up(wire, keys[-1], deadline):
+                raise TooFewReplicas
+            ms = (deadline - time.monotonic() - _MARGIN) * 1000
+            touched, waited = self._question(keys[-1], ms)
+            sent: list[Any] = [*requests, touched, waited]
+            told: list[Any] = []
+            for request, reply in wire.exchange(sent, deadline):
+                if request is touched or request is waited:
+                    told.append(request.read(reply))
+                elif holds(request.call, reply):
+                    held.append((request, reply))
+                else:
+                    del unanswered[request]
+                    yield request, reply
+            if held:
+                self._judge(*told)
+        except (OSError, ReplyProtocolError):
+            wire.pending.clear()
+            wire.pending.extend(unanswered)
+            raise
+        yield from held
+
+    def _have_caught_up(self, wire: BlockingWire, key: bytes, deadline: float) -> bool:
+        answers = [
+            request.read(reply)
+            for request, reply in wire.exchange(self._question(key, _PROBE), deadline)
+        ]
+        self.behind = answers[-1] is False
+        return not self.behind
+
+    def _question(self, key: bytes, ms: float) -> tuple[Request[Any], Request[Any]]:
+        return Request(touch(key)), Request(self.terms.wait(max(1, int(ms))))
+
+    def _judge(self, touched: StoreError | None, enough: bool | StoreError) -> None:
+        """Raise OSError unless replicas have what was written before the touch."""
+        for refusal in (touched, enough):
+            if isinstance(refusal, StoreError):
+                raise ConnectionAbortedError("the store asks no replicas") from refusal
+        if not enough:
+            self.behind = True
+            raise TimeoutError("too few replicas have confirmed in time")

@@ -1,14 +1,11 @@
--- Lease numbers of a type: they only rise. The counter starts from the clock (µs) and is kept for
--- a second of it; no store makes a million leases a second, so the next start is above all
--- earlier numbers, also those that a promoted replica has never heard of.
+-- Lease numbers of a type: they only rise. A number is the time (µs) at which it was given, or one above the last.
+-- So a promoted replica gives none that it has not heard of, nor one that a former primary gives at the same
+-- time, which does not know yet that it is one no more. The last number is kept in case the clock steps back.
 local SERIAL_TTL = 1000
 
 -- The first of `count` numbers.
 local function next_serial(serial, count)
-  local first = redis.call('INCRBY', serial, count) - count + 1
-  if first == 1 then
-    first = now_us
-    set_for(serial, string.format('%.0f', first + count - 1), SERIAL_TTL)
-  end
+  local first = math.max(now_us, (redis.call('GET', serial) or 0) + 1)
+  set_for(serial, string.format('%.0f', first + count - 1), SERIAL_TTL)
   return first
 end

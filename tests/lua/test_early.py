@@ -20,7 +20,7 @@ PLAIN = {
 }
 LIMITED = {
     "take_limited": ("local allowed = allowed_at(q) <= EXACT", "local allowed = true"),
-    "find_turn": ("if turn > EXACT then", "if turn == math.huge then"),
+    "find_turn": ("if turn > (k.till or EXACT) then", "if turn == math.huge then"),
 }
 
 

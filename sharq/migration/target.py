@@ -32,15 +32,15 @@ class Target:
         self.max_payload_bytes = engine.deployment.settings.sharq.max_payload_bytes
 
     def types(self) -> set[bytes]:
-        """The types that are registered."""
-        found: set[bytes] = set()
+        """The types that are registered, and may have a chunk: not those that are spread."""
+        found: set[str] = set()
         cursor = "0"
         while True:
             page = self._run(self._operations.list_types(cursor))
-            found.update(name.encode() for name, _ in page.types)
+            found.update(name for name, _ in page.types)
             cursor = page.cursor
             if cursor == "0":
-                return found
+                return {name.encode() for name in found if self._shards(name) == 1}
 
     def staged(self, kind: str) -> tuple[str, list[Coming]]:
         """The token and the jobs of the chunk of a type that is there; an empty token is none.
@@ -50,7 +50,7 @@ class Target:
         try:
             there = self._run(self._operations.chunk(kind, LOOK))
         except WrongKind:
-            if self._engine.run(self._engine.flows.resharding.show(kind)) > 1:
+            if self._shards(kind) > 1:
                 # A chunk is in one place, and its jobs are of several shards.
                 raise Sharded(
                     f"`{kind}` is spread over shards there: move its jobs first, then spread it."
@@ -101,6 +101,9 @@ class Target:
             min(max(0, job.ready - now), job.interval),
             where,
         )
+
+    def _shards(self, kind: str) -> int:
+        return self._engine.run(self._engine.flows.resharding.show(kind))
 
     def _run(self, call: Call[Any]) -> Any:
         return self._engine.run(_one(call))

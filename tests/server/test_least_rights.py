@@ -260,7 +260,20 @@ async def everything(queue: AsyncSharQ) -> None:
     await queue.sweep()
     await queue.clear(*names, purge_all=True)
     await queue.sweep()
+    await spread(queue)
     await queue.ping()
+
+
+async def spread(queue: AsyncSharQ) -> None:
+    """A type is spread over shards, paused in all of them, and spread otherwise."""
+    await queue.set_shards("broad", 2)
+    await queue.submit(NewJob("broad", "q", "j", b"1", 0, -1))
+    await queue.pause("broad", duration=1000)
+    await queue.resume("broad")
+    taken = await queue.take("broad", 1)
+    await queue.finish_many(taken.leases(0, 1))
+    await queue.set_shards("broad", 3)
+    assert await queue.shards("broad") == 3
 
 
 def by_blocking_library(settings: Settings) -> None:

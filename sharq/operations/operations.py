@@ -452,7 +452,8 @@ class Operations(ShardOperations):
 
     def try_write(self, place: int = 0) -> Call[int]:
         """A write that changes nothing, at the node that serves a place; they are in all slots."""
-        return Call(self._codec.try_write(place), self._keys.spare(place), int, True)
+        packed = self._codec.try_write(place)
+        return Call(packed, self._keys.spare(place), int, True, no_promise)
 
     # How the answers of the most frequent operations are read
 

@@ -182,7 +182,7 @@ DEFECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "lease numbers come again": (
         "I3",
-        {"redis.call('INCRBY', serial, count) - count + 1": "5"},
+        {"math.max(now_us, (redis.call('GET', serial) or 0) + 1)": "5"},
     ),
     "a dispatch does not move the TAT": ("I4", {"turn = now + interval": "turn = now"}),
     "a dispatch among several does not move the TAT": (

@@ -113,7 +113,7 @@ def test_replicas_are_told(bounded: bool, caplog: pytest.LogCaptureFixture) -> N
     assert level == (INFO if bounded else WARNING)
     assert "after a failover the last changes may be missing" in line
     # What is done already is not asked for.
-    assert line.endswith("min-replicas-max-lag limit how many.") is not bounded
+    assert line.endswith("before replicas have it.") is not bounded
 
 
 @pytest.mark.parametrize(

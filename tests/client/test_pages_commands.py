@@ -139,8 +139,10 @@ def test_the_commands_of_the_page(machines: Machines) -> None:
         ran += 1
         if name == "CLUSTER FAILOVER":
             wait_for("it is a primary", lambda: is_primary(machines.node(4)), 20)
+            wait_for("the former one follows", lambda: not is_primary(machines.node(1)), 20)
             machines.run(Step(1, ["CLUSTER", "FAILOVER"], []))
             wait_for("as before", lambda: is_primary(machines.node(1)), 20)
+            wait_for("both know it", lambda: not is_primary(machines.node(4)), 20)
         elif name == "CLUSTER MIGRATESLOTS":
             target = machines.node(int(step.words[-1][-1]))
             wait_for("the slots are there", lambda t=target: owns(cluster, t), 20)

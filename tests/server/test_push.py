@@ -287,6 +287,30 @@ async def test_the_credit_of_the_connection_is_shared_by_its_types(
         assert min(order.count("a"), order.count("b")) >= 5
 
 
+async def test_a_type_that_failed_is_asked_for_again_by_who_has_room(
+    server: SharQServer, connect: Any, rest: Rest, store: PrivateStore, key_prefix: str
+) -> None:
+    dispatcher = server.push.dispatcher
+    tag = f"{{{key_prefix}:changing}}"
+    seconds, _ = store.client.time()
+    closed = {f"{tag}:ready": 1, f"{tag}:held": 1}
+    store.client.mset({f"{tag}:shards": f"1 1 2 word {seconds}000", **closed})
+    async with await connect() as subscriber:
+        await subscriber.ask(op="credit", credit=1)
+        await subscriber.subscribe("changing", 1)
+        await rest.enqueue("t/q", "a")
+        await subscriber.subscribe("t", 1)
+        (other,) = await subscriber.jobs(1)
+        # Its next turn comes, and finds no room.
+        while (group := dispatcher._by_type["changing"]) in dispatcher._schedule._entries:
+            await asyncio.sleep(0.005)
+        assert group.call is None
+        store.client.delete(f"{tag}:shards", *closed)
+        await subscriber.finish(other)
+        await rest.enqueue("changing/q", "b")
+        assert (await subscriber.jobs(1))[0]["job_id"] == "b"
+
+
 async def test_after_unsubscribe_nothing_comes_and_leases_stay(connect: Any, rest: Rest) -> None:
     async with await connect() as subscriber:
         await subscriber.subscribe()

@@ -374,6 +374,8 @@ class Dispatcher:
         if group.call is not None:
             return
         self._schedule.forget(group)
+        # Who has room next finds out whether the store works.
+        group.failing = False
         group.news.handed_on()
         self._give_up_place(group)
         if group.idle:

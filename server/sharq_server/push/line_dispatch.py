@@ -336,6 +336,7 @@ class LineDispatcher(Dispatcher):
         for line in lines.each:
             if line.call is None and (line.again or line.coming or not lines.members):
                 self._schedule.forget(line)
+                line.failing = False
                 line.news.handed_on()
                 line.head.stands = False
                 self._give_up_place(line)

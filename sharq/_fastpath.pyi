@@ -156,13 +156,15 @@ class Codec:
         seq: int = 0,
         more: bool = False,
         age: int | None = None,
+        known: int = 0,
     ) -> bytes:
         """Pack the lease of up to `count` jobs for `lease_ms` each.
 
         The answer stays under `max_bytes`, or has one job. With `server_id` that server waits for
         the jobs that it does not get; with `more` it has room beyond `count`. The answer can be
         repeated with its `request_id`, or by a server with the number `seq` of its last call. Of a
-        shard only queues that have been ready for `age` ms count, and the answer tells its head.
+        shard only queues that have been ready for `age` ms count, and the answer tells its head; a
+        client's request goes on behind the `known` jobs that the shard has given for it.
         """
 
     def close_shard(self, queue_type: str, generation: int) -> bytes:

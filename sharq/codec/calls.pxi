@@ -116,13 +116,13 @@ cdef class Codec(_WatchCalls):
 
     def dequeue(self, str queue_type, int64_t count, int64_t lease_ms, int64_t max_bytes,
                 str request_id=None, str server_id=None, int64_t seq=0, bint more=False,
-                age=None):
+                age=None, int64_t known=0):
         # A server's call without a client's request leaves a mark of its own.
         cdef str mark = server_id if request_id is None else request_id
         cdef int64_t least = 0 if age is None else age
-        cdef Writer out = self._begin_for(
-            "dequeue", queue_type, 7 if mark is None else 8, 12 if age is None else 13
-        )
+        # Only of a shard.
+        cdef int words = 12 if age is None else 14 if known else 13
+        cdef Writer out = self._begin_for("dequeue", queue_type, 7 if mark is None else 8, words)
         self._type_keys()
         self._key(HELD, "")
         self._key(SERIAL, "")
@@ -145,8 +145,10 @@ cdef class Codec(_WatchCalls):
         else:
             out.nothing()
         out.integer(1 if more else 0)
-        if age is not None:
+        if words > 12:
             out.integer(least)
+        if words > 13:
+            out.integer(known)
         return out.take()
 
     def dry_run(self, str queue_type, str kind, str name, new_interval, new_burst,

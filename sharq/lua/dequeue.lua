@@ -1,20 +1,20 @@
--- Leases up to `count` jobs, each from the queue that has been ready longest. A server with a
--- `channel` then waits for the jobs that it did not get; `seq` is the number of its call, and with
--- `more` (1) it has room beyond `count`. Of a shard only queues that have been ready for `age` ms count.
+-- Leases up to `count` jobs, each from the queue that has been ready longest. A server with a `channel` then waits for
+-- the jobs that it did not get; `seq` is the number of its call, and with `more` (1) it has room beyond `count`. Of a
+-- shard only queues that have been ready for `age` ms count; its answer to a request goes on behind the `known` jobs.
 -- KEYS: void ready leases held serial waiting limit request?
--- ARGV: queues jobs returned delayed counters count lease_ms max_bytes request_id channel seq more age?
+-- ARGV: queues jobs returned delayed counters count lease_ms max_bytes request_id channel seq more age? known?
 -- Returns: wait (µs until the next queue is ready; 0: now, -1: none is scheduled), rank among the
 --   servers that wait for it (of a shard without a wait its `head`), ms for which the first job's queue was ready (-1: nobody can tell), {queue_id,
 --   job_id, n, requeues_remaining, attempt, length after it, payload, interval}
 --@include clock record bucket count serial
 local ready, held, waiting, request = KEYS[2], KEYS[4], KEYS[6], KEYS[8]
 local wanted, lease_ms, request_id = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
-local channel, seq = ARGV[10], ARGV[11]
+local channel, seq, known = ARGV[10], ARGV[11], tonumber(ARGV[14] or 0)
 local mark = request and redis.call('GET', request)
 -- A server's last mark is usually of another call.
-if mark and string.sub(mark, 1, #seq + 1) == seq .. '|' then
+if mark and string.sub(mark, 1, #seq + 1) == seq .. '|' and select(2, string.gsub(mark, ' ', '')) >= known then
   --@include leased_record replay
-  return replay(mark, held, ARGV[1])
+  return replay(mark, held, ARGV[1], known)
 end
 
 local k = {
@@ -48,7 +48,7 @@ end
 local took = #out > 3
 if request and took then
   --@include remember
-  remember(request, seq, out, lease_ms)
+  remember(request, seq, out, lease_ms, known > 0 and mark)
 end
 if k.till then
   --@include head

@@ -123,10 +123,14 @@ class Operations(ShardOperations):
         count: int = 1,
         request_id: str | None = None,
         age: int | None = None,
+        known: int = 0,
     ) -> Call[Batch]:
-        """Lease up to `count` jobs of a type; of a shard those ready for `age` ms at least."""
+        """Lease up to `count` jobs of a type; of a shard those ready for `age` ms at least.
+
+        A shard that has given `known` jobs for the `request_id` gives others for it.
+        """
         packed = self._codec.dequeue(
-            queue_type, count, self._lease_ms, BATCH_BYTES, request_id, age=age
+            queue_type, count, self._lease_ms, BATCH_BYTES, request_id, age=age, known=known
         )
         key = self._keys.tag(queue_type)
         read = self._reads_batch(queue_type)

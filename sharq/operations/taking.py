@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -40,6 +41,7 @@ class _Dequeue:
         self._request_id = request_id
         self._failed = set(damaged)
         self._left = count
+        self._given: Counter[str] = Counter()
         self._short = False
         self._full = False
         self.failure = next(iter(damaged.values()), None)
@@ -76,7 +78,8 @@ class _Dequeue:
 
         calls: list[Call[Batch]] = []
         for name, wanted, age in asks:
-            call = self._operations.dequeue(name, wanted, self._request_id, age)
+            known = self._given[name]
+            call = self._operations.dequeue(name, wanted, self._request_id, age, known)
             calls.append(call._replace(parse=partial(reading, name, call.parse)))
             heads.asked(name)
         answers: list[Batch] = []
@@ -97,6 +100,8 @@ class _Dequeue:
 
     def _note(self, ask: Ask, answer: Batch) -> None:
         self._left -= len(answer)
+        if self._request_id is not None:
+            self._given[ask.name] += len(answer)
         if ask.age != NEVER and len(answer) < ask.wanted:
             self._short = True
         if answer:

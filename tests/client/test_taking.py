@@ -137,6 +137,32 @@ async def test_a_request_id_finds_its_jobs_again_by_another_process(settings: Se
 
 
 @on_loop
+async def test_a_request_gets_more_of_a_shard_that_has_given_it_some(
+    settings: Settings, clean_store: PrivateStore
+) -> None:
+    async with spread_over(settings, 2) as sq, AsyncSharQ(settings) as other:
+        home = sq._engine.flows.shards.home
+        direct = DirectStore(clean_store.socket_path)
+        past = Past(direct, settings.redis.key_prefix, home)
+        # Queues become ready in turn, so long after one another that no call gets two of them.
+        shards = home("t", "q0"), home("t", "q4")
+        queues = [f"q{at}" for at in range(60)]
+        turns = zip(
+            *([each for each in queues if home("t", each) == name] for name in shards), strict=False
+        )
+        ages = {}
+        for at, queue in enumerate(each for turn in turns for each in turn):
+            ages[queue] = 20_000 - at * 400
+            past.enqueue(ages[queue], "t", queue, queue)
+        direct.close()
+        batch = await sq.take("t", 9, "r")
+        assert [job.queue_id for job in batch.jobs] == list(ages)[:9]
+        again = await other.take("t", 9, "r")
+        assert sorted(again.leases(0, 9)) == sorted(batch.leases(0, 9))
+        assert len(await sq.take("t", 60)) == len(ages) - 9
+
+
+@on_loop
 async def test_a_request_id_costs_two_round_trips(settings: Settings) -> None:
     async with spread_over(settings, 8) as sq:
         await enqueue(sq, 40, 40)

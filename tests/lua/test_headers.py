@@ -156,7 +156,17 @@ PARAMETERS = {
     if isinstance(method, ast.FunctionDef)
 }
 NUMBERS = (
-    *("age", "batch", "by", "count", "delay", "interval", "interval_retention", "lease_ms"),
+    *(
+        "age",
+        "batch",
+        "by",
+        "count",
+        "delay",
+        "interval",
+        "interval_retention",
+        "known",
+        "lease_ms",
+    ),
     *("max_bytes", "options", "requeue_limit", "retention"),
     *("hold", "seq", "wanted", "offered", "offer_ms", "start", "seen", "before", "limit"),
     *("first", "more_waiting", "more_delayed", "wait", "generation", "number"),
@@ -224,7 +234,10 @@ def test_a_dequeue_of_a_client_has_no_channel() -> None:
 
 
 def test_a_dequeue_of_a_shard_tells_how_long_a_queue_has_to_be_ready() -> None:
-    assert packed_words("dequeue", "age") == announced_words("dequeue", "age", seq="")
+    assert packed_words("dequeue", "age", "known") == announced_words(
+        "dequeue", "age", "known", seq=""
+    )
+    assert packed_words("dequeue", "known") == announced_words("dequeue", "known", seq="")
 
 
 def test_a_dequeue_of_a_server_leaves_a_mark_of_its_own() -> None:

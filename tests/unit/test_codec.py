@@ -161,6 +161,10 @@ CALLS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
             f"8 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: "
             "3 60000 262144 r-1 {p}:wake:.ab '' 1 250",
         ),
+        (
+            ("mail", 3, 60000, 262144, "r-1", None, 0, False, 250, 7),
+            f"8 {DEQUEUE_KEYS} T:x:r-1 {QUEUE_PREFIXES} T:c: 3 60000 262144 r-1 '' '' 0 250 7",
+        ),
     ],
     "dry_run": [
         (

@@ -1,10 +1,11 @@
--- Repeats the answer kept by `remember` for the number of the call: the jobs that are still under
--- the same lease, with the present interval and burst.
-local function replay(mark, held, queues)
+-- Repeats the answer kept by `remember` for the number of the call, from behind the `known` first: the jobs that are
+-- still under the same lease, with the present interval and burst.
+local function replay(mark, held, queues, known)
   local out = {0, 0, -1}
   local words = string.sub(mark, string.find(mark, '|', 1, true) + 1)
   for queue_id, job_id, n, length in string.gmatch(words, '([^/ ]+)/([^/]+)/(%d+)/(%d+)') do
-    local record = redis.call('HGET', held, queue_id .. '/' .. job_id)
+    known = known - 1
+    local record = known < 0 and redis.call('HGET', held, queue_id .. '/' .. job_id)
     local job = record and unpack_leased(record)
     if job and job.n == n then
       local i = #out

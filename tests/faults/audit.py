@@ -4,7 +4,8 @@ The scripts of the product with an audit (`audited_scripts`) append to the strea
 the same call and after their first write, so that the audit and what it tells of get in together
 or not at all. A `Drain` moves the streams into ``audit.jsonl``, an entry a line:
 
-    type, queue, job   what it is about; no `job` in what is about a queue
+    type, queue, job   what it is about; no `job` in what is about a queue; a shard is a type, by
+                       its internal name
     at, id             when and where it got into the stream: ms of the store's own clock; the entry
     now                ms of the script's clock, which faults may have moved
     script             which script it was
@@ -48,6 +49,7 @@ from typing import Any, Protocol, Self
 import msgspec
 
 from sharq.operations.scripts import Scripts
+from tests.faults.states import split_key
 
 
 def offset_key(tag: str) -> str:
@@ -219,7 +221,7 @@ class Drain:
         cursor: Any = b"0"
         while cursor is not None:
             cursor, keys = await command(
-                "SCAN", cursor, "MATCH", f"{{{prefix}:*}}:audit", "COUNT", 1000
+                "SCAN", cursor, "MATCH", f"{{{prefix}:*}}:*audit", "COUNT", 1000
             )
             cursor = None if int(cursor) == 0 else cursor
             for key in keys:
@@ -239,7 +241,7 @@ class Drain:
     async def _drain_stream(
         self, command: Command, key: str, settled: Callable[[str], Awaitable[bool]] | None
     ) -> int:
-        queue_type = key[1 : key.index("}")].rpartition(":")[2]
+        queue_type = split_key(key)[0]
         moved = 0
         while True:
             ms, part = self._last.get(queue_type, (0, -1))

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from tests.faults.callers import Caller, Run
 from tests.faults.http_client import Lost, NotSent, may_have_happened
+from tests.faults.tenants import SPREAD
 from tests.support.http import Answer
 
 _PAUSE: Final = 0.25
-_TYPES: Final = ("failing", "failing", "deadly", "deadly", "limited", "varied", "reused")
+_TYPES: Final = ("failing", "failing", "deadly", "deadly", "limited", "varied", "reused", SPREAD)
 _FILTERS: Final[tuple[dict[str, Any], ...]] = (
     {"all": True},
     {"all": True},

@@ -27,7 +27,7 @@ from tests.faults.producers import Producer
 from tests.faults.push_clients import Manner, PushClient
 from tests.faults.settlers import Settler
 from tests.faults.setup import SINGLE
-from tests.faults.tenants import KINDS, PROBE
+from tests.faults.tenants import KINDS, PROBE, SPREAD
 
 _BULK_PRODUCERS: Final = 3
 _POLLERS: Final = 6
@@ -50,21 +50,32 @@ _MANNERS: Final = (
             "failing": 20,
             "grouped": 20,
             "varied": 20,
+            SPREAD: 20,
         }
     ),
-    Manner({"bulk": 30, "paced": 10, "reused": 10, "varied": 5}, life=6.0, breaks_off=True),
     Manner(
-        {"bulk": 50, "limited": 10, "bounded": 5, "grouped": 10, "failing": 10, "deadly": 10},
+        {"bulk": 30, "paced": 10, "reused": 10, "varied": 5, SPREAD: 3}, life=6.0, breaks_off=True
+    ),
+    Manner(
+        {
+            "bulk": 50,
+            "limited": 10,
+            "bounded": 5,
+            "grouped": 10,
+            "failing": 10,
+            "deadly": 10,
+            SPREAD: 10,
+        },
         life=8.0,
         release=True,
         breaks_off=True,
     ),
     Manner(
-        {"paced": 8, "limited": 8, "bounded": 8, "reused": 8, "grouped": 8, "varied": 8},
+        {"paced": 8, "limited": 8, "bounded": 8, "reused": 8, "grouped": 8, "varied": 8, SPREAD: 8},
         notify=True,
         life=30.0,
     ),
-    Manner({"paced": 1, "limited": 1, "bounded": 1, "reused": 1, "bulk": 1}, life=15.0),
+    Manner({"paced": 1, "limited": 1, "bounded": 1, "reused": 1, "bulk": 1, SPREAD: 1}, life=15.0),
 )
 
 

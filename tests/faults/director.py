@@ -34,6 +34,7 @@ from tests.faults.stand import (
     REQUEUE_INTERVAL,
     Stand,
 )
+from tests.faults.states import split_key
 from tests.faults.tenants import PROBE
 
 _LOOK_EVERY: Final = 0.5
@@ -265,7 +266,7 @@ async def _until(count: Callable[[], Any], timeout: float, what: str, *, fail: b
 
 
 def _is_rate_state(key: str) -> bool:
-    return key.partition("}:")[2].startswith("q:")
+    return split_key(key)[1].startswith("q:")
 
 
 def _sockets(held: dict[str, list[dict[str, int]]]) -> int:

@@ -375,9 +375,8 @@ class ClusterFaults(NodeFaults):
         probes = [each for each in types if each in setup.probes]
         number = int(fault.chance * 1000)
         chosen = probes[0] if number % 2 and probes else types[number // 2 % len(types)]
-        slot = slot_of(setup.tags_of(chosen)[0])
-        there = [each for each in types if slot in map(slot_of, setup.tags_of(each))]
-        return slot, source, target, there
+        slot = slot_of(setup.tag_of(chosen))
+        return slot, source, target, setup.names_in([range(slot, slot + 1)])
 
 
 class SentinelFaults(NodeFaults):

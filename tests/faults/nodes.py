@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from tests.faults.audit import offset_key
 from tests.faults.keeper import Reconnector
 from tests.faults.processes import run_quietly
-from tests.faults.setup import PRIMARIES, Setup, slot_of, type_of
+from tests.faults.setup import PRIMARIES, Setup
 from tests.faults.store import mount
 from tests.support.clusters import ReplicatedCluster
 from tests.support.failovers import NODES, PASSWORD, PEERS, SENTINELS
@@ -257,8 +257,7 @@ class ClusterStore(NodeStore):
             for first, last, primary, *_ in slots
             if primary[1] == node.store.port
         ]
-        tags = [tag for tag in self.setup.tags if any(slot_of(tag) in each for each in owned)]
-        return sorted({type_of(tag) for tag in tags} - {""})
+        return self.setup.names_in(owned)
 
     def options(self, server: int) -> str:
         """How a server finds the store: each begins with another node."""
@@ -297,7 +296,7 @@ class SentinelStore(NodeStore):
 
     async def types_of(self, _node: Node) -> list[str]:
         """All types."""
-        return list(self.setup.types)
+        return list(self.setup.names)
 
     def options(self, _server: int) -> str:
         """How a server finds the store."""

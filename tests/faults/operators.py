@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from tests.faults.callers import Caller, Run
-from tests.faults.tenants import KINDS, LIMITED
+from tests.faults.tenants import KINDS, LIMITED, SPREAD
 
 _PAUSE: Final = 0.15
 _INTERVALS: Final = (0, 3, 20, 150, 400)
-_CLEARED: Final = ("reused", "bounded", "limited", "varied")
+_CLEARED: Final = ("reused", "bounded", "limited", "varied", SPREAD)
 _GROUPS: Final = sorted({group for kind in KINDS.values() for group in kind.groups if group})
 _LIMITS: Final[dict[str, tuple[Any, ...]]] = {
     "interval": (2, 4, 10.5, 25, 60, None),
@@ -77,7 +77,7 @@ class Operator:
         await self._caller.operate(op, fields, "GET", path)
 
     async def _set_interval(self) -> None:
-        queue_type, queue = self._queue(("paced", "reused", "limited", "bulk"))
+        queue_type, queue = self._queue(("paced", "reused", "limited", "bulk", SPREAD))
         interval = self._caller.rng.choice(_INTERVALS)
         fields = {"type": queue_type, "queue": queue, "interval": interval}
         path = f"/interval/{queue_type}/{queue}/"
@@ -132,9 +132,11 @@ class Operator:
         await self._caller.operate("cancel", fields, "DELETE", f"/job/{queue_type}/{queue}/{job}/")
 
     def _level(self) -> tuple[dict[str, str], str]:
-        """A level: how the history names it, and its path."""
+        """A level: how the history names it, and its path. The spread type takes no group, and no
+        limits for itself: that is refused, and changes nothing.
+        """
         rng = self._caller.rng
-        queue_type, queue = self._queue(LIMITED)
+        queue_type, queue = self._queue((*LIMITED, SPREAD))
         kind = rng.choice(("queue", "queue", "group", "type"))
         if kind == "queue":
             return {"type": queue_type, "queue": queue}, f"{queue_type}/{queue}/"

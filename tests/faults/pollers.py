@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.faults.callers import Caller, Run
 from tests.faults.http_client import Job, Lost, NotSent, jobs_in, may_have_happened
-from tests.faults.tenants import DEADLY, FAILING, PROBE
+from tests.faults.tenants import DEADLY, FAILING, PROBE, SPREAD
 
 _WEIGHTS: Final = {
     "bulk": 3,
@@ -17,6 +17,7 @@ _WEIGHTS: Final = {
     "reused": 3,
     "grouped": 4,
     "varied": 4,
+    SPREAD: 6,
     FAILING: 5,
     DEADLY: 3,
     PROBE: 1,

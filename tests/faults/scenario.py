@@ -37,7 +37,7 @@ from sharq.results import (
 from tests.faults.audit import Drain, offset_key
 from tests.faults.history import Recorder
 from tests.faults.states import DEAD as DEAD_KEYS
-from tests.faults.states import add_counters, dead_letters, level_of, new_counters
+from tests.faults.states import add_counters, dead_letters, level_of, new_counters, split_key
 from tests.support.direct import DirectStore, follow
 from tests.support.faces import settings_for
 from tests.support.stores import PrivateStore
@@ -636,14 +636,14 @@ def snapshot(store: DirectStore) -> dict[str, Any]:
     for key in sorted(store.command("KEYS", "*")):
         name, kind = key.decode(), store.command("TYPE", key)
         keys.append({"key": name, "type": kind.decode(), "ttl": store.command("PTTL", key)})
-        tag, _, rest = name.partition("}:")
-        queue_type, (word, _, queue) = tag.rpartition(":")[2], rest.partition(":")
+        queue_type, rest = split_key(name)
+        word, _, queue = rest.partition(":")
         found: Iterable[tuple[str, str, str]] = ()
         if kind == b"string":
             level = level_of(rest, store.command("GET", key).decode())
             levels += [{"type": queue_type, **level}] if level is not None else []
         if rest in DEAD_KEYS:
-            buried[queue_type] = name.partition("}:")[0] + "}:dead"
+            buried[queue_type] = name.removesuffix(rest) + "dead"
         if word == "held":
             members = (member.decode().split("/") for member in store.command("HKEYS", key))
             found = [(queue, job, "active") for queue, job in members]

@@ -1,21 +1,29 @@
-"""What a run is of: one store, a cluster or nodes under sentinels, and where its types lie."""
+"""What a run is of: one store, a cluster or nodes under sentinels, and where its types lie.
+
+A shard of a type has a name of its own, as inside of the product: ``wide:3.5:6``. Wherever the
+harness speaks of types of the store, shards are types, by these names.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 from redis.crc import key_slot
 
-from tests.faults.tenants import KINDS, TYPES
+from sharq.operations.sharding import is_shard, layout, type_of
+from tests.faults.tenants import KINDS, SPREAD, TYPES
 
 SINGLE: Final = "single"
 CLUSTER: Final = "cluster"
 SENTINEL: Final = "sentinel"
 
 PRIMARIES: Final = 3
+SHARDS: Final = 6
+"""How many the type has that is spread."""
+
 _SLOTS: Final = 16_384
 _LEAST_RATE: Final = 80
 """Jobs a second that each primary has."""
@@ -45,18 +53,25 @@ class Setup(msgspec.Struct, frozen=True):
         return (*TYPES, *self.probes)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All types, and the shards of the one that is spread."""
+        return (*self.types, *layout(self.prefix, SPREAD, SHARDS))
+
+    @property
     def tags(self) -> tuple[str, ...]:
-        """All hash tags: that of the registry, and those of the types."""
-        return (self.prefix, *(tag for each in self.types for tag in self.tags_of(each)))
+        """All hash tags: that of the registry, and those of the types and shards."""
+        return (self.prefix, *map(self.tag_of, self.names))
 
-    def tags_of(self, queue_type: str) -> tuple[str, ...]:
-        """The hash tags that hold a type; one, since none is spread."""
-        return (f"{self.prefix}:{queue_type}",)
+    def tag_of(self, name: str) -> str:
+        """The hash tag that holds a type or a shard."""
+        return f"{self.prefix}:{name.rpartition(':')[0] if is_shard(name) else name}"
 
-
-def type_of(tag: str) -> str:
-    """The type that a hash tag holds; "" for the registry's."""
-    return tag.partition(":")[2]
+    def names_in(self, slots: Iterable[range]) -> list[str]:
+        """The types and shards in some slots; a type is also where a shard of it is."""
+        ranges = list(slots)
+        slots_of = {name: slot_of(self.tag_of(name)) for name in self.names}
+        found = {name for name, slot in slots_of.items() if any(slot in each for each in ranges)}
+        return sorted(found | set(map(type_of, found)))
 
 
 def slot_of(tag: str) -> int:
@@ -83,8 +98,10 @@ def _spreads(prefix: str) -> bool:
     """Whether each primary has as many types, and something to do."""
     rates: dict[int, list[float]] = {shard: [] for shard in range(PRIMARIES)}
     for kind in KINDS.values():
+        if kind.name == SPREAD:
+            continue
         rates[_shard(f"{prefix}:{kind.name}")].append(kind.rate)
-    fewest = len(KINDS) // PRIMARIES
+    fewest = (len(KINDS) - 1) // PRIMARIES
     return all(len(each) >= fewest and sum(each) >= _LEAST_RATE for each in rates.values())
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tests.faults.states import DEAD, add_counters, dead_letters, level_of, new_counters
+from tests.faults.states import (
+    DEAD,
+    add_counters,
+    dead_letters,
+    level_of,
+    new_counters,
+    split_key,
+)
 from tests.faults.stores import AnyNode, AnyStore
 
 _PAGE: Final = 1000
@@ -49,11 +56,10 @@ async def _of_node(store: AnyNode) -> dict[str, Any]:
     counters = new_counters()
     keys: list[dict[str, Any]] = []
     levels: list[dict[str, Any]] = []
-    buried: set[str] = set()
+    buried: dict[str, str] = {}
     for key, kind, ttl in await _keys(store):
         keys.append({"key": key, "type": kind, "ttl": ttl})
-        tag, _, rest = key.partition("}:")
-        queue_type = tag.partition(":")[2]
+        queue_type, rest = split_key(key)
         if not queue_type:
             continue
         jobs += [
@@ -63,26 +69,25 @@ async def _of_node(store: AnyNode) -> dict[str, Any]:
         if kind == "string":
             level = level_of(rest, (await store.insist("GET", key) or b"").decode())
             levels += [{"type": queue_type, **level}] if level is not None else []
-        if rest in DEAD:
-            buried.add(queue_type)
+        if rest in DEAD and kind != "string":
+            # As a string it closes the keys of a type that is spread.
+            buried[queue_type] = key.removesuffix(rest) + "dead"
         if rest.startswith("c:") and kind == "hash":
             counts = _pairs(await store.insist("HGETALL", key))
             add_counters(counters[queue_type], rest, counts)
     return {
         "jobs": jobs,
         "levels": levels,
-        "dead": [await _dead(store, keys, queue_type) for queue_type in sorted(buried)],
+        "dead": [await _dead(store, *of_type) for of_type in sorted(buried.items())],
         "counters": counters,
-        "keys": [each for each in keys if not each["key"].endswith("}:audit")],
+        "keys": [each for each in keys if split_key(each["key"])[1] != "audit"],
         "now": await _now(store),
     }
 
 
-async def _dead(store: AnyNode, keys: list[dict[str, Any]], queue_type: str) -> dict[str, Any]:
+async def _dead(store: AnyNode, queue_type: str, key: str) -> dict[str, Any]:
     """What a type has of dead letters, all at one time: the sweep may remove some."""
-    end = f":{queue_type}}}:"
-    tag = next(key["key"].partition("}")[0] for key in keys if end in key["key"])
-    reply = await store.insist("EVAL", _DEAD, 1, f"{tag}}}:dead")
+    reply = await store.insist("EVAL", _DEAD, 1, key)
     return dead_letters(queue_type, *(dict(_pairs(flat)) for flat in reply))
 
 
@@ -92,7 +97,8 @@ async def count_dead(store: AnyStore) -> int:
 
 
 async def _count_dead(store: AnyNode) -> int:
-    orders = [key for key, _, _ in await _keys(store) if key.endswith("}:dead:order")]
+    found = await _keys(store)
+    orders = [key for key, kind, _ in found if kind == "zset" and key.endswith(":dead:order")]
     return sum([int(await store.insist("ZCARD", key)) for key in orders])
 
 
@@ -110,7 +116,7 @@ async def count_jobs(store: AnyStore) -> int:
 async def _count_jobs(store: AnyNode) -> int:
     return sum(
         [
-            len(await _jobs(store, key, kind, key.partition("}:")[2]))
+            len(await _jobs(store, key, kind, split_key(key)[1]))
             for key, kind, _ in await _keys(store)
         ]
     )

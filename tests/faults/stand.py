@@ -17,9 +17,10 @@ from tests.faults.keeper import Reconnector
 from tests.faults.places import Places
 from tests.faults.processes import PYTHON, Managed, resources
 from tests.faults.schedule import SERVERS, WORKERS
-from tests.faults.setup import Setup
+from tests.faults.setup import SHARDS, Setup
 from tests.faults.store import Store
 from tests.faults.stores import store_of
+from tests.faults.tenants import SPREAD
 from tests.support.stores import free_port
 
 REQUEUE_INTERVAL: Final = 250
@@ -36,6 +37,7 @@ FAILURES: Final = {
 
 _SHARQ: Final = (
     f"finished_retention = {FINISHED_RETENTION}\ninterval_retention = {INTERVAL_RETENTION}\n"
+    + f"shards = {SPREAD}:{SHARDS}\n"
     + "".join(f"{name} = {value}\n" for name, value in FAILURES.items())
 )
 

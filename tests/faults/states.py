@@ -7,6 +7,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 
+def split_key(key: str) -> tuple[str, str]:
+    """The type or the shard that a key is of, "" for none, and what follows its tag."""
+    tag, _, rest = key.partition("}:")
+    name = tag.partition(":")[2]
+    if ":" in name:
+        shards, _, rest = rest.partition(":")
+        name = f"{name}:{shards}"
+    return name, rest
+
+
 def level_of(rest: str, text: str) -> dict[str, Any] | None:
     """A level by its key (behind the tag) and its state: `level`, `leased`, `group`.
 

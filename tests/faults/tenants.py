@@ -41,6 +41,9 @@ FAILING: Final = "failing"
 DEADLY: Final = "deadly"
 """The type of jobs whose leases run out most of the time."""
 
+SPREAD: Final = "wide"
+"""The type that is spread over shards."""
+
 KINDS: Final = {
     kind.name: kind
     for kind in (
@@ -55,6 +58,7 @@ KINDS: Final = {
         Kind("limited", queues=20, rate=25, intervals=(0, 0, 20), limits=(0, 1, 2, 3)),
         Kind(FAILING, queues=8, rate=25, intervals=(0, 10, 0), limits=(0, 1, 2, 3, 6)),
         Kind(DEADLY, queues=4, rate=6, limits=(-1, 3, 5)),
+        Kind(SPREAD, queues=40, rate=45, batch=8, intervals=(0, 5, 20, 0, 100), limits=(-1, 1, 3)),
         Kind("bounded", queues=6, rate=25, intervals=(40, 0, 100), max_length=15),
         Kind("reused", queues=5, rate=15, intervals=(0, 10, 50), limits=(-1, 2), names=25),
         Kind(

@@ -8,9 +8,12 @@ leases and lives that the audit has left, and last the snapshots:
     leases        I3 I6      requeues   I7   leaks      I10   replies  I12
     limits        I4 I14 I15 liveness   I8   isolation  I11   credit   I13
     starts        I4         ready      I16  dead_letters I1 I2 I5 I7 to I11
-    served        I8 I11
+    served        I8 I11   spread      I11 I12 I15
 
 What a promotion may have lost is for `losses`.
+
+A shard of a type that is spread is a type of its own in the audit and in snapshots. What clients
+say of a queue is said of its shard, before the checks see it; what they say of the type is not.
 
 What each invariant is checked by, and what is allowed where an answer was lost or a fault was
 about, is told at the head of its module. An invariant of which nothing could be checked is not
@@ -47,6 +50,7 @@ from tests.faults.checker.replies import Replies
 from tests.faults.checker.report import Report, Violation
 from tests.faults.checker.requeues import Requeues
 from tests.faults.checker.served import Served
+from tests.faults.checker.spread import Spread
 from tests.faults.checker.starts import Span, Starts
 from tests.faults.history import Delivered, Event, merge, read_history
 
@@ -133,6 +137,7 @@ def check_all(
     dead_letters = DeadLetters(report, replay, settings)
     credit = Credit(report)
     liveness = Liveness(report, replay, within, outages)
+    spread = Spread(report, faults.wall_minus_t)
 
     last_at = _follow(
         audit,
@@ -149,14 +154,18 @@ def check_all(
             replies,
             ready,
             dead_letters,
+            spread,
         ),
     )
     starts = Starts(report, faults.stops)
     losses = Losses(faults.notes, replay, forgiven=settings["replicas_acked"] == 0)
     served = Served(report, faults.notes, settings["probes"])
-    Clients(
-        report, replay, losses, served, conservation, requeues, replies, credit, starts, ready
-    ).follow(history())
+    clients = Clients(
+        *(report, replay, losses, served, conservation, requeues, replies, credit, starts, ready),
+        spread,
+    )
+    clients.follow(history())
+    spread.at_end()
     losses.at_end(conservation.accepted)
     served.at_end()
     report.promotions = losses.promotions
@@ -260,6 +269,7 @@ class Clients:
         credit: Credit,
         starts: Starts,
         ready: Ready,
+        spread: Spread,
     ) -> None:
         self._invented = report["I2"]
         self._replay = replay
@@ -271,11 +281,14 @@ class Clients:
         self._credit = credit
         self._starts = starts
         self._ready = ready
+        self._spread = spread
 
     def follow(self, events: Iterable[Event]) -> None:
         """Go through the history."""
         for event, told, over in operations(events):
             op = event.op
+            if event.queue:
+                event.type = self._replay.home(event.type, event.queue)
             if over and told is not None and told.e == "ok":
                 self._note_service(event, told)
             end = self._losses.end(event, told) if over else told
@@ -302,6 +315,7 @@ class Clients:
                 self._ready.on_ended(event, end)
             elif op in ("interval", "reset_interval", "clear", "cancel", "limits", "pause"):
                 self._replies.on_changed(event, end)
+                self._spread.on_changed(event, end)
             elif op in ("retry_dead", "delete_dead", "bulk", "bulk_progress"):
                 self._replies.on_dead_letter(event, end)
             elif op == "dequeue" and end is not None:
@@ -311,7 +325,8 @@ class Clients:
                 self._replies.on_dequeued(event, end)
                 holder = f"request {event.request_id}" if event.request_id else event.p
                 for job in end.jobs:
-                    self._on_delivery(event.type, job, holder)
+                    name = self._replay.home(event.type, job.queue)
+                    self._on_delivery(name, job, holder)
 
     def _note_service(self, invoke: Event, end: Event) -> None:
         if invoke.op == "enqueue":

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
+from sharq.operations.sharding import type_of
 from tests.faults.checker.replay import Lease
 from tests.faults.checker.report import Report
 from tests.faults.history import Delivered, Event
@@ -23,13 +24,13 @@ _FINAL: Final = ("not_active", "stale_lease", "already_finished", "invalid_argum
 
 
 class _Connection:
-    """`limits` by type, "" for all; `held` leases by type."""
+    """`limits` by type, "" for all; `held` leases by type: a queue and the number of its lease."""
 
     __slots__ = ("held", "limits")
 
     def __init__(self) -> None:
         self.limits: dict[str, int] = {}
-        self.held: defaultdict[str, set[int]] = defaultdict(set)
+        self.held: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
 
 
 class Credit:
@@ -56,8 +57,8 @@ class Credit:
             self._connections[note.p].limits[note.type] = note.credit
         elif note.op == "expired":
             for token in note.leases:
-                queue_type, _, _, n = token.split("/")
-                self._connections[note.p].held[queue_type].discard(int(n))
+                queue_type, queue, _, n = token.split("/")
+                self._connections[note.p].held[queue_type].discard((queue, int(n)))
         elif note.op == "close":
             self._connections.pop(note.p, None)
 
@@ -67,18 +68,18 @@ class Credit:
         if connection is None or invoke.op == "extend":
             return
         if end is None or end.e != "fail" or end.code in _FINAL:
-            connection.held[invoke.type].discard(invoke.n)
+            connection.held[type_of(invoke.type)].discard((invoke.queue, invoke.n))
 
     def _on_push(self, note: Event) -> None:
-        connection = self._connections.get(note.p)
-        if connection is None or note.type not in connection.limits:
+        connection, queue_type = self._connections.get(note.p), type_of(note.type)
+        if connection is None or queue_type not in connection.limits:
             return
-        held = connection.held[note.type]
-        held.add(note.n)
-        limit = connection.limits[note.type]
+        held = connection.held[queue_type]
+        held.add((note.queue, note.n))
+        limit = connection.limits[queue_type]
         self._tally.expect(
             len(held) <= limit,
-            f"{note.p} holds {len(held)} of {note.type}, its credit is {limit}",
+            f"{note.p} holds {len(held)} of {queue_type}, its credit is {limit}",
             note,
         )
         whole = connection.limits.get("")

@@ -25,6 +25,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sharq.operations.sharding import shards_in
 from tests.faults.audit import Entry
 from tests.faults.checker.replay import RETRIES, Job, Queue, Replay, Type
 from tests.faults.checker.report import Report
@@ -161,7 +162,7 @@ class DeadLetters:
             entry,
         )
         if entry.why == "jobs":
-            most = self._settings["dead_max_jobs"]
+            most = self._most(entry.type)
             self._report["I1"].expect(
                 len(letters) > most, f"one of {len(letters)} falls out, {most} are kept", entry
             )
@@ -208,10 +209,14 @@ class DeadLetters:
             del self._replaced[entry.type]
             self._report["I1"].expect(False, "a dead letter is replaced by none", replaced)
 
+    def _most(self, name: str) -> int:
+        """How many are kept of a type; of a shard its part, rounded up."""
+        return int(-(-self._settings["dead_max_jobs"] // shards_in(name)))
+
     def _expect_trimmed(self, name: str, call: _Call) -> None:
         if call.added is None:
             return
-        number, most = len(self._replay.types[name].letters), self._settings["dead_max_jobs"]
+        number, most = len(self._replay.types[name].letters), self._most(name)
         self._report["I8"].expect(
             number <= most or call.fallen >= _AT_ONCE,
             f"{name}: {number} dead letters are left, {call.fallen} fell out",
@@ -269,7 +274,7 @@ class DeadLetters:
 
     def _expect_bounds(self, there: Mapping[str, Any], now: int | None) -> None:
         name, number = there["type"], len(there["order"])
-        most = self._settings["dead_max_jobs"] + _AT_ONCE
+        most = self._most(name) + _AT_ONCE
         self._report["I8"].expect(number <= most, f"{name}: {number} dead letters are kept")
         if number and now is not None:
             age = now - min(there["order"].values()) / 1000

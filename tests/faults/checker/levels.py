@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
+WHOLE: Final = "="
+"""The name of a type, in the audit, where that of a queue could be."""
+
 OPEN: Final = -1
 """The end of a pause that lasts until it is resumed."""
 

@@ -125,7 +125,8 @@ class Losses:
             promotion.lost["releases and failures"] += not there
 
     def _is_there(self, queue_type: str, told: Event | Delivered) -> bool:
-        return self._replay.lease(queue_type, told.n) is not None
+        name = self._replay.home(queue_type, told.queue)
+        return self._replay.lease(name, told.n) is not None
 
     def _at(self, queue_type: str, begin: int, end: int) -> Promotion | None:
         """The promotion that may have lost what was under way from `begin` to `end` (µs)."""

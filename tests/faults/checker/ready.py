@@ -11,11 +11,12 @@ swept, and where the script's clock was moved, nothing before that counts.
   until 5 s after any fault. A stretch in which the clients themselves were late (`stall`) counts as
   so much shorter.
 - While a job could go, from before a dequeue was asked until after it was answered, the answer is
-  not that nothing is ready. The dequeue of a subscriber is not asked for that: its credit may be
-  used up, or be on its way to the store already. Nor is one that repeats another: it gets what is
-  left of the other's jobs. This holds under faults as well, but for outages
-  (a server that stops gives nothing out) and for `STEPPED` after a step of the clock: what was to
-  wait by a clock that was ahead goes on to wait.
+  not that nothing is ready. Of a spread type it could go `KNOWN` before: a shard may have answered
+  then. The dequeue of a subscriber is not asked for that: its credit may be used up, or be on its
+  way to the store already. Nor is one that repeats another: it gets what is left of the other's
+  jobs. This holds under faults as well, but for outages (a server that stops gives nothing out) and
+  for `STEPPED` after a step of the clock: what was to wait by a clock that was ahead goes on to
+  wait.
 
 What is never dispatched at all is for I8. The library's workers tell no credit, and a connection
 that is only told of jobs shows none.
@@ -31,6 +32,7 @@ from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Final
 
+from sharq.operations.sharding import type_of
 from tests.faults.audit import Entry
 from tests.faults.checker.outages import RECOVERY_MS, ByType, Span, spans_of_nodes
 from tests.faults.checker.replay import QUEUED, Job, Lease, Queue, Replay
@@ -46,6 +48,9 @@ WITHIN_OF_NODES: Final = 1_000
 
 STEPPED: Final = 12_000
 """Milliseconds after a step of the clock: it is 10 s at most, from one end to the other."""
+
+KNOWN: Final = 50
+"""Milliseconds that the answer of a shard counts, for those who ask the whole type."""
 
 _SURE: Final = 5
 """Milliseconds by which the clocks of the store and of the history may differ."""
@@ -71,7 +76,7 @@ class _Room:
 
     def __init__(self) -> None:
         self.credit = 0
-        self.held: set[int] = set()
+        self.held: set[tuple[str, int]] = set()
         self.changes: list[tuple[float, int]] = []
 
     def set_credit(self, at: float, credit: int) -> None:
@@ -79,12 +84,12 @@ class _Room:
         self.credit = credit
 
     def take(self, lease: Lease) -> None:
-        self.held.add(lease.n)
+        self.held.add((lease.job.queue.id, lease.n))
         self.changes.append((lease.began, -1))
 
-    def end(self, at: float, n: int) -> None:
-        if n in self.held:
-            self.held.discard(n)
+    def end(self, at: float, queue: str, n: int) -> None:
+        if (queue, n) in self.held:
+            self.held.discard((queue, n))
             self.changes.append((at, 1))
 
     def spans(self) -> Iterator[Span]:
@@ -166,14 +171,14 @@ class Ready:
             self._close(note.p, at, note.type)
         elif note.op == "expired":
             for token in note.leases:
-                queue_type, _, _, n = token.split("/")
-                self._end(note.p, queue_type, int(n), at)
+                queue_type, queue, _, n = token.split("/")
+                self._end(note.p, queue_type, queue, int(n), at)
         elif note.op == "close":
             self._close(note.p, at)
 
     def on_push(self, note: Event, lease: Lease) -> None:
         """A client was told of a job."""
-        room = self._rooms.get((note.p, note.type))
+        room = self._rooms.get((note.p, type_of(note.type)))
         if room is not None:
             room.take(lease)
 
@@ -182,7 +187,8 @@ class Ready:
         if invoke.op == "extend" or end is None:
             return
         if end.e != "fail" or end.code in _FINAL:
-            self._end(invoke.p, invoke.type, invoke.n, self._ms(end.t))
+            at = self._ms(end.t)
+            self._end(invoke.p, type_of(invoke.type), invoke.queue, invoke.n, at)
 
     def on_asked(self, invoke: Event) -> None:
         """A dequeue is asked for; that of a subscriber takes what is left of its credit."""
@@ -202,13 +208,16 @@ class Ready:
         """Hold the dispatches against the credit and the answers."""
         for (_, queue_type), room in self._rooms.items():
             self._spans[queue_type] += room.spans()
-        for queue_type, windows in self._windows.items():
+        of_types: defaultdict[str, list[_Window]] = defaultdict(list)
+        for name, windows in self._windows.items():
+            of_types[type_of(name)] += windows
+        for queue_type, windows in of_types.items():
             spans = [span for span in self._spans[queue_type] if span[1] - span[0] > self._within]
             spans.sort()
             for window in windows:
                 if window.until - window.since > self._within:
                     self._expect_in_time(window, spans)
-        longest = {name: _longest(filter(self._steady, all)) for name, all in self._windows.items()}
+        longest = {name: _longest(filter(self._steady, all)) for name, all in of_types.items()}
         for invoke, end in self._empty:
             if invoke.request_id not in self._answered:
                 self._expect_nothing(invoke, end, longest.get(invoke.type, []))
@@ -240,7 +249,8 @@ class Ready:
         span = self._ms(invoke.t), self._ms(end.t)
         if self._outages.of(invoke.type).meets(span):
             return
-        begun = bisect_left(longest, span[0] - _SURE, key=itemgetter(0))
+        known = KNOWN if self._replay.is_spread(invoke.type) else 0
+        begun = bisect_left(longest, span[0] - known - _SURE, key=itemgetter(0))
         self._tally.checked += 1
         window = longest[begun - 1][1] if begun else None
         if window is not None and window.until > span[1] + _SURE:
@@ -276,10 +286,10 @@ class Ready:
     def _stalled(self, begin: float, end: float) -> float:
         return sum(max(0.0, min(end, till) - max(begin, since)) for since, till in self._stalls)
 
-    def _end(self, p: str, queue_type: str, n: int, at: float) -> None:
+    def _end(self, p: str, queue_type: str, queue: str, n: int, at: float) -> None:
         room = self._rooms.get((p, queue_type))
         if room is not None:
-            room.end(at, n)
+            room.end(at, queue, n)
 
     def _close(self, p: str, at: float, queue_type: str = "") -> None:
         for key in [key for key in self._rooms if key[0] == p and queue_type in ("", key[1])]:

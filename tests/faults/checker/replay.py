@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from sharq.operations.sharding import is_shard, type_of
 from tests.faults.audit import Entry
 from tests.faults.checker.levels import Level, split_name
 
@@ -263,10 +264,14 @@ _STEADY: Final = 20
 
 
 class Replay:
-    """All types. `retention` (ms): `interval_retention` of the configuration."""
+    """All types, and shards of types by their internal names. `retention` (ms):
+    `interval_retention` of the configuration.
+    """
 
     def __init__(self, retention: int) -> None:
         self.types: dict[str, Type] = {}
+        self._homes: dict[tuple[str, str], str] = {}
+        self._spread: set[str] = set()
         self._retention = retention
         self._steps: dict[str, Callable[[Entry, Queue, Job | None], None]] = {
             "enqueue": self._enqueue,
@@ -291,11 +296,15 @@ class Replay:
         of_type = self.types.get(entry.type)
         if of_type is None:
             of_type = self.types[entry.type] = Type(entry.type)
+            if is_shard(entry.type):
+                self._spread.add(type_of(entry.type))
         of_type.at = entry.at
         queue = of_type.queues.get(entry.queue)
         if queue is None:
             queue = Queue(entry.type, entry.queue, self._retention)
             of_type.queues[entry.queue] = queue
+            if split_name(entry.queue) is None:
+                self._homes.setdefault((type_of(entry.type), entry.queue), entry.type)
         offset = entry.now - entry.at
         if of_type.offset is None or abs(offset - of_type.offset) > _STEADY:
             if of_type.offset is not None and offset < of_type.offset:
@@ -309,6 +318,14 @@ class Replay:
     def apply(self, entry: Entry, queue: Queue, job: Job | None) -> None:
         """Do what an entry tells of; `queue` and `job` are what `find` has found."""
         self._steps[entry.what](entry, queue, job)
+
+    def home(self, queue_type: str, queue_id: str) -> str:
+        """Where a queue was first heard of: its type, or the shard of it."""
+        return self._homes.get((queue_type, queue_id), queue_type)
+
+    def is_spread(self, queue_type: str) -> bool:
+        """Whether a shard of a type was heard of."""
+        return queue_type in self._spread
 
     def lease(self, queue_type: str, n: int) -> Lease | None:
         """The lease with a number."""

@@ -26,8 +26,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sharq.operations.sharding import is_shard, type_of
 from tests.faults.audit import Entry
 from tests.faults.checker.dead_letters import backoff
+from tests.faults.checker.levels import WHOLE
 from tests.faults.checker.replay import DEAD, FINISHED, RETURNED, Job, Lease, Queue, Replay
 from tests.faults.checker.report import Report
 from tests.faults.history import Delivered, Event
@@ -81,13 +83,13 @@ class Replies:
 
     def on_pause(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
         """Something is paused, or resumed."""
-        if entry.script == "pause":
+        if entry.script == "pause" and not (is_shard(entry.type) and entry.queue == WHOLE):
             self._done["pause", entry.type, entry.queue, ""] += 1
 
     def on_unburied(self, entry: Entry, _queue: Queue, _job: Job | None) -> None:
         """A dead letter is retried or deleted, by name or with others."""
         if entry.script == "dead_advance":
-            self._bulks[entry.type, entry.why] += 1
+            self._bulks[type_of(entry.type), entry.why] += 1
         else:
             self._done[f"{entry.why}_dead", entry.type, entry.queue, entry.job] += 1
 
@@ -170,7 +172,9 @@ class Replies:
             self._lost[row] += end is None or end.e == "unknown"
 
     def on_changed(self, invoke: Event, end: Event | None) -> None:
-        """An operation on a queue is over."""
+        """An operation on a queue is over. What is done to all shards of a type is for `spread`."""
+        if invoke.op == "pause" and invoke.queue == WHOLE and self._replay.is_spread(invoke.type):
+            return
         value = str(invoke.interval) if invoke.op == "interval" else ""
         if invoke.op == "cancel":
             value = f"{invoke.job}/{invoke.n}"

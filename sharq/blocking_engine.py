@@ -112,7 +112,7 @@ class SyncEngine:
 
     def try_writes(self) -> Mapping[str, StoreError | None]:
         """Whether each node of the store takes writes; see `sharq.engine.Engine`."""
-        attempt = self.flows.operations.try_write
+        attempt = self.flows.operations.try_write()
         link = self._connected()
         told = link.try_each(attempt)
         lost = [error for error in told.values() if isinstance(error, StoreUnavailable)]

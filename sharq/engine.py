@@ -132,7 +132,7 @@ class Engine:
         answered a second after one that does count as silent. Raises `StoreUnavailable` while this
         is not started.
         """
-        attempt = self.flows.operations.try_write
+        attempt = self.flows.operations.try_write()
         connections = self.connections
         connections.check_loop()
         link = connections.connected()

@@ -43,7 +43,7 @@ from sharq.store.routing import (
 )
 from sharq.store.script_loading import ScriptLoading
 from sharq.store.slots import MAP_QUESTIONS, Node, Topology, View, read_view, seeds
-from sharq.store.write_checks import PATIENCE, Attempt, Places, takes_writes, try_each
+from sharq.store.write_checks import PATIENCE, takes_writes, try_each
 
 T = TypeVar("T")
 
@@ -154,10 +154,10 @@ class SyncLink:
             due = self._attempt(due, deadline)
         return [request.result for request in requests]
 
-    def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
-        """Whether every server of the store, which is one, takes writes: why not, by its name."""
+    def try_each(self, attempt: Call[Any]) -> dict[str, StoreError | None]:
+        """Whether every server of the store, which is one, takes a write: why not, by its name."""
         try:
-            self.run(attempt(0))
+            self.run(attempt)
         except StoreError as error:
             return {address(self._settings): error}
         return {address(self._settings): None}
@@ -362,7 +362,6 @@ class SyncClusterLink:
         self._scripts = scripts
         self._timeout = timeout
         self._topology = Topology(*seeds(settings))
-        self._places = Places()
         self._links: dict[Node, SyncLink] = {}
         self._learning = ForkLock()
         self._learned_at = float("-inf")
@@ -386,9 +385,9 @@ class SyncClusterLink:
         """Send `calls`, those of a node together; a result or an error for each, in order."""
         return self._take(route(self._topology, calls, self._is_connected), timeout)
 
-    def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
+    def try_each(self, attempt: Call[Any]) -> dict[str, StoreError | None]:
         """Whether each primary takes writes; see `sharq.store.cluster.ClusterLink`."""
-        steps = try_each(self._topology, self._places, attempt, self._is_connected)
+        steps = try_each(self._topology, attempt, self._is_connected)
         outcome: Any = None
         try:
             while True:

@@ -37,7 +37,6 @@ from sharq.store.request import Again
 from sharq.store.script_loading import ScriptLoading
 from sharq.store.timing import CallTimer
 from sharq.store.wire import Entry, Wire
-from sharq.store.write_checks import Attempt
 
 T = TypeVar("T")
 
@@ -166,10 +165,10 @@ class Link:
         self._flush()
         return _results(futures)
 
-    async def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
-        """Whether every server of the store, which is one, takes writes: why not, by its name."""
+    async def try_each(self, attempt: Call[Any]) -> dict[str, StoreError | None]:
+        """Whether every server of the store, which is one, takes a write: why not, by its name."""
         try:
-            await self._submit(attempt(0))
+            await self._submit(attempt)
         except StoreError as error:
             return {self._reconnector.where: error}
         return {self._reconnector.where: None}

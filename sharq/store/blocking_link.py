@@ -43,7 +43,7 @@ from sharq.store.routing import (
 )
 from sharq.store.script_loading import ScriptLoading
 from sharq.store.slots import MAP_QUESTIONS, Node, Topology, View, read_view, seeds
-from sharq.store.write_checks import PATIENCE, takes_writes, try_each
+from sharq.store.write_checks import CONFIRMATION, PATIENCE, confirmed, takes_writes, try_each
 
 T = TypeVar("T")
 
@@ -157,10 +157,18 @@ class SyncLink:
     def try_each(self, attempt: Call[Any]) -> dict[str, StoreError | None]:
         """Whether every server of the store, which is one, takes a write: why not, by its name."""
         try:
-            self.run(attempt)
+            self.try_write(attempt)
         except StoreError as error:
             return {address(self._settings): error}
         return {address(self._settings): None}
+
+    def try_write(self, attempt: Call[Any]) -> None:
+        """Have the server take a write, and replicas confirm it if they have to; raises why not."""
+        self.run(attempt)
+        if self._confirmations is not None:
+            (answer,) = self.run_many([confirmed(attempt)], CONFIRMATION)
+            if isinstance(answer, StoreError):
+                raise TooFewReplicas if self._confirmations.behind else answer
 
     def close(self) -> None:
         """Close the connections; a call that is under way ends first."""
@@ -410,7 +418,7 @@ class SyncClusterLink:
         moving: StoreError = OnTheMove()
         for call in asked[node]:
             try:
-                self._link(node).run(call)
+                self._link(node).try_write(call)
             except OnTheMove as error:
                 moving = error
             except StoreError as error:

@@ -160,7 +160,7 @@ class ClusterLink:
         moving: StoreError = OnTheMove()
         for call in calls:
             try:
-                await self.run_at(node, call)
+                await self._link_to(node).try_write(call)
             except OnTheMove as error:
                 moving = error
             except StoreError as error:
@@ -171,9 +171,7 @@ class ClusterLink:
 
     async def run_at(self, node: Node, call: Call[T]) -> T:
         """Send `call` to a node, whatever its key; raises like `Link.run`."""
-        if self._closed or node not in self._topology.primaries:
-            raise StoreUnavailable
-        return await self._link(node).run(call)
+        return await self._link_to(node).run(call)
 
     async def aclose(self) -> None:
         """Close the link to every node; see `Link.aclose`."""
@@ -221,6 +219,12 @@ class ClusterLink:
             *(link.run_many(calls) for link, (_, calls) in zip(links, batches, strict=True))
         )
         return answers
+
+    def _link_to(self, node: Node) -> Link:
+        """The link to a node that still is a primary. Raises `StoreUnavailable`."""
+        if self._closed or node not in self._topology.primaries:
+            raise StoreUnavailable
+        return self._link(node)
 
     def _link(self, node: Node) -> Link:
         link = self._links.get(node)

@@ -13,6 +13,9 @@ from sharq.store.slots import Node, Topology
 PATIENCE: Final = 1.0
 """How long the others are waited for when one node has taken a write, seconds."""
 
+CONFIRMATION: Final = 0.8
+"""How long replicas that have to confirm it are waited for, seconds: the reason comes in time."""
+
 Tries = Mapping[Node, Sequence[Call[Any]]]
 """Calls for nodes: of each the first one, and the next one where a slot is moving."""
 
@@ -47,6 +50,14 @@ def try_each(
     if not told:
         told = dict.fromkeys(topology.seeds, trouble or _unknown())
     return {name_of(node): error for node, error in told.items()}
+
+
+def confirmed(attempt: Call[Any]) -> Call[Any]:
+    """The same write, whose answer comes when replicas have it where they have to confirm."""
+    key = attempt.key
+    if not key and attempt.anywhere is not None:
+        key = attempt.anywhere.key(0)
+    return attempt._replace(key=key, free=None, repeatable=False)
 
 
 def takes_writes(answer: StoreError | None) -> bool:

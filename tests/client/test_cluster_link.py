@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -66,14 +66,17 @@ class OnThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
+def sources(scripts: Sequence[Script]) -> dict[str, str]:
+    return {script.digest: script.source for script in scripts}
+
+
 AnyLink = OnThread | SyncLink | SyncClusterLink
 Opener = Callable[..., AnyLink]
 
 
 def open_kind(
-    kind: str, settings: StoreSettings, *scripts: Script, **options: Any
+    kind: str, settings: StoreSettings, sources: Mapping[str, str], **options: Any
 ) -> OnThread | SyncLink | SyncClusterLink:
-    sources = {script.digest: script.source for script in scripts}
     if kind == "blocking":
         return open_sync_link(settings, sources, **options)
     return OnThread(open_link(settings, sources, **options))
@@ -84,8 +87,8 @@ def open_any(request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Opens a link of either kind, in a run of the test for each."""
     links: list[AnyLink] = []
 
-    def opened(*args: Any, **options: Any) -> AnyLink:
-        links.append(open_kind(request.param, *args, **options))
+    def opened(settings: StoreSettings, *scripts: Script, **options: Any) -> AnyLink:
+        links.append(open_kind(request.param, settings, sources(scripts), **options))
         return links[-1]
 
     yield opened
@@ -98,8 +101,11 @@ def open_both() -> Iterator[Callable[..., list[AnyLink]]]:
     """Opens a link of each kind, for what takes too long to be done twice."""
     links: list[AnyLink] = []
 
-    def opened(*args: Any, **options: Any) -> list[AnyLink]:
-        links.extend(open_kind(kind, *args, **options) for kind in ("asyncio", "blocking"))
+    def opened(settings: StoreSettings, *scripts: Script, **options: Any) -> list[AnyLink]:
+        links.extend(
+            open_kind(kind, settings, sources(scripts), **options)
+            for kind in ("asyncio", "blocking")
+        )
         return links
 
     yield opened

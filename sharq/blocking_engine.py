@@ -133,12 +133,7 @@ class SyncEngine:
         time, by one thread at a time.
         """
         if self._sweeping is None:
-            self._sweeping = Sweeping.by(
-                self.flows.spreading,
-                self.flows.settings,
-                time.monotonic,
-                self.flows.registry,
-            )
+            self._sweeping = self.flows.sweeping()
         self.run(self._sweeping.sweep())
         return max(0.0, self._sweeping.due_at - time.monotonic())
 
@@ -175,18 +170,8 @@ class SyncEngine:
     # Inside
 
     def _make_flows(self) -> None:
-        deployment = self.deployment
         former: Flows | None = getattr(self, "flows", None)
-        if former is not None and former.operations.prefix != deployment.settings.redis.key_prefix:
-            former = None
-        self.flows = Flows(
-            deployment.operations(),
-            deployment.settings.sharq,
-            time.monotonic,
-            reclaims=self._reclaims,
-            clustered=deployment.settings.redis.clustered,
-            former=former,
-        )
+        self.flows = self.deployment.flows(former, reclaims=self._reclaims)
         self.classic = Classic(self.flows)
         self._sweeping = None
 

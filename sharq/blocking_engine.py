@@ -18,7 +18,8 @@ from sharq.operations.flows import Flows
 from sharq.operations.sweeping import Sweeping
 from sharq.results import Keeping
 from sharq.store import redis_clients
-from sharq.store.blocking_link import SyncClusterLink, SyncFinder, SyncLink, open_sync_link
+from sharq.store.blocking_cluster import SyncClusterLink, open_sync_link
+from sharq.store.blocking_link import SyncFinder, SyncLink
 from sharq.store.connecting import address
 from sharq.store.durability import look_at_blocking
 from sharq.store.failover import after_both, lost_calls

@@ -16,7 +16,8 @@ import redis
 from sharq.errors import StoreDenied, StoreError, StoreUnavailable, UnexpectedReply
 from sharq.operations.call import Anywhere, Call
 from sharq.settings.options import StoreSettings
-from sharq.store.blocking_link import SyncClusterLink, SyncLink, open_sync_link
+from sharq.store.blocking_cluster import SyncClusterLink, open_sync_link
+from sharq.store.blocking_link import SyncLink
 from sharq.store.cluster import ClusterLink, open_link
 from sharq.store.errors import Misdirected, OnTheMove
 from sharq.store.link import Link

@@ -29,13 +29,13 @@ class Keyspace:
         """The hash tag of a type, ``{prefix:queue_type}``, which determines its slot."""
 
     def place(self, index: int) -> bytes:
-        """A key for scripts that any node may run, ``{prefix:.index}:``; no other has its tag."""
+        """A key for scripts that any node may run, ``{prefix:.index}:``.
+
+        No type has its tag. By their indices they are in all slots.
+        """
 
     def registry(self) -> bytes:
         """The key of the registry of types, ``{prefix}:types``."""
-
-    def spare(self, place: int) -> bytes:
-        """A hash tag of no type, ``{prefix:.place}``: by their places they are in all slots."""
 
     def channel(self, server_id: str) -> bytes:
         """The pub/sub channel through which a server is woken, ``{prefix}:wake:server_id``."""
@@ -77,7 +77,7 @@ class Codec:
     def claim_sweep(self, hold: int, place: int = 0) -> bytes:
         """Pack the claim to sweep for the next `hold` ms.
 
-        With a `place` it is made behind that spare tag, since the registry is away.
+        With a `place` it is made behind the tag of that one, since the registry is away.
         """
 
     def cancel(
@@ -413,7 +413,7 @@ class Codec:
         """
 
     def try_write(self, place: int) -> bytes:
-        """Pack a write that changes nothing, for the node that serves a spare tag."""
+        """Pack a write that changes nothing, for the node that serves a place."""
 
     def type_metrics(self, queue_type: str) -> bytes:
         """Pack the question for the counts of a type, and whether it has jobs."""

@@ -18,7 +18,8 @@ from sharq.operations.flows import Flows
 from sharq.operations.sweeping import Sweeping
 from sharq.results import Keeping
 from sharq.store import redis_clients
-from sharq.store.blocking_link import SyncClusterLink, SyncFinder, SyncLink, open_sync_link
+from sharq.store.blocking_cluster import SyncClusterLink, open_sync_link
+from sharq.store.blocking_link import SyncFinder, SyncLink
 from sharq.store.connecting import address
 from sharq.store.durability import look_at_blocking
 from sharq.store.failover import after_both, lost_calls
@@ -112,7 +113,7 @@ class SyncEngine:
 
     def try_writes(self) -> Mapping[str, StoreError | None]:
         """Whether each node of the store takes writes; see `sharq.engine.Engine`."""
-        attempt = self.flows.operations.try_write
+        attempt = self.flows.operations.try_write()
         link = self._connected()
         told = link.try_each(attempt)
         lost = [error for error in told.values() if isinstance(error, StoreUnavailable)]
@@ -133,12 +134,7 @@ class SyncEngine:
         time, by one thread at a time.
         """
         if self._sweeping is None:
-            self._sweeping = Sweeping.by(
-                self.flows.spreading,
-                self.flows.settings,
-                time.monotonic,
-                self.flows.registry,
-            )
+            self._sweeping = self.flows.sweeping()
         self.run(self._sweeping.sweep())
         return max(0.0, self._sweeping.due_at - time.monotonic())
 
@@ -175,18 +171,8 @@ class SyncEngine:
     # Inside
 
     def _make_flows(self) -> None:
-        deployment = self.deployment
         former: Flows | None = getattr(self, "flows", None)
-        if former is not None and former.operations.prefix != deployment.settings.redis.key_prefix:
-            former = None
-        self.flows = Flows(
-            deployment.operations(),
-            deployment.settings.sharq,
-            time.monotonic,
-            reclaims=self._reclaims,
-            clustered=deployment.settings.redis.clustered,
-            former=former,
-        )
+        self.flows = self.deployment.flows(former, reclaims=self._reclaims)
         self.classic = Classic(self.flows)
         self._sweeping = None
 

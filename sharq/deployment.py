@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import NamedTuple
 
+from sharq.operations.flows import Flows
 from sharq.operations.observing import ObservedOperations, Observer
 from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
@@ -51,3 +53,22 @@ class Deployment(NamedTuple):
         if observer is None:
             return Operations(prefix, settings, self.scripts)
         return ObservedOperations(prefix, settings, self.scripts, observer)
+
+    def flows(
+        self,
+        former: Flows | None = None,
+        observer: Observer | None = None,
+        *,
+        reclaims: bool,
+    ) -> Flows:
+        """The flows of these operations, in the place of `former` ones: see `Flows`."""
+        if former is not None and former.operations.prefix != self.settings.redis.key_prefix:
+            former = None
+        return Flows(
+            self.operations(observer),
+            self.settings.sharq,
+            time.monotonic,
+            reclaims=reclaims,
+            clustered=self.settings.redis.clustered,
+            former=former,
+        )

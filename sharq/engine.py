@@ -132,7 +132,7 @@ class Engine:
         answered a second after one that does count as silent. Raises `StoreUnavailable` while this
         is not started.
         """
-        attempt = self.flows.operations.try_write
+        attempt = self.flows.operations.try_write()
         connections = self.connections
         connections.check_loop()
         link = connections.connected()
@@ -168,12 +168,7 @@ class Engine:
         time, by one task.
         """
         if self._sweeping is None:
-            self._sweeping = Sweeping.by(
-                self.flows.spreading,
-                self.flows.settings,
-                time.monotonic,
-                self.flows.registry,
-            )
+            self._sweeping = self.flows.sweeping()
         await self.run(self._sweeping.sweep())
         return max(0.0, self._sweeping.due_at - time.monotonic())
 
@@ -209,17 +204,9 @@ class Engine:
             self._make_flows()
 
     def _make_flows(self) -> None:
-        deployment = self.deployment
         former: Flows | None = getattr(self, "flows", None)
-        if former is not None and former.operations.prefix != deployment.settings.redis.key_prefix:
-            former = None
-        self.flows = Flows(
-            deployment.operations(self.connections.observer),
-            deployment.settings.sharq,
-            time.monotonic,
-            reclaims=self._reclaims,
-            clustered=deployment.settings.redis.clustered,
-            former=former,
+        self.flows = self.deployment.flows(
+            former, self.connections.observer, reclaims=self._reclaims
         )
         self.classic = Classic(self.flows)
         self.batcher = Batcher(self.flows, self._begin)

@@ -100,7 +100,7 @@ cdef class Keyspace:
     def registry(self):
         return self._registry
 
-    def spare(self, int64_t place):
+    cdef bytes spare(self, int64_t place):
         return self._opening + b":.%d}" % place
 
     def channel(self, str server_id not None):

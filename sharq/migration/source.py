@@ -12,7 +12,7 @@ from sharq.errors import StoreError
 from sharq.migration.names import SWEEP_LOCK, Names
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
-from sharq.store.blocking_link import open_sync_link
+from sharq.store.blocking_cluster import open_sync_link
 from sharq.store.script_loading import pack
 
 T = TypeVar("T")

@@ -36,7 +36,7 @@ from sharq.operations.registry import Page, Registry
 from sharq.operations.resharding import Resharding
 from sharq.operations.sharding import is_shard, type_of
 from sharq.operations.spreading import sharded, unfailed
-from sharq.operations.sweeping import sweep_types
+from sharq.operations.sweeping import Sweeping, sweep_types
 from sharq.operations.taking import Taking
 from sharq.operations.watching import Watching
 from sharq.results import INVALID, REMOVE, Enqueued, NewJob, Offer, Overview, Swept
@@ -277,6 +277,10 @@ class Flows(QueueFlows):
             # Nobody waits at a shard that is not in use.
             unfailed(answer for answer in answers if not isinstance(answer, WrongKind))
 
+    def sweeping(self) -> Sweeping:
+        """The sweep that the settings want, with the clock and the registry of these flows."""
+        return Sweeping.by(self.spreading, self.settings, self._clock, self.registry)
+
     def overview(self) -> Flow[Overview]:
         """The types that have jobs, and the sums of their counts.
 
@@ -330,13 +334,12 @@ class Flows(QueueFlows):
 
     def _register(self, queue_types: Sequence[str]) -> Flow[dict[str, StoreError]]:
         """Register the types that are due; returns the failures that prevent an enqueue."""
-        spreading = self._to_spread or self.shards
-        due = [each for each in queue_types if self.registry.due(each)] if spreading else ()
-        failures = yield from self.registry.register(queue_types)
-        for queue_type in due:
-            if queue_type in failures:
-                continue
-            if queue_type in self._to_spread:
+        failures: dict[str, StoreError] = {}
+        registered = yield from self.registry.register(queue_types)
+        for queue_type, failure in registered.items():
+            if failure is not None:
+                failures[queue_type] = failure
+            elif queue_type in self._to_spread:
                 yield from self._spread(queue_type)
             elif self.shards.is_spread(queue_type):
                 with suppress(StoreError, NotEmpty):

@@ -198,7 +198,7 @@ class Operations(ShardOperations):
 
         A `place` is one in another slot, for when the registry's node is away.
         """
-        key = self._keys.spare(place) if place else self._keys.registry()
+        key = self._keys.place(place) if place else self._keys.registry()
         return Call(self._codec.claim_sweep(hold, place), key, bool, free=no_promise)
 
     def finish(self, queue_type: str, queue_id: str, job_id: str, n: str) -> Call[Ended]:
@@ -454,10 +454,9 @@ class Operations(ShardOperations):
     def _failing_of(self, name: str) -> str:
         return self._failing(shards_in(name))
 
-    def try_write(self, place: int = 0) -> Call[int]:
-        """A write that changes nothing, at the node that serves a place; they are in all slots."""
-        packed = self._codec.try_write(place)
-        return Call(packed, self._keys.spare(place), int, True, no_promise)
+    def try_write(self) -> Call[int]:
+        """A write that changes nothing; the store's time in ms. For any node."""
+        return self._anywhere(self._codec.try_write, int)
 
     # How the answers of the most frequent operations are read
 

@@ -66,8 +66,11 @@ class Registry:
         """Whether the registry may be away while types are not."""
         return self._own.clustered
 
-    def register(self, queue_types: Iterable[str]) -> Flow[dict[str, StoreError]]:
-        """Register the types that are due; returns the failures that prevent an enqueue."""
+    def register(self, queue_types: Iterable[str]) -> Flow[dict[str, StoreError | None]]:
+        """Register the types that are due, and some that were before and could not be registered.
+
+        Of each that was asked for: the failure that prevents an enqueue, or None.
+        """
         due = self._own.with_owed(queue_types)
         if not due:
             return {}
@@ -78,12 +81,10 @@ class Registry:
             answers = yield Brief(calls) if self.clustered else calls
         finally:
             self._own.end(asked_at)
-        failures = {}
-        for queue_type, answer in zip(due, answers, strict=True):
-            failure = self._own.note(queue_type, asked_at, answer)
-            if failure is not None:
-                failures[queue_type] = failure
-        return failures
+        return {
+            queue_type: self._own.note(queue_type, asked_at, answer)
+            for queue_type, answer in zip(due, answers, strict=True)
+        }
 
     def pages(self, cursor: str, seen: dict[str, int]) -> Flow[Page]:
         """The page at a cursor, "0" for the first one; `seen` gets its types, too.

@@ -1,21 +1,24 @@
 """How many shards a type has: asked, and changed.
 
-A change closes the present layout, shard by shard, as long as nothing is there, and then opens the
-other one. Who has begun it may end at any point: whoever meets the type ten seconds later takes the
-change back, or opens what it has left closed; see `sharq.operations.spreading`.
+A change closes the present layout, shard by shard, as long as nothing is there, and the other one.
+When the replicas have that, it notes the new number and opens the other layout. So after a
+promotion that has lost the number, those who go by it meet closed shards, and read it again. Who
+has begun a change may end at any point: whoever meets the type ten seconds later takes it back, or
+opens what it has left closed; see `sharq.operations.spreading`.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sharq.errors import NotEmpty, StoreError
+from sharq.errors import NotEmpty, StoreError, StoreOutcomeUnknown, StoreUnavailable
 from sharq.identifiers import check_identifier, check_integer
 from sharq.operations.call import Flow
 from sharq.operations.layouts import Layout, read_layout
+from sharq.operations.replicating import Unconfirmed, replicas, replicated
 from sharq.operations.sharding import MAX_SHARDS, layout
 from sharq.operations.spreading import Spreading, being_changed, unfailed
 
@@ -85,22 +88,42 @@ class Resharding:
         known = yield self._operations.known_shards(queue_type)
         if not known.text:
             shards = len(self._spreading.shards.homes(queue_type))
-            yield from self._change(queue_type, Layout(), shards)
+            yield from self._change(queue_type, Layout(), shards, in_use=True)
 
-    def _change(self, queue_type: str, found: Layout, count: int) -> Flow[None]:
+    def _change(
+        self, queue_type: str, found: Layout, count: int, in_use: bool = False
+    ) -> Flow[None]:
+        """With `in_use` the other layout stays open, since some know of it already."""
+        layouts = [
+            layout(self._operations.prefix, queue_type, each) for each in (found.shards, count)
+        ]
+        names = list(dict.fromkeys([queue_type, *layouts[0], *layouts[1]]))
+        # Before anything is written: a replica that leaves meanwhile does not confirm it.
+        followers = yield from replicas(self._operations, names)
         change = yield from self._begin(queue_type, found, count)
         try:
             there = yield from self._close(queue_type, change)
             if not there:
                 change, there = yield from self._look_for_rates(queue_type, change)
-        except StoreError:
+            if not there:
+                names = [*layouts[0], *(() if in_use else layouts[1])]
+                change = yield from self._close_both(queue_type, change, names, followers)
+        except StoreError as error:
             yield from self._give_up(queue_type, change)
+            if isinstance(error, Unconfirmed):
+                raise _unconfirmed(queue_type) from error
             raise
         if there:
             yield from self._give_up(queue_type, change)
             raise NotEmpty(f"`{queue_type}` has {', '.join(there)}.")
         changed = change.layout.changed
-        known = yield self._operations.note_shards(queue_type, change.text, changed)
+        noting = self._operations.note_shards(queue_type, change.text, changed)
+        try:
+            known = yield from replicated(
+                self._operations, queue_type, noting, followers[queue_type]
+            )
+        except Unconfirmed as error:
+            raise StoreOutcomeUnknown from error
         if known.text != changed:
             raise being_changed(queue_type)
         self._spreading.shards.learn(queue_type, count)
@@ -153,9 +176,27 @@ class Resharding:
         queues = f"{count} queue{'' if count == 1 else 's'} without jobs"
         return change, [f"{queues} whose rate is kept{f' for {left} ms' if left else ''}"]
 
-    def _go_on(self, queue_type: str, change: Change) -> Flow[Change]:
+    def _close_both(
+        self, queue_type: str, change: Change, names: list[str], followers: Mapping[str, int]
+    ) -> Flow[Change]:
+        """Close the other layout, too, where nothing is there, and have replicas know all of it.
+
+        Raises `Unconfirmed`.
+        """
+        generation = change.layout.generation
+        unfailed((yield [self._operations.close_shard(name, generation) for name in names]))
+        for name in names:
+            if followers[name]:
+                closing = self._operations.close_shard(name, generation)
+                yield from replicated(self._operations, name, closing, followers[name])
+        if followers[queue_type]:
+            change = yield from self._go_on(queue_type, change, followers[queue_type])
+        return change
+
+    def _go_on(self, queue_type: str, change: Change, replicas: int = 0) -> Flow[Change]:
         going_on = change.layout.going_on
-        known = yield self._operations.note_shards(queue_type, change.text, going_on, True)
+        noting = self._operations.note_shards(queue_type, change.text, going_on, True)
+        known = yield from replicated(self._operations, queue_type, noting, replicas)
         now = read_layout(known.text)
         if now.word != change.layout.word:
             raise being_changed(queue_type)
@@ -170,3 +211,10 @@ class Resharding:
 
     def _names(self, queue_type: str, change: Change) -> Sequence[str]:
         return layout(self._operations.prefix, queue_type, change.layout.shards)
+
+
+def _unconfirmed(queue_type: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"Replicas have not confirmed in time that the number of shards of `{queue_type}` changes: "
+        "it does not."
+    )

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from sharq.identifiers import ascii_word
 from sharq.operations.arrival_calls import ArrivalOperations
-from sharq.operations.call import Call
+from sharq.operations.call import Call, no_promise
 from sharq.results import REMOVE, Removal
 
 OPEN: Final = 0
@@ -74,6 +74,26 @@ class ShardOperations(ArrivalOperations):
         packed = self._codec.open_shard(name, generation)
         return Call(packed, self._keys.tag(name), int, True)
 
+    def replicas_of(self, name: str) -> Call[int]:
+        """How many replicas follow the node of a shard."""
+        packed = b"*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n"
+        return Call(packed, self._keys.tag(name), _online, True, no_promise, optional=True)
+
+    def replicated(self, name: str, replicas: int, ms: int) -> Call[bool]:
+        """Whether so many of them have, after `ms` at most, what the connection has written."""
+        count, wait = b"%d" % replicas, b"%d" % ms
+        packed = b"*3\r\n$4\r\nWAIT\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+            *(len(count), count),
+            *(len(wait), wait),
+        )
+        return Call(
+            packed,
+            self._keys.tag(name),
+            lambda reply: bool(reply >= replicas),
+            free=no_promise,
+            optional=True,
+        )
+
     def rate_states(self, name: str, cursor: str, count: int) -> Call[RateStates]:
         """States of queues among about `count` keys of the shard's node; "0" is the beginning."""
         packed = self._codec.rate_states(name, cursor, count)
@@ -95,6 +115,12 @@ class ShardOperations(ArrivalOperations):
 def _known(reply: Any) -> Known:
     text, now = reply
     return Known(text.decode(), now)
+
+
+def _online(reply: bytes) -> int:
+    return sum(
+        line.startswith(b"slave") and b",state=online," in line for line in reply.splitlines()
+    )
 
 
 def _words(reply: Any) -> list[str]:

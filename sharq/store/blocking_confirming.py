@@ -69,9 +69,10 @@ class BlockingConfirmations:
         yield from held
 
     def _have_caught_up(self, wire: BlockingWire, key: bytes, deadline: float) -> bool:
+        ms = min(_PROBE, (deadline - time.monotonic() - _MARGIN) * 1000)
         answers = [
             request.read(reply)
-            for request, reply in wire.exchange(self._question(key, _PROBE), deadline)
+            for request, reply in wire.exchange(self._question(key, ms), deadline)
         ]
         self.behind = answers[-1] is False
         return not self.behind

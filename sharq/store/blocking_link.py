@@ -1,4 +1,4 @@
-"""The blocking links: to one server of the store, and to a cluster.
+"""The blocking link to one server of the store.
 
 A call takes an idle connection, or opens one, and returns it when all its answers have come. So
 there are as many connections as concurrent callers. A call and its outcome are as in
@@ -8,7 +8,6 @@ store fails at once.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,50 +17,22 @@ from typing import Any, Final, Protocol, TypeVar
 from sharq.errors import StoreError, StoreUnavailable, UnexpectedReply
 from sharq.operations.call import Call
 from sharq.results import Watch
-from sharq.settings.options import SENTINEL, StoreSettings
-from sharq.store.asking import ask_all_blocking
+from sharq.settings.options import StoreSettings
 from sharq.store.blocking_confirming import BlockingConfirmations
 from sharq.store.blocking_connection import BlockingWire, WatchedWire
 from sharq.store.confirming import Terms, TooFewReplicas, promises
 from sharq.store.connecting import address, connect_blocking
-from sharq.store.errors import OnTheMove
-from sharq.store.fork_lock import ForkLock
-from sharq.store.query import ask_blocking
 from sharq.store.reply_queue import ReplyProtocolError
 from sharq.store.request import Again, Request
-from sharq.store.routing import (
-    ASK_TIMEOUT,
-    FIRST_TIMEOUT,
-    GRACE,
-    LOST_INTERVAL,
-    SILENCE,
-    Refresh,
-    Steps,
-    is_sound,
-    learn,
-    route,
-)
+from sharq.store.routing import LOST_INTERVAL, SILENCE
 from sharq.store.script_loading import ScriptLoading
-from sharq.store.slots import MAP_QUESTIONS, Node, Topology, View, read_view, seeds
-from sharq.store.write_checks import PATIENCE, Attempt, Places, takes_writes, try_each
+from sharq.store.write_checks import CONFIRMATION, confirmed
 
 T = TypeVar("T")
 
 _AGAIN: Final = object()
 
 _MOST_IDLE: Final = 64
-
-
-def open_sync_link(
-    settings: StoreSettings, scripts: Mapping[str, str], *, timeout: float = 5.0
-) -> SyncLink | SyncClusterLink:
-    """Return the link for `settings`; it connects with the first call."""
-    if settings.conn_type == SENTINEL:
-        from sharq.store.blocking_sentinels import SyncSentinels
-
-        return SyncLink(settings, scripts, timeout=timeout, finder=SyncSentinels(settings))
-    kind = SyncClusterLink if settings.clustered else SyncLink
-    return kind(settings, scripts, timeout=timeout)
 
 
 class SyncFinder(Protocol):
@@ -154,13 +125,21 @@ class SyncLink:
             due = self._attempt(due, deadline)
         return [request.result for request in requests]
 
-    def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
-        """Whether every server of the store, which is one, takes writes: why not, by its name."""
+    def try_each(self, attempt: Call[Any]) -> dict[str, StoreError | None]:
+        """Whether every server of the store, which is one, takes a write: why not, by its name."""
         try:
-            self.run(attempt(0))
+            self.try_write(attempt)
         except StoreError as error:
             return {address(self._settings): error}
         return {address(self._settings): None}
+
+    def try_write(self, attempt: Call[Any]) -> None:
+        """Have the server take a write, and replicas confirm it if they have to; raises why not."""
+        self.run(attempt)
+        if self._confirmations is not None:
+            (answer,) = self.run_many([confirmed(attempt)], CONFIRMATION)
+            if isinstance(answer, StoreError):
+                raise TooFewReplicas if self._confirmations.behind else answer
 
     def close(self) -> None:
         """Close the connections; a call that is under way ends first."""
@@ -347,159 +326,3 @@ class SyncLink:
             except IndexError:
                 return
             wire.close()
-
-
-class SyncClusterLink:
-    """Links to all primaries of a cluster; see `sharq.store.cluster.ClusterLink`.
-
-    The calls of one `run_many` go to one node after the other.
-    """
-
-    def __init__(
-        self, settings: StoreSettings, scripts: Mapping[str, str], *, timeout: float = 5.0
-    ) -> None:
-        self._settings = settings
-        self._scripts = scripts
-        self._timeout = timeout
-        self._topology = Topology(*seeds(settings))
-        self._places = Places()
-        self._links: dict[Node, SyncLink] = {}
-        self._learning = ForkLock()
-        self._learned_at = float("-inf")
-        self._closed = False
-
-    @property
-    def nodes(self) -> Sequence[Node]:
-        """The known primaries; before the first call those of the settings."""
-        return self._topology.primaries or self._topology.seeds
-
-    def run(self, call: Call[T]) -> T:
-        """Send `call` to the node of its key and return its result; raises like `SyncLink.run`."""
-        (result,) = self.run_many((call,))
-        if isinstance(result, StoreError):
-            raise result
-        return result
-
-    def run_many(
-        self, calls: Sequence[Call[T]], timeout: float | None = None
-    ) -> list[T | StoreError]:
-        """Send `calls`, those of a node together; a result or an error for each, in order."""
-        return self._take(route(self._topology, calls, self._is_connected), timeout)
-
-    def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
-        """Whether each primary takes writes; see `sharq.store.cluster.ClusterLink`."""
-        steps = try_each(self._topology, self._places, attempt, self._is_connected)
-        outcome: Any = None
-        try:
-            while True:
-                step = steps.send(outcome)
-                if isinstance(step, Refresh):
-                    outcome = self._refresh(step)
-                    continue
-                outcome = ask_all_blocking(
-                    step,
-                    partial(self._try, step),
-                    takes_writes,
-                    timeout=2 * self._timeout,
-                    grace=PATIENCE,
-                )
-        except StopIteration as end:
-            told: dict[str, StoreError | None] = end.value
-            return told
-
-    def _try(self, asked: Mapping[Node, Sequence[Call[Any]]], node: Node) -> StoreError | None:
-        moving: StoreError = OnTheMove()
-        for call in asked[node]:
-            try:
-                self._link(node).run(call)
-            except OnTheMove as error:
-                moving = error
-            except StoreError as error:
-                return error
-            else:
-                return None
-        return moving
-
-    def close(self) -> None:
-        """Close the links to all nodes; a call that is under way ends first."""
-        self._closed = True
-        for link in list(self._links.values()):
-            link.close()
-
-    def _take(self, steps: Steps, timeout: float | None) -> list[Any]:
-        """Take the steps of a route."""
-        outcome: Any = None
-        try:
-            while True:
-                step = steps.send(outcome)
-                if isinstance(step, Refresh):
-                    outcome = self._refresh(step)
-                else:
-                    outcome = [
-                        self._link(node).run_many(calls, timeout) for node, calls in step.batches
-                    ]
-        except StopIteration as end:
-            results: list[Any] = end.value
-            return results
-
-    def _link(self, node: Node) -> SyncLink:
-        link = self._links.get(node)
-        if link is None:
-            link = SyncLink(
-                self._at(node),
-                self._scripts,
-                timeout=self._timeout,
-                connect_timeout=SILENCE,
-                replace=False,
-                replaced=partial(self._is_replaced, node),
-            )
-            link = self._links.setdefault(node, link)
-            if self._closed:
-                link.close()
-        return link
-
-    def _is_connected(self, node: Node) -> bool:
-        link = self._links.get(node)
-        return link is not None and link.connected
-
-    def _refresh(self, wanted: Refresh) -> StoreError | None:
-        with self._learning:
-            if wanted.version != self._topology.version:
-                return None
-            elapsed = time.monotonic() - self._learned_at
-            if not wanted.pressing and elapsed < LOST_INTERVAL:
-                return None
-            try:
-                self._ask_around(wanted)
-            except StoreError as error:
-                return error
-            finally:
-                self._learned_at = time.monotonic()
-        return None
-
-    def _ask_around(self, wanted: Refresh) -> None:
-        rounds = learn(self._topology, wanted, self._is_connected)
-        timeout = ASK_TIMEOUT if self._topology.version else FIRST_TIMEOUT
-        try:
-            nodes = next(rounds)
-            while True:
-                answers = ask_all_blocking(nodes, self._ask, is_sound, timeout=timeout, grace=GRACE)
-                nodes = rounds.send(answers)
-        except StopIteration:
-            for node in self._links.keys() - set(self._topology.primaries):
-                self._links.pop(node).close()
-
-    def _ask(self, node: Node) -> View | StoreError:
-        timeout = ASK_TIMEOUT if self._topology.version else FIRST_TIMEOUT
-        try:
-            return read_view(ask_blocking(self._at(node), MAP_QUESTIONS, timeout), node)
-        except StoreError as error:
-            return error
-
-    def _at(self, node: Node) -> StoreSettings:
-        return dataclasses.replace(self._settings, host=node.host, port=node.port)
-
-    def _is_replaced(self, node: Node) -> bool:
-        """Tell whether a silent node serves nothing any more; only others can tell."""
-        self._refresh(Refresh(self._topology.version, pressing=False, doubted=(node,)))
-        return node not in self._topology.primaries

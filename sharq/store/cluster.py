@@ -32,7 +32,7 @@ from sharq.store.routing import (
 )
 from sharq.store.slots import MAP_QUESTIONS, Node, Topology, View, read_view, seeds
 from sharq.store.timing import CallTimer
-from sharq.store.write_checks import PATIENCE, Attempt, Places, takes_writes, try_each
+from sharq.store.write_checks import PATIENCE, takes_writes, try_each
 
 T = TypeVar("T")
 
@@ -82,7 +82,6 @@ class ClusterLink:
         self._timer = timer
         self._timeout = timeout
         self._topology = Topology(*seeds(settings))
-        self._places = Places()
         self._links: dict[Node, Link] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refreshing: asyncio.Task[None] | None = None
@@ -134,12 +133,12 @@ class ClusterLink:
         sent = [self._link(node).send_many(some) for node, some in step.batches]
         return self._take(steps, step, sent)
 
-    async def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
-        """Whether each primary takes writes: None or why not, by its name.
+    async def try_each(self, attempt: Call[Any]) -> dict[str, StoreError | None]:
+        """Whether each primary takes a write for any node: None or why not, by its name.
 
         Those that have not answered a second after the first one that does are told as silent.
         """
-        steps = try_each(self._topology, self._places, attempt, self._is_connected)
+        steps = try_each(self._topology, attempt, self._is_connected)
         outcome: Any = None
         try:
             while True:
@@ -161,7 +160,7 @@ class ClusterLink:
         moving: StoreError = OnTheMove()
         for call in calls:
             try:
-                await self.run_at(node, call)
+                await self._link_to(node).try_write(call)
             except OnTheMove as error:
                 moving = error
             except StoreError as error:
@@ -172,9 +171,7 @@ class ClusterLink:
 
     async def run_at(self, node: Node, call: Call[T]) -> T:
         """Send `call` to a node, whatever its key; raises like `Link.run`."""
-        if self._closed or node not in self._topology.primaries:
-            raise StoreUnavailable
-        return await self._link(node).run(call)
+        return await self._link_to(node).run(call)
 
     async def aclose(self) -> None:
         """Close the link to every node; see `Link.aclose`."""
@@ -222,6 +219,12 @@ class ClusterLink:
             *(link.run_many(calls) for link, (_, calls) in zip(links, batches, strict=True))
         )
         return answers
+
+    def _link_to(self, node: Node) -> Link:
+        """The link to a node that still is a primary. Raises `StoreUnavailable`."""
+        if self._closed or node not in self._topology.primaries:
+            raise StoreUnavailable
+        return self._link(node)
 
     def _link(self, node: Node) -> Link:
         link = self._links.get(node)

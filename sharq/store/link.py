@@ -30,14 +30,14 @@ from sharq.operations.call import Call
 from sharq.operations.rights import RightsCheck
 from sharq.settings.options import StoreSettings
 from sharq.store.confirmer import Confirmations
-from sharq.store.confirming import Terms
+from sharq.store.confirming import Terms, TooFewReplicas
 from sharq.store.in_flight import Window
 from sharq.store.reconnecting import Finder, Numbers, Reconnector, forget
 from sharq.store.request import Again
 from sharq.store.script_loading import ScriptLoading
 from sharq.store.timing import CallTimer
 from sharq.store.wire import Entry, Wire
-from sharq.store.write_checks import Attempt
+from sharq.store.write_checks import CONFIRMATION, confirmed
 
 T = TypeVar("T")
 
@@ -166,13 +166,23 @@ class Link:
         self._flush()
         return _results(futures)
 
-    async def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
-        """Whether every server of the store, which is one, takes writes: why not, by its name."""
+    async def try_each(self, attempt: Call[Any]) -> dict[str, StoreError | None]:
+        """Whether every server of the store, which is one, takes a write: why not, by its name."""
         try:
-            await self._submit(attempt(0))
+            await self.try_write(attempt)
         except StoreError as error:
             return {self._reconnector.where: error}
         return {self._reconnector.where: None}
+
+    async def try_write(self, attempt: Call[Any]) -> None:
+        """Have the server take a write, and replicas confirm it if they have to; raises why not."""
+        await self._submit(attempt)
+        if self._confirmations is not None:
+            try:
+                async with asyncio.timeout(CONFIRMATION):
+                    await self._submit(confirmed(attempt))
+            except TimeoutError:
+                raise TooFewReplicas from None
 
     async def aclose(self) -> None:
         """Take no more calls, wait for outstanding answers (at most `timeout`), and close."""

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from hiredis import ReplyError
 
 from sharq.errors import StoreError, UnexpectedReply
-from sharq.operations.call import Call, Place
+from sharq.operations.call import Anywhere, Call, Place
 from sharq.settings.options import StoreSettings
 from sharq.store.errors import store_error
 from sharq.store.script_loading import pack
@@ -20,6 +20,9 @@ SLOTS: Final = 16384
 
 # Keys that are tried to find one of a single slot: one in three million finds none.
 _MOST_TRIED: Final = 15 * SLOTS
+
+# Where the slot of one is about to move, there is the other.
+_CHOICE: Final = 2
 
 
 class Node(NamedTuple):
@@ -141,7 +144,7 @@ class Topology:
         self.replicas: dict[Node, tuple[Node, ...]] = {}
         self.epoch = 0
         self.seeds = seeds
-        self._numbers: dict[Node, int] = {}
+        self._numbers: dict[Node, tuple[int, ...]] = {}
         self._by_slot: list[Node | None] = []
 
     def learn(self, ranges: Sequence[Range], epoch: int = 0) -> None:
@@ -164,20 +167,44 @@ class Topology:
         """Return the primary that serves `key`, None if there is none or no map yet."""
         return self._by_slot[slot_of(key)] if self._by_slot else None
 
-    def number_at(self, node: Node, place: Place) -> int:
-        """The least number of a key that the primary `node` serves; 0 if it serves no slot.
+    def numbers_at(self, node: Node, place: Place) -> tuple[int, ...]:
+        """The least numbers of keys that the primary `node` serves: two, in different slots.
 
-        All that ask for one of a map have the same `place`.
+        One if it serves a single slot, none if it serves none. All that ask for some of a map have
+        the same `place`.
         """
-        number = self._numbers.get(node)
-        if number is None:
-            found = (each for each in range(_MOST_TRIED) if self.node(place(each)) == node)
-            number = self._numbers[node] = next(found, 0)
-        return number
+        numbers = self._numbers.get(node)
+        if numbers is None:
+            numbers = self._numbers[node] = self._search(node, place)
+        return numbers
+
+    def number_at(self, node: Node, place: Place) -> int:
+        """The least of them; 0 if there is none."""
+        return next(iter(self.numbers_at(node, place)), 0)
 
     def fitted(self, call: Call[T], node: Node) -> Call[T]:
         """A call with a key that `node` serves, if it is one for any node."""
         if call.anywhere is None:
             return call
-        number = self.number_at(node, call.anywhere.key)
-        return call._replace(packed=call.anywhere.pack(number))
+        return _with_key(call, call.anywhere, self.number_at(node, call.anywhere.key))
+
+    def choices(self, call: Call[T], node: Node) -> list[Call[T]]:
+        """Such a call with a key of each of one or two slots that `node` serves."""
+        assert call.anywhere is not None, "it is one for any node"
+        numbers = self.numbers_at(node, call.anywhere.key)
+        return [_with_key(call, call.anywhere, number) for number in numbers]
+
+    def _search(self, node: Node, place: Place) -> tuple[int, ...]:
+        most = min(self._by_slot.count(node), _CHOICE)
+        found: dict[int, int] = {}
+        for number in range(_MOST_TRIED):
+            if len(found) == most:
+                break
+            slot = slot_of(place(number))
+            if self._by_slot[slot] == node:
+                found.setdefault(slot, number)
+        return tuple(found.values())
+
+
+def _with_key(call: Call[T], anywhere: Anywhere, number: int) -> Call[T]:
+    return call._replace(packed=anywhere.pack(number), key=anywhere.key(number))

@@ -1,74 +1,29 @@
-"""Which nodes of a cluster take writes: each is asked for one that changes nothing. Pure.
-
-A node takes only calls for its own slots, so there is a call for each: a spare key is searched for
-in one of them.
-"""
+"""Which nodes of a cluster take writes: each is asked for one that changes nothing. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final
 
 from sharq.errors import StoreError, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.store.routing import Reachable, Refresh, needed
-from sharq.store.slots import SLOTS, Node, Topology, slot_of
+from sharq.store.slots import Node, Topology
 
 PATIENCE: Final = 1.0
 """How long the others are waited for when one node has taken a write, seconds."""
 
-Attempt = Callable[[int], Call[Any]]
-"""The call whose key is the spare one at a place."""
-
-# In so many places each slot is found but one of ten million.
-_MOST_PLACES: Final = 16 * SLOTS
-_CHOICE: Final = 2
-
-
-class Places:
-    """The spare keys, by the slots that they are in."""
-
-    def __init__(self) -> None:
-        self._slots: list[int] = []
-        self._version = 0
-        self._chosen: Mapping[Node, Sequence[int]] = {}
-
-    def choose(self, topology: Topology, attempt: Attempt) -> Mapping[Node, Sequence[int]]:
-        """One place or two that each primary serves, in different slots.
-
-        The second one is for where the slot of the first one is about to move.
-        """
-        if self._version != topology.version:
-            self._chosen = self._search(topology, attempt)
-            self._version = topology.version
-        return self._chosen
-
-    def _search(self, topology: Topology, attempt: Attempt) -> Mapping[Node, Sequence[int]]:
-        chosen: dict[Node, dict[int, int]] = {node: {} for node in topology.primaries}
-        slots = Counter(map(topology.by_slot, range(SLOTS)))
-        missing = sum(min(slots[node], _CHOICE) for node in chosen)
-        for place in range(_MOST_PLACES):
-            if not missing:
-                break
-            if place == len(self._slots):
-                self._slots.append(slot_of(attempt(place).key))
-            slot = self._slots[place]
-            node = topology.by_slot(slot)
-            if node is not None and slot not in chosen[node] and len(chosen[node]) < _CHOICE:
-                chosen[node][slot] = place
-                missing -= 1
-        return {node: tuple(places.values()) for node, places in chosen.items()}
-
+CONFIRMATION: Final = 0.8
+"""How long replicas that have to confirm it are waited for, seconds: the reason comes in time."""
 
 Tries = Mapping[Node, Sequence[Call[Any]]]
 """Calls for nodes: of each the first one, and the next one where a slot is moving."""
 
 
 def try_each(
-    topology: Topology, places: Places, attempt: Attempt, reachable: Reachable
+    topology: Topology, attempt: Call[Any], reachable: Reachable
 ) -> Generator[Refresh | Tries, Any, dict[str, StoreError | None]]:
-    """Whether each primary takes writes: None or why not, by its name.
+    """Whether each primary takes `attempt`, a write for any node: None or why not, by its name.
 
     It yields a refresh of the map, and gets None or the error; or tries, and gets the answers of
     the nodes, without those that were silent. Without a map the nodes of the settings are told.
@@ -78,14 +33,14 @@ def try_each(
         trouble = yield Refresh(topology.version)
     told: dict[Node, StoreError | None] = {}
     for _ in range(2):
-        version, chosen = topology.version, places.choose(topology, attempt)
+        version, nodes = topology.version, topology.primaries
         tries = {
-            node: [attempt(place) for place in some]
-            for node, some in chosen.items()
+            node: topology.choices(attempt, node)
+            for node in nodes
             if node not in told or told[node] is not None
         }
         answers = (yield tries) if tries else {}
-        told = {node: answers.get(node, _silent()) if node in tries else None for node in chosen}
+        told = {node: answers.get(node, _silent()) if node in tries else None for node in nodes}
         refresh = needed(version, list(told.items()), reachable)
         if refresh is None:
             break
@@ -95,6 +50,14 @@ def try_each(
     if not told:
         told = dict.fromkeys(topology.seeds, trouble or _unknown())
     return {name_of(node): error for node, error in told.items()}
+
+
+def confirmed(attempt: Call[Any]) -> Call[Any]:
+    """The same write, whose answer comes when replicas have it where they have to confirm."""
+    key = attempt.key
+    if not key and attempt.anywhere is not None:
+        key = attempt.anywhere.key(0)
+    return attempt._replace(key=key, free=None, repeatable=False)
 
 
 def takes_writes(answer: StoreError | None) -> bool:

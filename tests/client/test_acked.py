@@ -30,6 +30,7 @@ from sharq.store.cluster import open_link
 from sharq.store.confirming import TooFewReplicas
 from sharq.store.link import Link
 from sharq.store.script_loading import pack
+from tests.client.test_cluster_link import open_kind
 from tests.client.test_rights import RULES
 from tests.support.clusters import ReplicatedCluster
 from tests.support.faces import Blocking, Face
@@ -127,10 +128,13 @@ def test_without_it_no_replica_is_asked(kind: str, stores: PrivateReplicas) -> N
     with opened(kind, stores.settings(0)) as queue:
         queue.submit(job("j"))
         queue.finish_many(queue.take("t", 1).leases(0, 1))
+        scripts_run = stores.calls("evalsha")
+        queue.ping()
+        assert stores.calls("evalsha") == scripts_run + 1
     assert stores.waits() == waits
     assert stores.calls("eval") == scripts
     # These are of this test.
-    assert stores.calls("info") - infos == 5
+    assert stores.calls("info") - infos == 7
 
 
 def test_reading_asks_no_replica(queue: Face, stores: PrivateReplicas) -> None:
@@ -143,8 +147,37 @@ def test_reading_asks_no_replica(queue: Face, stores: PrivateReplicas) -> None:
     queue.job_page("t", "q")
     queue.limits("t", "q")
     queue.dead_page("t")
-    queue.ping()
     assert stores.waits() == waits
+
+
+def test_whether_the_store_takes_writes_is_asked_of_the_replicas_too(
+    queue: Face, stores: PrivateReplicas
+) -> None:
+    queue.submit(job("j"))
+    waits = stores.waits()
+    queue.ping()
+    assert stores.waits() == waits + 1
+
+
+def test_a_write_that_no_replica_confirms_is_told_of_in_a_second(
+    queue: Face, stores: PrivateReplicas
+) -> None:
+    queue.ping()
+    stores.replica.pause()
+    for _ in range(3):
+        began = time.monotonic()
+        with pytest.raises(TooFewReplicas):
+            queue.ping()
+        assert time.monotonic() - began < 1.5
+    stores.replica.resume()
+    wait_for("it takes writes", lambda: _takes_writes(queue))
+
+
+def _takes_writes(queue: Face) -> bool:
+    with suppress(TooFewReplicas):
+        queue.ping()
+        return True
+    return False
 
 
 @on_loop
@@ -704,6 +737,28 @@ def _accepts(queue: Face, wanted: NewJob) -> bool:
     with suppress(StoreError):
         return str(queue.submit(wanted).outcome) == DUPLICATE
     return False
+
+
+def test_of_a_cluster_the_node_is_named_whose_replicas_do_not_confirm() -> None:
+    with ReplicatedCluster() as cluster:
+        place = {"host": "127.0.0.1", "port": cluster.nodes[0].port, "clustered": "on"}
+        settings = Settings.from_mapping({"redis": {**place, "replicas_acked": 1}})
+        attempt = operations_of(settings).try_write()
+        scripts = Deployment.read(settings).scripts.by_digest
+        primary = cluster.primary_of("{sharq_server:type0}")
+        replica = cluster.replica_of(primary)
+        for kind in OPEN:
+            link = open_kind(kind, settings.redis, scripts)
+            try:
+                assert list(link.try_each(attempt).values()) == [None] * 3
+                replica.pause()
+                for _ in range(2):
+                    told = link.try_each(attempt)
+                    assert isinstance(told.pop(f"127.0.0.1:{primary.port}"), TooFewReplicas)
+                    assert list(told.values()) == [None] * 2
+            finally:
+                replica.resume()
+                link.close()
 
 
 @pytest.mark.parametrize("kind", OPEN)

@@ -129,7 +129,7 @@ def test_a_connection_that_brought_more_than_the_reply_is_not_quiet(more: bytes)
 def test_the_one_server_is_asked_whether_it_takes_writes(
     clean_store: PrivateStore, open_link: Opener
 ) -> None:
-    told = open_link(at_socket(clean_store)).try_each(lambda _: PING)
+    told = open_link(at_socket(clean_store)).try_each(PING)
     assert list(told.values()) == [None]
 
 

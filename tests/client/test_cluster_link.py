@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -14,14 +14,14 @@ import pytest
 import redis
 
 from sharq.errors import StoreDenied, StoreError, StoreUnavailable, UnexpectedReply
-from sharq.operations.call import Call
+from sharq.operations.call import Anywhere, Call
 from sharq.settings.options import StoreSettings
-from sharq.store.blocking_link import SyncClusterLink, SyncLink, open_sync_link
+from sharq.store.blocking_cluster import SyncClusterLink, open_sync_link
+from sharq.store.blocking_link import SyncLink
 from sharq.store.cluster import ClusterLink, open_link
 from sharq.store.errors import Misdirected, OnTheMove
 from sharq.store.link import Link
 from sharq.store.routing import Refresh
-from sharq.store.write_checks import Attempt
 from tests.support.commands import PING, Script
 from tests.support.loops import eventually, on_loop
 from tests.support.proxy import Proxy
@@ -52,7 +52,7 @@ class OnThread:
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         return self._wait(self._link.run_many(calls))
 
-    def try_each(self, attempt: Attempt) -> dict[str, StoreError | None]:
+    def try_each(self, attempt: Call[Any]) -> dict[str, StoreError | None]:
         return self._wait(self._link.try_each(attempt))
 
     def close(self) -> None:
@@ -67,14 +67,17 @@ class OnThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
+def sources(scripts: Sequence[Script]) -> dict[str, str]:
+    return {script.digest: script.source for script in scripts}
+
+
 AnyLink = OnThread | SyncLink | SyncClusterLink
 Opener = Callable[..., AnyLink]
 
 
 def open_kind(
-    kind: str, settings: StoreSettings, *scripts: Script, **options: Any
+    kind: str, settings: StoreSettings, sources: Mapping[str, str], **options: Any
 ) -> OnThread | SyncLink | SyncClusterLink:
-    sources = {script.digest: script.source for script in scripts}
     if kind == "blocking":
         return open_sync_link(settings, sources, **options)
     return OnThread(open_link(settings, sources, **options))
@@ -85,8 +88,8 @@ def open_any(request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Opens a link of either kind, in a run of the test for each."""
     links: list[AnyLink] = []
 
-    def opened(*args: Any, **options: Any) -> AnyLink:
-        links.append(open_kind(request.param, *args, **options))
+    def opened(settings: StoreSettings, *scripts: Script, **options: Any) -> AnyLink:
+        links.append(open_kind(request.param, settings, sources(scripts), **options))
         return links[-1]
 
     yield opened
@@ -99,8 +102,11 @@ def open_both() -> Iterator[Callable[..., list[AnyLink]]]:
     """Opens a link of each kind, for what takes too long to be done twice."""
     links: list[AnyLink] = []
 
-    def opened(*args: Any, **options: Any) -> list[AnyLink]:
-        links.extend(open_kind(kind, *args, **options) for kind in ("asyncio", "blocking"))
+    def opened(settings: StoreSettings, *scripts: Script, **options: Any) -> list[AnyLink]:
+        links.extend(
+            open_kind(kind, settings, sources(scripts), **options)
+            for kind in ("asyncio", "blocking")
+        )
         return links
 
     yield opened
@@ -170,9 +176,13 @@ def test_any_node_leads_to_all(cluster: PrivateCluster, open_any: Opener, index:
     assert [link.run(count(key_on(cluster, each))) for each in range(3)] == [1, 1, 1]
 
 
-# One for each slot, as the spare keys of the codec are.
-def attempt(place: int) -> Call[Any]:
-    return REMOVE.call(keys=(b"{spare.%d}" % place,))
+def spare(number: int) -> bytes:
+    return b"{spare.%d}" % number
+
+
+ATTEMPT: Call[Any] = REMOVE.call(keys=(spare(0),))._replace(
+    key=b"", anywhere=Anywhere(spare, lambda number: REMOVE.call(keys=(spare(number),)).packed)
+)
 
 
 def names_of(cluster: PrivateCluster) -> list[str]:
@@ -192,7 +202,7 @@ def test_every_primary_is_asked_once_whether_it_takes_writes(
 ) -> None:
     link = open_any(at(cluster), REMOVE)
     before = removals(cluster)
-    assert link.try_each(attempt) == dict.fromkeys(names_of(cluster))
+    assert link.try_each(ATTEMPT) == dict.fromkeys(names_of(cluster))
     assert removals(cluster) == [count + 1 for count in before]
 
 
@@ -226,7 +236,7 @@ def test_a_cluster_that_prefers_hostnames_is_reached(
             "the hostnames are known",
             lambda: b"?" not in str(command_of(cluster.nodes[0], "CLUSTER", "SLOTS")).encode(),
         )
-        told = open_any(at(cluster), REMOVE).try_each(attempt)
+        told = open_any(at(cluster), REMOVE).try_each(ATTEMPT)
         assert told == dict.fromkeys(f"localhost:{port}" for port in cluster.ports)
     finally:
         for client in clients:
@@ -338,7 +348,7 @@ def test_a_killed_node_concerns_its_own_keys_alone_and_is_found_again(
         started = time.monotonic()
         link.run(count(keys[0]))
         assert time.monotonic() - started < 0.2
-        told = link.try_each(attempt)
+        told = link.try_each(ATTEMPT)
         assert isinstance(told.pop(f"127.0.0.1:{own_cluster.ports[1]}"), StoreUnavailable)
         assert set(told.values()) == {None}
     own_cluster.nodes[1].start()
@@ -435,7 +445,7 @@ def test_a_cluster_that_is_not_there_is_unavailable_and_found_when_it_comes(
         proxy.refuse()
         link = open_any(replace(at(cluster), port=proxy.port), COUNT)
         assert {type(result) for result in link.run_many([count(key)] * 3)} == {StoreUnavailable}
-        (told,) = link.try_each(attempt).items()
+        (told,) = link.try_each(ATTEMPT).items()
         assert told[0] == f"127.0.0.1:{proxy.port}"
         assert isinstance(told[1], StoreUnavailable)
         proxy.accept()

@@ -23,7 +23,7 @@ import pytest
 from sharq import AsyncSharQ, Batch, EmbeddedStore, Settings, SharQ
 from sharq._fastpath import Job
 from sharq.errors import StoreUnavailable
-from sharq.store.blocking_link import SyncClusterLink
+from sharq.store.blocking_cluster import SyncClusterLink
 from tests.support.faces import embedded, process_runs, settings_for
 from tests.support.stores import PrivateStore, wait_for
 

@@ -166,7 +166,7 @@ async def test_no_calls_give_no_results(clean_store: PrivateStore) -> None:
 @on_loop
 async def test_the_one_server_is_asked_whether_it_takes_writes(clean_store: PrivateStore) -> None:
     async with open_link(at_socket(clean_store)) as link:
-        assert list((await link.try_each(lambda _: PING)).values()) == [None]
+        assert list((await link.try_each(PING)).values()) == [None]
 
 
 @on_loop

@@ -520,8 +520,8 @@ def test_a_change_that_is_killed_at_any_call_is_taken_back_or_done(
 
 def test_a_change_is_not_disturbed_by_another(make: Callable[..., SharQ]) -> None:
     server, other = make(), make()
-    # The one shard is closed.
-    assert not run_until(server, 4)
+    # The one shard is closed, after a look at the replicas of all five.
+    assert not run_until(server, 4 + 5)
     for work in (
         lambda: other.set_shards("sms", 8),
         lambda: other.shards("sms"),

@@ -66,7 +66,6 @@ async def test_requests_that_change_something_wait_and_others_do_not(
         while (await rest.get("/status/t/q/k/")).status != 200:
             pass
         assert (await rest.get("/metrics/t/q/")).status == 200
-        assert (await rest.get("/deepstatus/")).status == 200
         assert (await rest.post("/dequeue/none/")).status == 404
         assert not any(each.done() for each in waiting)
     for answer in await asyncio.gather(*waiting):
@@ -81,6 +80,23 @@ async def test_requests_that_change_something_wait_and_others_do_not(
     while (answer := await rest.enqueue(job_id="k")).status == 503:
         await asyncio.sleep(0.02)
     assert answer.body["duplicate"]
+
+
+async def test_the_deep_status_tells_of_replicas_that_do_not_confirm(
+    rest: Rest, stores: PrivateReplicas, expect_log: ExpectLog
+) -> None:
+    expect_log("Too few replicas of the store at .* confirm changes")
+    assert (await rest.get("/deepstatus/")).outcome == (200, {"status": "success"})
+    stores.replica.pause()
+    for _ in range(2):
+        async with asyncio.timeout(1.5):
+            told = await rest.get("/deepstatus/")
+        assert told.error == (503, "store_unavailable")
+        assert "Too few replicas confirm changes" in told.body["message"]
+    stores.replica.resume()
+    async with asyncio.timeout(10):
+        while (await rest.get("/deepstatus/")).status != 200:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_job_is_delivered_when_the_replica_has_its_lease(

@@ -438,7 +438,6 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         (lambda: CODEC.keys.woken_type(b""), None),
     ],
     "Keyspace.place": [(lambda: CODEC.keys.place(16383), b"{p:.16383}:")],
-    "Keyspace.spare": [(lambda: CODEC.keys.spare(12), b"{p:.12}")],
     "joined": [
         (lambda: joined("mail", [], None).__reduce__()[1], ("mail", [-1, 0, -1])),
         (

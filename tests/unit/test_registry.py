@@ -69,7 +69,7 @@ class Cluster:
     def answer(self, call: Call[Any]) -> Any:
         name = next(name for digest, name in NAMES.items() if digest in call.packed)
         words = [word.decode() for word in call.packed.split(b"\r\n")[2::2]]
-        place = call.key.decode().removeprefix("{p").removesuffix("}")
+        place = call.key.decode().removeprefix("{p").removesuffix(":").removesuffix("}")
         about = words[-1] if name in ("register", "unregister") else place.removeprefix(":")
         self._asked.append((name, about))
         if place == "}:types":

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from sharq.errors import StoreError, StoreUnavailable
-from sharq.operations.call import Call
+from sharq.operations.call import Anywhere, Call
 from sharq.store.errors import CutOff, Misdirected
 from sharq.store.routing import Refresh
 from sharq.store.slots import Node, Range, Topology, slot_of
-from sharq.store.write_checks import Places, try_each
+from sharq.store.write_checks import try_each
 
 SEED, A, B, C = (Node(host, 6379) for host in ("seed", "a", "b", "c"))
 THIRDS = [Range(0, 5000, A), Range(5001, 10_000, B), Range(10_001, 16_383, C)]
@@ -20,9 +20,13 @@ LESS = [Range(0, 5000, B), Range(5001, 10_000, B), Range(10_001, 16_383, C)]
 UP = {"a:6379": None, "b:6379": None, "c:6379": None}
 
 
-def attempt(place: int) -> Call[Any]:
-    key = b"{p:.%d}" % place
-    return Call(b"try " + key, key, lambda reply: reply)
+def place(number: int) -> bytes:
+    return b"{p:.%d}" % number
+
+
+ATTEMPT: Call[Any] = Call(
+    b"try", b"", lambda reply: reply, anywhere=Anywhere(place, lambda at: b"try " + place(at))
+)
 
 
 class Walk:
@@ -39,7 +43,7 @@ class Walk:
         self.steps: list[Refresh | list[Node]] = []
 
     def take(self) -> Mapping[str, StoreError | None]:
-        steps = try_each(self.topology, Places(), attempt, lambda node: node not in self.away)
+        steps = try_each(self.topology, ATTEMPT, lambda node: node not in self.away)
         outcome: Any = None
         try:
             while True:
@@ -51,6 +55,7 @@ class Walk:
                 self.steps.append(list(step))
                 for node, calls in step.items():
                     slots = [slot_of(call.key) for call in calls]
+                    assert [call.packed for call in calls] == [b"try " + c.key for c in calls]
                     assert len(set(slots)) == 2
                     assert {self.topology.by_slot(slot) for slot in slots} == {node}
                 outcome = {
@@ -119,26 +124,36 @@ def test_without_any_map_the_nodes_of_the_settings_are_told() -> None:
     assert isinstance(told["seed:6379"], StoreUnavailable)
 
 
-def test_a_node_of_a_single_slot_has_a_place() -> None:
+def test_a_node_of_a_single_slot_is_asked_with_one_key() -> None:
     topology = Topology()
     topology.learn([Range(0, 0, A), Range(1, 8000, B), Range(8001, 16_383, C)])
-    chosen = Places().choose(topology, attempt)
-    assert {node: len(places) for node, places in chosen.items()} == {A: 1, B: 2, C: 2}
-    (place,) = chosen[A]
-    assert slot_of(attempt(place).key) == 0
+    chosen = {node: topology.choices(ATTEMPT, node) for node in (A, B, C)}
+    assert {node: len(calls) for node, calls in chosen.items()} == {A: 1, B: 2, C: 2}
+    (call,) = chosen[A]
+    assert slot_of(call.key) == 0
 
 
-def test_places_are_looked_for_once_for_a_map() -> None:
-    topology, places, made = Topology(), Places(), []
+def test_the_two_keys_of_a_node_are_in_different_slots() -> None:
+    topology = Topology()
+    topology.learn([Range(0, 1, A), Range(2, 3, B), Range(4, 16_383, C)])
+    slots = {
+        node: {slot_of(call.key) for call in topology.choices(ATTEMPT, node)} for node in (A, B)
+    }
+    assert slots == {A: {0, 1}, B: {2, 3}}
 
-    def counted(place: int) -> Call[Any]:
-        made.append(place)
-        return attempt(place)
+
+def test_keys_are_looked_for_once_for_a_map() -> None:
+    topology, tried = Topology(), []
+
+    def counted(number: int) -> bytes:
+        tried.append(number)
+        return place(number)
 
     topology.learn(THIRDS)
-    first = places.choose(topology, counted)
-    before = list(made)
-    assert places.choose(topology, counted) is first
-    topology.learn(THIRDS)
-    assert places.choose(topology, counted) == first
-    assert made == before, "their slots are known"
+    first = topology.numbers_at(B, counted)
+    before = list(tried)
+    assert topology.numbers_at(B, counted) == first
+    assert tried == before
+    topology.learn(LESS)
+    assert topology.numbers_at(B, counted) != ()
+    assert tried != before, "another map"

@@ -32,12 +32,12 @@ from sharq.operations.operations import Operations
 from sharq.operations.overviews import overview
 from sharq.operations.payloads import check_payload
 from sharq.operations.queue_flows import QueueFlows
-from sharq.operations.registry import Page, Registry
+from sharq.operations.registry import Registry
 from sharq.operations.resharding import Resharding
 from sharq.operations.sharding import is_shard, type_of
 from sharq.operations.spreading import sharded, unfailed
-from sharq.operations.sweeping import sweep_types
 from sharq.operations.taking import Taking
+from sharq.operations.taking_back import sweep_types
 from sharq.operations.watching import Watching
 from sharq.results import INVALID, REMOVE, Enqueued, NewJob, Offer, Overview, Swept
 from sharq.settings.options import QueueSettings
@@ -308,9 +308,8 @@ class Flows(QueueFlows):
         """
         total = 0
         failure: StoreError | None = None
-        page, seen = Page("", {}), dict[str, int]()
-        while page.cursor != "0":
-            page = yield from self.registry.pages(page.cursor or "0", seen)
+        walk = self.registry.walk()
+        while (page := (yield from walk.next())) is not None:
             failure = failure or page.failure
             try:
                 total += yield from sweep_types(

@@ -104,6 +104,13 @@ class ClusterLink:
         """The primary that serves a key, as far as known."""
         return self._topology.node(key)
 
+    def by_node(self, calls: Sequence[Call[Any]]) -> list[Sequence[int]]:
+        """The places of calls in their list, those of a node together, as far as known."""
+        parts: dict[Node | None, list[int]] = {}
+        for at, call in enumerate(calls):
+            parts.setdefault(self._topology.node(call.key), []).append(at)
+        return list(parts.values())
+
     def reaches(self, node: Node) -> bool:
         """Whether there is a connection to a node; also true before one was needed."""
         link = self._links.get(node)

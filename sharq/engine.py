@@ -204,6 +204,11 @@ class Engine:
         """The name of the node of a cluster that serves a type, as far as known."""
         return self.connections.place_of(self.flows.operations.tag_of(queue_type))
 
+    def place_of_lease(self, token: str) -> str | None:
+        """The name of the node of a cluster that has a lease, as far as known."""
+        queue_type, queue_id, *_ = (*token.split("/"), "")
+        return self.place_of(self.flows.shards.home(queue_type, queue_id))
+
     def reached(self) -> dict[str, bool]:
         """Whether each node of the store is connected, by its name; of a cluster, the primaries."""
         return self.connections.reached()

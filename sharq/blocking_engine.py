@@ -255,7 +255,7 @@ class SyncEngine:
             self._apart.carry_out(calls)
             return None
         link = self._connected()
-        timeout = calls.patience if isinstance(calls, Brief) else None
+        timeout = calls.patience if isinstance(calls, Brief) and not calls.insists else None
         return self._after_a_loss(link, calls, link.run_many(calls, timeout))
 
     def _after_a_loss(

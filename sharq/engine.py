@@ -248,7 +248,7 @@ class Engine:
         sent: Awaitable[Any] | None = None
         link = self.connections.link
         if isinstance(request, list):
-            if link is not None and not isinstance(request, Apart):
+            if link is not None and not isinstance(request, Apart | Brief):
                 sent = link.send_many(request)
         elif isinstance(link, Link):
             sent = link.send(request)
@@ -339,7 +339,10 @@ async def _in_time(
         for part in parts
     }
     try:
-        done, _ = await asyncio.wait(tasks, timeout=calls.patience)
+        done, late = await asyncio.wait(tasks, timeout=calls.patience)
+        while late and calls.insists and not any(_has_answer(task.result()) for task in done):
+            more, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
     finally:
         for task in tasks:
             task.cancel()
@@ -347,6 +350,10 @@ async def _in_time(
         for at, answer in zip(tasks[task], task.result(), strict=True):
             answers[at] = answer
     return answers
+
+
+def _has_answer(answers: Iterable[Any]) -> bool:
+    return any(not isinstance(each, StoreError) for each in answers)
 
 
 async def _ended(result: Any) -> Any:

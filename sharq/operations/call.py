@@ -58,12 +58,16 @@ class Brief(list[Call[Any]]):
     """Calls whose answers are good to have, but not worth a long wait.
 
     Those that have none after `patience` seconds have an unknown outcome; in a cluster, those of
-    the nodes that are silent.
+    the nodes that are silent. With `insists` one answer at least is waited for, as long as for any
+    call.
     """
 
-    def __init__(self, calls: Iterable[Call[Any]], patience: float = PATIENCE) -> None:
+    def __init__(
+        self, calls: Iterable[Call[Any]], patience: float = PATIENCE, *, insists: bool = False
+    ) -> None:
         super().__init__(calls)
         self.patience = patience
+        self.insists = insists
 
 
 class Apart(list[Generator[Any, Any, None]]):

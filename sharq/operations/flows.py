@@ -90,7 +90,7 @@ class Flows(QueueFlows):
             self._reclaiming = Expiry(
                 settings.job_requeue_interval / 1000, settings.job_expire_interval / 1000, clock
             )
-        self._taking = Taking(operations, self.spreading, self.heads, self._reclaiming)
+        self._taking = Taking(operations, self.spreading, self.heads, self._reclaiming, clustered)
         reader = JobReader(settings.max_payload_bytes, settings.default_job_requeue_limit)
         self.plain_job = reader.one
         self.plain_jobs = reader.many

@@ -1,4 +1,4 @@
-"""The sweep on a cluster with a node that hangs: leases of other nodes' types are back in time."""
+"""A node of a cluster that hangs: the others' leases are back, and their jobs taken, in time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any, Final
 
 import pytest
 
-from sharq import NewJob, Settings, SharQ
+from sharq import AsyncSharQ, NewJob, Settings, SharQ
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import Deployment
 from sharq.engine import Engine
-from sharq.errors import StoreError
+from sharq.errors import StoreError, StoreUnavailable
 from sharq.results import QUEUED
+from tests.support.loops import on_loop
 from tests.support.stores import PrivateCluster, PrivateStore, wait_for
 
 PREFIX: Final = "lanes"
@@ -144,5 +145,51 @@ def test_a_lease_of_another_node_is_taken_back_in_time(
             wait_for("the node is asked again", lambda: time_until_back(queue, ours) < IN_TIME)
     finally:
         queue.close()
+        for node in own_cluster.nodes:
+            node.client.flushall()
+
+
+@pytest.mark.timing
+@on_loop
+async def test_a_poll_that_meets_a_shard_that_hangs_asks_the_others(
+    own_cluster: PrivateCluster,
+) -> None:
+    sq = AsyncSharQ(
+        settings_for(own_cluster, enable_requeue_script=False, job_expire_interval=60_000)
+    )
+    await sq.start()
+    hung = own_cluster.nodes[1]
+    try:
+        await sq.set_shards("sms", 3)
+        for at in range(600):
+            await sq.submit(NewJob("sms", f"q{at}", "j", b"1", 0, -1))
+        # What is known of the heads counts for a quarter of a second; then it is asked for anew.
+        await asyncio.sleep(0.3)
+        hung.pause()
+        took, jobs = [], 0
+        began = time.monotonic()
+        while time.monotonic() < began + 6:
+            asked = time.monotonic()
+            jobs += len((await sq.take("sms")).jobs)
+            took.append(time.monotonic() - asked)
+            await asyncio.sleep(0.02)
+        assert max(took) < 0.8, sorted(took)[-5:]
+        assert jobs == len(took)
+        while jobs < 600:
+            asked = time.monotonic()
+            try:
+                jobs += len((await sq.take("sms", 100)).jobs)
+            except StoreUnavailable:
+                break
+        assert 300 < jobs < 600, "those of the others"
+        assert time.monotonic() - asked < 2.0, "nothing is said only when it was asked, too"
+        hung.resume()
+        while jobs < 600:
+            with suppress(StoreUnavailable):
+                jobs += len((await sq.take("sms", 100)).jobs)
+        assert jobs == 600, "no lease is lost"
+    finally:
+        hung.resume()
+        await sq.aclose()
         for node in own_cluster.nodes:
             node.client.flushall()

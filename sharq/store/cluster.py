@@ -130,11 +130,11 @@ class ClusterLink:
 
     async def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
         """Send `calls`, those of a node together; a result or an error for each, in order."""
-        return await self._take(route(self._topology, calls, self._is_connected))
+        return await self._take(route(self._topology, calls, self._answers))
 
     def send_many(self, calls: Sequence[Call[T]]) -> Coroutine[Any, Any, list[T | StoreError]]:
         """Send `calls` now, if the map has their nodes; await it for what `run_many` returns."""
-        steps = route(self._topology, calls, self._is_connected)
+        steps = route(self._topology, calls, self._answers)
         step = next(steps)
         if isinstance(step, Refresh) or self._closed:
             return self._take(steps, step)
@@ -254,6 +254,10 @@ class ClusterLink:
     def _is_connected(self, node: Node) -> bool:
         link = self._links.get(node)
         return link is not None and link.connected
+
+    def _answers(self, node: Node) -> bool:
+        link = self._links.get(node)
+        return link is not None and link.connected and not link.quiet
 
     # The map
 

@@ -193,3 +193,28 @@ async def test_a_poll_that_meets_a_shard_that_hangs_asks_the_others(
         await sq.aclose()
         for node in own_cluster.nodes:
             node.client.flushall()
+
+
+@pytest.mark.timing
+@on_loop
+async def test_the_metrics_of_the_others_are_told_soon(own_cluster: PrivateCluster) -> None:
+    sq = AsyncSharQ(settings_for(own_cluster))
+    await sq.start()
+    hung = own_cluster.owner_of(own_cluster.slot_of(f"{{{PREFIX}}}"))
+    types = {node.port: type_of(own_cluster, node) for node in own_cluster.nodes}
+    try:
+        for name in types.values():
+            await sq.submit(NewJob(name, "q", "j", b"1", 0, -1))
+        hung.pause()
+        asked = time.monotonic()
+        overview = await sq.overview()
+        # The time, the registry and the types are asked for, one after the other.
+        assert time.monotonic() - asked < 4
+        ours = types.pop(hung.port)
+        assert set(overview.queue_types) == set(types.values())
+        assert (overview.unreached, overview.complete) == ([ours], False)
+    finally:
+        hung.resume()
+        await sq.aclose()
+        for node in own_cluster.nodes:
+            node.client.flushall()

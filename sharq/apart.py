@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sharq.errors import StoreError
 from sharq.operations.call import Apart, Flow
@@ -18,6 +18,8 @@ from sharq.store.fork_lock import ForkLock
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+_BUG: Final = "A bug in what nobody waits for"
 
 
 class Tasks:
@@ -31,7 +33,7 @@ class Tasks:
         """Begin all, and wait; raises what one of those has raised that have ended."""
         tasks = [self._begin(flow) for flow in apart]
         for flow in apart.loose:
-            self._begin(flow)
+            self._begin(flow).add_done_callback(_look_at)
         if not tasks:
             return
         done, late = await asyncio.wait(tasks, timeout=apart.patience)
@@ -41,8 +43,10 @@ class Tasks:
             task.result()
 
     async def cancel(self) -> None:
-        """End those that are under way."""
-        tasks = list(self._under_way)
+        """End those that are under way in this event loop."""
+        loop = asyncio.get_running_loop()
+        tasks = [task for task in self._under_way if task.get_loop() is loop]
+        self._under_way.clear()
         for task in tasks:
             task.cancel()
         if tasks:
@@ -58,7 +62,7 @@ class Tasks:
 def _look_at(task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        _log.error("A bug in what nobody waits for any more", exc_info=error)
+        _log.error(_BUG, exc_info=error)
 
 
 class Threads:
@@ -87,7 +91,7 @@ class Threads:
         """Begin all, and wait; raises what one of those has raised that have ended."""
         ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         for flow in apart.loose:
-            self._begin(flow, lambda _: None)
+            self._begin(flow, _tell_bug)
         for flow in apart:
             self._begin(flow, ended.put)
         until = time.monotonic() + apart.patience
@@ -109,3 +113,8 @@ class Threads:
                 tell(None)
 
         threading.Thread(target=carry_out, daemon=True).start()
+
+
+def _tell_bug(error: Exception | None) -> None:
+    if error is not None:
+        _log.error(_BUG, exc_info=error)

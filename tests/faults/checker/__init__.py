@@ -41,7 +41,7 @@ from tests.faults.checker.losses import Losses
 from tests.faults.checker.operations import operations
 from tests.faults.checker.order import Order
 from tests.faults.checker.outages import outages_of
-from tests.faults.checker.ready import Ready
+from tests.faults.checker.ready import WITHIN, WITHIN_OF_NODES, Ready
 from tests.faults.checker.replay import Job, Lease, Queue, Replay
 from tests.faults.checker.replies import Replies
 from tests.faults.checker.report import Report, Violation
@@ -126,7 +126,9 @@ def check_all(
     requeues = Requeues(report)
     counters = Counters(report)
     limits = Limits(report, replay)
-    ready = Ready(report, replay, faults.notes, faults.wall_minus_t, outages)
+    of_nodes = settings["replicas_acked"] is not None
+    wait = WITHIN_OF_NODES if of_nodes else WITHIN
+    ready = Ready(report, replay, faults.notes, faults.wall_minus_t, outages, wait)
     replies = Replies(report, replay, settings)
     dead_letters = DeadLetters(report, replay, settings)
     credit = Credit(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -9,10 +10,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sharq.apart import Threads
 from sharq.deployment import ConfigSource, Deployment
 from sharq.embedded.store import EmbeddedStore
 from sharq.errors import EmbeddedStoreError, StoreError, StoreUnavailable
-from sharq.operations.call import PATIENCE, Brief, Call, Flow
+from sharq.operations.call import Apart, Brief, Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
 from sharq.operations.sweeping import Sweeping
@@ -25,6 +27,7 @@ from sharq.store.durability import look_at_blocking
 from sharq.store.failover import after_both, lost_calls
 from sharq.store.fork_lock import ForkLock
 from sharq.store.joining import at_socket, join_store
+from sharq.store.write_checks import name_of
 
 if TYPE_CHECKING:
     import redis
@@ -49,6 +52,8 @@ class SyncEngine:
         self.server_id: Final = secrets.token_hex(8)
         self._reclaims = reclaims
         self._sweeping: Sweeping | None = None
+        self._sweeps_in = 0
+        self._apart = Threads(self.run)
         self._make_flows()
         # Held during the replacement of the link and the store.
         self._changing = ForkLock()
@@ -133,9 +138,12 @@ class SyncEngine:
         One of all servers sweeps: see `sharq.operations.sweeping`. To be called again after that
         time, by one thread at a time.
         """
-        if self._sweeping is None:
-            self._sweeping = self.flows.sweeping()
-        self.run(self._sweeping.sweep())
+        if self._sweeping is None or self._sweeps_in != os.getpid():
+            # What goes on by itself has ended with a fork.
+            self._sweeps_in = os.getpid()
+            clustered = self.deployment.settings.redis.clustered
+            self._sweeping = self.flows.sweeping(self._place_of if clustered else None)
+        self.run(self._apart.in_turn(self._sweeping.sweep()))
         return max(0.0, self._sweeping.due_at - time.monotonic())
 
     @property
@@ -169,6 +177,14 @@ class SyncEngine:
         return replace(look_at_blocking(finder.known, _LOOK_TIMEOUT), watch=finder.survey())
 
     # Inside
+
+    def _place_of(self, name: str) -> str | None:
+        """The name of the node of a cluster that serves a type, as far as known."""
+        link = self._link
+        if not isinstance(link, SyncClusterLink):
+            return None
+        node = link.node_of(self.flows.operations.tag_of(name))
+        return None if node is None else name_of(node)
 
     def _make_flows(self) -> None:
         former: Flows | None = getattr(self, "flows", None)
@@ -220,9 +236,12 @@ class SyncEngine:
             raise answer
         return answer
 
-    def _answers(self, calls: list[Call[Any]]) -> list[Any]:
+    def _answers(self, calls: list[Call[Any]] | Apart) -> list[Any] | None:
+        if isinstance(calls, Apart):
+            self._apart.carry_out(calls)
+            return None
         link = self._connected()
-        timeout = PATIENCE if isinstance(calls, Brief) else None
+        timeout = calls.patience if isinstance(calls, Brief) and not calls.insists else None
         return self._after_a_loss(link, calls, link.run_many(calls, timeout))
 
     def _after_a_loss(

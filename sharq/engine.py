@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from sharq.apart import Tasks
 from sharq.batching import Batcher
 from sharq.deployment import ConfigSource, Deployment
 from sharq.errors import StoreError, StoreOutcomeUnknown, StoreUnavailable
 from sharq.gathering import Gathering
-from sharq.operations.call import PATIENCE, Brief, Call, Flow
+from sharq.operations.call import Apart, Brief, Call, Flow
 from sharq.operations.classic import Classic
 from sharq.operations.flows import Flows
 from sharq.operations.observing import Observer
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     import redis.asyncio
 
 T = TypeVar("T")
+
+Request = Call[Any] | list[Call[Any]] | Apart
 
 _LOOK_TIMEOUT: Final = 3.0
 """Seconds for each connection that is opened for a query."""
@@ -68,6 +71,7 @@ class Engine:
         self._reclaims = reclaims
         self._sweeping: Sweeping | None = None
         self.connections = Connections(deployment, self.server_id)
+        self._apart = Tasks(self.run)
         self._make_flows()
 
     @classmethod
@@ -96,6 +100,7 @@ class Engine:
     async def aclose(self) -> None:
         """Close the connections, after the outstanding answers, and leave the store."""
         self._settle()
+        await self._apart.cancel()
         await self.connections.close()
 
     async def reload_config(self, source: ConfigSource = None) -> None:
@@ -168,7 +173,8 @@ class Engine:
         time, by one task.
         """
         if self._sweeping is None:
-            self._sweeping = self.flows.sweeping()
+            clustered = self.settings.redis.clustered
+            self._sweeping = self.flows.sweeping(self.place_of if clustered else None)
         await self.run(self._sweeping.sweep())
         return max(0.0, self._sweeping.due_at - time.monotonic())
 
@@ -192,6 +198,11 @@ class Engine:
     def place_of(self, queue_type: str) -> str | None:
         """The name of the node of a cluster that serves a type, as far as known."""
         return self.connections.place_of(self.flows.operations.tag_of(queue_type))
+
+    def place_of_lease(self, token: str) -> str | None:
+        """The name of the node of a cluster that has a lease, as far as known."""
+        queue_type, queue_id, *_ = (*token.split("/"), "")
+        return self.place_of(self.flows.shards.home(queue_type, queue_id))
 
     def reached(self) -> dict[str, bool]:
         """Whether each node of the store is connected, by its name; of a cluster, the primaries."""
@@ -224,13 +235,17 @@ class Engine:
         sent: Awaitable[Any] | None = None
         link = self.connections.link
         if isinstance(request, list):
-            sent = None if link is None else link.send_many(request)
+            if link is not None and not isinstance(request, Apart | Brief):
+                sent = link.send_many(request)
         elif isinstance(link, Link):
             sent = link.send(request)
         return self._go_on(flow, request, sent)
 
     async def _go_on(
-        self, flow: Flow[T], request: Call[Any] | list[Call[Any]], sent: Awaitable[Any] | None
+        self,
+        flow: Flow[T],
+        request: Request,
+        sent: Awaitable[Any] | None,
     ) -> T:
         try:
             while True:
@@ -262,10 +277,17 @@ class Engine:
             raise answer
         return answer
 
-    async def _answers(self, calls: list[Call[Any]], sent: Awaitable[Any] | None) -> list[Any]:
+    async def _answers(
+        self, calls: list[Call[Any]] | Apart, sent: Awaitable[Any] | None
+    ) -> list[Any] | None:
+        if isinstance(calls, Apart):
+            await self._apart.carry_out(calls)
+            return None
         link = self.connections.connected()
-        answering = link.run_many(calls) if sent is None else sent
-        answers = await (_in_time(answering, calls) if isinstance(calls, Brief) else answering)
+        if isinstance(calls, Brief):
+            answers = await _in_time(link, calls, sent)
+        else:
+            answers = await (link.run_many(calls) if sent is None else sent)
         answers = await self._after_a_loss(link, calls, answers)
         self._note_failures(answers)
         return answers
@@ -289,12 +311,36 @@ class Engine:
                     observer.on_failure(answer)
 
 
-async def _in_time(answering: Awaitable[list[Any]], calls: Brief) -> list[Any]:
+async def _in_time(
+    link: Link | ClusterLink, calls: Brief, sent: Awaitable[list[Any]] | None
+) -> list[Any]:
+    """The answers that come in time; where calls have not been `sent`, those of each node."""
+    parts: list[Sequence[int]] = [range(len(calls))]
+    if sent is None and isinstance(link, ClusterLink):
+        parts = link.by_node(calls) or parts
+    answers: list[Any] = [StoreOutcomeUnknown() for _ in calls]
+    tasks = {
+        asyncio.ensure_future(
+            link.run_many([calls[at] for at in part]) if sent is None else sent
+        ): part
+        for part in parts
+    }
     try:
-        async with asyncio.timeout(PATIENCE):
-            return await answering
-    except TimeoutError:
-        return [StoreOutcomeUnknown() for _ in calls]
+        done, late = await asyncio.wait(tasks, timeout=calls.patience)
+        while late and calls.insists and not any(_has_answer(task.result()) for task in done):
+            more, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+    finally:
+        for task in tasks:
+            task.cancel()
+    for task in done:
+        for at, answer in zip(tasks[task], task.result(), strict=True):
+            answers[at] = answer
+    return answers
+
+
+def _has_answer(answers: Iterable[Any]) -> bool:
+    return any(not isinstance(each, StoreError) for each in answers)
 
 
 async def _ended(result: Any) -> Any:

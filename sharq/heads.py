@@ -156,6 +156,11 @@ class Heads:
         """Whether a shard has failed lately, or is silent."""
         return self.of[name].is_suspect(self._clock())
 
+    def is_doubted(self, name: str) -> bool:
+        """Whether a shard is silent, or has not answered since it has failed."""
+        head = self.of[name]
+        return head.failed > -inf or head.is_suspect(self._clock())
+
     def wait_us(self) -> int | None:
         """Microseconds until a queue of any shard becomes ready, 1 at least; None: none will."""
         due = min((each.due for each in self.of.values() if each.due is not None), default=inf)

@@ -29,7 +29,7 @@ FLOORS = (
     ("sharq", "operations embedded"),
     ("sharq", "deployment"),
     ("sharq", "store"),
-    ("sharq", "batching gathering worker"),
+    ("sharq", "apart batching gathering worker"),
     ("sharq", "engine blocking_engine forwarding conform"),
     ("sharq", "migration"),
     ("sharq", "client aio cli immediate"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -57,12 +57,41 @@ PATIENCE: Final = 1.0
 class Brief(list[Call[Any]]):
     """Calls whose answers are good to have, but not worth a long wait.
 
-    Those that have none after `PATIENCE` have an unknown outcome.
+    Those that have none after `patience` seconds have an unknown outcome; in a cluster, those of
+    the nodes that are silent. With `insists` one answer at least is waited for, as long as for any
+    call.
     """
 
+    def __init__(
+        self, calls: Iterable[Call[Any]], patience: float = PATIENCE, *, insists: bool = False
+    ) -> None:
+        super().__init__(calls)
+        self.patience = patience
+        self.insists = insists
 
-Flow = Generator[Call[Any] | list[Call[Any]], Any, T]
+
+class Apart(list[Generator[Any, Any, None]]):
+    """Flows that are carried out beside each other, and go on by themselves.
+
+    Those of the list are waited for, for `patience` seconds at most; those that are `loose` are
+    not. No two of them, nor the flow that begins them, take a step at the same time. They return
+    nothing, and raise no `StoreError`.
+    """
+
+    def __init__(
+        self,
+        flows: Iterable[Generator[Any, Any, None]],
+        patience: float,
+        loose: Iterable[Generator[Any, Any, None]] = (),
+    ) -> None:
+        super().__init__(flows)
+        self.patience = patience
+        self.loose = list(loose)
+
+
+Flow = Generator[Call[Any] | list[Call[Any]] | Apart, Any, T]
 """Calls of the store, one after another: each call that is yielded, or list of calls that leave
 together, comes back as its result or results. A single call that fails raises its error there; in
-the place of one of a list comes the error.
+the place of one of a list comes the error. Other flows that are yielded `Apart` begin, and nothing
+comes back.
 """

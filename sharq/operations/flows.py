@@ -32,12 +32,13 @@ from sharq.operations.operations import Operations
 from sharq.operations.overviews import overview
 from sharq.operations.payloads import check_payload
 from sharq.operations.queue_flows import QueueFlows
-from sharq.operations.registry import Page, Registry
+from sharq.operations.registry import Registry
 from sharq.operations.resharding import Resharding
 from sharq.operations.sharding import is_shard, type_of
 from sharq.operations.spreading import sharded, unfailed
-from sharq.operations.sweeping import Sweeping, sweep_types
+from sharq.operations.sweeping import PlaceOf, Sweeping
 from sharq.operations.taking import Taking
+from sharq.operations.taking_back import sweep_types
 from sharq.operations.watching import Watching
 from sharq.results import INVALID, REMOVE, Enqueued, NewJob, Offer, Overview, Swept
 from sharq.settings.options import QueueSettings
@@ -90,7 +91,7 @@ class Flows(QueueFlows):
             self._reclaiming = Expiry(
                 settings.job_requeue_interval / 1000, settings.job_expire_interval / 1000, clock
             )
-        self._taking = Taking(operations, self.spreading, self.heads, self._reclaiming)
+        self._taking = Taking(operations, self.spreading, self.heads, self._reclaiming, clustered)
         reader = JobReader(settings.max_payload_bytes, settings.default_job_requeue_limit)
         self.plain_job = reader.one
         self.plain_jobs = reader.many
@@ -277,9 +278,15 @@ class Flows(QueueFlows):
             # Nobody waits at a shard that is not in use.
             unfailed(answer for answer in answers if not isinstance(answer, WrongKind))
 
-    def sweeping(self) -> Sweeping:
-        """The sweep that the settings want, with the clock and the registry of these flows."""
-        return Sweeping.by(self.spreading, self.settings, self._clock, self.registry)
+    def sweeping(self, place_of: PlaceOf | None = None) -> Sweeping:
+        """The sweep that the settings want, with the clock and the registry of these flows.
+
+        `place_of` tells the node of a type, where there are several.
+        """
+        interval, lease = self.settings.job_requeue_interval, self.settings.job_expire_interval
+        return Sweeping(
+            *(self.spreading, interval / 1000, lease / 1000, self._clock, self.registry, place_of)
+        )
 
     def overview(self) -> Flow[Overview]:
         """The types that have jobs, and the sums of their counts.
@@ -312,9 +319,8 @@ class Flows(QueueFlows):
         """
         total = 0
         failure: StoreError | None = None
-        page, seen = Page("", {}), dict[str, int]()
-        while page.cursor != "0":
-            page = yield from self.registry.pages(page.cursor or "0", seen)
+        walk = self.registry.walk()
+        while (page := (yield from walk.next())) is not None:
             failure = failure or page.failure
             try:
                 total += yield from sweep_types(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sharq.errors import StoreError
 from sharq.operations import sums
-from sharq.operations.call import Flow
+from sharq.operations.call import Brief, Flow
 from sharq.operations.operations import Operations
-from sharq.operations.registry import Page, Registry
+from sharq.operations.registry import Registry
 from sharq.operations.spreading import Spreading
 from sharq.results import Overview
 
@@ -26,14 +26,13 @@ def overview(spreading: Spreading, registry: Registry) -> Flow[Overview]:
     unreached: list[str] = []
     met: set[str] = set()
     failure: StoreError | None = None
-    is_whole = True
-    page, seen = Page("", {}), dict[str, int]()
-    while page.cursor != "0":
-        page = yield from registry.pages(page.cursor or "0", seen)
-        is_whole = is_whole and page.failure is None
+    walk = registry.walk()
+    while (page := (yield from walk.next())) is not None:
         types = [queue_type for queue_type in page.types if queue_type not in met]
         met.update(types)
-        answers = yield from spreading.of_types(types, spreading.operations.type_metrics)
+        answers = yield from spreading.of_types(
+            types, spreading.operations.type_metrics, brief=registry.clustered
+        )
         for queue_type, parts in zip(types, answers, strict=True):
             if isinstance(parts, StoreError):
                 if not registry.clustered:
@@ -49,7 +48,7 @@ def overview(spreading: Spreading, registry: Registry) -> Flow[Overview]:
                 dequeued[minute] += metrics.dequeue_counts.get(minute, 0)
     if failure is not None and len(unreached) == len(met):
         raise failure
-    return Overview(with_jobs, enqueued, dequeued, is_whole and not unreached, unreached)
+    return Overview(with_jobs, enqueued, dequeued, walk.complete and not unreached, unreached)
 
 
 def _time(operations: Operations, registry: Registry) -> Flow[int]:
@@ -58,7 +57,7 @@ def _time(operations: Operations, registry: Registry) -> Flow[int]:
     if not registry.clustered:
         now = yield operations.ping()
         return now
-    (answer,) = yield [operations.ping()]
+    (answer,) = yield Brief([operations.ping()])
     if isinstance(answer, StoreError):
         # A node that hangs was asked: by now it is known that it does.
         now = yield operations.ping()

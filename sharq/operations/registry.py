@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from sharq.errors import StoreError
-from sharq.operations.call import Brief, Flow
+from sharq.operations.call import Apart, Brief, Flow
 from sharq.operations.operations import Operations
 from sharq.operations.registrations import Registrations, is_away
 
@@ -20,6 +20,15 @@ _PLACES: Final = 16
 
 _READ_AGAIN: Final = 60.0
 """Seconds after which a server reads the registry that it does not need now."""
+
+_PATIENCE: Final = 0.5
+"""Seconds that a place is waited for. The others would sweep at another one by then."""
+
+_PROBE: Final = 0.1
+"""The same for the registry, while it is known to be away."""
+
+_WALK_AGAIN: Final = 10.0
+"""Seconds after which the places that were away are tried again."""
 
 
 class Page(NamedTuple):
@@ -38,6 +47,33 @@ class Claim(NamedTuple):
 
     granted: bool
     failure: StoreError | None = None
+
+
+class Walk:
+    """Goes over the pages of the registry; with a `failure` it is known that it cannot be read."""
+
+    def __init__(self, registry: Registry, failure: StoreError | None = None) -> None:
+        self._registry = registry
+        self._failure = failure
+        self._cursor: str | None = None
+        self._seen: dict[str, int] = {}
+        self.complete = True
+        """Whether all pages so far could be read."""
+
+    def next(self) -> Flow[Page | None]:
+        """The next page, None after the last one.
+
+        Raises `StoreError` where all is away with the registry.
+        """
+        if self._cursor == "0":
+            return None
+        if self._failure is None:
+            page = yield from self._registry.page(self._cursor or "0", self._seen)
+        else:
+            page = Page("0", self._registry.known(), self._failure)
+        self._cursor = page.cursor
+        self.complete = self.complete and page.failure is None
+        return page
 
 
 class Registry:
@@ -60,6 +96,9 @@ class Registry:
         self.due = self._own.due
         self.use = self._own.use
         self.known = self._own.known
+        self._away: StoreError | None = None
+        self._probing = False
+        self._place, self._placed_at = 1, float("-inf")
 
     @property
     def clustered(self) -> bool:
@@ -86,8 +125,8 @@ class Registry:
             for queue_type, answer in zip(due, answers, strict=True)
         }
 
-    def pages(self, cursor: str, seen: dict[str, int]) -> Flow[Page]:
-        """The page at a cursor, "0" for the first one; `seen` gets its types, too.
+    def page(self, cursor: str, seen: dict[str, int]) -> Flow[Page]:
+        """The page at a cursor, "0" for the first one; `seen` gets the types of a walk.
 
         The last page has the cursor "0". Raises `StoreError` where all is away with the registry.
         """
@@ -98,7 +137,7 @@ class Registry:
         if not self.clustered:
             page = yield call
             return Page(page.cursor, dict(page.types))
-        (answer,) = yield [call]
+        (answer,) = yield Brief([call])
         if isinstance(answer, StoreError):
             if not is_away(answer):
                 raise answer
@@ -112,23 +151,53 @@ class Registry:
     def claim(self, hold: int) -> Flow[Claim]:
         """Claim the sweep for the next `hold` ms, at the first place that can be reached.
 
-        So all servers that see the same nodes claim it at the same one. Raises `StoreError`.
+        So all servers that see the same nodes claim it at the same one. A place that was silent is
+        not waited for again: the registry is asked aside whether it is back. Raises `StoreError`.
         """
         if not self.clustered:
             granted: bool = yield self._operations.claim_sweep(hold)
             return Claim(granted)
-        failure: StoreError | None = None
-        for place in range(_PLACES):
-            (answer,) = yield [self._operations.claim_sweep(hold, place)]
+        if self._away is not None and not self._probing:
+            self._probing = True
+            yield Apart([self._probe()], _PROBE)
+        failure = self._away
+        for place in range(0 if failure is None else self._first_place(), _PLACES):
+            (answer,) = yield Brief([self._operations.claim_sweep(hold, place)], _PATIENCE)
             if not isinstance(answer, StoreError):
-                if failure is None:
+                if place == 0:
                     self._own.on_reached()
+                else:
+                    self._place = place
                 return Claim(answer, failure)
             if not is_away(answer):
                 raise answer
+            if place == 0:
+                self._away = answer
             failure = failure or answer
+        self._placed_at = float("-inf")
         assert failure is not None
         raise failure
+
+    def _first_place(self) -> int:
+        now = self._clock()
+        if now - self._placed_at > _WALK_AGAIN:
+            self._place, self._placed_at = 1, now
+        return self._place
+
+    def _probe(self) -> Flow[None]:
+        """Find out whether the registry is back, that was away."""
+        try:
+            (answer,) = yield [self._operations.list_types("0")]
+            if isinstance(answer, StoreError) and is_away(answer):
+                self._away = answer
+            else:
+                self._away = None
+        finally:
+            self._probing = False
+
+    def walk(self, failure: StoreError | None = None) -> Walk:
+        """Go over all pages; with a `failure` there is only what is known here."""
+        return Walk(self, failure)
 
     def keep_up(self, claim: Claim) -> Flow[None]:
         """Register what is owed, and read the registry if that was long ago; failures are let be.
@@ -141,7 +210,6 @@ class Registry:
         yield from self.register(())
         if claim.granted or self._clock() - self._own.listed_at < _READ_AGAIN:
             return
-        seen: dict[str, int] = {}
-        page = Page("", {})
-        while page.cursor != "0":
-            page = yield from self.pages(page.cursor or "0", seen)
+        walk = self.walk()
+        while (yield from walk.next()) is not None:
+            pass

@@ -17,7 +17,7 @@ from sharq.errors import (
     StoreError,
     WrongKind,
 )
-from sharq.operations.call import Call, Flow
+from sharq.operations.call import Brief, Call, Flow
 from sharq.operations.layouts import Layout, read_layout
 from sharq.operations.operations import BULK_SIZE, Operations
 from sharq.operations.shard_calls import CLOSED, OPEN
@@ -170,10 +170,19 @@ class Spreading:
         return answers
 
     def of_types(
-        self, queue_types: Sequence[str], make_call: Callable[[str], Call[T]]
+        self,
+        queue_types: Sequence[str],
+        make_call: Callable[[str], Call[T]],
+        *,
+        brief: bool = False,
     ) -> Flow[list[list[T] | StoreError]]:
-        """The same for types: of each what its shards answer, or the first failure."""
-        _, answers = yield from self.with_first(None, queue_types, lambda name: [make_call(name)])
+        """The same for types: of each what its shards answer, or the first failure.
+
+        With `brief` those are failures whose node does not answer soon: see `Brief`.
+        """
+        _, answers = yield from self.with_first(
+            None, queue_types, lambda name: [make_call(name)], brief=brief
+        )
         return [
             parts if isinstance(parts, StoreError) else [answer for (answer,) in parts]
             for parts in answers
@@ -184,6 +193,8 @@ class Spreading:
         first: Call[Any] | None,
         queue_types: Sequence[str],
         make_calls: Callable[[str], list[Call[Any]]],
+        *,
+        brief: bool = False,
     ) -> Flow[tuple[Any, list[list[list[Any]] | StoreError]]]:
         """The same with several calls to each shard, whose answers are a list; they leave together
         with a `first` one, whose answer or failure comes before.
@@ -198,7 +209,8 @@ class Spreading:
             ahead = [first] if attempt == 0 and first is not None else []
             if not ahead and not calls:
                 break
-            answers = yield [*ahead, *calls]
+            calls = [*ahead, *calls]
+            answers = yield Brief(calls) if brief else calls
             if ahead:
                 answer, *answers = answers
             following = iter(answers)

@@ -3,35 +3,42 @@
 A round is claimed in the store, so only one of many servers makes it. A round checks the types that
 may have jobs. A type without jobs is skipped until it is registered again, or until a job that came
 meanwhile could have expired. Between the rounds a type is checked when its next known lease runs
-out.
+out. In a cluster each node's types are looked at by themselves, so that a node which hangs delays
+no types of others.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from typing import Final, NamedTuple
 
-from sharq.errors import StoreError, WrongKind
+from sharq.errors import StoreError, StoreUnavailable
 from sharq.operations.call import Flow
-from sharq.operations.operations import REGISTRATION_AGE, Operations
-from sharq.operations.pausing import repeat_pause
-from sharq.operations.registry import Page, Registry
-from sharq.operations.sharding import type_of
+from sharq.operations.lanes import Lanes, Things
+from sharq.operations.registry import Registry
 from sharq.operations.spreading import Spreading
+from sharq.operations.taking_back import (
+    complete_pause,
+    sweep_shards,
+    to_unregister,
+    types_that_are_spread,
+    unregister,
+)
 from sharq.results import Swept
-from sharq.settings.options import QueueSettings
 
 _LONGEST_IDLE: Final = 60.0
 _HOLD: Final = 0.9
 _OWN_ROUND: Final = 10
 """Intervals between rounds of a server that has not claimed them, while the registry is away."""
 
-_STEPS: Final = 10
-
-SWEEP: Final = "sweep"
-"""Who advances a bulk of dead letters that its server has left: whichever server sweeps."""
 _SPREAD: Final = 0.01
+
+_REGISTRY: Final = ("registry",)
+"""The lane of what is to be done in the registry."""
+
+PlaceOf = Callable[[str], str | None]
+"""The name of the node that has a shard, by its internal name; None while it is not known."""
 
 
 class _Idle(NamedTuple):
@@ -41,128 +48,15 @@ class _Idle(NamedTuple):
     registered_at: float
 
 
-def sweep_types(
-    spreading: Spreading, ages: Mapping[str, int], *, unregisters: bool = True
-) -> Flow[int]:
-    """Take back all expired leases of the types in `ages`; returns their number.
-
-    `ages` has the ms since the registration of each type; vacant types are removed from the
-    registry where this one `unregisters`, and pauses of types are completed. If a node fails, the
-    other types are still swept before its `StoreError` is raised.
-    """
-    names = {
-        name: age for queue_type, age in ages.items() for name in spreading.shards.homes(queue_type)
-    }
-    return (yield from sweep_shards(spreading, names, {}, unregisters=unregisters))
-
-
-def sweep_shards(
-    spreading: Spreading,
-    ages: Mapping[str, int],
-    vacant: dict[str, bool],
-    note: Callable[[str, int, Swept], None] | None = None,
-    fail: Callable[[str, StoreError], None] | None = None,
-    *,
-    unregisters: bool = True,
-) -> Flow[int]:
-    """The same for shards, by their internal names; an unsharded type is one.
-
-    `vacant` tells of shards whether they were when they were looked at last. `note` gets the last
-    answer for each, `fail` the failure of one that was not swept.
-    """
-    operations, shards = spreading.operations, spreading.shards
-    total = 0
-    failure: StoreError | None = None
-    ages = dict(ages)
-    names = list(ages)
-    while names:
-        answers = yield [operations.requeue(name) for name in names]
-        again: list[str] = []
-        for name, swept in zip(names, answers, strict=True):
-            if isinstance(swept, WrongKind):
-                found = yield from _found_instead(spreading, name, swept)
-                if isinstance(found, StoreError):
-                    failure = failure or found
-                    if fail is not None:
-                        fail(name, found)
-                    continue
-                again += [each for each in found if each == name or each not in ages]
-                ages.update(dict.fromkeys(found, ages[name]))
-                continue
-            if isinstance(swept, StoreError):
-                failure = failure or swept
-                if fail is not None:
-                    fail(name, swept)
-                continue
-            total += swept.returned + swept.discarded
-            if swept.returned:
-                spreading.tell(name)
-            if swept.bulk:
-                failure = (yield from _advance(operations, name)) or failure
-            if swept.more:
-                again.append(name)
-                continue
-            if note is not None:
-                note(name, ages[name], swept)
-            vacant[name] = swept.vacant
-        names = again
-    for queue_type in dict.fromkeys(map(type_of, ages)) if shards else ():
-        if shards.is_spread(queue_type):
-            failure = (yield from _complete_pause(spreading, queue_type)) or failure
-    old = [
-        queue_type
-        for queue_type in dict.fromkeys(
-            type_of(name) for name, age in ages.items() if age >= REGISTRATION_AGE
-        )
-        if all(vacant.get(name, False) for name in shards.homes(queue_type))
-    ]
-    if old and unregisters:
-        answers = yield [operations.unregister(name) for name in old]
-        failure = failure or next((a for a in answers if isinstance(a, StoreError)), None)
-    if failure is not None:
-        raise failure
-    return total
-
-
-def _found_instead(
-    spreading: Spreading, name: str, error: WrongKind
-) -> Flow[tuple[str, ...] | StoreError]:
-    """The shards of a type of which one is in use no more; the failure if there is none."""
-    queue_type = type_of(name)
-    try:
-        learned = yield from spreading.learn(queue_type, name)
-    except StoreError as failure:
-        return failure
-    names = spreading.shards.homes(queue_type)
-    return (name,) if learned and name in names else names if learned else error
-
-
-def _complete_pause(spreading: Spreading, queue_type: str) -> Flow[StoreError | None]:
-    try:
-        yield from repeat_pause(spreading, queue_type)
-    except StoreError as error:
-        return error
-    return None
-
-
-def _advance(operations: Operations, queue_type: str) -> Flow[StoreError | None]:
-    """Make some steps of a bulk of dead letters that no server advances; the failure, if any."""
-    for _ in range(_STEPS):
-        # In a list, so that a failure does not end the sweep of other types.
-        (more,) = yield [operations.advance_dead(queue_type, SWEEP)]
-        if isinstance(more, StoreError):
-            return more
-        if not more:
-            break
-    return None
-
-
 class Sweeping:
     """The sweep of one server; `clock` is monotonic, times are in seconds.
 
     `interval` is the time between two rounds, `lease` the length of a lease. While the node of the
     `registry` is away and others are not, the round is claimed at another one, and is for the types
     that are known here. Other servers may know others: each makes a round of its own now and then.
+
+    With `place_of` what is due is done for each node by itself. What is not done in a while goes on
+    by itself: what is due next is not held up, nor is it done twice at a time for any type.
     """
 
     def __init__(
@@ -172,7 +66,11 @@ class Sweeping:
         lease: float,
         clock: Callable[[], float],
         registry: Registry | None = None,
+        place_of: PlaceOf | None = None,
     ) -> None:
+        self._place_of = place_of
+        self._lanes = Lanes()
+        self._total = 0
         self._spreading = spreading
         operations = spreading.operations
         self._registry = Registry(operations, clock) if registry is None else registry
@@ -189,18 +87,6 @@ class Sweeping:
         self._unread: StoreError | None = None
         self._unswept: dict[str, StoreError] = {}
 
-    @classmethod
-    def by(
-        cls,
-        spreading: Spreading,
-        settings: QueueSettings,
-        clock: Callable[[], float],
-        registry: Registry | None = None,
-    ) -> Sweeping:
-        """The sweep that the settings want."""
-        interval, lease = settings.job_requeue_interval, settings.job_expire_interval
-        return cls(spreading, interval / 1000, lease / 1000, clock, registry)
-
     @property
     def due_at(self) -> float:
         """When the next sweep is due."""
@@ -214,36 +100,35 @@ class Sweeping:
         which there are; the others are swept all the same.
         """
         now = self._clock()
-        self._failure = None
+        self._total = 0
         if now < self._round_at:
             due: list[str] = []
             while self._expiries and self._expiries[0][0] <= now:
                 due.append(heapq.heappop(self._expiries)[1])
             # One check without effect is enough for a type and an interval.
             self._looked_at.update(due)
-            return self._result((yield from self._look_at(dict.fromkeys(due, 0))))
+            yield from self._look_at(dict.fromkeys(due, 0))
+            return self._result()
         self._round_at = max(self._round_at + self._interval, now)
         claim = yield from self._registry.claim(max(1, round(self._interval * 1000 * _HOLD)))
         self._unread = claim.failure
         if claim.failure is None:
             yield from self._registry.keep_up(claim)
         if claim.granted:
-            total = yield from self._round()
+            yield from self._round()
         elif claim.failure is not None and now >= self._own_round_at:
             self._own_round_at = now + _OWN_ROUND * self._interval
-            total = yield from self._round()
+            yield from self._round()
         else:
             self._expiries.clear()
-            total = yield from self._look_again()
-        return self._result(total)
+            yield from self._look_again()
+        return self._result()
 
-    def _round(self) -> Flow[int]:
+    def _round(self) -> Flow[None]:
         self._expiries.clear()
-        total = 0
         known: set[str] = set()
-        page, seen = Page("", {}), dict[str, int]()
-        while page.cursor != "0":
-            page = yield from self._registry.pages(page.cursor or "0", seen)
+        walk = self._registry.walk(self._unread)
+        while (page := (yield from walk.next())) is not None:
             self._unread = page.failure or self._unread
             ages = {
                 name: age
@@ -251,34 +136,35 @@ class Sweeping:
                 for name in self._spreading.shards.homes(queue_type)
             }
             known.update(ages)
-            total += yield from self._look_at(
-                {name: age for name, age in ages.items() if self._may_have_jobs(name, age)}
-            )
+            ages = {name: age for name, age in ages.items() if self._may_have_jobs(name, age)}
+            yield from self._look_at(ages)
+            yield from self._complete_pauses(ages)
+            if self._unread is None:
+                yield from self._unregister(ages)
         self._looked_at.clear()
         for name in (self._idle.keys() | self._vacant.keys() | self._unswept.keys()) - known:
             self._idle.pop(name, None)
             self._vacant.pop(name, None)
             self._unswept.pop(name, None)
-        return total
 
-    def _look_again(self) -> Flow[int]:
+    def _look_again(self) -> Flow[None]:
         """While another server sweeps: find out whether types can be swept that could not be."""
         if not self._unswept:
-            return 0
+            return
         first = next(iter(self._unswept))
-        total = yield from self._look_at({first: 0})
+        yield from self._look_at({first: 0})
         if first in self._unswept:
             self._unswept[first] = self._unswept.pop(first)
         else:
-            total += yield from self._look_at(dict.fromkeys(self._unswept, 0))
-        return total
+            yield from self._look_at(dict.fromkeys(self._unswept, 0))
 
-    def _result(self, total: int) -> int:
+    def _result(self) -> int:
         failure = self._failure or next(reversed(self._unswept.values()), self._unread)
+        self._failure = None
         if failure is not None:
             # The same one may be raised many times.
             raise failure.with_traceback(None)
-        return total
+        return self._total
 
     def _may_have_jobs(self, queue_type: str, age: int) -> bool:
         if queue_type in self._unswept:
@@ -292,23 +178,67 @@ class Sweeping:
         registered_again = now - age / 1000 > idle.registered_at + 1
         return registered_again or now - idle.found_at >= self._idle_for
 
-    def _look_at(self, ages: dict[str, int]) -> Flow[int]:
+    def _look_at(self, ages: dict[str, int]) -> Flow[None]:
         """Sweep shards; which of them could not be is noted."""
-        unregisters = self._unread is None
+        now = self._clock()
+        if self._place_of is None:
+            yield from self._sweep(ages)
+            return
+        lanes: dict[Hashable, Things] = {}
+        for name, age in ages.items():
+            lanes.setdefault(self._place_of(name), {})[name] = now - age / 1000
+        yield from self._lanes.do(self._sweep_lane, lanes)
+
+    def _sweep_lane(self, registered: Things) -> Flow[bool]:
+        now = self._clock()
+        return (
+            yield from self._sweep(
+                {name: round((now - at) * 1000) for name, at in registered.items()}
+            )
+        )
+
+    def _sweep(self, ages: dict[str, int]) -> Flow[bool]:
         try:
-            return (
-                yield from sweep_shards(
-                    self._spreading,
-                    ages,
-                    self._vacant,
-                    self._note,
-                    self._fail,
-                    unregisters=unregisters,
-                )
+            total = yield from sweep_shards(
+                self._spreading, ages, self._vacant, self._note, self._fail
             )
         except StoreError as error:
-            self._failure = error
-        return 0
+            return self._noted(error)
+        self._total += total
+        return True
+
+    def _complete_pauses(self, ages: dict[str, int]) -> Flow[None]:
+        """Do what pauses of types have left undone in some of their shards."""
+        types = types_that_are_spread(self._spreading, ages)
+        if self._place_of is not None:
+            lanes: dict[Hashable, Things] = {("pause", name): {name: 0.0} for name in types}
+            yield from self._lanes.do(self._complete, lanes)
+        else:
+            yield from self._complete(types)
+
+    def _complete(self, types: Iterable[str]) -> Flow[bool]:
+        answers = True
+        for queue_type in types:
+            failure = yield from complete_pause(self._spreading, queue_type)
+            answers = self._noted(failure) and answers
+        return answers
+
+    def _unregister(self, ages: dict[str, int]) -> Flow[None]:
+        """Remove vacant types from the registry, if they have been there for long."""
+        old = to_unregister(self._spreading, ages, self._vacant)
+        if self._place_of is None:
+            yield from self._remove(old)
+        elif old:
+            yield from self._lanes.do(self._remove, {_REGISTRY: dict.fromkeys(old, 0.0)})
+
+    def _remove(self, types: Iterable[str]) -> Flow[bool]:
+        return self._noted((yield from unregister(self._spreading.operations, types)))
+
+    def _noted(self, failure: StoreError | None) -> bool:
+        """Note a failure, if it is one; returns whether the node that was asked answers."""
+        if failure is not None:
+            self._failure = failure
+        return not isinstance(failure, StoreUnavailable)
 
     def _fail(self, name: str, error: StoreError) -> None:
         self._unswept.pop(name, None)

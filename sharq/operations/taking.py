@@ -10,7 +10,7 @@ from typing import Any
 from sharq._fastpath import Batch, joined
 from sharq.errors import StoreError, WrongKind
 from sharq.heads import NEVER, Ask, Heads
-from sharq.operations.call import Call, Flow
+from sharq.operations.call import PATIENCE, Brief, Call, Flow
 from sharq.operations.expiry import Expiry
 from sharq.operations.known_heads import KnownHeads
 from sharq.operations.operations import Operations
@@ -19,6 +19,9 @@ from sharq.operations.spreading import Spreading
 
 _SPARE_ROUNDS = 10
 _TRIES = 5
+
+_SOON = 0.25
+"""Seconds that shards are waited for where others can be asked instead."""
 
 
 class _Dequeue:
@@ -34,12 +37,15 @@ class _Dequeue:
         count: int,
         request_id: str | None,
         damaged: Mapping[str, StoreError],
+        clustered: bool,
     ) -> None:
+        self._clustered = clustered
         self._operations = operations
         self._heads = heads
         self._rounds = count + _SPARE_ROUNDS
         self._request_id = request_id
         self._failed = set(damaged)
+        self._answered: set[str] = set()
         self._left = count
         self._given: Counter[str] = Counter()
         self._short = False
@@ -84,7 +90,8 @@ class _Dequeue:
             heads.asked(name)
         answers: list[Batch] = []
         try:
-            for ask, answer in zip(asks, (yield calls), strict=True):
+            request = self._brief(asks, calls) if self._clustered else calls
+            for ask, answer in zip(asks, (yield request), strict=True):
                 if isinstance(answer, StoreError):
                     if ask.name in waiting:
                         waiting.remove(ask.name)
@@ -98,7 +105,19 @@ class _Dequeue:
                 heads.given_up(name)
         return answers
 
+    def _may_hang(self, name: str) -> bool:
+        return name not in self._answered and self._heads.is_doubted(name)
+
+    def _brief(self, asks: Sequence[Ask], calls: list[Call[Batch]]) -> list[Call[Batch]]:
+        """Calls that take nothing are not worth a long wait: others may have jobs."""
+        if any(ask.age != NEVER for ask in asks):
+            return calls
+        if len(asks) > 1:
+            return Brief(calls, _SOON, insists=True)
+        return Brief(calls, PATIENCE if self._heads.is_suspect(asks[0].name) else _SOON)
+
     def _note(self, ask: Ask, answer: Batch) -> None:
+        self._answered.add(ask.name)
         self._left -= len(answer)
         if self._request_id is not None:
             self._given[ask.name] += len(answer)
@@ -123,6 +142,9 @@ class _Dequeue:
         if self._left <= 0 or self._full:
             return []
         asks = self._heads.ask(self._left, several=self._short, without=self._failed)
+        if self._clustered and len(asks) == 1 and self._may_hang(asks[0].name):
+            # What takes nothing can be given up.
+            asks = [Ask(asks[0].name, 1, NEVER)]
         if self.batches:
             # Jobs do not wait for a shard that holds up.
             asks = [ask for ask in asks if not self._heads.is_suspect(ask.name)]
@@ -131,7 +153,8 @@ class _Dequeue:
 
 class Taking:
     """The dequeues of spread types, over their `heads`. `reclaiming` tells when a dequeue of the
-    library first takes back the expired leases of a shard, None that it never does.
+    library first takes back the expired leases of a shard, None that it never does. In a store that
+    is `clustered`, shards may be silent while others are not.
     """
 
     def __init__(
@@ -140,7 +163,9 @@ class Taking:
         spreading: Spreading,
         heads: KnownHeads,
         reclaiming: Expiry | None,
+        clustered: bool = False,
     ) -> None:
+        self._clustered = clustered
         self._operations = operations
         self._spreading = spreading
         self._heads = heads
@@ -157,7 +182,7 @@ class Taking:
             heads = self._heads.of(queue_type)
             if self._reclaiming is not None:
                 yield from self._reclaim(self._reclaiming, heads)
-            dequeue = _Dequeue(self._operations, heads, count, request_id, damaged)
+            dequeue = _Dequeue(self._operations, heads, count, request_id, damaged, self._clustered)
             yield from dequeue.carry_out()
             if dequeue.batches or dequeue.tripped is None:
                 break
@@ -170,6 +195,9 @@ class Taking:
 
     def _reclaim(self, reclaiming: Expiry, heads: Heads) -> Flow[None]:
         due = [name for name in heads.names if reclaiming.due(name)]
-        answers = (yield [self._operations.requeue(name) for name in due]) if due else []
+        calls = [self._operations.requeue(name) for name in due]
+        if not calls:
+            return
+        answers = yield Brief(calls, _SOON, insists=True) if self._clustered else calls
         for name, swept in zip(due, answers, strict=True):
             reclaiming.note(name, swept)

@@ -23,7 +23,7 @@ from sharq.operations.call import Call, Flow
 from sharq.operations.cursors import QueueCursor, shard_cursor
 from sharq.operations.operations import Operations
 from sharq.operations.paging import shard_page
-from sharq.operations.registry import Page, Registry
+from sharq.operations.registry import Registry
 from sharq.operations.spreading import Spreading
 from sharq.operations.targets import target_of
 from sharq.operations.watch_calls import Recounted
@@ -61,12 +61,11 @@ class Watching:
         away they are those that are known here.
         """
         ages: dict[str, int] = {}
-        page, seen = Page("", {}), dict[str, int]()
-        while page.cursor != "0" and len(ages) < _MOST_TYPES:
-            page = yield from self._registry.pages(page.cursor or "0", seen)
+        walk = self._registry.walk()
+        while len(ages) < _MOST_TYPES and (page := (yield from walk.next())) is not None:
             ages.update(page.types)
         latest = sorted(ages, key=lambda name: (ages[name], name))[:most]
-        return TypesListed(sorted(latest), len(ages) - len(latest), page.failure is None)
+        return TypesListed(sorted(latest), len(ages) - len(latest), walk.complete)
 
     def metrics(self, queue_types: Sequence[str]) -> Flow[tuple[int, dict[str, TypeMetrics]]]:
         """The store's time in ms, and the metrics of types.
@@ -75,7 +74,10 @@ class Watching:
         """
         operations = self._operations
         now, answers = yield from self._spreading.with_first(
-            operations.ping(), queue_types, lambda name: [operations.type_metrics(name)]
+            operations.ping(),
+            queue_types,
+            lambda name: [operations.type_metrics(name)],
+            brief=self._registry.clustered,
         )
         if isinstance(now, StoreError) and self._registry.clustered:
             # A node that hangs was asked: by now it is known that it does.

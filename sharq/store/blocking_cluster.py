@@ -69,6 +69,10 @@ class SyncClusterLink:
         """The known primaries; before the first call those of the settings."""
         return self._topology.primaries or self._topology.seeds
 
+    def node_of(self, key: bytes) -> Node | None:
+        """The primary that serves a key, as far as known."""
+        return self._topology.node(key)
+
     def run(self, call: Call[T]) -> T:
         """Send `call` to the node of its key and return its result; raises like `SyncLink.run`."""
         (result,) = self.run_many((call,))

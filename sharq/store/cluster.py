@@ -103,6 +103,13 @@ class ClusterLink:
         """The primary that serves a key, as far as known."""
         return self._topology.node(key)
 
+    def by_node(self, calls: Sequence[Call[Any]]) -> list[Sequence[int]]:
+        """The places of calls in their list, those of a node together, as far as known."""
+        parts: dict[Node | None, list[int]] = {}
+        for at, call in enumerate(calls):
+            parts.setdefault(self._topology.node(call.key), []).append(at)
+        return list(parts.values())
+
     def reaches(self, node: Node) -> bool:
         """Whether there is a connection to a node; also true before one was needed."""
         link = self._links.get(node)
@@ -122,11 +129,11 @@ class ClusterLink:
 
     async def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
         """Send `calls`, those of a node together; a result or an error for each, in order."""
-        return await self._take(route(self._topology, calls, self._is_connected))
+        return await self._take(route(self._topology, calls, self._answers))
 
     def send_many(self, calls: Sequence[Call[T]]) -> Coroutine[Any, Any, list[T | StoreError]]:
         """Send `calls` now, if the map has their nodes; await it for what `run_many` returns."""
-        steps = route(self._topology, calls, self._is_connected)
+        steps = route(self._topology, calls, self._answers)
         step = next(steps)
         if isinstance(step, Refresh) or self._closed:
             return self._take(steps, step)
@@ -250,6 +257,10 @@ class ClusterLink:
     def _is_connected(self, node: Node) -> bool:
         link = self._links.get(node)
         return link is not None and link.connected
+
+    def _answers(self, node: Node) -> bool:
+        link = self._links.get(node)
+        return link is not None and link.connected and not link.quiet
 
     # The map
 

@@ -50,6 +50,9 @@ _TICKS: Final = 20
 _DOUBT: Final = 6
 _DOUBT_AGAIN: Final = 4
 
+# Ticks of silence after which what any node can do is asked of another one.
+_QUIET: Final = 2
+
 # Ticks after which a call that waits for a slow store is refused, not sent.
 _TOO_LATE: Final = _TICKS // 2
 
@@ -134,6 +137,14 @@ class Link:
     def connected(self) -> bool:
         """Whether there is a connection for calls."""
         return self._wire is not None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the server has owed an answer for a tenth of `timeout`, or for longer."""
+        wire = self._wire
+        if wire is None or wire.heard or not self._in_flight:
+            return False
+        return self._tick - self._last_heard >= _QUIET
 
     async def start(self) -> None:
         """Begin to connect. Does not wait, and does not fail if the store is away."""

@@ -24,11 +24,15 @@ class Store:
 
     def __init__(self) -> None:
         self.away: set[str] = set()
+        self.silent: set[str] = set()
+        self.answer = asyncio.Event()
         self.asked: list[tuple[list[str], bool]] = []
 
     async def run(self, flow: tuple[Sequence[str], bool]) -> list[Any]:
         leases, counted = flow
         self.asked.append((list(leases), counted))
+        if any(lease.partition("/")[0] in self.silent for lease in leases):
+            await self.answer.wait()
         await asyncio.sleep(0)
         away = [lease.partition("/")[0] in self.away for lease in leases]
         return [StoreUnavailable() if is_away else Ended(SUCCESS) for is_away in away]
@@ -84,3 +88,22 @@ async def test_at_the_end_it_is_tried_once_more(caplog: pytest.LogCaptureFixture
     await redelivery.close()
     assert len(store.asked) <= 3
     assert "2 jobs stay leased until their leases end" in caplog.text
+
+
+@on_loop
+async def test_a_node_that_hangs_keeps_back_nothing_of_others() -> None:
+    store = Store()
+    store.silent = {"hung"}
+    redelivery = Redelivery(cast(Engine, store), lambda lease: lease.partition("/")[0])
+    redelivery.add(["hung/1", "here/1", "hung/2"])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    redelivery.add(["hung/3", "here/2"])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert [leases for leases, _ in store.asked] == [["hung/1", "hung/2"], ["here/1"], ["here/2"]]
+    assert redelivery.busy
+    store.answer.set()
+    await redelivery.close()
+    assert [leases for leases, _ in store.asked[3:]] == [["hung/3"]]
+    assert not redelivery.busy

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sharq.errors import StoreDenied, StoreError, StoreFull, StoreOutcomeUnknown, StoreUnavailable
-from sharq.operations.call import Call, Flow
+from sharq.operations.call import Apart, Call, Flow
 from sharq.operations.flows import Flows
 from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
@@ -50,7 +50,11 @@ class Cluster:
         try:
             request = next(flow)
             while True:
-                if isinstance(request, list):
+                if isinstance(request, Apart):
+                    for apart in (*request.loose, *request):
+                        self.run(apart)
+                    request = flow.send(None)
+                elif isinstance(request, list):
                     request = flow.send([self.caught(call) for call in request])
                 else:
                     request = flow.send(self.answer(request))

@@ -60,7 +60,8 @@ class Dispatcher:
         self._by_type: dict[str, SubscriberGroup] = {}
         self._handing_on = HandingOn(engine, self._offered)
         self._draining = False
-        self.redelivery = Redelivery(engine)
+        clustered = engine.settings.redis.clustered
+        self.redelivery = Redelivery(engine, engine.place_of_lease if clustered else None)
 
     # Subscribers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -20,8 +20,44 @@ _LONGEST_PAUSE: Final = 2.0
 class Redelivery:
     """Releases leases, and keeps trying while the store is away, or a node of it.
 
-    A lease that has ended meanwhile needs no release.
+    A lease that has ended meanwhile needs no release. `place_of` names the node of a lease: what
+    goes to a node that hangs keeps back nothing that goes to others.
     """
+
+    def __init__(self, engine: Engine, place_of: Callable[[str], str | None] | None = None) -> None:
+        self._engine = engine
+        self._place_of = place_of
+        self._lanes: dict[str | None, _Lane] = {}
+
+    def add(self, leases: Sequence[str], *, count_requeue: bool = False) -> None:
+        """Release `leases`, those of one loop turn together; by default no requeue is spent."""
+        if self._place_of is None:
+            self._add(None, leases, count_requeue)
+            return
+        by_place: dict[str | None, list[str]] = {}
+        for lease in leases:
+            by_place.setdefault(self._place_of(lease), []).append(lease)
+        for place, some in by_place.items():
+            self._add(place, some, count_requeue)
+
+    @property
+    def busy(self) -> bool:
+        """Whether leases are on their way back."""
+        return any(lane.busy for lane in self._lanes.values())
+
+    async def close(self) -> None:
+        """Wait for the releases under way; if the store is away, try once more only."""
+        await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
+
+    def _add(self, place: str | None, leases: Sequence[str], counted: bool) -> None:
+        lane = self._lanes.get(place)
+        if lane is None:
+            lane = self._lanes[place] = _Lane(self._engine)
+        lane.add(leases, counted)
+
+
+class _Lane:
+    """The leases of one node."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -31,20 +67,17 @@ class Redelivery:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
-    def add(self, leases: Sequence[str], *, count_requeue: bool = False) -> None:
-        """Release `leases`, those of one loop turn together; by default no requeue is spent."""
-        self._waiting[count_requeue].extend(leases)
+    def add(self, leases: Sequence[str], counted: bool) -> None:
+        self._waiting[counted].extend(leases)
         self._more.set()
         if self._task is None and leases:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     @property
     def busy(self) -> bool:
-        """Whether leases are on their way back."""
         return self._task is not None
 
     async def close(self) -> None:
-        """Wait for the releases under way; if the store is away, try once more only."""
         self._closing = True
         self._more.set()
         if self._task is not None:

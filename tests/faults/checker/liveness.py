@@ -6,7 +6,6 @@
   at the step.
 - While the store, the node of a type or all servers are out of order (`outages`) nothing is due.
   After it, service must be back within 5 s, and then what is late has the same time again.
-- While a node is away, its sweep may wait for it (`SILENT_MS`), and other types with it.
 - From the history: after an outage an operation succeeds within these 5 s, where clients have
   tried. Where the harness has measured how soon a server was back (`recovered`), the same.
 - From the drained state: no job is left. One that is, is of a type that is stuck.
@@ -26,10 +25,6 @@ from tests.faults.history import Event
 
 GRACE_MS: Final = 2_000
 """What a busy machine may take, beyond what the configuration says."""
-
-
-SILENT_MS: Final = 3_000
-"""So much longer a sweep may take where it waits for a node that is given up then."""
 
 
 class Liveness:
@@ -54,11 +49,8 @@ class Liveness:
         if entry.script != "requeue" or lease is None:
             return
         due = self._ran_out_at(entry.type, lease.ends)
-        within = self._within
-        if self._outages.of_nodes.meets((due, entry.at)):
-            within += SILENT_MS
         self._tally.expect(
-            entry.at <= self._outages.of(entry.type).deadline(due, within),
+            entry.at <= self._outages.of(entry.type).deadline(due, self._within),
             f"a lease is taken back {entry.at - due:.0f} ms after it ran out",
             entry,
         )

@@ -56,11 +56,10 @@ class Outages:
 
 
 class ByType:
-    """The outages of all, and of types; `of_nodes` are those of any type."""
+    """The outages of all, and of types."""
 
     def __init__(self, whole: Iterable[Span], of_types: Mapping[str, Iterable[Span]]) -> None:
         self.whole = Outages(whole)
-        self.of_nodes = Outages(span for spans in of_types.values() for span in spans)
         self._of_types = {
             name: Outages([*self.whole.spans, *spans]) for name, spans in of_types.items()
         }

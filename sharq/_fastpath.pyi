@@ -43,6 +43,9 @@ class Keyspace:
     def common_channel(self) -> bytes:
         """The channel on which all servers listen."""
 
+    def silent_channel(self) -> bytes:
+        """The channel on which nobody listens: what is published there only goes to replicas."""
+
     def woken_type(self, message: bytes) -> str | None:
         """The type that a message on such a channel is about; None for any other message."""
 

@@ -39,6 +39,9 @@ cdef bytes WRITE = b":write"
 # On whose channel all servers listen; no server has this name.
 cdef str ALL_SERVERS = ".all"
 
+# On whose channel nobody listens; no server has this name either.
+cdef str NOBODY = ".acked"
+
 # What scripts for any node have as their key, and where the store's user tries its rights: behind
 # the tag of types that nobody can have, since theirs begin with a point, and of the deployment.
 cdef bytes PROBE = b":"
@@ -108,6 +111,9 @@ cdef class Keyspace:
 
     def common_channel(self):
         return self._wake + ALL_SERVERS.encode()
+
+    def silent_channel(self):
+        return self._wake + NOBODY.encode()
 
     def woken_type(self, bytes message not None):
         cdef bytes head = self._opening + b":"

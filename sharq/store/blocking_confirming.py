@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from sharq.errors import StoreError
+from sharq.operations.call import Call
 from sharq.store.blocking_connection import BlockingWire
-from sharq.store.confirming import Terms, TooFewReplicas, holds, promises, touch
+from sharq.store.confirming import PROCESS, Process, Terms, TooFewReplicas, holds, promises
 from sharq.store.reply_queue import ReplyProtocolError
 from sharq.store.request import Request
 
@@ -28,8 +29,22 @@ class BlockingConfirmations:
     """The exchanges of a link. `behind`: the last one was not confirmed in time."""
 
     def __init__(self, terms: Terms) -> None:
-        self.terms = terms
+        self._terms = terms
         self.behind = False
+
+    def prepare(self, wire: BlockingWire, deadline: float) -> None:
+        """Find out how to wait for replicas there. Raises as `exchange`, and StoreError."""
+        trial, process = self._ask(wire, [self._terms.trial(), PROCESS], deadline)
+        if isinstance(trial, StoreError):
+            unable = self._terms.unable(trial)
+            if unable is not None:
+                raise unable
+        if isinstance(process, Process):
+            wire.touch = self._terms.touch(self._ask(wire, self._terms.proof(process), deadline))
+
+    def _ask(self, wire: BlockingWire, calls: Sequence[Call[Any]], deadline: float) -> list[Any]:
+        sent = [Request(call) for call in calls]
+        return [request.read(reply) for request, reply in wire.exchange(sent, deadline)]
 
     def exchange(
         self, wire: BlockingWire, requests: Sequence[R], deadline: float
@@ -49,7 +64,7 @@ class BlockingConfirmations:
             if self.behind and not self._have_caught_up(wire, keys[-1], deadline):
                 raise TooFewReplicas
             ms = (deadline - time.monotonic() - _MARGIN) * 1000
-            touched, waited = self._question(keys[-1], ms)
+            touched, waited = map(Request, self._question(wire, keys[-1], ms))
             sent: list[Any] = [*requests, touched, waited]
             told: list[Any] = []
             for request, reply in wire.exchange(sent, deadline):
@@ -70,15 +85,12 @@ class BlockingConfirmations:
 
     def _have_caught_up(self, wire: BlockingWire, key: bytes, deadline: float) -> bool:
         ms = min(_PROBE, (deadline - time.monotonic() - _MARGIN) * 1000)
-        answers = [
-            request.read(reply)
-            for request, reply in wire.exchange(self._question(key, ms), deadline)
-        ]
-        self.behind = answers[-1] is False
+        _, enough = self._ask(wire, self._question(wire, key, ms), deadline)
+        self.behind = enough is False
         return not self.behind
 
-    def _question(self, key: bytes, ms: float) -> tuple[Request[Any], Request[Any]]:
-        return Request(touch(key)), Request(self.terms.wait(max(1, int(ms))))
+    def _question(self, wire: BlockingWire, key: bytes, ms: float) -> tuple[Call[Any], Call[Any]]:
+        return wire.touch(key), self._terms.wait(max(1, int(ms)))
 
     def _judge(self, touched: StoreError | None, enough: bool | StoreError) -> None:
         """Raise OSError unless replicas have what was written before the touch."""

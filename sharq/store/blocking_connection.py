@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
+from sharq.store.confirming import Touch, touch_by_script
 from sharq.store.reply_queue import NOTHING, ReplyQueue
 from sharq.store.request import Request
 
@@ -25,13 +26,15 @@ class BlockingWire:
     """A connection for one caller at a time; `process` is the id of the one that opened it.
 
     `pending` has the requests without an answer. A connection whose exchange was not completed has
-    to be closed: outstanding answers would meet the next requests.
+    to be closed: outstanding answers would meet the next requests. `touch` is for who has replicas
+    confirm what it answers.
     """
 
-    __slots__ = ("_limit", "_poll", "_replies", "_socket", "pending", "process")
+    __slots__ = ("_limit", "_poll", "_replies", "_socket", "pending", "process", "touch")
 
     def __init__(self, opened: socket.socket) -> None:
         self.process = os.getpid()
+        self.touch: Touch = touch_by_script
         self._socket = opened
         self._replies: ReplyQueue[Any] = ReplyQueue()
         self.pending = self._replies.pending

@@ -289,20 +289,13 @@ class SyncLink:
                 wire = WatchedWire(opened, self._replaced, first=SILENCE, then=LOST_INTERVAL)
             else:
                 wire = BlockingWire(connect_blocking(self._settings, limit))
-            terms = self._confirmations.terms if self._confirmations is not None else None
-            trial: list[Call[Any]] = [terms.trial()] if terms is not None else []
-            first: list[Request[Any]] = [
-                Request(call) for call in (*self._scripts.opening(), *trial)
-            ]
+            first: list[Request[Any]] = [Request(call) for call in self._scripts.opening()]
             for request, reply in wire.exchange(first, deadline):
                 result = request.read(reply)
                 if isinstance(result, StoreError):
-                    if terms is not None and request.call is trial[0]:
-                        unable = terms.unable(result)
-                        if unable is None:
-                            continue
-                        result = unable
                     raise result
+            if self._confirmations is not None:
+                self._confirmations.prepare(wire, deadline)
         except BaseException as error:
             self.connected = False
             if wire is not None:

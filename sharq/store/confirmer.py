@@ -18,7 +18,15 @@ from typing import Any, Final, Protocol
 from sharq.errors import StoreError, StoreFull, StoreOverloaded, StoreUnavailable, UnexpectedReply
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
-from sharq.store.confirming import RUN_ID, Terms, TooFewReplicas, holds, promises, touch
+from sharq.store.confirming import (
+    PROCESS,
+    Terms,
+    TooFewReplicas,
+    Touch,
+    holds,
+    promises,
+    touch_by_script,
+)
 from sharq.store.connecting import address, connect
 from sharq.store.errors import Misdirected
 from sharq.store.wire import Entry, Wire, settle
@@ -74,19 +82,20 @@ class Confirmer:
         self._due: asyncio.Handle | None = None
         # The same two entries are sent each time.
         self._asking: list[Entry[Any]] = []
+        self._touch_of: Touch = touch_by_script
         self._touch: Entry[None]
         self._wait = Entry(terms.wait(_WAIT), self._nobody)
         self._refusal: StoreError | None = None
         self._opening: list[Entry[Any]] = [
-            Entry(call, self._loop.create_future()) for call in (RUN_ID, terms.trial())
+            Entry(call, self._loop.create_future()) for call in (PROCESS, terms.trial())
         ]
         self._wire = Wire(settle, self._on_lost, lambda: None, self._opening)
 
     async def open(self, settings: StoreSettings, timeout: float) -> None:
         """Connect to where the first connection leads. Raises `StoreError`."""
-        here = Entry(RUN_ID, self._loop.create_future())
+        here = Entry(PROCESS, self._loop.create_future())
         self._first.send([here])
-        opening = [here, *self._opening]
+        entries = [here, *self._opening]
         self._where = address(settings)
         try:
             await connect(settings, self._wire, timeout)
@@ -99,9 +108,20 @@ class Confirmer:
                     raise unable from None
             if first != second:
                 raise StoreUnavailable("The connections lead to different stores.")
+            proof = [Entry(call, self._loop.create_future()) for call in self._terms.proof(second)]
+            if proof:
+                entries += proof
+                self._opening += proof
+                self._wire.send(proof)
+                shown = [each.future for each in proof]
+                self._touch_of = self._terms.touch(
+                    await asyncio.gather(*shown, return_exceptions=True)
+                )
+                if self._wire.lost.done():
+                    raise StoreUnavailable
         except BaseException:
             self._wire.abort(ConnectionAbortedError("the connection is of no use"))
-            for entry in opening:
+            for entry in entries:
                 if not entry.future.cancel() and not entry.future.cancelled():
                     entry.future.exception()
             raise
@@ -159,7 +179,7 @@ class Confirmer:
         self._refusal = None
         if self._key != self._asking_key:
             self._asking_key = self._key
-            self._touch = Entry(touch(self._key), self._nobody)
+            self._touch = Entry(self._touch_of(self._key), self._nobody)
         self._asking = [self._touch, self._wait]
         self._wire.send(self._asking)
 

@@ -5,16 +5,19 @@ all that its own connection has written; ``WAITAOF`` when they, and the node its
 their disks. An answer may also tell of what others have written: that a job is there already, say.
 So before it a touch is written. It comes after everything that the node has done until then, and
 changes nothing; it goes to the replicas only, so that the node's log need not be forced to the disk
-once more.
+once more. A message to nobody is the cheapest one. A node of a cluster does not replicate messages;
+there, and wherever a message is not seen to move the node's position in the stream of changes, the
+touch is a script.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from hiredis import ReplyError
 
-from sharq._fastpath import confirmation_key
+from sharq._fastpath import Keyspace, confirmation_key
 from sharq.errors import StoreError, StoreUnavailable
 from sharq.operations.call import Call, no_promise
 from sharq.settings.options import StoreSettings
@@ -35,17 +38,22 @@ class TooFewReplicas(StoreUnavailable):
 
 
 class Terms(NamedTuple):
-    """So many `replicas` have to have a change, with `durable` on their disks."""
+    """So many `replicas` have to have a change, with `durable` on their disks.
+
+    Nobody listens on `channel`.
+    """
 
     replicas: int
     durable: bool
+    channel: bytes
 
     @classmethod
     def of(cls, settings: StoreSettings) -> Terms | None:
         """Those of the settings; None: no replica has to."""
         if not settings.replicas_acked:
             return None
-        return cls(settings.replicas_acked, settings.replicas_durable)
+        channel = Keyspace(settings.key_prefix).silent_channel()
+        return cls(settings.replicas_acked, settings.replicas_durable, channel)
 
     @property
     def command(self) -> str:
@@ -78,6 +86,27 @@ class Terms(NamedTuple):
             return None
         return StoreUnavailable(f"The store cannot wait for replicas by {self.command}: {refusal}")
 
+    def proof(self, process: Process) -> list[Call[Any]]:
+        """Calls that show, when they leave in one write, whether a message is a touch there.
+
+        None if it cannot be one: in a cluster, and where it has to be on disks, since a log that
+        gets nothing new need not be written.
+        """
+        if self.durable or not process.alone:
+            return []
+        return [_POSITION, self._message(), _POSITION]
+
+    def touch(self, shown: Sequence[Any]) -> Touch:
+        """How to touch where the calls of `proof` had these results or errors."""
+        match shown:
+            case (int(before), None, int(after)) if after > before:
+                message = self._message()
+                return lambda _key: message
+        return touch_by_script
+
+    def _message(self) -> Call[None]:
+        return Call(pack(b"PUBLISH", self.channel, b""), b"", lambda _reply: None)
+
     def _are_enough(self, reply: Any) -> bool:
         if self.durable:
             local, replicas = reply
@@ -85,21 +114,41 @@ class Terms(NamedTuple):
         return bool(reply >= self.replicas)
 
 
-def touch(key: bytes) -> Call[None]:
-    """Write something behind all that the node has done, in the slot of `key`."""
+Touch = Callable[[bytes], Call[None]]
+"""Writes something behind all that the node has done; it serves the slot of the key."""
+
+
+def touch_by_script(key: bytes) -> Call[None]:
+    """The `Touch` of any store."""
     return Call(pack(b"EVAL", _TOUCH, b"1", confirmation_key(key)), key, lambda _reply: None)
 
 
-def _run_id(reply: Any) -> bytes:
-    for line in reply.splitlines():
-        name, _, value = line.partition(b":")
-        if name == b"run_id":
-            return bytes(value)
-    raise StoreUnavailable("The store does not tell its run_id.")
+class Process(NamedTuple):
+    """A process of the store; `alone` tells that it surely is no node of a cluster."""
+
+    run_id: bytes
+    alone: bool
 
 
-RUN_ID: Final[Call[bytes]] = Call(pack(b"INFO", b"server"), b"", _run_id)
+def _facts(reply: Any) -> dict[bytes, bytes]:
+    pairs = (line.partition(b":") for line in reply.splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def _process(reply: Any) -> Process:
+    facts = _facts(reply)
+    if b"run_id" not in facts:
+        raise StoreUnavailable("The store does not tell its run_id.")
+    mode = facts.get(b"server_mode") or facts.get(b"redis_mode")
+    return Process(facts[b"run_id"], mode == b"standalone")
+
+
+PROCESS: Final[Call[Process]] = Call(pack(b"INFO", b"server"), b"", _process)
 """Which process a connection leads to."""
+
+_POSITION: Final[Call[int]] = Call(
+    pack(b"INFO", b"replication"), b"", lambda reply: int(_facts(reply)[b"master_repl_offset"])
+)
 
 
 def holds(call: Call[Any], reply: Any) -> bool:

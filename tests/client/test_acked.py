@@ -20,14 +20,20 @@ import pytest
 
 from sharq import AsyncSharQ, Settings, SharQ
 from sharq.deployment import Deployment
-from sharq.errors import StoreError, StoreFull, StoreOutcomeUnknown, StoreUnavailable
+from sharq.errors import (
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreOutcomeUnknown,
+    StoreUnavailable,
+)
 from sharq.identifiers import find_lease
 from sharq.operations.call import Call, no_promise
 from sharq.operations.operations import Operations
 from sharq.operations.targets import Target
 from sharq.results import ACTIVE, DUPLICATE, QUEUED, SUCCESS, NewJob
 from sharq.store.cluster import open_link
-from sharq.store.confirming import TooFewReplicas
+from sharq.store.confirming import PROCESS, Terms, TooFewReplicas, touch_by_script
 from sharq.store.link import Link
 from sharq.store.script_loading import pack
 from tests.client.test_cluster_link import open_kind
@@ -135,6 +141,72 @@ def test_without_it_no_replica_is_asked(kind: str, stores: PrivateReplicas) -> N
     assert stores.calls("eval") == scripts
     # These are of this test.
     assert stores.calls("info") - infos == 7
+
+
+def test_the_touch_is_a_message_where_replicas_get_those(
+    queue: Face, stores: PrivateReplicas
+) -> None:
+    queue.submit(job("before"))
+    messages, scripts = stores.calls("publish"), stores.calls("eval")
+    for number in range(5):
+        queue.submit(job(f"j{number}"))
+    assert (stores.calls("publish") - messages, stores.calls("eval") - scripts) == (5, 0)
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_a_user_who_may_not_publish_touches_by_a_script(kind: str, stores: PrivateReplicas) -> None:
+    stores.primary.command("ACL", "SETUSER", "mute", "on", ">pw", "~*", "&*", "+@all", "-publish")
+    try:
+        with opened(kind, stores.settings(username="mute", password="pw")) as queue:
+            queue.submit(job("before"))
+            scripts = stores.calls("eval")
+            stores.replica.pause()
+            with SharQ(stores.settings(0)) as other:
+                assert other.submit(job("theirs")).outcome == QUEUED
+            with ThreadPoolExecutor(1) as pool:
+                again = pool.submit(queue.submit, job("theirs"))
+                wait_for("it is asked", lambda: blocked(stores.primary) == 1)
+                stores.replica.resume()
+                assert again.result().outcome == DUPLICATE
+            assert stores.calls("eval") - scripts == 1
+    finally:
+        stores.primary.command("ACL", "DELUSER", "mute")
+
+
+@pytest.mark.parametrize(
+    ("shown", "by_message"),
+    [
+        ([7, None, 9], True),
+        ([7, None, 7], False),
+        ([7, StoreDenied("NOPERM"), 9], False),
+        ([StoreDenied("NOPERM"), None, 9], False),
+        ([7, None, StoreUnavailable()], False),
+        ([], False),
+    ],
+    ids=str,
+)
+def test_only_what_moves_the_position_is_a_touch(shown: list[Any], by_message: bool) -> None:
+    terms = Terms(1, False, b"{p}:wake:.acked")
+    assert (terms.touch(shown) is not touch_by_script) == by_message
+
+
+@pytest.mark.parametrize(
+    ("durable", "mode", "asked"),
+    [
+        (False, b"server_mode:standalone", True),
+        (False, b"redis_mode:standalone", True),
+        (False, b"redis_mode:cluster", False),
+        (False, b"server_mode:cluster", False),
+        (False, b"", False),
+        (True, b"server_mode:standalone", False),
+    ],
+)
+def test_a_message_is_tried_where_it_may_be_a_touch(
+    durable: bool, mode: bytes, asked: bool
+) -> None:
+    process = PROCESS.parse(b"# Server\r\n" + mode + b"\r\nrun_id:abc\r\n")
+    assert process.run_id == b"abc"
+    assert bool(Terms(1, durable, b"{p}:wake:.acked").proof(process)) == asked
 
 
 def test_reading_asks_no_replica(queue: Face, stores: PrivateReplicas) -> None:
@@ -633,6 +705,7 @@ def test_durable_replicas_are_asked_by_waitaof(kind: str) -> None:
             assert queue.submit(job("j")).outcome == QUEUED
             assert stores.calls("waitaof") >= 2
             assert stores.calls("wait") == before
+            assert stores.calls("publish") == 0
         stores.replica.kill()
         stores.replica.start()
         assert stores.replica.client.exists("{sharq_server:t}:q:q")
@@ -716,6 +789,7 @@ def test_a_cluster_confirms_at_each_primary(kind: str) -> None:
             assert {each.outcome for each in outcomes} == {QUEUED}
             for node in cluster.nodes:
                 assert node.client.keys("*acked*") == []
+                assert "cmdstat_publish" not in node.client.info("commandstats")
             victim = cluster.primary_of("{sharq_server:type0}")
             victim.kill()
             for name in names:

@@ -425,6 +425,7 @@ VALUES: dict[str, list[tuple[Callable[[], object], object]]] = {
         ),
     ],
     "Keyspace.common_channel": [(CODEC.keys.common_channel, b"{p}:wake:.all")],
+    "Keyspace.silent_channel": [(CODEC.keys.silent_channel, b"{p}:wake:.acked")],
     "Keyspace.channel": [(lambda: CODEC.keys.channel(".ab"), b"{p}:wake:.ab")],
     "confirmation_key": [
         (lambda: confirmation_key(b"{p:mail}"), b"{p:mail}:acked"),

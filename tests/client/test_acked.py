@@ -134,6 +134,7 @@ def test_without_it_no_replica_is_asked(kind: str, stores: PrivateReplicas) -> N
     with opened(kind, stores.settings(0)) as queue:
         queue.submit(job("j"))
         queue.finish_many(queue.take("t", 1).leases(0, 1))
+        queue.ping()
         scripts_run = stores.calls("evalsha")
         queue.ping()
         assert stores.calls("evalsha") == scripts_run + 1

@@ -159,7 +159,10 @@ async def test_a_request_gets_more_of_a_shard_that_has_given_it_some(
         assert [job.queue_id for job in batch.jobs] == list(ages)[:9]
         again = await other.take("t", 9, "r")
         assert sorted(again.leases(0, 9)) == sorted(batch.leases(0, 9))
-        assert len(await sq.take("t", 60)) == len(ages) - 9
+        left = 0
+        while others := await sq.take("t", 60):
+            left += len(others)
+        assert left == len(ages) - 9
 
 
 @on_loop

@@ -70,7 +70,9 @@ class NodeFaults(ABC):
                 return await self._acts[fault.kind](fault)
             except (redis.RedisError, OSError, AssertionError) as error:
                 self.broken_off[fault.kind] += 1
-                self._log.note("broken off", target=fault.kind, code=repr(error))
+                self._log.note(
+                    "broken off", target=fault.kind, code=f"{type(error).__name__}: {error}"
+                )
                 await self.heal()
                 return False
             finally:

@@ -31,7 +31,7 @@ _LASTING: Final = re.compile(
     r"\{[^{}:]+\}:types|\{[^{}]+\}:(?:\d+:)?(?:audit|drained|offset)|\{[^{}:]+:[^{}:]+\}:shards"
 )
 _CLOSED: Final = re.compile(
-    r"(?:ready|leases|held|waiting|dead|dead:order|moving)=string|(?:limit|sample)=hash"
+    r"(?:ready|leases|held|waiting|limit:groups|dead|dead:order|moving)=string|(?:limit|sample)=hash"
 )
 """The keys by which all others of a type are closed, and what they are then."""
 

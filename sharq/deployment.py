@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sharq.operations.flows import Flows
 from sharq.operations.observing import ObservedOperations, Observer
 from sharq.operations.operations import Operations
-from sharq.operations.scripts import Scripts
+from sharq.operations.scripts import Scripts, shipped
 from sharq.settings.reading import Settings
 
 ConfigSource = str | os.PathLike[str] | Settings | None
@@ -33,7 +33,7 @@ class Deployment(NamedTuple):
         else:
             path = None if source is None else os.fspath(source)
             settings = Settings.load(path, environ=os.environ)
-        return cls(source, settings, scripts or Scripts())
+        return cls(source, settings, scripts or shipped())
 
     def reread(self, source: ConfigSource = None) -> Deployment:
         """The same with settings that are read again, or from another source."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -65,6 +66,12 @@ class Scripts:
     def __reduce__(self) -> tuple[type[Scripts], tuple[Mapping[str, str] | None, str]]:
         # The receiver reads the texts again.
         return type(self), self._made_of
+
+
+@cache
+def shipped() -> Scripts:
+    """The scripts as they were when first asked for: to read them again for each client is slow."""
+    return Scripts()
 
 
 def expand(text: str, includes: Mapping[str, str]) -> str:

@@ -28,8 +28,8 @@ from sharq.results import (
     Ended,
     JobStatus,
 )
+from tests.support.direct import CLOCKED_SCRIPTS
 from tests.support.faces import (
-    CLOCKED_SCRIPTS,
     FACES,
     Face,
     HandClock,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from sharq import Settings
+from tests.support.direct import CLOCKED_SCRIPTS
 from tests.support.faces import (
-    CLOCKED_SCRIPTS,
     FACES,
     Face,
     HandClock,

@@ -60,8 +60,8 @@ from sharq.results import (
     QueueMetrics,
     QueuePage,
 )
+from tests.support.direct import CLOCKED_SCRIPTS
 from tests.support.faces import (
-    CLOCKED_SCRIPTS,
     FACES,
     Face,
     HandClock,

@@ -134,7 +134,7 @@ def test_the_commands_of_the_page(machines: Machines) -> None:
         wait_for(
             f"{name} is answered so: {step.answer}",
             lambda step=step: fits(machines.run(step), step.answer),
-            20 if name == "CLUSTER GETSLOTMIGRATIONS" else 1,
+            20 if name == "CLUSTER GETSLOTMIGRATIONS" else 5,
         )
         ran += 1
         if name == "CLUSTER FAILOVER":

@@ -12,5 +12,6 @@ from sharq_server.__main__ import main
 from tests.faults.audit import audited_scripts
 
 if __name__ == "__main__":
-    setattr(sharq.deployment, "Scripts", audited_scripts)  # noqa: B010
+    for name in ("shipped", "Scripts"):
+        setattr(sharq.deployment, name, audited_scripts)
     sys.exit(main())

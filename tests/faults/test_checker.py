@@ -408,7 +408,7 @@ def told(job: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def audited_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that are made have audited scripts."""
-    monkeypatch.setattr("sharq.deployment.Scripts", audited_scripts)
+    monkeypatch.setattr("sharq.deployment.shipped", audited_scripts)
 
 
 @pytest.mark.usefixtures("audited_server")
@@ -475,7 +475,7 @@ def test_a_queue_that_nobody_unparks_is_found(
     clean_store: PrivateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parks = Damaged({"if q.waiting > 0 and (q.concurrency or q.settled) then": "if false then"})
-    monkeypatch.setattr("sharq.deployment.Scripts", lambda *_: parks)
+    monkeypatch.setattr("sharq.deployment.shipped", lambda *_: parks)
     asyncio.run(park(clean_store, tmp_path, PARKED_FOR))
     assert check(tmp_path).violated == {"I16"}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sharq.operations.scripts import Scripts
+from sharq.operations.scripts import shipped
 from sharq.settings.options import QueueSettings
 from tests.support.expiring import ExpiringQueue
 from tests.support.hands import Hands, PipelinedStore
@@ -36,4 +36,4 @@ def queue(make_queue: Callable[..., ExpiringQueue]) -> ExpiringQueue:
 @pytest.fixture
 def live(connection: PipelinedStore) -> Hands:
     """Queues by the store's own clock, with the default settings."""
-    return Hands(connection, Scripts())
+    return Hands(connection, shipped())

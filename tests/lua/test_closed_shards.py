@@ -11,7 +11,7 @@ import pytest
 from sharq._fastpath import Codec
 from sharq.operations.arrival_calls import TAIL, Arriving
 from sharq.operations.call import Call
-from sharq.operations.scripts import Scripts
+from sharq.operations.scripts import shipped
 from sharq.results import Lease, NewJob, Told
 from tests.support.direct import DirectStore
 from tests.support.stores import PrivateStore, wait_for
@@ -98,12 +98,12 @@ def as_it_is(reply: Any) -> Any:
 @pytest.fixture
 def store(clean_store: PrivateStore) -> Iterator[DirectStore]:
     direct = DirectStore(clean_store.socket_path)
-    direct.load(Scripts())
+    direct.load(shipped())
     yield direct
     direct.close()
 
 
-CODEC = Codec("p", Scripts().digests)
+CODEC = Codec("p", shipped().digests)
 
 
 def run(store: DirectStore, name: str, *arguments: Any) -> Any:
@@ -115,7 +115,7 @@ def snapshot(store: DirectStore) -> dict[bytes, Any]:
 
 
 def test_every_script_of_a_shard_is_tried() -> None:
-    assert {name for name, _ in CALLS} == set(Scripts().digests) - OF_NO_SHARD - OF_CHANGES
+    assert {name for name, _ in CALLS} == set(shipped().digests) - OF_NO_SHARD - OF_CHANGES
 
 
 @pytest.mark.parametrize(("name", "arguments"), CALLS)

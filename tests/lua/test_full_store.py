@@ -10,7 +10,7 @@ import pytest
 
 from sharq import results
 from sharq.identifiers import check_lease
-from sharq.operations.scripts import Scripts
+from sharq.operations.scripts import shipped
 from sharq.results import Cleared, Ended
 from sharq.settings.options import QueueSettings
 from tests.support.burying import carry, dead, fail, names, reject
@@ -43,7 +43,7 @@ def full(own_store: PrivateStore) -> Iterator[FullStore]:
     store = PipelinedStore(own_store.socket_path)
     store.command("CONFIG", "SET", "maxmemory", 0)
     store.command("FLUSHALL")
-    yield FullStore(Hands(store, Scripts(), QueueSettings(job_expire_interval=LEASE)))
+    yield FullStore(Hands(store, shipped(), QueueSettings(job_expire_interval=LEASE)))
     store.close()
 
 

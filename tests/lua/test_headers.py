@@ -19,7 +19,7 @@ import sharq
 from sharq import results
 from sharq._fastpath import Codec
 from sharq.operations.call import Call
-from sharq.operations.scripts import Scripts, expand
+from sharq.operations.scripts import expand, shipped
 from sharq.results import REMOVE, Lease, NewJob
 from tests.support.direct import DirectStore
 from tests.support.lua_source import declared_names, free_names, tokens, used_names
@@ -541,7 +541,7 @@ def as_it_is(reply: Any) -> Any:
 
 
 def test_a_header_names_what_is_answered(direct: DirectStore) -> None:
-    scripts = Scripts()
+    scripts = shipped()
     direct.load(scripts)
     codec = Codec("p", scripts.digests)
 
@@ -627,7 +627,7 @@ def test_every_name_is_declared_before_it_is_used(name: str) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_store_knows_a_script_by_the_same_digest(name: str, direct: DirectStore) -> None:
-    scripts = Scripts()
+    scripts = shipped()
     digest = scripts.digests[name]
     assert direct.command("SCRIPT", "LOAD", scripts.by_digest[digest]) == digest.encode()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from sharq import results
-from sharq.operations.scripts import Scripts
+from sharq.operations.scripts import shipped
 from tests.support.expiring import ExpiringQueue
 from tests.support.hands import Hands, PipelinedStore, new_job
 from tests.support.sentinels import follow
@@ -51,7 +51,7 @@ def test_no_number_comes_twice_where_a_former_primary_goes_on() -> None:
         closing(PipelinedStore(primary.socket_path)) as one,
         closing(PipelinedStore(replica.socket_path)) as other,
     ):
-        former, promoted = Hands(one, Scripts()), Hands(other, Scripts())
+        former, promoted = Hands(one, shipped()), Hands(other, shipped())
         follow(replica, primary)
         wait_for("it follows", lambda: one.command("WAIT", 1, 100))
         former.put_many(new_job(str(i)) for i in range(20))

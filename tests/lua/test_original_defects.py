@@ -18,7 +18,7 @@ from sharq import results
 from sharq.operations.call import Call
 from sharq.operations.cursors import QueueCursor
 from sharq.operations.operations import PAGE_SIZE, SWEEP_SIZE
-from sharq.operations.scripts import Scripts
+from sharq.operations.scripts import shipped
 from sharq.results import Enqueued, Lease, NewJob
 from sharq.settings.options import QueueSettings
 from tests.support.expiring import ExpiringQueue
@@ -181,7 +181,7 @@ def test_8_a_queue_without_jobs_in_the_schedule_stops_nobody(queue: ExpiringQueu
 def test_8_a_clear_that_races_enqueues_leaves_no_queue_without_jobs(
     connection: PipelinedStore, clean_store: PrivateStore
 ) -> None:
-    live = Hands(connection, Scripts())
+    live = Hands(connection, shipped())
     other = PipelinedStore(clean_store.socket_path)
     enqueues = [live.operations.enqueue(TYPE, [new_job(str(i))]) for i in range(2_000)]
     clears = [live.operations.clear(TYPE, "q", False)] * 2_000
@@ -375,7 +375,7 @@ def used_memory(live: Hands) -> int:
 
 
 def test_19_the_types_of_a_deployment_need_no_common_slot(connection: PipelinedStore) -> None:
-    live = Hands(connection, Scripts())
+    live = Hands(connection, shipped())
     job = new_job("a")
     operations = live.operations
     calls: dict[str, Call[Any]] = {
@@ -420,7 +420,7 @@ def test_22_a_payload_may_be_any_value(queue: ExpiringQueue, payload: bytes) -> 
 def test_22_no_concurrent_enqueues_get_past_the_bound(
     connection: PipelinedStore, clean_store: PrivateStore
 ) -> None:
-    live = Hands(connection, Scripts())
+    live = Hands(connection, shipped())
     outcomes: list[str] = []
 
     def enqueue(name: str) -> None:

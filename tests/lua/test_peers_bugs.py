@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sharq.operations.scripts import Scripts
+from sharq.operations.scripts import shipped
 from tests.support.expiring import ExpiringQueue
 from tests.support.hands import Hands, PipelinedStore
 from tests.support.limited import job, limit, pause, put, resume
@@ -18,7 +18,7 @@ levels = pytest.mark.parametrize(("kind", "name"), LEVELS)
 def test_work_that_was_parked_is_found_after_a_restart() -> None:
     with PrivateStore(appendonly=True, appendfsync="always") as store:
         connection = PipelinedStore(store.socket_path)
-        queue = Hands(connection, Scripts())
+        queue = Hands(connection, shipped())
         limit(queue, "type", concurrency="1")
         limit(queue, "group", "g", concurrency="1")
         put(queue, job("a", "q1", group="g"), job("b", "q2", group="g"), job("c", "q3"))
@@ -29,7 +29,7 @@ def test_work_that_was_parked_is_found_after_a_restart() -> None:
         store.start()
 
         connection = PipelinedStore(store.socket_path)
-        queue = Hands(connection, Scripts())
+        queue = Hands(connection, shipped())
         assert queue.batch(5).wait_us is None
         queue.finish(a)
         (b,) = queue.take(5)

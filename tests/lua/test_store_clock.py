@@ -5,7 +5,7 @@ from __future__ import annotations
 import hiredis
 import pytest
 
-from sharq.operations.scripts import Scripts
+from sharq.operations.scripts import shipped
 from sharq.settings.options import QueueSettings
 from tests.support.hands import Hands, PipelinedStore, new_job
 
@@ -95,7 +95,7 @@ def test_a_queue_with_jobs_does_not_end(live: Hands) -> None:
 
 def test_an_interval_of_the_api_is_kept_for_its_retention(connection: PipelinedStore) -> None:
     settings = QueueSettings(interval_retention=120)
-    live = Hands(connection, Scripts(), settings)
+    live = Hands(connection, shipped(), settings)
     live.put("a")
     live.set_interval(1)
     before = now(live)
@@ -108,7 +108,7 @@ def test_an_interval_of_the_api_is_kept_for_its_retention(connection: PipelinedS
 
 
 def test_an_answer_is_repeated_for_the_length_of_the_lease(connection: PipelinedStore) -> None:
-    live = Hands(connection, Scripts(), QueueSettings(job_expire_interval=150))
+    live = Hands(connection, shipped(), QueueSettings(job_expire_interval=150))
     live.put_many(new_job(job_id) for job_id in "ab")
     before = now(live)
     (first,) = live.take(1, "r")

@@ -77,7 +77,7 @@ class Server:
         for reader in self._readers:
             reader.start()
         try:
-            wait_for("the server greets", self._has_greeted, 10)
+            wait_for("the server greets", self._has_greeted, 20)
         except BaseException:
             self.kill()
             raise

@@ -68,7 +68,7 @@ def servers(store: PrivateStore) -> Iterator[Servers]:
 
 def clear(store: PrivateStore) -> None:
     """Remove all that requests have left; the types stay registered, as the server believes."""
-    keys = [key for key in store.client.scan_iter() if not key.endswith(b":types")]
+    keys = [key for key in store.command("KEYS", "*") if not key.endswith(b":types")]
     if keys:
         store.client.delete(*keys)
 

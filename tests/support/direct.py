@@ -36,6 +36,8 @@ local function set_for(key, value, ms)
 end
 """
 
+CLOCKED_SCRIPTS = Scripts({"clock": INJECTED_CLOCK})
+
 
 class DirectStore:
     """A connection to the store on `socket_path`: commands, and calls of operations."""
@@ -58,8 +60,11 @@ class DirectStore:
         return call.parse(self._reply_to(call.packed))
 
     def load(self, scripts: Scripts) -> None:
-        for source in scripts.by_digest.values():
-            self.command("SCRIPT", "LOAD", source)
+        """Load those that the store does not have."""
+        there = self.command("SCRIPT", "EXISTS", *scripts.by_digest)
+        for source, known in zip(scripts.by_digest.values(), there, strict=True):
+            if not known:
+                self.command("SCRIPT", "LOAD", source)
 
     def _reply_to(self, packed: bytes) -> Any:
         self._socket.sendall(packed)
@@ -82,11 +87,10 @@ class ClockedQueue:
     def __init__(
         self, store: DirectStore, prefix: str = "sharq", settings: QueueSettings | None = None
     ) -> None:
-        scripts = Scripts({"clock": INJECTED_CLOCK})
-        store.load(scripts)
+        store.load(CLOCKED_SCRIPTS)
         self.store = store
         self.operations = Operations(
-            prefix, settings or QueueSettings(), scripts, draw=lambda: SEED
+            prefix, settings or QueueSettings(), CLOCKED_SCRIPTS, draw=lambda: SEED
         )
         self._set_clock(STARTED_AT)
 

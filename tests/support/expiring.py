@@ -62,6 +62,8 @@ end
 return out
 """
 
+_SCRIPTS = Scripts({"clock": _CLOCK})
+
 
 class ExpiringQueue(Hands):
     """The operations by an injected clock, which stands still between them.
@@ -80,7 +82,7 @@ class ExpiringQueue(Hands):
         linger: bool = False,
         overrides: Mapping[str, str] | None = None,
     ) -> None:
-        scripts = Scripts({"clock": _CLOCK, **(overrides or {})})
+        scripts = Scripts({"clock": _CLOCK, **overrides}) if overrides else _SCRIPTS
         super().__init__(store, scripts, settings)
         self._codec = Codec(PREFIX, scripts.digests)
         self._mortal = ":x:" if linger else ""

@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sharq import AsyncSharQ, Settings, SharQ
-from sharq.operations.scripts import Scripts
-from tests.support.direct import CLOCK_KEY, INJECTED_CLOCK, STARTED_AT
+from tests.support.direct import CLOCK_KEY, STARTED_AT
 from tests.support.stores import PrivateStore, wait_for
-
-CLOCKED_SCRIPTS = Scripts({"clock": INJECTED_CLOCK})
 
 
 class Blocking:

@@ -15,7 +15,7 @@ P = ParamSpec("P")
 def on_loop(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
     """Make an ordinary test of a coroutine function.
 
-    It fails, too, when it takes longer than 20 s, when a task is left over, or when the loop met
+    It fails, too, when it takes longer than 40 s, when a task is left over, or when the loop met
     an error that nobody looked at.
     """
 
@@ -45,7 +45,7 @@ async def supervised(test: Awaitable[T]) -> T:
         complaints.append(f"{context['message']}: {context.get('exception')!r}")
 
     loop.set_exception_handler(complain)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         result = await test
     await asyncio.sleep(0)
     left = asyncio.all_tasks() - {asyncio.current_task()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 BUILTINS = frozenset(
@@ -72,17 +73,19 @@ def free_names(source: str) -> list[Use]:
     return [use for use in _Walk(source).uses() if use.free]
 
 
-def used_names(source: str) -> set[str]:
+@cache
+def used_names(source: str) -> frozenset[str]:
     """All names of variables that are used."""
-    return {use.name for use in _Walk(source).uses()}
+    return frozenset(use.name for use in _Walk(source).uses())
 
 
-def declared_names(source: str) -> set[str]:
+@cache
+def declared_names(source: str) -> frozenset[str]:
     """The names that are local to the whole source."""
     walk = _Walk(source)
     for _ in walk.uses():
         pass
-    return walk.scopes[0]
+    return frozenset(walk.scopes[0])
 
 
 class _Walk:

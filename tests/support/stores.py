@@ -24,7 +24,7 @@ from redis.retry import Retry
 
 from sharq.embedded import allocator
 from sharq.embedded.process import find_binary
-from sharq.operations.scripts import Scripts
+from sharq.operations.scripts import shipped
 
 Option = str | int | bool | Sequence[str]
 
@@ -113,7 +113,7 @@ class PrivateStore:
 
     def load_scripts(self, client: redis.Redis | None = None) -> None:
         """Load all scripts, so that no call has to load its own first."""
-        for source in Scripts().by_digest.values():
+        for source in shipped().by_digest.values():
             (client or self.client).script_load(source)
 
     def command(self, *words: str | bytes | int) -> Any:

@@ -58,6 +58,7 @@ class TestOverview:
         stand.kill("hooks", "q", "dead-1")
 
         see(page, "stopped: The type is paused.")
+        row(page, "full").get_by_text("1, room 0").wait_for()
         text = {
             name: row(page, name).inner_text()
             for name in ("sms", "mail", "stopped", "model", "hooks", "full")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import sharq
+from sharq import Settings
+from sharq.deployment import Deployment
 from sharq.operations.scripts import ScriptError, Scripts, audited, expand
 from tests.support.lua_source import free_names
 
@@ -78,6 +80,15 @@ def test_no_two_scripts_are_the_same() -> None:
 
 def test_nothing_is_left_to_be_included() -> None:
     assert [text for text in Scripts().by_digest.values() if "@include" in text] == []
+
+
+def test_clients_share_the_scripts_until_one_reads_them_again() -> None:
+    first, second = Deployment.read(Settings()), Deployment.read(Settings())
+    assert first.scripts is second.scripts
+    again = first.with_new_scripts()
+    assert again.scripts is not first.scripts
+    assert again.scripts.by_digest == first.scripts.by_digest
+    assert Deployment.read(Settings()).scripts is second.scripts
 
 
 def test_an_override_takes_the_place_of_an_include() -> None:

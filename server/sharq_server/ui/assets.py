@@ -1,9 +1,10 @@
-"""The files of the dashboard, read when it is made: their types and entity tags."""
+"""The files of the dashboard, read when the first is made: their types and entity tags."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import PurePath
 from typing import Final, NamedTuple
@@ -36,8 +37,9 @@ def asset(name: str, body: bytes) -> Asset:
     return Asset(_TYPES[PurePath(name).suffix], body, etag)
 
 
+@cache
 def read() -> Mapping[str, Asset]:
-    """All files by their names, the page included."""
+    """All files by their names, the page included; read once in a process."""
     folder = files("sharq_server.ui").joinpath("static")
     return {each.name: asset(each.name, each.read_bytes()) for each in folder.iterdir()}
 

@@ -373,6 +373,11 @@ class SyncClusterLink:
         """The known primaries; before the first call those of the settings."""
         return self._topology.primaries or self._topology.seeds
 
+    def learn(self) -> None:
+        """Ask for the map of the slots, if it is not known. Does not fail if none can be had."""
+        if not self._topology.version:
+            self._refresh(Refresh(0))
+
     def run(self, call: Call[T]) -> T:
         """Send `call` to the node of its key and return its result; raises like `SyncLink.run`."""
         (result,) = self.run_many((call,))

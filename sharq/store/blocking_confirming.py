@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from sharq.errors import StoreError
 from sharq.store.blocking_connection import BlockingWire
-from sharq.store.confirming import Terms, TooFewReplicas, holds, promises, touch
+from sharq.store.confirming import NotInTime, Terms, TooFewReplicas, holds, promises, touch
 from sharq.store.reply_queue import ReplyProtocolError
 from sharq.store.request import Request
 
@@ -62,9 +62,11 @@ class BlockingConfirmations:
                     yield request, reply
             if held:
                 self._judge(*told)
-        except (OSError, ReplyProtocolError):
+        except (OSError, ReplyProtocolError) as error:
             wire.pending.clear()
             wire.pending.extend(unanswered)
+            if held and isinstance(error, TimeoutError):
+                raise NotInTime(str(error)) from None
             raise
         yield from held
 
@@ -86,4 +88,4 @@ class BlockingConfirmations:
                 raise ConnectionAbortedError("the store asks no replicas") from refusal
         if not enough:
             self.behind = True
-            raise TimeoutError("too few replicas have confirmed in time")
+            raise NotInTime("too few replicas have confirmed in time")

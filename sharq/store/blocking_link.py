@@ -22,7 +22,7 @@ from sharq.settings.options import SENTINEL, StoreSettings
 from sharq.store.asking import ask_all_blocking
 from sharq.store.blocking_confirming import BlockingConfirmations
 from sharq.store.blocking_connection import BlockingWire, WatchedWire
-from sharq.store.confirming import Terms, TooFewReplicas, promises
+from sharq.store.confirming import NotInTime, Terms, TooFewReplicas, promises
 from sharq.store.connecting import address, connect_blocking
 from sharq.store.errors import OnTheMove
 from sharq.store.fork_lock import ForkLock
@@ -244,6 +244,7 @@ class SyncLink:
         trouble.__cause__ = error
         again = []
         for request in unanswered:
+            request.unconfirmed |= isinstance(error, NotInTime)
             if request.repeat():
                 again.append(request)
             else:

@@ -236,7 +236,8 @@ def nodes(replicated: ReplicatedCluster) -> Iterator[ReplicatedCluster]:
 def check_cluster(folder: Path, port: int, *others: int, more: str = "") -> CompletedProcess[str]:
     named = ", ".join(f"127.0.0.1:{other}" for other in others)
     (folder / "sharq.conf").write_text(
-        f"[redis]\nhost = 127.0.0.1\nport = {port}\nclustered = true\ncluster_nodes = {named}\n{more}"
+        f"[redis]\nhost = 127.0.0.1\nport = {port}\nclustered = true\n"
+        f"cluster_nodes = {named}\n{more}"
     )
     return run(folder, "--check", "-c", "sharq.conf")
 

@@ -155,7 +155,8 @@ class SyncEngine:
     def look_at_store(self) -> list[Keeping]:
         """How each node of the store keeps its data; of a cluster the primaries.
 
-        Raises `StoreError` if none is known.
+        As long as these are not known, it is the nodes in the settings. Raises `StoreError` if the
+        primary of a service is not known.
         """
         link = self._connected()
         settings = at_socket(self.deployment.settings.redis, self._store)
@@ -163,6 +164,7 @@ class SyncEngine:
             if link.finder is not None:
                 return [self._look_at_primary(link, link.finder)]
             return [look_at_blocking(settings, _LOOK_TIMEOUT)]
+        link.learn()
         nodes = [replace(settings, host=node.host, port=node.port) for node in link.nodes]
         return [look_at_blocking(node, _LOOK_TIMEOUT) for node in nodes]
 

@@ -454,10 +454,11 @@ class Keeping:
     to the disk; `eviction`: what it drops when the memory is full (`maxmemory-policy`); `replicas`:
     how many nodes follow it, of which `acked` have to have a change before it is answered;
     `bounded`: it takes no writes without enough of them (`min-replicas-to-write`); `follows`: it is
-    a replica itself. `refused` is a command that it
-    refused, and its message. `product` is its name and version, `memory` what it uses and
-    `max_memory` what it may use, in bytes (0: no bound). `ahead`: ms by which its clock is ahead of
-    this machine's, at least; 0 where the two cannot be told apart. `watch`: what its sentinels say.
+    a replica itself; `unsettled`: it is a node of a cluster, and the settings do not say so.
+    `refused` is a command that it refused, and its message. `product` is its name and version,
+    `memory` what it uses and `max_memory` what it may use, in bytes (0: no bound). `ahead`: ms by
+    which its clock is ahead of this machine's, at least; 0 where the two cannot be told apart.
+    `watch`: what its sentinels say.
     None is not known. Of a node that does not answer, `trouble` is all there is.
     """
 
@@ -475,6 +476,7 @@ class Keeping:
     watch: Watch | None = None
     follows: bool = False
     bounded: bool = False
+    unsettled: bool = False
     trouble: StoreError | None = None
 
 

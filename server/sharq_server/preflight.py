@@ -11,6 +11,7 @@ from sharq import EmbeddedStore
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import Deployment
 from sharq.errors import ConfigError, SharqException, StoreError, reason_of
+from sharq.results import Keeping
 from sharq.settings.options import EMBEDDED, OPTIONS, Key, as_written
 from sharq.settings.reading import Settings
 from sharq_server import options
@@ -125,13 +126,7 @@ def _store(given: Options, report: Report) -> None:
         return
     engine = SyncEngine(Deployment.read(given.settings), reclaims=False)
     try:
-        found = findings(answering(engine.look_at_store()))
-        for level, line in found:
-            # These say more of a node that takes no writes than that it refuses one.
-            if level >= logging.ERROR:
-                raise ConfigError(line)
-        engine.ping()
-        report.notes += [line for level, line in found if level >= logging.WARNING]
+        report.notes += _of_nodes(engine)
     except StoreError as error:
         hint = " (does it speak TLS?)" if store.tls else ""
         # Of three sentinels and a primary it is the primary that refuses.
@@ -141,3 +136,30 @@ def _store(given: Options, report: Report) -> None:
     finally:
         engine.close()
     report.good.append(f"The store at {store.described} works.")
+
+
+def _of_nodes(engine: SyncEngine) -> list[str]:
+    """What is to be noted of the nodes. One that works is enough: so few stop no other's types.
+
+    Raises `ConfigError` or `StoreError` if none works.
+    """
+    nodes = engine.look_at_store()
+    wrong = [node for node in nodes if node.trouble is not None or _worst(node) >= logging.ERROR]
+    if len(wrong) == len(nodes):
+        # These say more of a node that takes no writes than that it refuses one.
+        for level, line in findings(answering(wrong)):
+            if level >= logging.ERROR:
+                raise ConfigError(line)
+    notes = [line for level, line in findings(nodes) if level >= logging.WARNING]
+    silent = {node.where: node.trouble for node in nodes if node.trouble is not None}
+    written = engine.try_writes()
+    refusing = {name: error for name, error in written.items() if error is not None}
+    if len(refusing) == len(written):
+        raise next(iter(refusing.values()))
+    for name, error in (silent | refusing).items():
+        notes.append(f"The node of the store at {name} does not work: {reason_of(error)}.")
+    return notes
+
+
+def _worst(node: Keeping) -> int:
+    return max((level for level, _ in findings([node])), default=logging.NOTSET)

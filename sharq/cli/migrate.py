@@ -23,7 +23,7 @@ from sharq.cli.problems import (
 from sharq.cli.progress import Bar
 from sharq.cli.words import visible
 from sharq.deployment import Deployment
-from sharq.errors import ConfigError, SharqException, reason_of
+from sharq.errors import ConfigError, Sharded, SharqException, reason_of
 from sharq.migration.lock import LockLost
 from sharq.migration.migration import LEASE, REQUEUE, InUse, Migration, Plan
 from sharq.migration.rejects import DEFAULT, CannotWrite
@@ -144,6 +144,8 @@ def _migrate(given: argparse.Namespace) -> Report:
         raise NoAnswer(f"Another sharq migrate is at work. {_AGAIN}") from None
     except CannotWrite as error:
         raise NoAnswer(f"{error} {_AGAIN}") from None
+    except Sharded as error:
+        raise NoAnswer(f"{error} Nothing is lost.") from None
     except SharqException as error:
         raise NoAnswer(f"{_told(error)} {_AGAIN}") from None
 

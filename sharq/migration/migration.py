@@ -140,6 +140,8 @@ class Migration:
         before = self._done
         found = self._finder.everywhere() if everywhere else self._finder.scheduled()
         for kind, queues in found.items():
+            if self._stays:
+                self._target.check(kind.decode(errors="replace"))
             if kind not in self._recovered and not self._stays:
                 self._transfer.recover(kind, None)
                 self._recovered.add(kind)

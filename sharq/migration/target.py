@@ -9,6 +9,7 @@ import msgspec
 
 from sharq.blocking_engine import SyncEngine
 from sharq.errors import Sharded, WrongKind
+from sharq.identifiers import is_identifier
 from sharq.migration.jobs import LEASED, REQUEUED, Coming
 from sharq.operations.arrival_calls import HEAD, LOOK, TAIL, Arriving
 from sharq.operations.call import Call, Flow
@@ -52,12 +53,15 @@ class Target:
         except WrongKind:
             if self._shards(kind) > 1:
                 # A chunk is in one place, and its jobs are of several shards.
-                raise Sharded(
-                    f"`{kind}` is spread over shards there: move its jobs first, then spread it."
-                ) from None
+                raise _spread(kind) from None
             raise
         self._tokens[kind] = there.token
         return there.token, _decoder.decode(there.text) if there.text else []
+
+    def check(self, kind: str) -> None:
+        """Raise `Sharded` for a type that is spread over shards."""
+        if is_identifier(kind) and self._shards(kind) > 1:
+            raise _spread(kind)
 
     def stage(self, kind: str, token: str, jobs: Sequence[Coming]) -> None:
         """Keep a chunk in the place of the last one. Raises `SomebodyElse`."""
@@ -107,6 +111,13 @@ class Target:
 
     def _run(self, call: Call[Any]) -> Any:
         return self._engine.run(_one(call))
+
+
+def _spread(kind: str) -> Sharded:
+    return Sharded(
+        f"`{kind}` is spread over shards there: move its jobs first, then spread it. `sharq shards"
+        f" {kind} 1` takes that back, once it is empty there; --types moves the others meanwhile."
+    )
 
 
 _decoder = msgspec.msgpack.Decoder(list[Coming])

@@ -79,7 +79,8 @@ class Resharding:
         self._spreading.shards.learn(queue_type, found.shards)
         if found.wanted is None and found.shards != count:
             _log.warning(
-                "%s has %d shards in the store, which holds, and not %d as the settings want it",
+                "%s has %d shards in the store, which holds, and not %d as the settings want it:"
+                " change the settings, or the store's number by `sharq shards`",
                 *(queue_type, found.shards, count),
             )
 

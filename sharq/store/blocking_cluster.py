@@ -69,6 +69,11 @@ class SyncClusterLink:
         """The known primaries; before the first call those of the settings."""
         return self._topology.primaries or self._topology.seeds
 
+    def learn(self) -> None:
+        """Ask for the map of the slots, if it is not known. Does not fail if none can be had."""
+        if not self._topology.version:
+            self._refresh(Refresh(0))
+
     def node_of(self, key: bytes) -> Node | None:
         """The primary that serves a key, as far as known."""
         return self._topology.node(key)

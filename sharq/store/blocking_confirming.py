@@ -12,7 +12,15 @@ from typing import Any, Final, TypeVar
 from sharq.errors import StoreError
 from sharq.operations.call import Call
 from sharq.store.blocking_connection import BlockingWire
-from sharq.store.confirming import PROCESS, Process, Terms, TooFewReplicas, holds, promises
+from sharq.store.confirming import (
+    PROCESS,
+    NotInTime,
+    Process,
+    Terms,
+    TooFewReplicas,
+    holds,
+    promises,
+)
 from sharq.store.reply_queue import ReplyProtocolError
 from sharq.store.request import Request
 
@@ -77,9 +85,11 @@ class BlockingConfirmations:
                     yield request, reply
             if held:
                 self._judge(*told)
-        except (OSError, ReplyProtocolError):
+        except (OSError, ReplyProtocolError) as error:
             wire.pending.clear()
             wire.pending.extend(unanswered)
+            if held and isinstance(error, TimeoutError):
+                raise NotInTime(str(error)) from None
             raise
         yield from held
 
@@ -99,4 +109,4 @@ class BlockingConfirmations:
                 raise ConnectionAbortedError("the store asks no replicas") from refusal
         if not enough:
             self.behind = True
-            raise TimeoutError("too few replicas have confirmed in time")
+            raise NotInTime("too few replicas have confirmed in time")

@@ -20,7 +20,7 @@ from sharq.results import Watch
 from sharq.settings.options import StoreSettings
 from sharq.store.blocking_confirming import BlockingConfirmations
 from sharq.store.blocking_connection import BlockingWire, WatchedWire
-from sharq.store.confirming import Terms, TooFewReplicas, promises
+from sharq.store.confirming import NotInTime, Terms, TooFewReplicas, promises
 from sharq.store.connecting import address, connect_blocking
 from sharq.store.reply_queue import ReplyProtocolError
 from sharq.store.request import Again, Request
@@ -223,6 +223,7 @@ class SyncLink:
         trouble.__cause__ = error
         again = []
         for request in unanswered:
+            request.unconfirmed |= isinstance(error, NotInTime)
             if request.repeat():
                 again.append(request)
             else:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from hiredis import ReplyError
 
 from sharq._fastpath import Keyspace, confirmation_key
-from sharq.errors import StoreError, StoreUnavailable
+from sharq.errors import StoreError, StoreOutcomeUnknown, StoreUnavailable
 from sharq.operations.call import Call, no_promise
 from sharq.settings.options import StoreSettings
 from sharq.store.script_loading import pack
@@ -35,6 +35,17 @@ _OF_A_REPLICA: Final = "cannot be used with replica instances"
 
 class TooFewReplicas(StoreUnavailable):
     """Too few replicas confirm changes; the operation was not carried out."""
+
+
+class NotInTime(TimeoutError):
+    """The store has answered, and too few replicas have confirmed that in time."""
+
+
+def unconfirmed() -> StoreOutcomeUnknown:
+    """The error of a call that the store has answered, but too few replicas in time."""
+    return StoreOutcomeUnknown(
+        "Too few replicas confirmed it in time; the operation may have been carried out."
+    )
 
 
 class Terms(NamedTuple):

@@ -80,6 +80,7 @@ def _keeping(
         follows=facts.get("role") == "slave",
         # It is told only where both options are set.
         bounded="min_slaves_good_slaves" in facts,
+        unsettled=facts.get("cluster_enabled") == "1" and not settings.clustered,
     )
 
 

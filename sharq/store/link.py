@@ -30,7 +30,7 @@ from sharq.operations.call import Call
 from sharq.operations.rights import RightsCheck
 from sharq.settings.options import StoreSettings
 from sharq.store.confirmer import Confirmations
-from sharq.store.confirming import Terms, TooFewReplicas
+from sharq.store.confirming import Terms, TooFewReplicas, unconfirmed
 from sharq.store.in_flight import Window
 from sharq.store.reconnecting import Finder, Numbers, Reconnector, forget
 from sharq.store.request import Again
@@ -362,7 +362,8 @@ class Link:
         for queue in (held, self._in_flight, self._waiting):
             for entry in queue:
                 if entry.tick < oldest and not entry.future.done():
-                    error = StoreOutcomeUnknown() if entry.sent else StoreUnavailable()
+                    unknown = unconfirmed if queue is held else StoreOutcomeUnknown
+                    error = unknown() if entry.sent else StoreUnavailable()
                     error.__cause__ = late
                     entry.future.set_exception(error)
         if held or self._in_flight or self._waiting:

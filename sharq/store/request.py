@@ -9,6 +9,7 @@ from hiredis import ReplyError
 
 from sharq.errors import StoreError, StoreOutcomeUnknown
 from sharq.operations.call import Call
+from sharq.store.confirming import TooFewReplicas, unconfirmed
 from sharq.store.errors import BugMidway, Misdirected, ScriptMissing, store_error
 
 T = TypeVar("T")
@@ -27,10 +28,10 @@ class Request(Generic[T]):
     """A call and its history.
 
     `sent` tells that the store may have carried the call out: it was handed to a connection
-    and has not been refused each time.
+    and has not been refused each time. `unconfirmed`: an answer came, and too few replicas had it.
     """
 
-    __slots__ = ("call", "loads", "redirected", "repeated", "sent")
+    __slots__ = ("call", "loads", "redirected", "repeated", "sent", "unconfirmed")
 
     def __init__(self, call: Call[T]) -> None:
         self.call = call
@@ -38,6 +39,7 @@ class Request(Generic[T]):
         self.repeated = False
         self.redirected = False
         self.loads = 0
+        self.unconfirmed = False
 
     def read(self, reply: Any) -> T | StoreError:
         """Return the call's result, or the error of the reply."""
@@ -94,7 +96,8 @@ class Request(Generic[T]):
     def failure(self, trouble: StoreError) -> StoreError:
         """Return the error of a call that is given up because of `trouble`."""
         if self.sent:
-            error: StoreError = StoreOutcomeUnknown()
+            late = self.unconfirmed or isinstance(trouble, TooFewReplicas)
+            error: StoreError = unconfirmed() if late else StoreOutcomeUnknown()
         else:
             error = type(trouble)(str(trouble))
         error.__cause__ = trouble

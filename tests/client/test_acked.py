@@ -338,6 +338,8 @@ def test_nothing_is_acknowledged_while_the_replica_hangs(stores: PrivateReplicas
             told = {name: type(future.exception()) for name, future in futures.items()}
         took = time.monotonic() - began
     assert told == dict.fromkeys(work, StoreOutcomeUnknown)
+    for future in futures.values():
+        assert str(future.exception()).startswith("Too few replicas confirmed it in time;")
     assert (read_in < 4, took < 7) == (True, True)
 
 

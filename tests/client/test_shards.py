@@ -777,7 +777,8 @@ def test_the_settings_spread_a_type_before_its_first_job(
     put(other, "j2", "q2")
     assert other.shards("sms") == 4
     assert [each.getMessage() for each in caplog.records] == [
-        "sms has 4 shards in the store, which holds, and not 8 as the settings want it"
+        "sms has 4 shards in the store, which holds, and not 8 as the settings want it: change"
+        " the settings, or the store's number by `sharq shards`"
     ]
     put(make(), "j", "q", "mail")
     caplog.clear()

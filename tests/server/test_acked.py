@@ -71,6 +71,7 @@ async def test_requests_that_change_something_wait_and_others_do_not(
     for answer in await asyncio.gather(*waiting):
         assert answer.error == (503, "store_unavailable")
         assert answer.body["outcome"] == "unknown"
+        assert answer.body["message"].startswith("Too few replicas confirmed it in time;")
     # By now the server knows, and carries nothing out.
     refused = await rest.enqueue(job_id="later")
     assert refused.error == (503, "store_unavailable")

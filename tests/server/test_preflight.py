@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -12,7 +14,8 @@ from sharq import EmbeddedStore, Settings
 from sharq.settings.options import OPTIONS
 from sharq.settings.tokens import line_for
 from tests.server.command import Server, run
-from tests.support.stores import PrivateStore
+from tests.support.clusters import ReplicatedCluster
+from tests.support.stores import PrivateCluster, PrivateStore, wait_for
 
 FILES = Path(__file__).parents[1] / "support" / "tls"
 KEPT = {"appendonly": True, "appendfsync": "always"}
@@ -216,3 +219,70 @@ def test_what_print_config_prints_is_a_configuration(tmp_path: Path) -> None:
     assert loaded.server == meant.server
     assert loaded.sharq == meant.sharq
     assert (loaded.redis.host, loaded.redis.db, loaded.redis.tls) == ("store.example", 7, True)
+
+
+@pytest.fixture(scope="module")
+def replicated() -> Iterator[ReplicatedCluster]:
+    with ReplicatedCluster(**KEPT) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def nodes(replicated: ReplicatedCluster) -> Iterator[ReplicatedCluster]:
+    yield replicated
+    replicated.mend()
+
+
+def check_cluster(folder: Path, port: int, *others: int, more: str = "") -> CompletedProcess[str]:
+    named = ", ".join(f"127.0.0.1:{other}" for other in others)
+    (folder / "sharq.conf").write_text(
+        f"[redis]\nhost = 127.0.0.1\nport = {port}\nclustered = true\n"
+        f"cluster_nodes = {named}\n{more}"
+    )
+    return run(folder, "--check", "-c", "sharq.conf")
+
+
+def test_any_node_of_a_cluster_is_enough(nodes: ReplicatedCluster, tmp_path: Path) -> None:
+    replica = nodes.replica_of(nodes.primary_of("x")).port
+    acked = "replicas_acked = 1\n"
+    ran = check_cluster(tmp_path, replica, more=acked)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    ran = check_cluster(tmp_path, 1, replica, more=acked)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_part_of_a_cluster_stops_no_start(nodes: ReplicatedCluster, tmp_path: Path) -> None:
+    primary = nodes.primary_of("x")
+    replica = nodes.replica_of(primary)
+    seed = next(node for node in nodes.nodes if node not in (primary, replica))
+    replica.stop()
+    wait_for("it is missed", lambda: primary.client.info()["connected_slaves"] == 0)
+    ran = check_cluster(tmp_path, seed.port, more="replicas_acked = 1\n")
+    assert ran.returncode == 0
+    assert f"127.0.0.1:{primary.port} has fewer replicas (0)" in ran.stderr
+    primary.stop()
+    ran = check_cluster(tmp_path, seed.port)
+    assert ran.returncode == 0
+    told = f"The node of the store at 127.0.0.1:{primary.port} does not work: "
+    assert [told in line for line in ran.stderr.splitlines()].count(True) == 1
+
+
+def test_a_cluster_of_which_nothing_works_is_wrong(tmp_path: Path) -> None:
+    with PrivateCluster(3, **KEPT) as cluster:
+        ran = check_cluster(tmp_path, cluster.nodes[0].port, more="replicas_acked = 1\n")
+        assert ran.returncode == 2
+        assert "has fewer replicas (0)" in ran.stderr
+    ran = check_cluster(tmp_path, 1, 2)
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1
+
+
+def test_a_node_of_a_cluster_alone_is_no_store(nodes: ReplicatedCluster, tmp_path: Path) -> None:
+    for node in nodes.nodes[::3]:
+        (tmp_path / "sharq.conf").write_text(f"[redis]\nhost = 127.0.0.1\nport = {node.port}\n")
+        ran = run(tmp_path, "--check", "-c", "sharq.conf")
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert ran.stderr.splitlines() == [
+            f"sharq-server: The store at 127.0.0.1:{node.port} is a node of a cluster, and serves a"
+            " part of the keys alone. Set clustered = true."
+        ]

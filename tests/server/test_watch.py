@@ -187,6 +187,33 @@ async def test_two_servers_show_the_sample_of_one(
             await viewer.until("type/sms", lambda data: data["tops"].get("backlog") == ["q"])
 
 
+async def test_a_server_that_has_no_sample_of_another_yet_takes_its_own(
+    rest: Rest, connect: Any, another_server: int
+) -> None:
+    await enqueue(rest, "q", "a")
+    for server in (connect(), Subscriber.connect(another_server)):
+        async with await server as subscriber:
+            viewer = Viewer(subscriber)
+            await viewer.watch("type/sms")
+            shown = await viewer.until("type/sms", lambda data: True)
+            assert shown["tops"]["backlog"] == ["q"]
+
+
+async def test_a_look_at_few_queues_reaches_all_shards(rest: Rest, connect: Any) -> None:
+    assert (await rest.post("/shards/sms/", {"shards": 64})).status == 200
+    names = [f"q{number}" for number in range(30)]
+    for name in names:
+        await enqueue(rest, name, "a")
+    async with await connect() as subscriber:
+        viewer = Viewer(subscriber)
+        await viewer.watch("type/sms")
+        shown = await viewer.until("type/sms", lambda data: True)
+        assert shown["looked"]["queues"] == shown["looked"]["of"] == 30
+        assert sorted(shown["tops"]["backlog"]) == sorted(names)
+        await rest.post("/dequeue/sms/?count=29")
+        await viewer.until("type/sms", lambda data: len(data["queues"]) == 1)
+
+
 async def test_nobody_who_watches_costs_nothing(
     rest: Rest, connect: Any, store: PrivateStore
 ) -> None:

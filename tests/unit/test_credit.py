@@ -37,6 +37,17 @@ class CreditMachine(RuleBasedStateMachine):
             min(self.limits.get(name, UNLIMITED) - self.used(name) for name in (queue_type, None)),
         )
 
+    def unused(self, queue_type: str) -> int:
+        """What is asked for is still to come."""
+        return max(
+            0,
+            min(
+                self.limits.get(name, UNLIMITED)
+                - sum(name in (None, each.partition("/")[0]) for each in self.held)
+                for name in (queue_type, None)
+            ),
+        )
+
     @rule(queue_type=st.sampled_from((*TYPES, None)), limit=st.one_of(st.none(), st.integers(0, 9)))
     def limit(self, queue_type: str | None, limit: int | None) -> None:
         self.credit.limit(queue_type, limit)
@@ -79,6 +90,7 @@ class CreditMachine(RuleBasedStateMachine):
     def room_is_what_the_limits_leave(self) -> None:
         for queue_type in TYPES:
             assert self.credit.room(queue_type) == self.room(queue_type)
+            assert self.credit.unused(queue_type) == self.unused(queue_type)
             assert self.credit.limit_of(queue_type) == self.limits.get(queue_type, UNLIMITED)
         assert set(self.credit.held) == self.held
 

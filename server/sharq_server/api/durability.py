@@ -77,6 +77,11 @@ _FOLLOWING: Final = Statement(
     "The store at {} is a replica, and takes no writes.",
     "Set host and port to the primary, or sentinels and sentinel_service to follow it.",
 )
+_UNSETTLED: Final = Statement(
+    logging.ERROR,
+    "The store at {} is a node of a cluster, and serves a part of the keys alone.",
+    "Set clustered = true.",
+)
 _NOT_LOOKED: Final = Statement(
     logging.INFO, "What the store at {} keeps could not be checked ({command}: {reason}).", ""
 )
@@ -127,7 +132,9 @@ def _statements(node: Keeping) -> Iterable[Statement]:
         yield _LATE[node.appendfsync]
     if node.eviction != "noeviction":
         yield _of_policy(node.eviction)
-    if node.follows:
+    if node.unsettled:
+        yield _UNSETTLED
+    elif node.follows:
         yield _FOLLOWING
     yield from _of_replicas(node)
 

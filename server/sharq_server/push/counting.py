@@ -25,7 +25,7 @@ def counted(sessions: Iterable[Session], polls: Iterable[LongPoll]) -> dict[str,
                 use.notify + subscription.notify,
                 use.poll,
                 use.held + session.credit.held_of(queue_type),
-                use.free + session.credit.room(queue_type),
+                use.free + session.credit.unused(queue_type),
             )
     for poll in polls:
         use = types.get(poll.queue_type, _NONE)

@@ -67,6 +67,11 @@ class Credit:
         allowance = self._types.get(queue_type)
         return 0 if allowance is None else allowance.held
 
+    def unused(self, queue_type: str) -> int:
+        """How many more leases of a type may come: the room, and what is reserved of it."""
+        allowances = (self._all, self._types.get(queue_type))
+        return max(0, min(each.limit - each.held for each in allowances if each is not None))
+
     def has_plenty(self, queue_type: str) -> bool:
         """Whether there is room for a quarter of a type's credit."""
         room = self.room(queue_type)

@@ -89,7 +89,7 @@ def _subscribed(session: Session, queue_type: str, now: float, lease: float) -> 
         queue_type,
         _mode(subscription),
         limit if limit < UNLIMITED else 0,
-        credit.room(queue_type),
+        credit.unused(queue_type),
         len(ends),
         max(0, round(now + lease - min(ends))) if ends else None,
         max(0, round(now - session.heard)),

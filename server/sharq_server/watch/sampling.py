@@ -20,11 +20,13 @@ _PAGES: Final = 10
 _SLOW_PAGE: Final = 1000
 """Queues of a second otherwise: they take the store 3 ms, where there are very many."""
 
+_FEW: Final = 500
+"""Pages of fewer queues, of the shards of a type that is spread, count as one page together."""
+
 _PAUSE: Final = 0.02
 """Seconds between two pages, in which the store does something else."""
 
 _encode = msgspec.json.Encoder().encode
-_NOTHING: Final[dict[str, Any]] = {"queues": {}, "tops": {}}
 
 
 class Sampler:
@@ -47,9 +49,11 @@ class Sampler:
         except StoreFull:
             # Each server takes one of its own, then.
             shared = None
-        if shared is not None:
+        if shared:
             self._tops, self._shown = None, b""
-            return msgspec.json.decode(shared) if shared else dict(_NOTHING)
+            told: dict[str, Any] = msgspec.json.decode(shared)
+            return told
+        # Where another server takes it, and has none to give yet, nobody is told that it is empty.
         tops = self._tops = self._tops or Tops()
         await self._walk(tops, at)
         tops.grown(grown)
@@ -61,10 +65,17 @@ class Sampler:
     async def _walk(self, tops: Tops, at: int) -> None:
         """Look at the next pages, but not twice at a queue."""
         flows = self._engine.flows.watching
-        count = _PAGE if tops.hurries else _SLOW_PAGE
-        for _ in range(_PAGES):
+        pages = few = 0
+        while pages < _PAGES:
+            count = _PAGE if tops.hurries else _SLOW_PAGE
             sample = await self._engine.run(flows.sample(self._queue_type, tops.cursor, count))
             tops.add(sample, at)
-            if sample.cursor is None or not tops.hurries:
+            if sample.cursor is None:
                 return
+            few += len(sample.queues) + 1
+            if few < _FEW:
+                continue
+            if not tops.hurries:
+                return
+            pages, few = pages + 1, 0
             await asyncio.sleep(_PAUSE)

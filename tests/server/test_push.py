@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sharq.operations.scripts import Scripts
 from sharq_server import SharQServer
 from sharq_server.push import schedule
 from sharq_server.push.dispatch import Delivery
@@ -285,6 +286,39 @@ async def test_the_credit_of_the_connection_is_shared_by_its_types(
             await subscriber.finish(*frame["jobs"])
         assert {"a", "b"} == set(order[:4])
         assert min(order.count("a"), order.count("b")) >= 5
+
+
+async def test_who_waits_again_is_not_forgotten_where_the_store_lacks_a_script(
+    server: SharQServer, http_server: object, rest: Rest, store: PrivateStore
+) -> None:
+    await listening(server)
+    scripts = Scripts()
+
+    def wait() -> asyncio.Future[Any]:
+        return asyncio.ensure_future(server.push.wait_for("t", 1, None, 10, lambda _: None))
+
+    waiting = wait()
+    while not store.client.keys("*}:waiting"):
+        await asyncio.sleep(0.005)
+    # What gives up the place is repeated behind what takes it again.
+    store.client.script_flush()
+    for name in ("enqueue", "dequeue"):
+        store.client.script_load(scripts.by_digest[scripts.digests[name]])
+    store.pause()
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    waiting = wait()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    store.resume()
+    while store.client.script_exists(scripts.digests["hand_on"]) != [True]:
+        await asyncio.sleep(0.005)
+    while server.push.dispatcher._by_type["t"].call is not None:
+        await asyncio.sleep(0.005)
+    await rest.enqueue("t/q", "a")
+    batch = await waiting
+    assert batch is not None
+    assert [each.job_id for each in batch.jobs] == ["a"]
 
 
 async def test_a_type_that_failed_is_asked_for_again_by_who_has_room(

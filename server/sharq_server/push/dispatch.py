@@ -216,6 +216,7 @@ class Dispatcher:
         group.call = asyncio.get_running_loop().create_task(work)
 
     async def _fetch(self, group: SubscriberGroup, grants: Grants, request: Request) -> None:
+        await self._handing_on.settled(group.queue_type)
         sent = self._clock()
         more, wakeups = request.age != NEVER and group.has_room, group.news.take()
         # Ready jobs go to subscribers with room, and blocked nobody.
@@ -274,6 +275,7 @@ class Dispatcher:
         return left
 
     async def _offer(self, group: SubscriberGroup, grants: Grants) -> None:
+        await self._handing_on.settled(group.queue_type)
         sent = self._clock()
         wanted = sum(places for _, places in grants)
         doubted, wakeups = group.offers.doubted, group.news.take()

@@ -24,7 +24,7 @@ class HandingOn:
         self._engine = engine
         self._offered = offered
         self._names: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: dict[str, asyncio.Task[None]] = {}
 
     def add(self, name: str) -> None:
         """Give up the place for a type at the end of the turn."""
@@ -36,11 +36,20 @@ class HandingOn:
         """The type is asked for again."""
         self._names.discard(name)
 
+    async def settled(self, name: str) -> None:
+        """Wait until no place for a type is being given up.
+
+        Calls are carried out in the order in which they are sent, but not where the store lacks a
+        script: a place that is taken later would be given up.
+        """
+        if (task := self._under_way.get(name)) is not None:
+            await asyncio.wait({task})
+
     async def close(self) -> None:
         """Wait for the calls that are on their way."""
         self._flush()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._under_way:
+            await asyncio.wait(set(self._under_way.values()))
 
     def _flush(self) -> None:
         if not self._names:
@@ -48,8 +57,12 @@ class HandingOn:
         offered = {name: self._offered(name) for name in sorted(self._names)}
         self._names.clear()
         task = asyncio.get_running_loop().create_task(self._tell_others(offered))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._under_way |= dict.fromkeys(offered, task)
+        task.add_done_callback(self._on_told)
+
+    def _on_told(self, task: asyncio.Task[None]) -> None:
+        for name in [name for name, each in self._under_way.items() if each is task]:
+            del self._under_way[name]
 
     async def _tell_others(self, offered: dict[str, int]) -> None:
         try:

@@ -282,6 +282,7 @@ class LineDispatcher(Dispatcher):
             self._start(line, self._offer_at(line, offering))
 
     async def _offer_at(self, line: Line, offering: Round) -> None:
+        await self._handing_on.settled(line.queue_type)
         sent, wakeups = self._clock(), line.news.take()
         try:
             flow = self._engine.flows.offer(

@@ -640,7 +640,7 @@ def snapshot(store: DirectStore) -> dict[str, Any]:
         word, _, queue = rest.partition(":")
         found: Iterable[tuple[str, str, str]] = ()
         if kind == b"string":
-            level = level_of(rest, store.command("GET", key).decode())
+            level = level_of(rest, (store.command("GET", key) or b"").decode())
             levels += [{"type": queue_type, **level}] if level is not None else []
         if rest in DEAD_KEYS:
             buried[queue_type] = name.removesuffix(rest) + "dead"
@@ -651,7 +651,7 @@ def snapshot(store: DirectStore) -> dict[str, Any]:
             fields = (field.decode() for field in store.command("HKEYS", key))
             found = [(queue, field, "queued") for field in fields if field[0] != ":"]
         elif word == "q":
-            first = store.command("GET", key).decode().partition(" ")[2].partition(" ")[0]
+            first = (store.command("GET", key) or b"").decode().partition(" ")[2].partition(" ")[0]
             found = [(queue, first, "queued")] if first else ()
         elif word == "c" and kind == b"hash":
             flat = iter(store.command("HGETALL", key))

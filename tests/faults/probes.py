@@ -79,16 +79,17 @@ class Probe:
     async def _take(self, queue: AsyncSharQ) -> None:
         while await self._run.until("producing"):
             async with self._run.at_work():
-                taken = await self._take_one(queue)
-            await asyncio.sleep(_EVERY if taken else _AGAIN)
+                await self._take_one(queue)
+            # More often than jobs come, to catch up after an outage.
+            await asyncio.sleep(_AGAIN)
 
-    async def _take_one(self, queue: AsyncSharQ) -> bool:
+    async def _take_one(self, queue: AsyncSharQ) -> None:
         operation = self._take_log.invoke("dequeue", type=self._type, count=1)
         try:
             batch = await queue.take(self._type)
         except StoreError as error:
             _note(operation, error)
-            return False
+            return
         jobs = batch.jobs
         told = [
             {
@@ -102,11 +103,10 @@ class Probe:
         ]
         if not told:
             operation.fail("nothing_ready")
-            return False
+            return
         operation.ok(jobs=told)
         for job in jobs:
             await self._finish(queue, job)
-        return True
 
     async def _finish(self, queue: AsyncSharQ, job: Job) -> None:
         """Finish a job; again where the outcome is unknown, which is safe."""

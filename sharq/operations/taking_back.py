@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from sharq.errors import StoreError, WrongKind
+from sharq.errors import LayoutChanging, StoreError, WrongKind
 from sharq.operations.call import Flow
 from sharq.operations.operations import REGISTRATION_AGE, Operations
 from sharq.operations.pausing import repeat_pause
@@ -72,6 +72,9 @@ def sweep_shards(
         for name, swept in zip(names, answers, strict=True):
             if isinstance(swept, WrongKind):
                 found = yield from _found_instead(spreading, name, swept)
+                if isinstance(found, LayoutChanging):
+                    # It has no leases then, or is left as it is: the next round looks.
+                    continue
                 if isinstance(found, StoreError):
                     failure = failure or found
                     if fail is not None:

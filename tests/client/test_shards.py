@@ -529,6 +529,7 @@ def test_a_change_is_not_disturbed_by_another(make: Callable[..., SharQ]) -> Non
     ):
         with pytest.raises(StoreUnavailable, match="is being changed"):
             work()
+    assert other.sweep() == 0, "nothing is to be told of"
     age(other)
     assert other.set_shards("sms", 8) == 1
     assert server.shards("sms") == 8

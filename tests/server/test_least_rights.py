@@ -27,6 +27,7 @@ from sharq_server import SharQServer
 from tests.client.test_rights import RULES, Users, is_old
 from tests.migration.old import PREFIX, Old, now_ms
 from tests.migration.test_moving import put_example
+from tests.server.conftest import ExpectLog
 from tests.server.subscriber import Subscriber
 from tests.server.support import Rest
 from tests.server.viewer import Viewer
@@ -50,6 +51,11 @@ SELDOM = [
     Ran(False, (b"EVAL", b"return 1", b"1", b"{sharq_server:.0}:")),  # to one that is silent
     # In a type that a version before has put queues of into the schedule.
     Ran(True, (b"ZUNIONSTORE", b"{sharq_server:a}:limit:line", b"1", b"{sharq_server:a}:ready")),
+    # Where a list of marks has become long.
+    Ran(True, (b"LRANGE", b"{sharq_server:a}:f:1:1", b"0", b"-1")),
+    Ran(True, (b"LTRIM", b"{sharq_server:a}:f:1:1", b"-1", b"-1")),
+    Ran(True, (b"LPUSH", b"{sharq_server:a}:f:1:1", b"q/j")),
+    Ran(True, (b"RPOP", b"{sharq_server:a}:f:1:1")),
 ]
 """What is not run here."""
 
@@ -368,8 +374,10 @@ def may(store: PrivateStore, user: str, ran: Ran) -> bool:
 
 
 def test_the_rights_of_the_page_are_enough_and_none_too_many(
-    recorded: Recorded, stores: list[PrivateStore]
+    recorded: Recorded, stores: list[PrivateStore], expect_log: ExpectLog
 ) -> None:
+    # A change of the number of shards asks them only with more rights than these.
+    expect_log("Replicas are not waited for")
     assert recorded.refused <= MAY_BE_REFUSED
     assert recorded.without_key == []
     alone = len(stores) == 1

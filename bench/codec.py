@@ -158,7 +158,6 @@ def cases() -> Iterator[Case]:
     yield _case("Keyspace.tag", keys.tag, lambda name: f"{prefix}{name}}}".encode(), "mail")
     yield _case("Keyspace.place", keys.place, lambda n: f"{prefix}.{n}}}:".encode(), 9)
     yield _case("Keyspace.registry", keys.registry, _template(keys.registry(), {}))
-    yield _case("Keyspace.spare", keys.spare, lambda place: f"{prefix}.{place}}}".encode(), 7)
     yield _case(
         "Keyspace.channel", keys.channel, _template(keys.channel(".s1"), {"a": ".s1"}), ".s1"
     )
@@ -179,6 +178,8 @@ def cases() -> Iterator[Case]:
     )
     common = keys.common_channel
     yield _case("Keyspace.common_channel", common, _template(common(), {}))
+    silent = keys.silent_channel
+    yield _case("Keyspace.silent_channel", silent, _template(silent(), {}))
     waiting = _words(codec.hand_on("mail", ".s1", 0))[5]
     tag = keys.tag("mail")
     yield _case("confirmation_key", confirmation_key, _plain_confirmation_key, tag)

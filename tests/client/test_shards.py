@@ -25,10 +25,12 @@ from sharq.errors import (
     WrongKind,
 )
 from sharq.operations.call import Call
+from sharq.operations.scripts import Scripts
 from sharq.operations.sharding import layout
 from sharq.operations.targets import Target
 from sharq.results import QUEUED, SUCCESS
-from tests.support.faces import FACES, opener
+from tests.faults.audit import CLOCK, offset_key
+from tests.support.faces import FACES, opener, settings_for
 from tests.support.stores import PrivateCluster, PrivateStore, wait_for
 
 QUEUES = [f"tenant-{at}" for at in range(12)]
@@ -659,6 +661,21 @@ def test_a_pause_that_not_all_shards_confirm_is_completed_by_a_sweep(
     other.resume("sms")
     other.sweep()
     assert len(other.take("sms", 100)) == 13 - len(taken)
+
+
+def test_a_pause_holds_also_after_a_step_back_of_the_clock(clean_store: PrivateStore) -> None:
+    settings = settings_for(clean_store)
+    with SharQ(settings, scripts=Scripts({"clock": CLOCK})) as server:
+        server.set_shards("sms", 4)
+        put(server, "j", "q")
+        shards = server._engine.flows.shards.homes("sms")
+        tags = ["sms", *(name.rpartition(":")[0] for name in shards)]
+        keys = [offset_key(f"{settings.redis.key_prefix}:{tag}") for tag in tags]
+        clean_store.client.mset(dict.fromkeys(keys, 5_000_000))
+        server.pause("sms")
+        clean_store.client.delete(*keys)
+        server.resume("sms")
+        assert take_all(server) == ["j"]
 
 
 def test_what_an_operator_said_last_holds(make: Callable[..., SharQ]) -> None:

@@ -127,6 +127,16 @@ def test_leases_of_all_shards_count_for_the_credit(
     assert story.violated == violated
 
 
+@pytest.mark.parametrize(("waited", "violated"), [(480, set()), (530, {"I16"})])
+def test_a_job_of_a_shard_goes_soon(story: Spread, waited: int, violated: set[str]) -> None:
+    story.note("subscribe", type="t", credit=1, ms=-100)
+    story.put_in(1)
+    story.take(1, 7, now=waited)
+    told = msgspec.structs.asdict(story.told(1, 7))
+    story.note("deliver", type="t", ms=waited, **told)
+    assert story.violated == violated
+
+
 @pytest.mark.parametrize(("since", "violated"), [(20, {"I16"}), (70, set())])
 def test_nothing_is_ready_where_no_shard_has_a_job(
     story: Spread, since: int, violated: set[str]

@@ -5,7 +5,7 @@ and type have had room and no pause, and their rates have allowed it. A limit, a
 a cost that was changed counts as blocking until that moment, a lease as held until it was ended or
 swept, and where the script's clock was moved, nothing before that counts.
 
-- A job goes within `WITHIN`, or `WITHIN_OF_NODES`, while the history shows credit: one connection
+- A job goes within `WITHIN`, `WITHIN_OF_SHARDS` or `WITHIN_OF_NODES`, while the history shows credit: one connection
   of a subscriber has room for a job of the type (its credit, less the leases that it was told of,
   from their dispatch until the answer to their end) for so long at a stretch. Nothing is asked
   until 5 s after any fault. A stretch in which the clients themselves were late (`stall`) counts as
@@ -32,7 +32,7 @@ from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Final
 
-from sharq.operations.sharding import type_of
+from sharq.operations.sharding import is_shard, type_of
 from tests.faults.audit import Entry
 from tests.faults.checker.outages import RECOVERY_MS, ByType, Span, spans_of_nodes
 from tests.faults.checker.replay import QUEUED, Job, Lease, Queue, Replay
@@ -48,6 +48,11 @@ WITHIN_OF_NODES: Final = 1_000
 
 STEPPED: Final = 12_000
 """Milliseconds after a step of the clock: it is 10 s at most, from one end to the other."""
+
+WITHIN_OF_SHARDS: Final = 500
+"""The same of a spread type: a shard that is slow to answer keeps others from their turn for
+100 ms, and jobs go before those that are ready for 150 ms longer.
+"""
 
 KNOWN: Final = 50
 """Milliseconds that the answer of a shard counts, for those who ask the whole type."""
@@ -155,7 +160,9 @@ class Ready:
                 since = max(since, math.ceil(level.rate_allows_at) - offset)
         if entry.at - since > _SURE:
             self._windows[entry.type].append(_Window(since, entry))
-        if entry.at - since <= self._within and self._undisturbed(entry.type, since, entry.at):
+        if entry.at - since <= self._bound(entry.type) and self._undisturbed(
+            entry.type, since, entry.at
+        ):
             self._tally.checked += 1
 
     # What clients were told
@@ -212,10 +219,11 @@ class Ready:
         for name, windows in self._windows.items():
             of_types[type_of(name)] += windows
         for queue_type, windows in of_types.items():
-            spans = [span for span in self._spans[queue_type] if span[1] - span[0] > self._within]
+            within = self._bound(queue_type)
+            spans = [span for span in self._spans[queue_type] if span[1] - span[0] > within]
             spans.sort()
             for window in windows:
-                if window.until - window.since > self._within:
+                if window.until - window.since > within:
                     self._expect_in_time(window, spans)
         longest = {name: _longest(filter(self._steady, all)) for name, all in of_types.items()}
         for invoke, end in self._empty:
@@ -223,16 +231,16 @@ class Ready:
                 self._expect_nothing(invoke, end, longest.get(invoke.type, []))
 
     def _expect_in_time(self, window: _Window, spans: list[Span]) -> None:
-        judged = False
+        judged, within = False, self._bound(window.entry.type)
         for begin, end in spans:
-            if begin >= window.until - self._within:
+            if begin >= window.until - within:
                 break
             for piece in self._pieces(
                 window.entry.type, max(begin, window.since), min(end, window.until)
             ):
                 judged = True
                 waited = piece[1] - piece[0] - self._stalled(*piece)
-                if waited > self._within + _SURE:
+                if waited > within + _SURE:
                     entry = window.entry
                     self._tally.checked += 1
                     self._tally.violate(
@@ -261,6 +269,12 @@ class Ready:
                 end,
                 window.entry,
             )
+
+    def _bound(self, name: str) -> float:
+        """How long a job of a type, or of a shard, may wait."""
+        if is_shard(name) or self._replay.is_spread(name):
+            return max(self._within, WITHIN_OF_SHARDS)
+        return self._within
 
     def _steady(self, window: _Window) -> bool:
         """Whether the clock was not moved meanwhile."""

@@ -5,11 +5,11 @@ and type have had room and no pause, and their rates have allowed it. A limit, a
 a cost that was changed counts as blocking until that moment, a lease as held until it was ended or
 swept, and where the script's clock was moved, nothing before that counts.
 
-- A job goes within `WITHIN`, `WITHIN_OF_SHARDS` or `WITHIN_OF_NODES`, while the history shows credit: one connection
-  of a subscriber has room for a job of the type (its credit, less the leases that it was told of,
-  from their dispatch until the answer to their end) for so long at a stretch. Nothing is asked
-  until 5 s after any fault. A stretch in which the clients themselves were late (`stall`) counts as
-  so much shorter.
+- A job goes within `WITHIN`, `WITHIN_OF_SHARDS` or `WITHIN_OF_NODES`, while the history shows
+  credit: one connection of a subscriber has room for a job of the type (its credit, less the leases
+  that it was told of, from their dispatch until the answer to their end) for so long at a stretch.
+  Nothing is asked until 5 s after any fault. A stretch in which the clients themselves were late
+  (`stall`) counts as so much shorter.
 - While a job could go, from before a dequeue was asked until after it was answered, the answer is
   not that nothing is ready. Of a spread type it could go `KNOWN` before: a shard may have answered
   then. The dequeue of a subscriber is not asked for that: its credit may be used up, or be on its

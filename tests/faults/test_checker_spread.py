@@ -142,8 +142,8 @@ def test_nothing_is_ready_where_no_shard_has_a_job(
     story: Spread, since: int, violated: set[str]
 ) -> None:
     story.put_in(1, now=since)
-    story.timed("dequeue", 100, 110, "fail", count=1)
-    story.take(1, 7, now=200)
+    story.timed("dequeue", 300, 310, "fail", count=1)
+    story.take(1, 7, now=400)
     assert story.violated == violated
 
 

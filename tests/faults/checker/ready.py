@@ -54,8 +54,10 @@ WITHIN_OF_SHARDS: Final = 500
 100 ms, and jobs go before those that are ready for 150 ms longer.
 """
 
-KNOWN: Final = 50
-"""Milliseconds that the answer of a shard counts, for those who ask the whole type."""
+KNOWN: Final = 250
+"""Milliseconds for which it counts that a shard had nothing, for those who ask the whole type: 50,
+and where a server stands waiting there, until the store has woken it.
+"""
 
 _SURE: Final = 5
 """Milliseconds by which the clocks of the store and of the history may differ."""

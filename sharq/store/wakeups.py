@@ -27,6 +27,9 @@ from sharq.store.slots import Node, seeds
 _log = logging.getLogger(__name__)
 
 _PING: Final = pack(b"PING")
+_BEAT: Final = 1.0
+# Where other nodes work on, jobs must not wait for what one does not pass on: it is left in 0.9 s.
+_BEAT_AMONG_NODES: Final = 0.3
 _BEATS_OF_SILENCE: Final = 3
 _BEATS_OF_DEAFNESS: Final = 2
 
@@ -62,9 +65,10 @@ class Wakeups:
 
     `read` finds the queue type in a wake-up, or returns None for another message. `others` names
     the nodes of a cluster, any of which can be used; a `finder` finds the one where that changes.
-    The connection is pinged every `beat` seconds, and closed when nothing came for three of them.
-    With `run_at`, which runs a call on a node of a cluster, others publish to the first channel as
-    often: a node that is cut off from them answers, and hears nothing. It is left after two beats.
+    The connection is pinged every `beat` seconds (by default 1, or 0.3 with `run_at`), and closed
+    when nothing came for three of them. With `run_at`, which runs a call on a node of a cluster,
+    others publish to the first channel as often: a node that hangs passes nothing on, and one that
+    is cut off from them answers, and hears nothing. It is left when two were missed in a row.
     `subscribed` tells whether messages arrive. `words` are for the log.
     """
 
@@ -79,7 +83,7 @@ class Wakeups:
         finder: Finder | None = None,
         run_at: RunAt | None = None,
         words: Words = _OF_WAKEUPS,
-        beat: float = 1.0,
+        beat: float | None = None,
         connect_timeout: float = 3.0,
     ) -> None:
         self._settings = settings
@@ -88,7 +92,7 @@ class Wakeups:
         self._watcher = watcher
         self._others = others
         self._echo = None if run_at is None else Echo(run_at, others, channels[0])
-        self._beat = beat
+        self._beat = beat or (_BEAT if run_at is None else _BEAT_AMONG_NODES)
         self._connect_timeout = connect_timeout
         self._backoff = Backoff()
         self._attempts = 0
@@ -193,16 +197,16 @@ class Wakeups:
                 subscription.lost.result()
             if self._echo is not None:
                 deaf = deaf + 1 if self._echo.missed() else 0
-            if deaf == _BEATS_OF_DEAFNESS:
-                # The next attempt is at another node.
-                self._attempts += 1
-                raise StoreUnavailable("Nothing arrives of what other nodes publish.")
             if subscription.heard:
                 self._backoff.reset()
             silent = 0 if subscription.heard else silent + 1
             subscription.heard = False
-            if silent == _BEATS_OF_SILENCE:
-                raise StoreUnavailable("Nothing is heard of the store.")
+            if silent == _BEATS_OF_SILENCE or deaf == _BEATS_OF_DEAFNESS:
+                # The next attempt is at another node.
+                self._attempts += 1
+                if silent:
+                    raise StoreUnavailable("Nothing is heard of the store.")
+                raise StoreUnavailable("Nothing arrives of what other nodes publish.")
 
     def _on_message(self, message: bytes) -> None:
         if self._echo is not None and self._echo.takes(message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -60,8 +61,10 @@ class Watcher:
 
 
 @asynccontextmanager
-async def listening(node: PrivateStore) -> AsyncIterator[tuple[Watcher, Wakeups]]:
-    """Wake-ups at a node of a cluster, with a beat of a tenth of a second."""
+async def listening(
+    node: PrivateStore, beat: float | None = 0.1
+) -> AsyncIterator[tuple[Watcher, Wakeups]]:
+    """Wake-ups at a node of a cluster, with a beat of a tenth of a second or the usual one."""
     settings = StoreSettings(conn_type="tcp_sock", port=node.port, clustered=True)
     link = ClusterLink(settings, {})
     await link.start()
@@ -74,7 +77,7 @@ async def listening(node: PrivateStore) -> AsyncIterator[tuple[Watcher, Wakeups]
         watcher,
         others=lambda: link.nodes,
         run_at=link.run_at,
-        beat=0.1,
+        beat=beat,
     )
     wakeups.start()
     try:
@@ -90,12 +93,16 @@ def primaries(cluster: ReplicatedCluster) -> list[PrivateStore]:
 
 
 @on_loop
-async def test_wake_ups_leave_a_node_that_is_cut_off_from_the_others(
-    cluster: ReplicatedCluster,
+@pytest.mark.parametrize("hangs", [False, True], ids=["cut off", "hangs"])
+async def test_wake_ups_leave_a_node_that_passes_nothing_on(
+    cluster: ReplicatedCluster, hangs: bool
 ) -> None:
     node, other, _ = primaries(cluster)
     async with listening(node) as (watcher, wakeups):
-        cluster.isolate(node)
+        if hangs:
+            node.pause()
+        else:
+            cluster.isolate(node)
         try:
 
             def arrives() -> bool:
@@ -104,6 +111,23 @@ async def test_wake_ups_leave_a_node_that_is_cut_off_from_the_others(
 
             await eventually("a wake-up of another node arrives", arrives)
             assert (watcher.deaf, wakeups.subscribed, watcher.told) == (1, True, [])
+        finally:
+            await asyncio.to_thread(cluster.mend)
+
+
+@pytest.mark.timing
+@on_loop
+async def test_wake_ups_of_others_arrive_within_a_second_when_their_node_hangs(
+    cluster: ReplicatedCluster,
+) -> None:
+    node, *_ = primaries(cluster)
+    async with listening(node, beat=None) as (watcher, wakeups):
+        node.pause()
+        began = time.monotonic()
+        try:
+            await eventually("it is left", lambda: watcher.deaf)
+            await eventually("another one is found", lambda: wakeups.subscribed)
+            assert time.monotonic() - began < 1.0
         finally:
             await asyncio.to_thread(cluster.mend)
 

@@ -117,12 +117,18 @@ class Head:
 
     def touched(self, now: float) -> None:
         """This process has done something by which a job of the shard may have become ready."""
-        if self.ready is None and self.is_known(now):
+        if self.is_known(now) and self.ready_since(now) is None:
             self.ready, self.due, self.seen = now, None, now
 
     def woken(self, now: float) -> None:
-        """The store says that a job of the shard is ready, or will be sooner."""
-        self.ready, self.due, self.seen, self.stands = now, None, now, False
+        """The store says that a job of the shard is ready, or will be sooner.
+
+        It is the head only where nothing was ready: it does not hide an older one, or one that is
+        unknown.
+        """
+        self.touched(now)
+        if self.stands:
+            self.seen, self.stands = now, False
 
 
 class Heads:

@@ -199,6 +199,33 @@ async def test_the_longest_ready_go_first(
         assert max(order[at:]) - age < SLACK_MS, (at, age, max(order[at:]))
 
 
+async def test_a_wake_up_hides_no_older_job(
+    servers: list[SharQServer], ports: list[int], clean_store: PrivateStore
+) -> None:
+    await spread(servers[0], 2)
+    old, new = (queue_in(servers[0], shard) for shard in range(2))
+    direct = DirectStore(clean_store.socket_path)
+    prefix = servers[0].engine.settings.redis.key_prefix
+    past = Past(direct, prefix, servers[0].engine.flows.shards.home)
+    past.enqueue(5000, "t", old, "old")
+    past.enqueue(1000, "t", new, "new")
+    direct.close()
+    async with subscribers(ports[:1] * 2, credit=2, mode="notify") as (first, second):
+        home = servers[0].engine.flows.shards.home("t", old)
+        beside = next(
+            name
+            for at in range(10_000, 20_000)
+            if servers[0].engine.flows.shards.home("t", name := f"q{at}") == home
+        )
+        assert (await first.event("ready", 2))["ready"] == 2
+        # Its shard has offered the older one, and tells this server of another.
+        await servers[1].sq.submit(servers[1].sq.new_job(b"1", 0, "beside", beside, "t"))
+        await second.event("ready", 2)
+        for name in ("old", "new"):
+            (got,) = (await first.ask(op="dequeue", queue_type="t"))["jobs"]
+            assert got["job_id"] == name
+
+
 # ---- lines ----
 
 

@@ -4,9 +4,10 @@ The head of a shard is its queue that has been ready longest. A job is taken onl
 become ready at most `SLACK` after the heads of all other shards: so the longest ready go first,
 nearly, though no call sees more than one shard. That a shard has nothing counts for `COUNTS`
 seconds, or as long as this server stands waiting there, since the store would wake it. Its head
-counts for `KNOWN`: others can only move it on, and what comes later is ready later. A shard of
-which nothing is known is looked at first: this takes nothing. One that has failed lately, or is
-silent, holds nobody up; it is asked when all others have nothing.
+counts for `KNOWN`: others can only move it on, and what comes later is ready later. By push it
+bounds others for `BOUNDS`. A shard of which nothing is known is looked at first: this takes
+nothing. One that has failed lately, or is silent, holds nobody up; it is asked when all others
+have nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ COUNTS: Final = 0.05
 """Seconds for which it counts that nothing was ready."""
 
 KNOWN: Final = 0.25
-"""Seconds for which a head counts. What is given back, or resumed, is seen after that time."""
+"""Seconds for which a head counts, as news."""
+
+BOUNDS: Final = 1.0
+"""Seconds for which a head that was ready bounds what may go before it: it can only move on. After
+half of them it is looked at again, while others go on.
+"""
 
 SLACK: Final = 0.15
 """Seconds by which a job may go before one that has been ready longer: with what an answer takes,
@@ -89,6 +95,20 @@ class Head:
             return self.ready
         return self.due if self.due is not None and self.due <= now else None
 
+    def bound(self, now: float) -> float | None:
+        """Nothing is ready there for longer than since this time; None if that is not known.
+
+        A head that was known goes on to bound what may follow it, while it is looked at again.
+        """
+        if self.is_known(now):
+            since = self.ready_since(now)
+            return self.seen if since is None else since
+        return self.ready if now - self.seen <= BOUNDS else None
+
+    def is_old(self, now: float) -> bool:
+        """Whether it is time to look again at a head that still bounds others."""
+        return now - self.seen > BOUNDS / 2
+
     def asked(self, now: float) -> None:
         """A call leaves; `answered`, `has_failed` or `given_up` has to follow."""
         self.asks.append(now)
@@ -117,12 +137,18 @@ class Head:
 
     def touched(self, now: float) -> None:
         """This process has done something by which a job of the shard may have become ready."""
-        if self.ready is None and self.is_known(now):
+        if self.is_known(now) and self.ready_since(now) is None:
             self.ready, self.due, self.seen = now, None, now
 
     def woken(self, now: float) -> None:
-        """The store says that a job of the shard is ready, or will be sooner."""
-        self.ready, self.due, self.seen, self.stands = now, None, now, False
+        """The store says that a job of the shard is ready, or will be sooner.
+
+        It is the head only where nothing was ready: it does not hide an older one, or one that is
+        unknown.
+        """
+        self.touched(now)
+        if self.stands:
+            self.seen, self.stands = now, False
 
 
 class Heads:

@@ -217,6 +217,39 @@ def test_what_this_process_does_may_make_a_job_ready() -> None:
     known.touched("t:0.0:16")
 
 
+def test_a_wake_up_hides_no_older_head() -> None:
+    bench = Bench()
+    bench.tell(a=ready_for(5000), b=ready_for(1000), c=nothing())
+    bench.heads.of["a"].woken(bench.now)
+    assert bench.heads.ask(3) == [Ask("a", 3, 1000 - round(SLACK * 1000))]
+    bench.tell(a=nothing())
+    bench.heads.of["a"].woken(bench.now)
+    assert bench.heads.of["a"].ready == bench.now
+
+
+def test_a_wake_up_does_not_tell_the_head_of_a_shard_that_is_unknown() -> None:
+    bench = Bench()
+    bench.tell(a=nothing(), b=ready_for(1000), c=nothing())
+    bench.now += KNOWN + 0.01
+    bench.tell(b=ready_for(1000))
+    bench.heads.of["a"].woken(bench.now)
+    assert bench.heads.ask(3) == [Ask(name, 1, NEVER) for name in ("a", "c")]
+
+
+def test_what_became_ready_before_a_wake_up_is_the_head() -> None:
+    bench = Bench()
+    bench.tell(a=nothing(10_000), b=nothing(), c=nothing())
+    for head in bench.heads.of.values():
+        head.stands = True
+    bench.now += 60
+    bench.heads.of["a"].woken(bench.now)
+    assert not bench.heads.of["a"].stands
+    assert bench.heads.of["a"].is_known(bench.now)
+    since = bench.heads.of["a"].ready_since(bench.now)
+    assert since is not None
+    assert abs(since - 100.01) < 1e-6
+
+
 def test_a_look_is_for_all() -> None:
     assert Bench().heads.look() == [Ask(name, 1, NEVER) for name in NAMES]
 

@@ -13,7 +13,7 @@ from sharq.errors import LayoutChanging, WrongKind
 from sharq.heads import NEVER, SILENT
 from sharq_server.push.delivery import Subscriber
 from sharq_server.push.dispatch import Dispatcher
-from sharq_server.push.lines import Line, Lines, Round
+from sharq_server.push.lines import GRACE, Line, Lines, Round
 from sharq_server.push.news import News
 from sharq_server.push.offers import OFFER_MS
 from sharq_server.push.subscribers import Grants, Request, SubscriberGroup, Wait
@@ -141,8 +141,9 @@ class LineDispatcher(Dispatcher):
             if lines.wish is Wait.NONE:
                 self._rest_lines(lines)
         if lines.alarm is None and (lines.round is not None or lines.is_held_up()):
+            due = self._clock() + SILENT + _MARGIN
             loop = asyncio.get_running_loop()
-            lines.alarm = loop.call_later(SILENT + _MARGIN, self._on_alarm, lines)
+            lines.alarm = loop.call_later(SILENT + _MARGIN, self._on_alarm, lines, due)
 
     def _ask_for_jobs(self, lines: Lines) -> None:
         looks = lines.to_look_at() if lines.kept or lines.has_room else []
@@ -161,6 +162,9 @@ class LineDispatcher(Dispatcher):
             request = Request(wanted, next(self._seqs), request_id, self._clock(), step.age)
             step.line.takes = True
             self._start(step.line, self._fetch(step.line, grants, request))
+        if lines.has_room or lines.is_taking():
+            for line in lines.to_look_at_again():
+                self._start_look(line)
         if lines.kept and not lines.is_asking():
             lines.give_back()
 
@@ -188,13 +192,16 @@ class LineDispatcher(Dispatcher):
             self._ask(group)
 
     def _note(self, line: Line, waits: Wait, wait_us: int | None, rank: int, sent: float) -> None:
+        now = self._clock()
+        if line.is_late(now):
+            line.lines.excused = now
         line.call, line.looks, line.takes = None, False, False
         line.failing = line.troubled = False
         line.waits = waits if wait_us != 0 else Wait.NONE
         if self._draining:
             return
         if line.again:
-            line.head.woken(self._clock())
+            line.head.woken(now)
         else:
             line.head.stands = line.stands
         if wait_us != 0:
@@ -258,8 +265,11 @@ class LineDispatcher(Dispatcher):
                 return
         super()._on_due(group)
 
-    def _on_alarm(self, lines: Lines) -> None:
-        lines.alarm = None
+    def _on_alarm(self, lines: Lines, due: float) -> None:
+        lines.alarm, now = None, self._clock()
+        if now > due + GRACE:
+            # Answers that came meanwhile are still to be read.
+            lines.excused = now
         if lines.is_round_over():
             self._end_round(lines)
         self._ask(lines)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Final, NamedTuple
 
 from sharq import Batch
@@ -18,6 +19,11 @@ from sharq_server.push.delivery import Subscriber, deal
 from sharq_server.push.news import News
 from sharq_server.push.offers import Parts
 from sharq_server.push.subscribers import Grants, SubscriberGroup, Wait
+
+GRACE: Final = 0.02
+"""Seconds for which late answers are waited for once one of them has come, or this process, which
+was late itself, has begun to read them.
+"""
 
 OnGroup = Callable[[SubscriberGroup], None]
 
@@ -44,11 +50,15 @@ class Line(SubscriberGroup):
 
     def is_ready(self, now: float) -> bool:
         """Whether a job is known there, by what the shard has told lately."""
-        return self.head.is_known(now) and self.head.ready_since(now) is not None
+        return self.head.bound(now) is not None and self.head.ready_since(now) is not None
+
+    def is_late(self, now: float) -> bool:
+        """Whether the call under way takes longer than others wait for it."""
+        return self.call is not None and now - self.began > SILENT
 
     def is_silent(self, now: float) -> bool:
         """Whether the shard has not answered for so long that no other waits for it."""
-        return self.call is not None and now - self.began > SILENT
+        return self.is_late(now) and now - self.lines.excused > GRACE
 
     def answered(self, batch: Batch) -> None:
         self.head.answered(self.lines.clock(), batch)
@@ -119,6 +129,8 @@ class Lines(SubscriberGroup):
         """Places that are reserved while lines are looked at, for the one that asks then."""
         self.round: Round | None = None
         self.alarm: asyncio.TimerHandle | None = None
+        self.excused = -inf
+        """When it was last found that answers are late for a reason that several may share."""
         self.offers.on_ended = self.on_offer_ended
 
     @staticmethod
@@ -150,6 +162,17 @@ class Lines(SubscriberGroup):
             if not (line.stands or line.failing or line.call or line.is_ready(now))
         ]
 
+    def to_look_at_again(self) -> list[Line]:
+        """The lines of which jobs are known, but not lately. Nobody waits for that."""
+        now = self.clock()
+        return [
+            line
+            for line in self.each
+            if not (line.stands or line.failing or line.call)
+            and line.is_ready(now)
+            and line.head.is_old(now)
+        ]
+
     def next(self, at_once: int) -> Step | None:
         """The line whose head is oldest, if it may ask now.
 
@@ -160,24 +183,28 @@ class Lines(SubscriberGroup):
         first: Line | None = None
         oldest = now
         floors: list[float] = []
+        are_silent = False
         for line in self.each:
-            if line.stands or line.failing or line.is_silent(now):
+            if line.stands or line.failing:
                 continue
-            head = line.head
-            if not head.is_known(now):
+            if line.is_silent(now):
+                are_silent = True
+                continue
+            since = line.head.bound(now)
+            if since is None:
                 return None  # without its answer no other knows its turn
             under_way += line.takes
-            since = head.ready_since(now)
-            if since is None:
-                since = head.seen
-            elif line.call is None and (first is None or since < oldest):
+            if line.call is None and line.is_ready(now) and (first is None or since < oldest):
                 if first is not None:
                     floors.append(oldest)
                 first, oldest = line, since
-                continue
-            floors.append(since)
+            else:
+                floors.append(since)
         if first is None or under_way >= at_once:
             return None
+        if are_silent:
+            # They may have older jobs: no call is to go far ahead.
+            floors.append(oldest)
         age = age_after(now, floors)
         return Step(first, age) if oldest <= now - age / 1000 else None
 

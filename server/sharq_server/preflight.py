@@ -126,7 +126,7 @@ def _store(given: Options, report: Report) -> None:
         return
     engine = SyncEngine(Deployment.read(given.settings), reclaims=False)
     try:
-        report.notes += _of_nodes(engine)
+        working = _of_nodes(engine, report.notes)
     except StoreError as error:
         hint = " (does it speak TLS?)" if store.tls else ""
         # Of three sentinels and a primary it is the primary that refuses.
@@ -135,11 +135,17 @@ def _store(given: Options, report: Report) -> None:
         raise ConfigError(told) from error
     finally:
         engine.close()
-    report.good.append(f"The store at {store.described} works.")
+    if store.clustered:
+        # The node that is named need not be one of those.
+        report.good.append(f"The cluster works, at {', '.join(working)}.")
+    else:
+        report.good.append(f"The store at {store.described} works.")
 
 
-def _of_nodes(engine: SyncEngine) -> list[str]:
-    """What is to be noted of the nodes. One that works is enough: so few stop no other's types.
+def _of_nodes(engine: SyncEngine, notes: list[str]) -> list[str]:
+    """The nodes that take writes; `notes` gets what is to be noted of all.
+
+    One that works is enough: so few stop no other's types.
 
     Raises `ConfigError` or `StoreError` if none works.
     """
@@ -150,7 +156,7 @@ def _of_nodes(engine: SyncEngine) -> list[str]:
         for level, line in findings(answering(wrong)):
             if level >= logging.ERROR:
                 raise ConfigError(line)
-    notes = [line for level, line in findings(nodes) if level >= logging.WARNING]
+    notes += [line for level, line in findings(nodes) if level >= logging.WARNING]
     silent = {node.where: node.trouble for node in nodes if node.trouble is not None}
     written = engine.try_writes()
     refusing = {name: error for name, error in written.items() if error is not None}
@@ -158,7 +164,7 @@ def _of_nodes(engine: SyncEngine) -> list[str]:
         raise next(iter(refusing.values()))
     for name, error in (silent | refusing).items():
         notes.append(f"The node of the store at {name} does not work: {reason_of(error)}.")
-    return notes
+    return [name for name, error in written.items() if error is None]
 
 
 def _worst(node: Keeping) -> int:

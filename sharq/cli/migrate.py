@@ -147,7 +147,8 @@ def _migrate(given: argparse.Namespace) -> Report:
     except Sharded as error:
         raise NoAnswer(f"{error} Nothing is lost.") from None
     except SharqException as error:
-        raise NoAnswer(f"{_told(error)} {_AGAIN}") from None
+        then = "" if given.dry_run else f" {_AGAIN}"
+        raise NoAnswer(f"{_told(error)}{then}") from None
 
 
 def _types(text: str | None) -> list[str] | None:
@@ -165,7 +166,7 @@ def _told(error: SharqException) -> str:
     while bottom.__cause__ is not None:
         bottom = bottom.__cause__
     if bottom is error:
-        return str(error)
+        return f"{str(error).rstrip('.')}."
     place = bottom.filename if isinstance(bottom, OSError) else None
     where = f" ({place})" if place else ""
     return f"{str(error).rstrip('.')}: {reason_of(error)}{where}."

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sharq.errors import StoreError
+from sharq.operations.sharding import type_of
 from sharq.results import Swept
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Expiry:
         self._longest = max(interval, min(lease, _LONGEST_PAUSE))
         self._clock = clock
         self._due_at: dict[str, float] = {}
-        self._failing = False
+        self._failing: set[str] = set()
 
     def due(self, queue_type: str) -> bool:
         """Whether to check a type now; if so, call `note` with the result."""
@@ -41,6 +42,7 @@ class Expiry:
             return False
         if len(self._due_at) >= _MOST_TYPES:
             self._due_at.clear()
+            self._failing.clear()
         # Another thread need not check at the same time.
         self._due_at[queue_type] = now + self._interval
         return True
@@ -48,11 +50,12 @@ class Expiry:
     def note(self, queue_type: str, swept: Swept | StoreError) -> None:
         """Remember when the next check is due."""
         if isinstance(swept, StoreError):
-            if not self._failing:
-                _log.warning("Expired jobs of %s are not taken back: %s", queue_type, swept)
-            self._failing = True
+            kind = type_of(queue_type)
+            if kind not in map(type_of, self._failing):
+                _log.warning("Expired jobs of %s are not taken back: %s", kind, swept)
+            self._failing.add(queue_type)
             return
-        self._failing = False
+        self._failing.discard(queue_type)
         if swept.more:
             self._due_at.pop(queue_type, None)
             return

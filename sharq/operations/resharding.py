@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sharq.errors import NotEmpty, StoreError, StoreOutcomeUnknown, StoreUnavailable
 from sharq.identifiers import check_identifier, check_integer
-from sharq.operations.call import Flow
+from sharq.operations.call import Brief, Flow
 from sharq.operations.layouts import Layout, read_layout
 from sharq.operations.replicating import Unconfirmed, replicas, replicated
 from sharq.operations.sharding import MAX_SHARDS, layout
@@ -85,9 +85,12 @@ class Resharding:
             )
 
     def recall(self, queue_type: str) -> Flow[None]:
-        """Tell the store again how a type is spread, if it was emptied meanwhile."""
-        known = yield self._operations.known_shards(queue_type)
-        if not known.text:
+        """Tell the store again how a type is spread, if it was emptied meanwhile.
+
+        Who waits for it has a job for some shard, which may lie at another node.
+        """
+        (known,) = yield Brief([self._operations.known_shards(queue_type)])
+        if not isinstance(known, StoreError) and not known.text:
             shards = len(self._spreading.shards.homes(queue_type))
             yield from self._change(queue_type, Layout(), shards, in_use=True)
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from sharq.errors import StoreError
+from sharq.errors import StoreError, StoreFull, StoreUnavailable
 from sharq.operations.call import Call
 from sharq.store.blocking_connection import BlockingWire
 from sharq.store.confirming import (
@@ -21,6 +21,7 @@ from sharq.store.confirming import (
     holds,
     promises,
 )
+from sharq.store.errors import CutOff, Misdirected
 from sharq.store.reply_queue import ReplyProtocolError
 from sharq.store.request import Request
 
@@ -29,15 +30,29 @@ R = TypeVar("R", bound=Request[Any])
 # How long before its deadline a call is given up, seconds: the answer has to arrive.
 _MARGIN: Final = 0.1
 
-# How long replicas that have not confirmed are asked before another call, ms.
-_PROBE: Final = 1000
+# How long the store waits for the replicas at first, ms. It is told so together with the calls, and
+# does so as well where it has refused them, and nothing has to be confirmed.
+_FIRST: Final = 100
+
+# The same when it is asked again, ms.
+_WAIT: Final = 1000
+
+# Seconds before it is asked again after it has refused.
+_PAUSE: Final = 0.05
+
+# Seconds after which replicas are behind, and for which that is taken as given.
+_PATIENCE: Final = 1.0
 
 
 class BlockingConfirmations:
-    """The exchanges of a link. `behind`: the last one was not confirmed in time."""
+    """The exchanges of a link. `behind`: replicas have not confirmed within a second.
+
+    Then they are asked before another call is sent, by one caller a second.
+    """
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
+        self._ask_at = 0.0
         self.behind = False
 
     def prepare(self, wire: BlockingWire, deadline: float) -> None:
@@ -71,8 +86,8 @@ class BlockingConfirmations:
         try:
             if self.behind and not self._have_caught_up(wire, keys[-1], deadline):
                 raise TooFewReplicas
-            ms = (deadline - time.monotonic() - _MARGIN) * 1000
-            touched, waited = map(Request, self._question(wire, keys[-1], ms))
+            question = self._question(wire, keys[-1], self._within(_FIRST, deadline))
+            touched, waited = map(Request, question)
             sent: list[Any] = [*requests, touched, waited]
             told: list[Any] = []
             for request, reply in wire.exchange(sent, deadline):
@@ -83,8 +98,8 @@ class BlockingConfirmations:
                 else:
                     del unanswered[request]
                     yield request, reply
-            if held:
-                self._judge(*told)
+            if held and not self._are_enough(*told):
+                self._wait(wire, keys[-1], deadline, refused=told[0] is not None)
         except (OSError, ReplyProtocolError) as error:
             wire.pending.clear()
             wire.pending.extend(unanswered)
@@ -94,19 +109,48 @@ class BlockingConfirmations:
         yield from held
 
     def _have_caught_up(self, wire: BlockingWire, key: bytes, deadline: float) -> bool:
-        ms = min(_PROBE, (deadline - time.monotonic() - _MARGIN) * 1000)
-        _, enough = self._ask(wire, self._question(wire, key, ms), deadline)
+        if time.monotonic() < self._ask_at:
+            return False
+        (touched,) = self._ask(wire, [wire.touch(key)], deadline)
+        ms = 1 if isinstance(touched, StoreError) else self._within(_WAIT, deadline)
+        (enough,) = self._ask(wire, [self._terms.wait(ms)], deadline)
         self.behind = enough is False
+        if self.behind and ms > 1:
+            self._ask_at = time.monotonic() + _PATIENCE
         return not self.behind
 
-    def _question(self, wire: BlockingWire, key: bytes, ms: float) -> tuple[Call[Any], Call[Any]]:
-        return wire.touch(key), self._terms.wait(max(1, int(ms)))
+    def _wait(self, wire: BlockingWire, key: bytes, deadline: float, *, refused: bool) -> None:
+        """Ask on until replicas have what was written before. Raises OSError if they do not."""
+        patient_until = time.monotonic() + _PATIENCE - _FIRST / 1000
+        while time.monotonic() < deadline - _MARGIN:
+            if refused:
+                time.sleep(_PAUSE)
+            ms = self._within(_FIRST if refused else _WAIT, deadline)
+            touched, enough = self._ask(wire, self._question(wire, key, ms), deadline)
+            if self._are_enough(touched, enough):
+                self.behind = False
+                return
+            refused = touched is not None
+            if time.monotonic() >= patient_until:
+                self.behind = True
+                wire.doubt()
+        self.behind = True
+        raise NotInTime("too few replicas have confirmed in time")
 
-    def _judge(self, touched: StoreError | None, enough: bool | StoreError) -> None:
-        """Raise OSError unless replicas have what was written before the touch."""
+    def _within(self, ms: int, deadline: float) -> int:
+        return max(1, min(ms, int((deadline - time.monotonic() - _MARGIN) * 1000)))
+
+    def _question(self, wire: BlockingWire, key: bytes, ms: int) -> tuple[Call[Any], Call[Any]]:
+        return wire.touch(key), self._terms.wait(ms)
+
+    def _are_enough(self, touched: StoreError | None, enough: bool | StoreError) -> bool:
+        """Whether replicas have what was written before the touch; not if that was refused.
+
+        Raises OSError if it is refused for good on this connection.
+        """
         for refusal in (touched, enough):
-            if isinstance(refusal, StoreError):
+            if isinstance(refusal, Misdirected | CutOff) or not (
+                refusal is None or isinstance(refusal, bool | StoreUnavailable | StoreFull)
+            ):
                 raise ConnectionAbortedError("the store asks no replicas") from refusal
-        if not enough:
-            self.behind = True
-            raise NotInTime("too few replicas have confirmed in time")
+        return touched is None and enough is True

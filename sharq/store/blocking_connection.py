@@ -66,6 +66,9 @@ class BlockingWire:
             reply = self._replies.next_reply(self._receive(deadline))
         return reply
 
+    def doubt(self) -> None:
+        """Raise ConnectionAbortedError if the server is known to be replaced by another one."""
+
     def quiet(self) -> bool:
         """Tell whether the connection is unchanged: open, with nothing to be read."""
         return not (self._replies.has_data() or self._poll.poll(0))
@@ -107,13 +110,17 @@ class WatchedWire(BlockingWire):
         self._first = first
         self._then = then
 
+    def doubt(self) -> None:
+        """Ask whether it is."""
+        if self._replaced():
+            raise ConnectionAbortedError("another node is the primary now")
+
     def _receive(self, deadline: float) -> bytes:
         silence = self._first
         while not self._arrives(min(silence, deadline - time.monotonic())):
             if time.monotonic() >= deadline:
                 raise TimeoutError("no answer in time")
-            if self._replaced():
-                raise ConnectionAbortedError("another node is the primary now")
+            self.doubt()
             silence = self._then
         return super()._receive(deadline)
 

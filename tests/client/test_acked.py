@@ -32,6 +32,7 @@ from sharq.operations.call import Call, no_promise
 from sharq.operations.operations import Operations
 from sharq.operations.targets import Target
 from sharq.results import ACTIVE, DUPLICATE, QUEUED, SUCCESS, NewJob
+from sharq.store.blocking_link import SyncLink
 from sharq.store.cluster import open_link
 from sharq.store.confirming import PROCESS, Terms, TooFewReplicas, touch_by_script
 from sharq.store.link import Link
@@ -43,6 +44,7 @@ from tests.support.faces import Blocking, Face
 from tests.support.failovers import settings_of, stand
 from tests.support.loops import eventually, on_loop
 from tests.support.replicas import PrivateReplicas
+from tests.support.sentinels import follow
 from tests.support.stores import PrivateStore, wait_for
 
 OPEN: dict[str, Callable[..., Face]] = {"asyncio": Blocking, "blocking": SharQ}
@@ -691,6 +693,102 @@ def test_a_primary_without_enough_replicas_refuses(queue: Face, stores: PrivateR
         assert not caught.value.outcome_unknown
     finally:
         stores.primary.client.config_set("min-replicas-to-write", 0)
+
+
+@contextmanager
+def alone(stores: PrivateReplicas) -> Iterator[None]:
+    """The primary has lost its replica, and refuses changes without one."""
+    stores.primary.client.config_set("min-replicas-to-write", 1)
+    try:
+        stores.replica.kill()
+        wait_for("the primary knows", lambda: _good_replicas(stores) == 0)
+        yield
+    finally:
+        stores.primary.client.config_set("min-replicas-to-write", 0)
+
+
+def _good_replicas(stores: PrivateReplicas) -> int:
+    info: Any = stores.primary.client.info("replication")
+    return int(info.get("min_slaves_good_slaves", 0))
+
+
+def test_what_is_refused_for_want_of_replicas_is_told_at_once(
+    queue: Face, stores: PrivateReplicas
+) -> None:
+    queue.submit(job("j"))
+    with alone(stores):
+        began = time.monotonic()
+        for number in range(3):
+            with pytest.raises(StoreUnavailable, match="NOREPLICAS") as caught:
+                queue.submit(job(f"k{number}"))
+            assert not caught.value.outcome_unknown
+        assert time.monotonic() - began < 3
+
+
+def test_a_blocking_caller_waits_once_for_replicas_that_are_gone(stores: PrivateReplicas) -> None:
+    with SharQ(stores.settings()) as queue:
+        queue.submit(job("j"))
+        with alone(stores):
+            # That it is there already would have to be confirmed.
+            with pytest.raises(StoreOutcomeUnknown, match="Too few replicas"):
+                queue.submit(job("j"))
+            began = time.monotonic()
+            for _ in range(5):
+                with pytest.raises(TooFewReplicas):
+                    queue.submit(job("j"))
+            assert time.monotonic() - began < 2.5
+            stores.replica.start()
+            follow(stores.replica, stores.primary)
+            wait_for("replicas confirm", lambda: _accepts(queue, job("j")), 20)
+
+
+def test_replicas_that_hang_are_asked_by_one_blocking_caller_a_second(
+    stores: PrivateReplicas,
+) -> None:
+    with SharQ(stores.settings()) as queue:
+        queue.submit(job("j"))
+        stores.replica.pause()
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(queue.submit, job("k"))
+            wait_for("it is known", lambda: _is_refused(queue), 4)
+            assert not first.done()
+            assert isinstance(first.exception(), StoreOutcomeUnknown)
+        began = time.monotonic()
+        for _ in range(5):
+            with pytest.raises(TooFewReplicas):
+                queue.submit(job("l"))
+        assert time.monotonic() - began < 2.5
+        stores.replica.resume()
+        wait_for("replicas confirm", lambda: _accepts(queue, job("k")), 20)
+
+
+def _is_refused(queue: Face) -> bool:
+    """Whether changes are refused before they are carried out; this one takes a second else."""
+    try:
+        queue.ping()
+    except TooFewReplicas:
+        return True
+    return False
+
+
+def test_a_node_whose_replicas_do_not_confirm_may_have_been_replaced(
+    stores: PrivateReplicas,
+) -> None:
+    settings = stores.settings()
+    operations, scripts = operations_of(settings), Deployment.read(settings).scripts.by_digest
+    link = SyncLink(settings.redis, scripts, replaced=lambda: True)
+    try:
+        link.run(operations.enqueue("t", [job("j")]))
+        (lease,) = link.run(operations.dequeue("t", 1)).leases(0, 1)
+        meant = find_lease(lease)
+        assert meant is not None
+        stores.replica.pause()
+        began = time.monotonic()
+        with pytest.raises(StoreOutcomeUnknown):
+            link.run(operations.finish(*meant))
+        assert time.monotonic() - began < 3
+    finally:
+        link.close()
 
 
 def test_scripts_that_were_flushed_are_no_hindrance(queue: Face, stores: PrivateReplicas) -> None:

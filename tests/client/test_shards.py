@@ -818,6 +818,44 @@ def test_a_store_that_was_emptied_is_told_again(make: Callable[..., SharQ]) -> N
     assert other.shards("sms") == 4
 
 
+def test_a_registration_waits_for_no_node_that_hangs(cluster: PrivateCluster) -> None:
+    """Where the number of shards lies is asked once a minute: other shards are not kept for it."""
+    settings = Settings.from_mapping({"redis": {"port": cluster.ports[0], "clustered": True}})
+    with SharQ(settings) as server:
+        place, home = server._engine._place_of, server._engine.flows.shards.home
+        server.queue_length("any", "q")
+        registry = place_of_key(server, b"{sharq_server}")
+        kind = next(name for name in map("sms{}".format, range(99)) if place(name) != registry)
+        server.set_shards(kind, 4)
+        queue = next(name for name in QUEUES if place(home(kind, name)) != place(kind))
+        put(server, "j", queue, kind)
+        (hanging,) = [node for node in cluster.nodes if str(node.port) in str(place(kind))]
+        server._engine.flows.registry.registrations._known.clear()
+        hanging.pause()
+        try:
+            began = time.monotonic()
+            put(server, "j2", queue, kind)
+            assert time.monotonic() - began < 2
+        finally:
+            hanging.resume()
+        taken: list[str] = []
+        wait_for("both come", lambda: _has_taken(server, kind, taken) == ["j", "j2"], 20)
+    for node in cluster.nodes:
+        node.client.flushall()
+
+
+def _has_taken(server: SharQ, kind: str, taken: list[str]) -> list[str]:
+    with suppress(StoreError):
+        take_all(server, kind, taken)
+    return sorted(taken)
+
+
+def place_of_key(server: SharQ, key: bytes) -> str | None:
+    link: Any = server._engine._connected()
+    node = link.node_of(key)
+    return None if node is None else f"{node.host}:{node.port}"
+
+
 def test_a_cursor_of_no_shard_is_refused(make: Callable[..., SharQ]) -> None:
     server = make()
     server.set_shards("sms", 2)

@@ -180,6 +180,18 @@ def test_a_store_that_is_away_is_no_answer(old: Old, command: Command, side: str
     assert len(said.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("options", [["--dry-run"], []], ids=str)
+def test_what_the_store_says_is_told_as_a_sentence(
+    old: Old, command: Command, options: list[str]
+) -> None:
+    old.client.set("sharq_server:ready:queue_type", "by somebody else")
+    said = command(*options)
+    assert said.code == 3
+    told = said.err.splitlines()[-1]
+    assert "holding the wrong kind of value." in told
+    assert ("begin again" in told) == (not options)
+
+
 def test_a_source_in_use_is_no_answer(
     old: Old, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

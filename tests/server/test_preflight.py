@@ -249,6 +249,11 @@ def test_any_node_of_a_cluster_is_enough(nodes: ReplicatedCluster, tmp_path: Pat
     assert (ran.returncode, ran.stderr) == (0, "")
     ran = check_cluster(tmp_path, 1, replica, more=acked)
     assert (ran.returncode, ran.stderr) == (0, "")
+    # Not the seeds are said to work, which need not: it is those that take the writes.
+    (told,) = [line for line in ran.stdout.splitlines() if "works" in line]
+    assert told.startswith("The cluster works, at ")
+    primaries = {nodes.primary_of(f"{{sharq_server:{name}}}").port for name in "abcdefghijkl"}
+    assert {int(place.rpartition(":")[2]) for place in told.strip(".").split(", ")[1:]} == primaries
 
 
 def test_a_part_of_a_cluster_stops_no_start(nodes: ReplicatedCluster, tmp_path: Path) -> None:

@@ -103,6 +103,22 @@ def flows(clock: Hand, *, reclaims: bool = True, wanted: bool = True) -> Flows:
     return Flows(operations, settings, clock, reclaims=reclaims)
 
 
+def test_of_a_spread_type_what_fails_is_told_once_by_the_name_of_the_type(
+    reclaiming: Expiry, clock: Hand, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        for shard, answer in (
+            ("sms:0.1:2", StoreUnavailable()),
+            ("sms:1.3:2", swept(0.001)),
+        ):
+            assert reclaiming.due(shard)
+            reclaiming.note(shard, answer)
+        clock.now += INTERVAL
+    assert [each.getMessage() for each in caplog.records] == [
+        "Expired jobs of sms are not taken back: The store is not available."
+    ]
+
+
 def test_the_look_leaves_with_the_dequeue_and_before_it(clock: Hand) -> None:
     taking = flows(clock)
     sent = taking.take("sms", 1, None).send(None)

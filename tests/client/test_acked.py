@@ -26,6 +26,7 @@ from sharq.errors import (
     StoreFull,
     StoreOutcomeUnknown,
     StoreUnavailable,
+    TooFewReplicas,
 )
 from sharq.identifiers import find_lease
 from sharq.operations.call import Call, no_promise
@@ -33,7 +34,7 @@ from sharq.operations.operations import Operations
 from sharq.operations.targets import Target
 from sharq.results import ACTIVE, DUPLICATE, QUEUED, SUCCESS, NewJob
 from sharq.store.cluster import open_link
-from sharq.store.confirming import PROCESS, Terms, TooFewReplicas, touch_by_script
+from sharq.store.confirming import PROCESS, Terms, touch_by_script
 from sharq.store.link import Link
 from sharq.store.script_loading import pack
 from tests.client.test_cluster_link import open_kind

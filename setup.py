@@ -13,6 +13,9 @@ from setuptools import Extension, find_packages, setup
 # The folder of each package. What lies below them is found, so that no wing is left out.
 PACKAGES = {"sharq": "sharq", "sharq_server": "server/sharq_server"}
 
+# What is in none of them.
+MODULES = ["sharq_commands"]
+
 SERVER = [
     "tornado>=6.6.1,<7",
     "httptools>=0.7.1,<1",
@@ -130,6 +133,7 @@ if __name__ == "__main__":
     setup(
         packages=packages(),
         package_dir=PACKAGES,
+        py_modules=MODULES,
         extras_require=extras(sys.platform, libc()),
         ext_modules=cythonize(
             [extension(module, source) for module, source in compiled().items()],

@@ -156,6 +156,10 @@ class UnexpectedReply(StoreError):
     code = "internal"
 
 
+class TooFewReplicas(StoreUnavailable):
+    """Too few replicas confirm changes; the operation was not carried out."""
+
+
 class LayoutChanging(StoreUnavailable):
     """The number of shards of a type is being changed; soon it can be used again."""
 

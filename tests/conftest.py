@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.stores import PrivateCluster, PrivateStore
 
-pytest_plugins = ["tests.support.choice"]
+pytest_plugins = ["tests.support.choice", "tests.support.replicas"]
 
 # What a shell starts in the background ignores the one, what nohup does the other, and so would all
 # that the tests start.

@@ -10,12 +10,12 @@ from typing import Final
 from sharq import EmbeddedStore
 from sharq.blocking_engine import SyncEngine
 from sharq.deployment import Deployment
-from sharq.errors import ConfigError, SharqException, StoreError, reason_of
+from sharq.errors import ConfigError, SharqException, StoreError, TooFewReplicas, reason_of
 from sharq.results import Keeping
 from sharq.settings.options import EMBEDDED, OPTIONS, Key, as_written
 from sharq.settings.reading import Settings
 from sharq_server import options
-from sharq_server.api.durability import answering, findings
+from sharq_server.api.durability import Statement, answering, findings, statements
 from sharq_server.options import Options
 from sharq_server.process.listening import CannotListen, check_place
 from sharq_server.security.certificates import Certificate
@@ -143,29 +143,35 @@ def _store(given: Options, report: Report) -> None:
 
 
 def _of_nodes(engine: SyncEngine, notes: list[str]) -> list[str]:
-    """The nodes that take writes; `notes` gets what is to be noted of all.
+    """The nodes that work; `notes` gets what is to be noted of all.
 
-    One that works is enough: so few stop no other's types.
-
-    Raises `ConfigError` or `StoreError` if none works.
+    One that works is enough: so few stop no other's types. One that lacks replicas does: a server
+    serves reads, and waits for them. Raises `ConfigError` or `StoreError` if none works.
     """
     nodes = engine.look_at_store()
-    wrong = [node for node in nodes if node.trouble is not None or _worst(node) >= logging.ERROR]
-    if len(wrong) == len(nodes):
+    if all(node.trouble is not None or _wrong(node) for node in nodes):
         # These say more of a node that takes no writes than that it refuses one.
-        for level, line in findings(answering(wrong)):
-            if level >= logging.ERROR:
-                raise ConfigError(line)
+        for statement in _wrong(*answering(nodes)):
+            raise ConfigError(statement.line)
     notes += [line for level, line in findings(nodes) if level >= logging.WARNING]
     silent = {node.where: node.trouble for node in nodes if node.trouble is not None}
     written = engine.try_writes()
     refusing = {name: error for name, error in written.items() if error is not None}
-    if len(refusing) == len(written):
+    alone = [name for name, error in refusing.items() if isinstance(error, TooFewReplicas)]
+    if len(refusing) == len(written) and not alone:
         raise next(iter(refusing.values()))
+    lacking = {node.where for node in nodes if any(each.passes for each in statements([node]))}
     for name, error in (silent | refusing).items():
-        notes.append(f"The node of the store at {name} does not work: {reason_of(error)}.")
-    return [name for name, error in written.items() if error is None]
+        if name not in alone:
+            notes.append(f"The node of the store at {name} does not work: {reason_of(error)}.")
+        elif name not in lacking:
+            notes.append(
+                f"Too few replicas of the store at {name} confirm changes: until they do, nothing"
+                " that changes something is acknowledged."
+            )
+    return [name for name in written if name not in refusing or name in alone]
 
 
-def _worst(node: Keeping) -> int:
-    return max((level for level, _ in findings([node])), default=logging.NOTSET)
+def _wrong(*nodes: Keeping) -> list[Statement]:
+    """What is said of nodes that goes by with another configuration alone."""
+    return [each for each in statements(nodes) if each.level >= logging.ERROR and not each.passes]

@@ -25,7 +25,7 @@ from sharq.cli.words import visible
 from sharq.deployment import Deployment
 from sharq.errors import ConfigError, Sharded, SharqException, reason_of
 from sharq.migration.lock import LockLost
-from sharq.migration.migration import LEASE, REQUEUE, InUse, Migration, Plan
+from sharq.migration.migration import LEASE, REQUEUE, InUse, Migration, NoSuchType, Plan
 from sharq.migration.rejects import DEFAULT, CannotWrite
 from sharq.migration.report import Drain, Report
 from sharq.migration.target import SomebodyElse
@@ -125,6 +125,8 @@ def _migrate(given: argparse.Namespace) -> Report:
                 return Migration(old.redis, lease_ms, engine, plan, given.rejects, bar.show).run()
         finally:
             engine.close()
+    except NoSuchType as error:
+        raise WrongUsage(_absent(error.types, old.redis.key_prefix)) from None
     except InUse:
         raise NoAnswer(
             "The original's servers still take or give jobs, and nothing was changed."
@@ -158,6 +160,12 @@ def _types(text: str | None) -> list[str] | None:
     if not kinds:
         raise WrongUsage("--types names no type: give them with commas between.")
     return kinds
+
+
+def _absent(types: list[str], prefix: str) -> str:
+    named = ", ".join(map(visible, types))
+    what = "no type" if len(types) == 1 else "none of the types"
+    return f"The original has {what} {named} below {visible(prefix)}. Nothing was changed."
 
 
 def _told(error: SharqException) -> str:

@@ -3,7 +3,7 @@
 -- KEYS: void ready leases waiting limit paused
 -- ARGV: queues delayed interval_retention kind name ms reason set_by number
 -- Returns: status (success)
---@include status clock queue load_queue encode rate save more level level_keys levels leases turns first_turn save_levels type_limits kept set_pause waiting wake
+--@include status clock queue load_queue encode rate save more level level_keys levels leases turns first_turn save_levels type_limits kept set_pause pause_kept waiting wake
 local k = {
   ready = KEYS[2], leases = KEYS[3], limit = KEYS[5], queues = ARGV[1], delayed = ARGV[2],
   interval_retention = tonumber(ARGV[3]),
@@ -15,12 +15,11 @@ if ms ~= '-' then
 end
 open_levels(k, redis.call('GET', k.limit))
 if ARGV[9] ~= '' then
-  -- No caller is as late as a day.
-  local DAY, last = 86400000, redis.call('GET', KEYS[6])
+  local last = redis.call('GET', KEYS[6])
   if last and tonumber(last) > tonumber(ARGV[9]) then
     return SUCCESS
   end
-  set_for(KEYS[6], ARGV[9], DAY)
+  set_for(KEYS[6], ARGV[9], PAUSE_KEPT)
 end
 if kind == 'queue' then
   pause_queue(k, load_queue(k.queues .. name, name), till, ARGV[8], ARGV[7])

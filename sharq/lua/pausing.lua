@@ -4,9 +4,7 @@
 -- KEYS: void paused
 -- ARGV: number ms reason set_by
 -- Returns: number of what is to be done (0: nothing), ms (those that are left, or as above), reason, set_by
---@include clock
--- As long as shards remember their last.
-local DAY = 86400000
+--@include clock pause_kept
 local key, number, ms = KEYS[2], ARGV[1], ARGV[2]
 local text = redis.call('GET', key) or ''
 local last = tonumber(string.match(text, '^%d+') or 0)
@@ -16,7 +14,7 @@ if ARGV[4] ~= '' and number == '0' then
   till, by, why = (ms == '' or ms == '-') and ms .. '!' or string.format('%.0f', now + ms), ARGV[4], ARGV[3]
   redis.call('SET', key, table.concat({is, till, by, why}, ' '))
 elseif is and is == number then
-  set_for(key, is, DAY)
+  set_for(key, is, PAUSE_KEPT)
   is = nil
 end
 if not is then

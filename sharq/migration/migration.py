@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection
@@ -27,6 +28,14 @@ REQUEUE: Final = "requeue"
 
 class InUse(Exception):
     """Servers of the original still take or give jobs; nothing was changed."""
+
+
+class NoSuchType(Exception):
+    """The original has none of `types`, which were named; nothing was changed."""
+
+    def __init__(self, types: list[str]) -> None:
+        super().__init__(types)
+        self.types = types
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,8 @@ class Migration:
         self._transfer = Transfer(
             self._source, self._target, self._rejects, self.report, self._lock, clock
         )
-        self._wanted = None if plan.types is None else {kind.encode() for kind in plan.types}
+        named = plan.types
+        self._wanted = None if named is None else {os.fsencode(kind) for kind in named}
         self._finder = Finder(self._source, self._wanted, self._stay_alive)
         self._recovered: set[bytes] = set()
         self._done = 0
@@ -89,13 +99,15 @@ class Migration:
     def run(self) -> Report:
         """Carry it out.
 
-        Raises `InUse`, `OtherTarget`, `LockLost`, `SomebodyElse`, `CannotWrite` and `StoreError`;
-        whatever has moved by then is in the target, and the next run goes on with the rest.
+        Raises `NoSuchType`, `InUse`, `OtherTarget`, `LockLost`, `SomebodyElse`, `CannotWrite` and
+        `StoreError`; whatever has moved by then is in the target, and the next run goes on with the
+        rest.
         """
         begun = self._clock()
         with ExitStack() as stack:
             stack.callback(self._source.close)
             stack.callback(self._rejects.close)
+            self._check_types()
             before = counts_of(self._source)
             if not self._plan.follow:
                 self._sleep(self._plan.watch)
@@ -115,6 +127,18 @@ class Migration:
         self.report.cut()
         self.report.seconds = self._clock() - begun
         return self.report
+
+    def _check_types(self) -> None:
+        """Raise `NoSuchType` for types that are named, and neither there nor moved before."""
+        lacking = set(self._wanted or ())
+        if lacking:
+            lacking -= self._source.types() | self._source.receipts().keys()
+        if lacking:
+            lacking -= self._target.types()
+        if lacking:
+            lacking -= Finder(self._source, lacking, lambda: None).everywhere().keys()
+        if lacking:
+            raise NoSuchType(sorted(kind.decode(errors="replace") for kind in lacking))
 
     def _recover(self) -> None:
         receipts = self._source.receipts()

@@ -75,14 +75,11 @@ def sweep_shards(
                 if isinstance(found, LayoutChanging):
                     # It has no leases then, or is left as it is: the next round looks.
                     continue
-                if isinstance(found, StoreError):
-                    failure = failure or found
-                    if fail is not None:
-                        fail(name, found)
+                if not isinstance(found, StoreError):
+                    again += [each for each in found if each == name or each not in ages]
+                    ages.update(dict.fromkeys(found, ages[name]))
                     continue
-                again += [each for each in found if each == name or each not in ages]
-                ages.update(dict.fromkeys(found, ages[name]))
-                continue
+                swept = found
             if isinstance(swept, StoreError):
                 failure = failure or swept
                 if fail is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,15 +23,17 @@ from sharq.store.routing import (
     LOST_INTERVAL,
     SILENCE,
     Refresh,
-    Steps,
+    Send,
     is_sound,
     learn,
     route,
 )
 from sharq.store.slots import MAP_QUESTIONS, Node, Topology, View, read_view, seeds
-from sharq.store.write_checks import PATIENCE, takes_writes, try_each
+from sharq.store.write_checks import PATIENCE, Tries, takes_writes, try_each
 
 T = TypeVar("T")
+R = TypeVar("R")
+S = TypeVar("S")
 
 
 def open_sync_link(
@@ -89,32 +91,21 @@ class SyncClusterLink:
         self, calls: Sequence[Call[T]], timeout: float | None = None
     ) -> list[T | StoreError]:
         """Send `calls`, those of a node together; a result or an error for each, in order."""
-        return self._take(route(self._topology, calls, self._is_connected), timeout)
+        steps = route(self._topology, calls, self._is_connected)
+        return self._take(steps, partial(self._send, timeout))
 
     def try_each(self, attempt: Call[Any]) -> dict[str, StoreError | None]:
         """Whether each primary takes writes; see `sharq.store.cluster.ClusterLink`."""
-        steps = try_each(self._topology, attempt, self._is_connected)
-        outcome: Any = None
-        try:
-            while True:
-                step = steps.send(outcome)
-                if isinstance(step, Refresh):
-                    outcome = self._refresh(step)
-                    continue
-                outcome = ask_all_blocking(
-                    step,
-                    partial(self._try, step),
-                    takes_writes,
-                    timeout=2 * self._timeout,
-                    grace=PATIENCE,
-                )
-        except StopIteration as end:
-            told: dict[str, StoreError | None] = end.value
-            return told
+        return self._take(try_each(self._topology, attempt, self._is_connected), self._try_all)
 
-    def _try(self, asked: Mapping[Node, Sequence[Call[Any]]], node: Node) -> StoreError | None:
+    def _try_all(self, tries: Tries) -> dict[Node, StoreError | None]:
+        try_one = partial(self._try, tries)
+        timeout = 2 * self._timeout
+        return ask_all_blocking(tries, try_one, takes_writes, timeout=timeout, grace=PATIENCE)
+
+    def _try(self, tries: Tries, node: Node) -> StoreError | None:
         moving: StoreError = OnTheMove()
-        for call in asked[node]:
+        for call in tries[node]:
             try:
                 self._link(node).try_write(call)
             except OnTheMove as error:
@@ -131,21 +122,19 @@ class SyncClusterLink:
         for link in list(self._links.values()):
             link.close()
 
-    def _take(self, steps: Steps, timeout: float | None) -> list[Any]:
-        """Take the steps of a route."""
+    def _take(self, steps: Generator[Refresh | S, Any, R], ask: Callable[[S], Any]) -> R:
+        """Take steps to their end."""
         outcome: Any = None
         try:
             while True:
                 step = steps.send(outcome)
-                if isinstance(step, Refresh):
-                    outcome = self._refresh(step)
-                else:
-                    outcome = [
-                        self._link(node).run_many(calls, timeout) for node, calls in step.batches
-                    ]
+                outcome = self._refresh(step) if isinstance(step, Refresh) else ask(step)
         except StopIteration as end:
-            results: list[Any] = end.value
-            return results
+            result: R = end.value
+            return result
+
+    def _send(self, timeout: float | None, step: Send) -> list[list[Any]]:
+        return [self._link(node).run_many(calls, timeout) for node, calls in step.batches]
 
     def _link(self, node: Node) -> SyncLink:
         link = self._links.get(node)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from sharq.errors import StoreError, StoreFull, StoreUnavailable
+from sharq.errors import StoreError, StoreFull, StoreUnavailable, TooFewReplicas
 from sharq.operations.call import Call
 from sharq.store.blocking_connection import BlockingWire
 from sharq.store.confirming import (
@@ -17,7 +17,6 @@ from sharq.store.confirming import (
     NotInTime,
     Process,
     Terms,
-    TooFewReplicas,
     holds,
     promises,
 )

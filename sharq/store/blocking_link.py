@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from sharq.errors import StoreError, StoreUnavailable, UnexpectedReply
+from sharq.errors import StoreError, StoreUnavailable, TooFewReplicas, UnexpectedReply
 from sharq.operations.call import Call
 from sharq.results import Watch
 from sharq.settings.options import StoreSettings
 from sharq.store.blocking_confirming import BlockingConfirmations
 from sharq.store.blocking_connection import BlockingWire, WatchedWire
-from sharq.store.confirming import NotInTime, Terms, TooFewReplicas, promises
+from sharq.store.confirming import NotInTime, Terms, promises
 from sharq.store.connecting import address, connect_blocking
 from sharq.store.reply_queue import ReplyProtocolError
 from sharq.store.request import Again, Request

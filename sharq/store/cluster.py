@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -25,16 +25,17 @@ from sharq.store.routing import (
     LOST_INTERVAL,
     Refresh,
     Send,
-    Steps,
     is_sound,
     learn,
     route,
 )
 from sharq.store.slots import MAP_QUESTIONS, Node, Topology, View, read_view, seeds
 from sharq.store.timing import CallTimer
-from sharq.store.write_checks import PATIENCE, takes_writes, try_each
+from sharq.store.write_checks import PATIENCE, Tries, takes_writes, try_each
 
 T = TypeVar("T")
+R = TypeVar("R")
+S = TypeVar("S")
 
 # Of three primaries each serves one of so many keys all but surely, of thirty mostly.
 _MOST_TRIED: Final = 32
@@ -129,16 +130,16 @@ class ClusterLink:
 
     async def run_many(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
         """Send `calls`, those of a node together; a result or an error for each, in order."""
-        return await self._take(route(self._topology, calls, self._answers))
+        return await self._take(route(self._topology, calls, self._answers), self._send)
 
     def send_many(self, calls: Sequence[Call[T]]) -> Coroutine[Any, Any, list[T | StoreError]]:
         """Send `calls` now, if the map has their nodes; await it for what `run_many` returns."""
         steps = route(self._topology, calls, self._answers)
         step = next(steps)
         if isinstance(step, Refresh) or self._closed:
-            return self._take(steps, step)
+            return self.run_many(calls)
         sent = [self._link(node).send_many(some) for node, some in step.batches]
-        return self._take(steps, step, sent)
+        return self._take(steps, self._send, sent=sent)
 
     async def try_each(self, attempt: Call[Any]) -> dict[str, StoreError | None]:
         """Whether each primary takes a write for any node: None or why not, by its name.
@@ -146,22 +147,12 @@ class ClusterLink:
         Those that have not answered a second after the first one that does are told as silent.
         """
         steps = try_each(self._topology, attempt, self._is_connected)
-        outcome: Any = None
-        try:
-            while True:
-                step = steps.send(outcome)
-                if not isinstance(step, Refresh):
-                    asking = {node: self._try(node, calls) for node, calls in step.items()}
-                    timeout = 2 * self._timeout
-                    outcome = await ask_all(asking, takes_writes, timeout=timeout, grace=PATIENCE)
-                elif step.pressing or not self._topology.version:
-                    outcome = await self._refresh(step)
-                else:
-                    self._refresh_aside(step)
-                    outcome = None
-        except StopIteration as end:
-            told: dict[str, StoreError | None] = end.value
-            return told
+        return await self._take(steps, self._try_all, self._refresh_if_pressing)
+
+    async def _try_all(self, tries: Tries) -> dict[Node, StoreError | None]:
+        asking = {node: self._try(node, calls) for node, calls in tries.items()}
+        timeout = 2 * self._timeout
+        return await ask_all(asking, takes_writes, timeout=timeout, grace=PATIENCE)
 
     async def _try(self, node: Node, calls: Sequence[Call[Any]]) -> StoreError | None:
         moving: StoreError = OnTheMove()
@@ -195,27 +186,24 @@ class ClusterLink:
 
     async def _take(
         self,
-        steps: Steps,
-        step: Refresh | Send | None = None,
+        steps: Generator[Refresh | S, Any, R],
+        ask: Callable[[S], Awaitable[Any]],
+        refresh: Callable[[Refresh], Awaitable[StoreError | None]] | None = None,
         sent: Sequence[Coroutine[Any, Any, list[Any]]] = (),
-    ) -> list[Any]:
-        """Take the steps of a route; of the first `step` the calls may have been `sent`."""
+    ) -> R:
+        """Take steps to their end; of the one that was taken before, the calls have been `sent`."""
+        refresh = refresh or self._refresh
+        outcome: Any = await asyncio.gather(*sent) if sent else None
         try:
-            if step is None:
-                step = next(steps)
             while True:
-                if isinstance(step, Refresh):
-                    outcome: Any = await self._refresh(step)
-                elif sent:
-                    outcome, sent = await asyncio.gather(*sent), ()
-                else:
-                    outcome = await self._send(step.batches)
                 step = steps.send(outcome)
+                outcome = await (refresh(step) if isinstance(step, Refresh) else ask(step))
         except StopIteration as end:
-            results: list[Any] = end.value
-            return results
+            result: R = end.value
+            return result
 
-    async def _send(self, batches: list[tuple[Node, list[Call[Any]]]]) -> list[list[Any]]:
+    async def _send(self, step: Send) -> list[list[Any]]:
+        batches = step.batches
         if self._closed:
             return [[_closed() for _ in calls] for _, calls in batches]
         if len(batches) == 1:
@@ -285,6 +273,13 @@ class ClusterLink:
             await asyncio.shield(self._refreshing)
         except StoreError as error:
             return type(error)(str(error))
+        return None
+
+    async def _refresh_if_pressing(self, wanted: Refresh) -> StoreError | None:
+        """Wait for the map only if it is needed to go on."""
+        if wanted.pressing or not self._topology.version:
+            return await self._refresh(wanted)
+        self._refresh_aside(wanted)
         return None
 
     def _on_silent(self, node: Node) -> None:

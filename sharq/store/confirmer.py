@@ -15,13 +15,19 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol
 
-from sharq.errors import StoreError, StoreFull, StoreOverloaded, StoreUnavailable, UnexpectedReply
+from sharq.errors import (
+    StoreError,
+    StoreFull,
+    StoreOverloaded,
+    StoreUnavailable,
+    TooFewReplicas,
+    UnexpectedReply,
+)
 from sharq.operations.call import Call
 from sharq.settings.options import StoreSettings
 from sharq.store.confirming import (
     PROCESS,
     Terms,
-    TooFewReplicas,
     Touch,
     holds,
     promises,

@@ -33,10 +33,6 @@ _TOUCH: Final = (
 _OF_A_REPLICA: Final = "cannot be used with replica instances"
 
 
-class TooFewReplicas(StoreUnavailable):
-    """Too few replicas confirm changes; the operation was not carried out."""
-
-
 class NotInTime(TimeoutError):
     """The store has answered, and too few replicas have confirmed that in time."""
 

@@ -24,13 +24,14 @@ from sharq.errors import (
     StoreOutcomeUnknown,
     StoreOverloaded,
     StoreUnavailable,
+    TooFewReplicas,
     UnexpectedReply,
 )
 from sharq.operations.call import Call
 from sharq.operations.rights import RightsCheck
 from sharq.settings.options import StoreSettings
 from sharq.store.confirmer import Confirmations
-from sharq.store.confirming import Terms, TooFewReplicas, unconfirmed
+from sharq.store.confirming import Terms, unconfirmed
 from sharq.store.in_flight import Window
 from sharq.store.reconnecting import Finder, Numbers, Reconnector, forget
 from sharq.store.request import Again

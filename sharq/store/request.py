@@ -7,9 +7,9 @@ from typing import Any, Final, Generic, TypeVar
 
 from hiredis import ReplyError
 
-from sharq.errors import StoreError, StoreOutcomeUnknown
+from sharq.errors import StoreError, StoreOutcomeUnknown, TooFewReplicas
 from sharq.operations.call import Call
-from sharq.store.confirming import TooFewReplicas, unconfirmed
+from sharq.store.confirming import unconfirmed
 from sharq.store.errors import BugMidway, Misdirected, ScriptMissing, store_error
 
 T = TypeVar("T")

@@ -26,6 +26,7 @@ from sharq.errors import (
     StoreFull,
     StoreOutcomeUnknown,
     StoreUnavailable,
+    TooFewReplicas,
 )
 from sharq.identifiers import find_lease
 from sharq.operations.call import Call, no_promise
@@ -34,7 +35,7 @@ from sharq.operations.targets import Target
 from sharq.results import ACTIVE, DUPLICATE, QUEUED, SUCCESS, NewJob
 from sharq.store.blocking_link import SyncLink
 from sharq.store.cluster import open_link
-from sharq.store.confirming import PROCESS, Terms, TooFewReplicas, touch_by_script
+from sharq.store.confirming import PROCESS, Terms, touch_by_script
 from sharq.store.link import Link
 from sharq.store.script_loading import pack
 from tests.client.test_cluster_link import open_kind
@@ -48,19 +49,6 @@ from tests.support.sentinels import follow
 from tests.support.stores import PrivateStore, wait_for
 
 OPEN: dict[str, Callable[..., Face]] = {"asyncio": Blocking, "blocking": SharQ}
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[PrivateReplicas]:
-    with PrivateReplicas() as stores:
-        yield stores
-
-
-@pytest.fixture
-def stores(shared: PrivateReplicas) -> Iterator[PrivateReplicas]:
-    shared.mend()
-    yield shared
-    shared.mend()
 
 
 @contextmanager
@@ -256,19 +244,19 @@ def _takes_writes(queue: Face) -> bool:
 
 
 @on_loop
-async def test_calls_of_one_turn_are_confirmed_together(shared: PrivateReplicas) -> None:
-    async with AsyncSharQ(shared.settings()) as queue:
+async def test_calls_of_one_turn_are_confirmed_together(stores: PrivateReplicas) -> None:
+    async with AsyncSharQ(stores.settings()) as queue:
         await queue.submit(job("first", queue_type="together"))
-        waits = shared.waits()
+        waits = stores.waits()
         jobs = [job(f"j{at}", f"q{at}", "together") for at in range(300)]
         outcomes = await asyncio.gather(*map(queue.submit, jobs))
         assert {each.outcome for each in outcomes} == {QUEUED}
-        assert 1 <= shared.waits() - waits <= 6
-        waits = shared.waits()
+        assert 1 <= stores.waits() - waits <= 6
+        waits = stores.waits()
         await asyncio.gather(*[queue.queue_length("together", f"q{at}") for at in range(20)])
         # A dequeue without a job promises nothing.
         assert len(await queue.take("empty", 1)) == 0
-        assert shared.waits() == waits
+        assert stores.waits() == waits
 
 
 def test_calls_that_leave_together_have_one_wait(queue: Face, stores: PrivateReplicas) -> None:

@@ -21,19 +21,6 @@ from tests.support.stores import wait_for
 QUEUES = [f"tenant-{at}" for at in range(12)]
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[PrivateReplicas]:
-    with PrivateReplicas() as stores:
-        yield stores
-
-
-@pytest.fixture
-def stores(shared: PrivateReplicas) -> Iterator[PrivateReplicas]:
-    shared.mend()
-    yield shared
-    shared.mend()
-
-
 def put(server: Face, *names: str) -> list[str]:
     """Enqueue a job for each name that is taken; those are returned."""
     taken = []

@@ -108,8 +108,41 @@ def test_types_and_prefix_are_chosen(old: Old, new: New, command: Command) -> No
     other = Old(old.store, "{odd}:prefix")
     other.enqueue("mail", "bob", "j", 1)
     other.enqueue("voice", "bob", "j", 1)
-    assert command("--from-prefix", "{odd}:prefix", "--types", "mail, other").code == 0
-    assert list(each(new.waiting())) == ["mail/bob/j"]
+    other.enqueue("fax", "bob", "j", 1)
+    assert command("--from-prefix", "{odd}:prefix", "--types", "mail, fax").code == 0
+    assert sorted(each(new.waiting())) == ["fax/bob/j", "mail/bob/j"]
+
+
+@pytest.mark.parametrize("how", [(), ("--dry-run",), ("--keep",), ("--follow",)])
+def test_a_type_that_is_not_there_is_refused(
+    old: Old, new: New, command: Command, how: tuple[str, ...]
+) -> None:
+    old.enqueue("sms", "bob", "j", 1)
+    before = old.keys()
+    for named, words in (
+        ("sms,nosuch", f"The original has no type nosuch below {old.prefix}. Nothing was changed."),
+        ("b, sms, a", f"The original has none of the types a, b below {old.prefix}."),
+    ):
+        said = command("--types", named, *how)
+        assert (said.code, said.out) == (2, "")
+        assert words in said.err
+        assert old.keys() == before
+        assert new.client.dbsize() == 0
+
+
+def test_a_type_that_has_moved_is_no_mistake(old: Old, new: New, command: Command) -> None:
+    old.enqueue("sms", "bob", "j", 1)
+    old.enqueue("mail", "bob", "j", 1)
+    for types, moved in (("sms", "1"), ("sms,mail", "1"), ("sms,mail", "0")):
+        said = command("--types", types)
+        assert (said.code, said.facts["jobs"]) == (0, moved)
+
+
+def test_a_type_that_the_original_has_lost_sight_of_is_there(old: Old, command: Command) -> None:
+    old.enqueue("sms", "bob", "j", 1)
+    old.client.delete(old.key("ready", "queue_type"))
+    said = command("--types", "sms")
+    assert (said.code, said.facts["jobs"]) == (0, "1")
 
 
 def test_a_type_that_is_spread_over_shards_is_refused(old: Old, new: New, command: Command) -> None:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 _script: dict[str, Any] = runpy.run_path(str(ROOT / "setup.py"), run_name="setup_script")
 
 PACKAGES: dict[str, str] = _script["PACKAGES"]
+MODULES: list[str] = _script["MODULES"]
 compiled: Callable[[], dict[str, str]] = _script["compiled"]
 packages: Callable[[], list[str]] = _script["packages"]
 extras: Callable[[str, str], dict[str, list[str]]] = _script["extras"]

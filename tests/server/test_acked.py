@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,19 +19,6 @@ from tests.support.replicas import PrivateReplicas
 from tests.support.stores import PrivateStore
 
 pytestmark = pytest.mark.gen_test(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[PrivateReplicas]:
-    with PrivateReplicas() as stores:
-        yield stores
-
-
-@pytest.fixture
-def stores(shared: PrivateReplicas) -> Iterator[PrivateReplicas]:
-    shared.mend()
-    yield shared
-    shared.mend()
 
 
 @pytest.fixture

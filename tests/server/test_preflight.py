@@ -15,6 +15,7 @@ from sharq.settings.options import OPTIONS
 from sharq.settings.tokens import line_for
 from tests.server.command import Server, run
 from tests.support.clusters import ReplicatedCluster
+from tests.support.replicas import PrivateReplicas
 from tests.support.stores import PrivateCluster, PrivateStore, wait_for
 
 FILES = Path(__file__).parents[1] / "support" / "tls"
@@ -272,11 +273,38 @@ def test_a_part_of_a_cluster_stops_no_start(nodes: ReplicatedCluster, tmp_path: 
     assert [told in line for line in ran.stderr.splitlines()].count(True) == 1
 
 
-def test_a_cluster_of_which_nothing_works_is_wrong(tmp_path: Path) -> None:
+def test_too_few_replicas_stop_no_start(stores: PrivateReplicas, tmp_path: Path) -> None:
+    place = stores.primary
+    (tmp_path / "sharq.conf").write_text(
+        f"[redis]\nhost = {place.host}\nport = {place.port}\nreplicas_acked = 1\n"
+    )
+
+    def told() -> list[str]:
+        ran = run(tmp_path, "--check", "-c", "sharq.conf")
+        assert ran.returncode == 0, ran.stderr
+        assert f"The store at {place.host}, port {place.port} works." in ran.stdout
+        return [line for line in ran.stderr.splitlines() if "acknowledged" in line]
+
+    assert told() == []
+    stores.replica.pause()
+    (line,) = told()
+    assert f"Too few replicas of the store at {place.host}:{place.port} confirm changes" in line
+    stores.replica.resume()
+    stores.replica.stop()
+    wait_for("it is missed", lambda: place.client.info()["connected_slaves"] == 0)
+    (line,) = told()
+    assert "has fewer replicas (0) than replicas_acked (1)" in line
+
+
+def test_a_cluster_without_replicas_stops_no_start(tmp_path: Path) -> None:
     with PrivateCluster(3, **KEPT) as cluster:
         ran = check_cluster(tmp_path, cluster.nodes[0].port, more="replicas_acked = 1\n")
-        assert ran.returncode == 2
-        assert "has fewer replicas (0)" in ran.stderr
+    assert ran.returncode == 0
+    assert ran.stderr.count("has fewer replicas (0)") == 1
+    assert ran.stderr.count("\n") == 1
+
+
+def test_a_cluster_of_which_nothing_works_is_wrong(tmp_path: Path) -> None:
     ran = check_cluster(tmp_path, 1, 2)
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1

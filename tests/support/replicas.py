@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self
+
+import pytest
 
 from sharq import Settings
 from tests.support.sentinels import follow
@@ -81,3 +84,18 @@ class PrivateReplicas:
 
     def _acked(self) -> int:
         return int(self.primary.command("WAIT", len(self.nodes) - 1, 100))
+
+
+@pytest.fixture(scope="module")
+def shared_replicas() -> Iterator[PrivateReplicas]:
+    """The stores of a module; a test asks for `stores`."""
+    with PrivateReplicas() as stores:
+        yield stores
+
+
+@pytest.fixture
+def stores(shared_replicas: PrivateReplicas) -> Iterator[PrivateReplicas]:
+    """A primary and its replica, empty, which a test may harm."""
+    shared_replicas.mend()
+    yield shared_replicas
+    shared_replicas.mend()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sharq.errors import StoreUnavailable
+from sharq.errors import StoreError, StoreUnavailable, WrongKind
 from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
 from sharq.operations.spreading import Spreading
@@ -33,6 +33,7 @@ class Store:
         self.looks: list[str] = []
         self.steps: list[Any] = []
         self.owners: list[bytes] = []
+        self.layouts: list[Any] = []
         self.sweeping = Sweeping(Spreading(OPERATIONS), 1.0, 60.0, lambda: self.now)
 
     def sweep(self, after: float = 0.0) -> list[str]:
@@ -46,7 +47,9 @@ class Store:
                 if isinstance(request, list):
                     request = flow.send([self._answer(call) for call in request])
                 else:
-                    request = flow.send(self._answer(request))
+                    answer = self._answer(request)
+                    failed = isinstance(answer, StoreError)
+                    request = flow.throw(answer) if failed else flow.send(answer)
         except StopIteration:
             return self.looks
 
@@ -57,6 +60,8 @@ class Store:
         if name == "list_types":
             page: Any = call.parse([b"0"])
             return page._replace(types=list(self.types.items()))
+        if name == "shards":
+            return self.layouts.pop(0)
         if name == "dead_advance":
             self.owners.append(call.packed.split()[-3])
             return self.steps.pop(0)
@@ -162,3 +167,18 @@ def test_a_bulk_that_fails_does_not_end_the_sweep_of_others() -> None:
     with pytest.raises(StoreUnavailable):
         store.sweep()
     assert store.looks == ["a", "b"]
+
+
+def test_a_type_that_has_moved_and_is_not_found_fails_alone() -> None:
+    store = Store()
+    store.types = {"a": 0, "b": 0}
+    store.answers["a"] = WrongKind("closed")
+    store.layouts = [StoreUnavailable("gone")]
+    with pytest.raises(StoreUnavailable, match="gone"):
+        store.sweep()
+    assert store.looks == ["a", "b"]
+    # It is looked at again, also while another server sweeps.
+    store.claimed = False
+    del store.answers["a"]
+    assert store.sweep(1.0) == ["a"]
+    assert store.sweep(1.0) == []

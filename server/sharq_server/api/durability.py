@@ -12,13 +12,20 @@ from sharq.results import Keeping
 class Statement(NamedTuple):
     """Something to say of the store: a level of the log, what is so, and what to do about it.
 
-    `{}` stands for the places of the nodes. `fine`: it is as well as it can be.
+    `{}` stands for the places of the nodes. `fine`: it is as well as it can be. `passes`: it may
+    pass by itself, without another configuration.
     """
 
     level: int
     found: str
     do: str
     fine: bool = False
+    passes: bool = False
+
+    @property
+    def line(self) -> str:
+        """The same for the log."""
+        return f"{self.found} {self.do}".rstrip()
 
 
 _UNLOGGED: Final = Statement(
@@ -64,6 +71,7 @@ _TOO_FEW: Final = Statement(
     "The store at {} has fewer replicas ({replicas}) than replicas_acked ({acked}): nothing that"
     " changes something is acknowledged.",
     "Look whether the replicas run and follow it (INFO replication), or lower replicas_acked.",
+    passes=True,
 )
 _BOUNDED: Final = Statement(
     logging.INFO,
@@ -101,14 +109,14 @@ def statements(nodes: Iterable[Keeping]) -> list[Statement]:
 
 def findings(nodes: Iterable[Keeping]) -> list[tuple[int, str]]:
     """The same as levels and lines for the log."""
-    return [(each.level, _line(each)) for each in statements(nodes)]
+    return [(each.level, each.line) for each in statements(nodes)]
 
 
 def evictions(nodes: Iterable[Keeping]) -> list[str]:
     """Of the lines those about keys that the store may drop: jobs and limits."""
     evicting = [node for node in nodes if node.eviction != "noeviction"]
     return [
-        _line(_of_policy(node.eviction)).replace("{}", node.where)
+        _of_policy(node.eviction).line.replace("{}", node.where)
         for node in {node.where: node for node in evicting}.values()
     ]
 
@@ -155,7 +163,3 @@ def _of_replicas(node: Keeping) -> Iterable[Statement]:
 
 def _of_policy(policy: str) -> Statement:
     return _EVICTING._replace(found=_EVICTING.found.replace("{policy}", policy))
-
-
-def _line(statement: Statement) -> str:
-    return f"{statement.found} {statement.do}".rstrip()

@@ -39,8 +39,9 @@ class HandingOn:
     async def settled(self, name: str) -> None:
         """Wait until no place for a type is being given up.
 
-        Calls are carried out in the order in which they are sent, but not where the store lacks a
-        script: a place that is taken later would be given up.
+        Calls are carried out in the order in which they are sent, but for those that are repeated,
+        where the store lacks a script or takes no writes any more: a place that is taken later
+        would be given up.
         """
         if (task := self._under_way.get(name)) is not None:
             await asyncio.wait({task})

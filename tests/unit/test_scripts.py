@@ -12,6 +12,7 @@ import sharq
 from sharq import Settings
 from sharq.deployment import Deployment
 from sharq.operations.scripts import ScriptError, Scripts, audited, expand
+from tests.support.cases import cases
 from tests.support.lua_source import free_names
 
 FOLDER = Path(sharq.__file__).parent / "lua"
@@ -139,7 +140,7 @@ def test_an_audit_is_told_the_time_and_what_its_lines_name() -> None:
     )
 
 
-@pytest.mark.parametrize("name", list(Scripts().digests))
+@cases("name", list(Scripts().digests))
 def test_an_audited_script_uses_no_name_that_it_has_not_declared(name: str) -> None:
     scripts = Scripts(audit=AUDIT)
     assert free_names(scripts.by_digest[scripts.digests[name]]) == []

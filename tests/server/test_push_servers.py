@@ -334,6 +334,7 @@ async def test_two_thousand_idle_subscribers_cost_nothing(
     assert commands["ping"] <= 2 * (seconds + 1)
 
 
+@pytest.mark.timing
 @pytest.mark.gen_test(timeout=120)
 async def test_two_thousand_idle_types_cost_no_more_than_the_pace(
     ports: list[int], clean_store: PrivateStore

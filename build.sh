@@ -69,24 +69,32 @@ verb_fuzz() { # try inputs without end: --minutes N --seed S --target NAME --gui
 
 verb_lint() { # check format, style, types, the extension's stub and its warnings
     prepare dev
+    keep_bytecode
     export PATH="$root/.venv/bin:$PATH"
+    rm -rf build/lint
     mkdir -p build/lint
-    failed=
+    modules=()
+    for source in "${cython_sources[@]}"; do modules+=("$(module_of "$source")"); done
+    # Each call of it reads all the types there are, for as long as mypy does: one call, beside mypy.
+    check stubtest --mypy-config-file pyproject.toml "${modules[@]}" >build/lint/stubtest 2>&1 &
+    stubtest=$!
+    trap 'pkill -P $stubtest || kill $stubtest 2>/dev/null || true' EXIT
     check ruff format --check .
     check ruff check .
     check mypy
     for source in "${cython_sources[@]}"; do
-        check stubtest --mypy-config-file pyproject.toml "$(module_of "$source")"
         check cython -3 -Wextra -Werror --module-name "$(module_of "$source")" \
             "$source" -o "build/lint/$(module_of "$source").c"
     done
     # cython-lint looks into files of that name alone. Cython itself reads an include where it stands.
-    rm -f build/lint/*.pyx
     for include in "${cython_includes[@]}"; do
         cp "$include" "build/lint/$(module_of "${include%.pxi}").pyx"
     done
     check cython-lint sharq server build/lint/*.pyx
-    [ -z "$failed" ] || fail "Failed:$failed"
+    wait $stubtest
+    trap - EXIT
+    cat build/lint/stubtest
+    [ ! -e build/lint/failed ] || fail "Failed: $(paste -sd' ' build/lint/failed)"
 }
 
 verb_format() { # rewrite the sources in the project's format
@@ -97,6 +105,7 @@ verb_format() { # rewrite the sources in the project's format
 
 verb_faults() { # check by fault: --minutes N --seed S; a store, servers, workers under kill -9
     prepare dev
+    keep_bytecode
     exec .venv/bin/python -m tests.faults "$@"
 }
 
@@ -157,11 +166,9 @@ verb_clean() { # remove everything that was made
 
 # ---- the tests ----
 
-# Side by side first, then alone those that judge time. Python keeps what it has compiled, whatever
-# the environment says: some hundred processes load the same modules.
+# Side by side first, then alone those that judge time.
 run_tests() {
-    unset PYTHONDONTWRITEBYTECODE
-    export PYTHONPYCACHEPREFIX="$root/build/bytecode"
+    keep_bytecode
     outcome=5 # pytest's word for no test at all
     ways=("--numprocesses=auto --dist=worksteal" --alone)
     # In one process nothing runs beside those either, so that all run at once.
@@ -207,6 +214,13 @@ prepare() {
     exec 9>&- # not before: the lock belongs to this open file; and the server must not inherit it
 }
 
+# Python keeps what it compiles, in a place of its own, whatever the environment says: some hundred
+# processes of a run load the same modules.
+keep_bytecode() {
+    unset PYTHONDONTWRITEBYTECODE
+    export PYTHONPYCACHEPREFIX="$root/build/bytecode"
+}
+
 # An environment that has the tools serves both purposes, and keeps them.
 up_to_date() {
     { [ "$1" = runtime ] || [ -e .venv/dev ]; } &&
@@ -241,8 +255,9 @@ environment_is_whole() {
 build() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    extras='[server]'
-    if [ "$1" = dev ] || [ -e .venv/dev ]; then extras='[server,dev]'; fi
+    extras='[server]' bytecode=--compile
+    # Of the tools most is never loaded, and what is goes elsewhere: see `keep_bytecode`.
+    if [ "$1" = dev ] || [ -e .venv/dev ]; then extras='[server,dev]' bytecode=--no-compile; fi
     mkdir -p build
     find_python
     check_compiler
@@ -258,7 +273,7 @@ build() {
     # An installation that is broken off leaves no environment that a later run would trust.
     rm -rf .venv/stamp .venv/environment build/cython
     status=0
-    logged .venv/bin/python -m pip install --no-input -e ".$extras" || status=$?
+    logged .venv/bin/python -m pip install --no-input $bytecode -e ".$extras" || status=$?
     [ $status -ge 128 ] || echo "$identity" >.venv/environment
     [ $status -eq 0 ] || fail "pip could not install or compile; the whole log is in build/log."
     [ "$extras" = '[server]' ] || : >.venv/dev
@@ -365,7 +380,7 @@ logged() {
 # Runs a check of `lint` and remembers when it failed, so that one run shows all that is wrong.
 check() {
     say "== $*"
-    "$@" || failed="$failed $1"
+    "$@" || echo "$1" >>build/lint/failed
 }
 
 verbs() {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cases import cases
 from tests.support.source_tree import ROOT, sources
 
 KEYS = ROOT / "sharq" / "codec" / "keys.pxi"
@@ -37,9 +38,7 @@ def spelled_in_lua(source: str) -> list[str]:
     return [text for text in lua_strings(source) if SUFFIX.search(text) or TAG.search(text)]
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "sharq" / "lua").rglob("*.lua")), ids=lambda path: path.stem
-)
+@cases("path", sorted((ROOT / "sharq" / "lua").rglob("*.lua")), ids=lambda path: path.stem)
 def test_lua_spells_no_key(path: Path) -> None:
     assert spelled_in_lua(path.read_text(encoding="utf-8")) == []
 

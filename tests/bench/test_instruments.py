@@ -65,8 +65,13 @@ def test_load_enqueues_jobs_evenly(here: Stand, calls: StoreCalls) -> None:
     assert max(lengths) - min(lengths) <= UNDER_WAY
     # Requests that are under way at the end are carried out and not counted.
     assert outcome.count <= sum(lengths) <= outcome.count + UNDER_WAY
-    # With so many under way each takes as long as so many answers.
     assert 0 < outcome.p50_ms <= outcome.p99_ms
+
+
+@pytest.mark.timing
+@pytest.mark.usefixtures("generator", "calls")
+def test_with_so_many_under_way_each_takes_as_long_as_so_many_answers(here: Stand) -> None:
+    outcome = load(Order("enqueue", here.port, 1, "steady", QUEUES))
     assert outcome.p50_ms == pytest.approx(1000 * UNDER_WAY / outcome.answers, rel=0.5)
 
 
@@ -171,6 +176,7 @@ def test_the_ceiling_is_that_of_jobs_that_are_all_finished() -> None:
     assert times.ceiling == pytest.approx(1e6 / sum(times))
 
 
+@pytest.mark.timing
 @pytest.mark.needs("redis-benchmark")
 def test_redis_benchmark_and_our_driver_agree() -> None:
     with BenchStore() as store:

@@ -48,7 +48,7 @@ class Terminal:
         self._written = bytearray()
         kept = {name: value for name, value in environ.items() if name not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _TAKE_TERMINAL, *command],
+            [sys.executable, "-IS", "-c", _TAKE_TERMINAL, *command],
             stdin=self._far,
             stdout=self._far,
             stderr=self._far,

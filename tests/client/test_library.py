@@ -60,6 +60,7 @@ from sharq.results import (
     QueueMetrics,
     QueuePage,
 )
+from tests.support.cases import cases
 from tests.support.direct import CLOCKED_SCRIPTS
 from tests.support.faces import (
     FACES,
@@ -1220,7 +1221,7 @@ def test_both_faces_have_the_same_methods() -> None:
     assert set(members(AsyncSharQ)) - set(members(SharQ)) == ONLY_ASYNC
 
 
-@pytest.mark.parametrize("name", ["__init__", *sorted(members(SharQ).keys() - ONLY_BLOCKING)])
+@cases("name", ["__init__", *sorted(members(SharQ).keys() - ONLY_BLOCKING)])
 def test_a_method_is_the_same_on_both_faces(name: str) -> None:
     blocking, other = getattr(SharQ, name), getattr(AsyncSharQ, name)
     signature, of_other = inspect.signature(blocking), inspect.signature(other)
@@ -1266,6 +1267,6 @@ def test_the_examples_of_the_reference_are_right(
     assert runner.tries > 20
 
 
-@pytest.mark.parametrize("name", sorted(members(SharQ)))
+@cases("name", sorted(members(SharQ)))
 def test_the_reference_knows_a_method(name: str) -> None:
     assert f"`{name}(" in REFERENCE.read_text()

@@ -73,6 +73,7 @@ async def verdicts_on(client: type[Client], names: Sequence[str] = ()) -> dict[s
                 await task
 
 
+@pytest.mark.timing
 def test_each_client_fails_at_the_point_that_it_breaks() -> None:
     async def all_of_them() -> dict[type[Client], dict[str, Verdict]]:
         kinds = (Client, *BROKEN)

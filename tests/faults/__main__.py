@@ -38,7 +38,8 @@ def main() -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("Broken off.", file=sys.stderr)
         return 130
-    print("Checking…", file=sys.stderr)
+    print("Checking…", file=sys.stderr, flush=True)
+    os.nice(19)  # another run may have begun
     report = check(folder)
     for line in verdict.lines(outcome, report):
         print(line)

@@ -7,6 +7,7 @@ so long that no pause of the machine makes a difference.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -609,8 +610,8 @@ class Scenario:
 
     def _advance(self, ticks: int) -> None:
         self._offset_us += ticks * TICK * 1000
-        for queue_type in TYPES:
-            self._store.command("SET", offset_key(f"{PREFIX}:{queue_type}"), self._offset_us)
+        words = [(offset_key(f"{PREFIX}:{queue_type}"), self._offset_us) for queue_type in TYPES]
+        self._store.command("MSET", *itertools.chain.from_iterable(words))
 
     def _drain_audit(self) -> None:
         with Drain(self._folder / "audit.jsonl") as drain:
@@ -628,14 +629,24 @@ class Scenario:
         (self._folder / name).write_bytes(msgspec.json.encode(what))
 
 
+# A round trip for each key would take longer than all that the scenario does.
+_KEYS: Final = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  found[#found + 1] = {key, redis.call('TYPE', key).ok, redis.call('PTTL', key)}
+end
+return found
+"""
+
+
 def snapshot(store: DirectStore) -> dict[str, Any]:
     """The jobs, counters and keys of a small store."""
     keys, jobs, levels = [], [], []
     buried: dict[str, str] = {}
     counters = new_counters()
-    for key in sorted(store.command("KEYS", "*")):
-        name, kind = key.decode(), store.command("TYPE", key)
-        keys.append({"key": name, "type": kind.decode(), "ttl": store.command("PTTL", key)})
+    for key, kind, ttl in sorted(map(tuple, store.command("EVAL", _KEYS, 0))):
+        name = key.decode()
+        keys.append({"key": name, "type": kind.decode(), "ttl": ttl})
         queue_type, rest = split_key(name)
         word, _, queue = rest.partition(":")
         found: Iterable[tuple[str, str, str]] = ()

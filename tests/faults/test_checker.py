@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,16 @@ from tests.support.direct import DirectStore
 from tests.support.stores import PrivateStore
 
 
+@cache
+def healthy() -> Scripts:
+    return audited_scripts()
+
+
 class Damaged(Scripts):
     """Audited scripts in which one text stands for another, wherever it occurs."""
 
     def __init__(self, changes: Mapping[str, str]) -> None:
-        sound = audited_scripts()
+        sound = healthy()
         texts = {name: sound.by_digest[digest] for name, digest in sound.digests.items()}
         for old, new in changes.items():
             assert any(old in text for text in texts.values()), f"nothing says {old!r}"
@@ -60,7 +66,7 @@ def live_through(store: PrivateStore, folder: Path, scripts: Scripts) -> Report:
 def test_a_healthy_run_violates_nothing_and_checks_everything(
     clean_store: PrivateStore, tmp_path: Path
 ) -> None:
-    report = live_through(clean_store, tmp_path, audited_scripts())
+    report = live_through(clean_store, tmp_path, healthy())
     assert [violation for tally in report.tallies.values() for violation in tally.first] == []
     assert report.unchecked == set()
 
@@ -71,7 +77,7 @@ def test_the_command_says_a_line_for_each_invariant_and_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    Scenario(clean_store, tmp_path, audited_scripts()).run()
+    Scenario(clean_store, tmp_path, healthy()).run()
     monkeypatch.setattr("sys.argv", ["checker", str(tmp_path)])
     assert main() == 0
     lines = capsys.readouterr().out.splitlines()
@@ -313,7 +319,7 @@ def test_replies_that_are_swapped_are_found(
 ) -> None:
     answers = SyncEngine._answers
     monkeypatch.setattr(SyncEngine, "_answers", lambda self, calls: answers(self, calls)[::-1])
-    assert "I12" in live_through(clean_store, tmp_path, audited_scripts()).violated
+    assert "I12" in live_through(clean_store, tmp_path, healthy()).violated
 
 
 def test_a_job_that_is_given_to_two_is_found(
@@ -326,7 +332,7 @@ def test_a_job_that_is_given_to_two_is_found(
         return given[0]
 
     monkeypatch.setattr(SharQ, "take", take_again)
-    scenario = Scenario(clean_store, tmp_path, audited_scripts())
+    scenario = Scenario(clean_store, tmp_path, healthy())
     scenario.take_twice()
     assert check(tmp_path).violated == {"I13"}
 

@@ -21,6 +21,7 @@ from sharq._fastpath import Codec
 from sharq.operations.call import Call
 from sharq.operations.scripts import expand, shipped
 from sharq.results import REMOVE, Lease, NewJob
+from tests.support.cases import cases
 from tests.support.direct import DirectStore
 from tests.support.lua_source import declared_names, free_names, tokens, used_names
 from tests.support.stores import PrivateStore
@@ -220,7 +221,7 @@ MANY = (
 )
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if name not in (*MANY, "dequeue")])
+@cases("name", [name for name in SOURCES if name not in (*MANY, "dequeue")])
 def test_a_header_names_what_is_sent(name: str) -> None:
     assert packed_words(name) == announced_words(name)
 
@@ -320,7 +321,7 @@ def indices(source: str, name: str) -> set[int]:
 ONLY_PLACED = ("ping", "tell_servers")
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@cases("name", SOURCES)
 def test_a_script_reads_all_that_it_is_sent(name: str) -> None:
     header = HEADERS[name]
     # The guard is read by what is included; a place is only there to be one.
@@ -581,17 +582,17 @@ def spelled_words(source: str) -> list[str]:
     return [token.text for token in tokens(source) if token.kind == "string" if token.text in words]
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != "include/status"])
+@cases("name", [name for name in FILES if name != "include/status"])
 def test_no_file_spells_a_status_word(name: str) -> None:
     assert spelled_words(FILES[name]) == []
 
 
-@pytest.mark.parametrize("name", FILES)
+@cases("name", FILES)
 def test_a_file_is_short(name: str) -> None:
     assert len(FILES[name].splitlines()) <= MOST_LINES
 
 
-@pytest.mark.parametrize("name", INCLUDES)
+@cases("name", INCLUDES)
 def test_an_include_begins_with_what_it_does(name: str) -> None:
     assert re.match(r"-- \S", INCLUDES[name])
 
@@ -610,7 +611,7 @@ def needless(source: str, includes: dict[str, str]) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@cases("name", SOURCES)
 def test_a_script_needs_what_it_includes(name: str) -> None:
     assert list(needless(SOURCES[name], INCLUDES)) == []
 
@@ -620,12 +621,12 @@ def test_every_include_is_used() -> None:
     assert set(INCLUDES) - used == set()
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@cases("name", SOURCES)
 def test_every_name_is_declared_before_it_is_used(name: str) -> None:
     assert free_names(expand(SOURCES[name], INCLUDES)) == []
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@cases("name", SOURCES)
 def test_the_store_knows_a_script_by_the_same_digest(name: str, direct: DirectStore) -> None:
     scripts = shipped()
     digest = scripts.digests[name]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,6 +93,7 @@ class Old:
         self._enqueue = self.client.register_script(_ENQUEUE)
         self._dequeue = self.client.register_script(_DEQUEUE)
         self._finish = self.client.register_script(_FINISH)
+        self._together: Any = None
 
     def key(self, *words: str) -> str:
         return ":".join((self.prefix, *words))
@@ -111,8 +114,18 @@ class Old:
     ) -> None:
         text = packed(payload) if raw is None else raw
         self._enqueue(
-            keys=[self.prefix, kind], args=[self.now(), queue, job, text, interval, requeues]
+            keys=[self.prefix, kind],
+            args=[self.now(), queue, job, text, interval, requeues],
+            client=self._together,
         )
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is enqueued in the context gets to the store with its end, in one round trip."""
+        with self.client.pipeline(transaction=False) as self._together:
+            yield
+            self._together.execute()
+        self._together = None
 
     def dequeue(self, kind: str, lease: int = LEASE) -> tuple[str, str] | None:
         got: Any = self._dequeue(keys=[self.prefix, kind], args=[self.now(), lease])

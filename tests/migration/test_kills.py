@@ -30,12 +30,13 @@ def other_store() -> Iterator[PrivateStore]:
 def fill(old: Old) -> tuple[set[str], Counter[str]]:
     """Put jobs into it: the names of those that can come, and the reasons of those that cannot."""
     old.client.flushall()
-    for at in range(LONG):
-        old.enqueue("sms", "long", f"j{at:03}", at)
-    for at in range(20):
-        old.enqueue("sms", f"q{at}", "a", {"n": at}, requeues=at % 3 - 1)
-        old.enqueue("mail", f"q{at % 4}", f"m{at:02}", [at], 0)
-    old.enqueue("sms", "q7", "bad", raw=b"\xc1")
+    with old.together():
+        for at in range(LONG):
+            old.enqueue("sms", "long", f"j{at:03}", at)
+        for at in range(20):
+            old.enqueue("sms", f"q{at}", "a", {"n": at}, requeues=at % 3 - 1)
+            old.enqueue("mail", f"q{at % 4}", f"m{at:02}", [at], 0)
+        old.enqueue("sms", "q7", "bad", raw=b"\xc1")
     old.client.rpush(old.key("sms", "long"), "j003")
     for _ in range(6):
         old.dequeue("mail")

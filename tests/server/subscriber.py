@@ -50,9 +50,9 @@ class Subscriber:
         frame_id = self.send(**frame)
         return await self.answer(frame_id)
 
-    async def answer(self, frame_id: int) -> dict[str, Any]:
+    async def answer(self, frame_id: int, timeout: float = 15.0) -> dict[str, Any]:
         """The answer to a frame; other events wait."""
-        return await self._next(lambda event: event.get("id") == frame_id)
+        return await self._next(lambda event: event.get("id") == frame_id, timeout)
 
     async def subscribe(self, queue_type: str = "t", credit: int = 10, **more: Any) -> None:
         answer = await self.ask(op="subscribe", queue_type=queue_type, credit=credit, **more)

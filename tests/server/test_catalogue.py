@@ -23,6 +23,7 @@ from sharq_server.api.routing import Route
 from tests.server import catalogue
 from tests.server.catalogue import INVALID, MALFORMED, NOT_JSON, Bad, BadField, Refusal, request
 from tests.server.threaded import PLAIN, TLS, Servers, secured
+from tests.support.cases import cases
 from tests.support.faces import FACES, Face, Opener, opener
 from tests.support.stores import PrivateStore
 
@@ -205,8 +206,13 @@ def keys(store: PrivateStore, prefix: str) -> Keys:
 
 
 @pytest.fixture
-def unchanged(store: PrivateStore, servers: Servers, way: str, port: Port) -> Iterator[None]:
-    """A store with a leased job, a waiting one and an interval; a test has to leave it so."""
+def unchanged(
+    store: PrivateStore, servers: Servers, way: str, port: Port
+) -> Iterator[Callable[[], None]]:
+    """A store with a leased job, a waiting one and an interval; a test has to leave it so.
+
+    Its value checks that, as is done at the end of the test.
+    """
     prefix = servers.prefixes[way]
     if not keys(store, prefix):
         with Client(port) as client:
@@ -216,8 +222,12 @@ def unchanged(store: PrivateStore, servers: Servers, way: str, port: Port) -> It
             interval = client.ask("POST", "/interval/t/q/", b'{"interval":3600000}')
             assert interval.status == 200
     before = keys(store, prefix)
-    yield
-    assert keys(store, prefix) == before
+
+    def check() -> None:
+        assert keys(store, prefix) == before
+
+    yield check
+    check()
 
 
 @pytest.fixture(autouse=True)
@@ -228,9 +238,18 @@ def renewed(store: PrivateStore, servers: Servers, way: str) -> Iterator[None]:
         store.client.delete(*found)
 
 
-def table(cases: dict[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Run a test with each case of a table of the catalogue, under its name."""
-    return pytest.mark.parametrize("case", cases.values(), ids=cases.keys())
+def table(named: dict[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test with each case of a table of the catalogue; none may change the store."""
+
+    def decorate(test: Callable[[Port, Any], None]) -> Callable[..., None]:
+        def tried(port: Port, unchanged: Callable[[], None], case: Any) -> None:
+            test(port, case)
+            unchanged()
+
+        tried.__name__ = test.__name__
+        return cases("case", named.values(), ids=named)(tried)
+
+    return decorate
 
 
 def refused(client: Client, case: Refusal) -> None:
@@ -250,7 +269,6 @@ def refused(client: Client, case: Refusal) -> None:
 # ---- HTTP framing ----
 
 
-@pytest.mark.usefixtures("unchanged")
 @table(catalogue.FRAMING)
 def test_framing(port: Port, case: Refusal) -> None:
     with Client(port) as client:
@@ -275,13 +293,14 @@ def hasty(store: PrivateStore) -> Iterator[Servers]:
         yield servers
 
 
-@table(
-    {
-        "slow header": b"GET / HT",
-        "slow header, after a line": catalogue.GET,
-        "slow body": catalogue.POST + b"Content-Length: 2\r\n\r\n{",
-        "slow chunk": catalogue.POST + catalogue.CHUNKED + b"2\r\n{",
-    }
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(b"GET / HT", id="slow header"),
+        pytest.param(catalogue.GET, id="slow header, after a line"),
+        pytest.param(catalogue.POST + b"Content-Length: 2\r\n\r\n{", id="slow body"),
+        pytest.param(catalogue.POST + catalogue.CHUNKED + b"2\r\n{", id="slow chunk"),
+    ],
 )
 def test_a_request_that_is_not_whole_in_time(hasty: Servers, way: str, case: bytes) -> None:
     with Client(Port(hasty.ports[way], way)) as client:
@@ -327,7 +346,6 @@ def path_of(route: Route, **names: str) -> str:
     return "/" + "".join(f"{each}/" for each in (route.first, *segments, route.last) if each)
 
 
-@pytest.mark.usefixtures("unchanged")
 @table(catalogue.NO_NAMES)
 def test_a_name_in_the_path_of_any_route(port: Port, case: str) -> None:
     asked = [
@@ -347,7 +365,6 @@ def test_a_name_in_the_path_of_any_route(port: Port, case: str) -> None:
         assert client.usable()
 
 
-@pytest.mark.usefixtures("unchanged")
 @table(catalogue.NO_TARGETS)
 def test_a_target(port: Port, case: bytes) -> None:
     data = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % case
@@ -355,14 +372,13 @@ def test_a_target(port: Port, case: bytes) -> None:
         refused(client, Refusal(data, 400, MALFORMED))
 
 
-@pytest.mark.usefixtures("unchanged")
-@pytest.mark.parametrize("path", catalogue.NOWHERE)
-def test_a_path_that_leads_nowhere(port: Port, path: str) -> None:
+@table({path: path for path in catalogue.NOWHERE})
+def test_a_path_that_leads_nowhere(port: Port, case: str) -> None:
     with Client(port) as client:
-        refused(client, Refusal(request("GET", path), 404, "not_found", stays=True))
+        refused(client, Refusal(request("GET", case), 404, "not_found", stays=True))
 
 
-@pytest.mark.parametrize("name", catalogue.NAMES_THAT_WORK)
+@cases("name", catalogue.NAMES_THAT_WORK)
 def test_a_name_that_works(port: Port, name: str) -> None:
     queue_type = f"own-{name}"[:100]
     with Client(port) as client:
@@ -409,7 +425,6 @@ def check_expected(body: dict[str, Any]) -> None:
         assert "expected" not in body
 
 
-@pytest.mark.usefixtures("unchanged")
 @table(catalogue.NO_OBJECTS)
 def test_a_body_of_any_route(port: Port, case: Bad) -> None:
     with Client(port) as client:
@@ -418,7 +433,6 @@ def test_a_body_of_any_route(port: Port, case: Bad) -> None:
         assert client.usable()
 
 
-@pytest.mark.usefixtures("unchanged")
 @table({**catalogue.NO_VALUES, **catalogue.BAD_JOBS, **catalogue.CONTRADICTIONS})
 def test_a_job(port: Port, case: Bad) -> None:
     with Client(port) as client:
@@ -441,7 +455,6 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
-@pytest.mark.usefixtures("unchanged")
 @table({**catalogue.NO_VALUES, **catalogue.BAD_JOBS})
 def test_a_job_of_a_bulk_and_of_a_frame(port: Port, case: Bad) -> None:
     entry = in_a_bulk(case.body)
@@ -462,7 +475,6 @@ def test_a_job_of_a_bulk_and_of_a_frame(port: Port, case: Bad) -> None:
         assert case.message in result["message"] or case.code == NOT_JSON
 
 
-@pytest.mark.usefixtures("unchanged")
 @table(catalogue.OTHER_FIELDS)
 def test_a_field_of_another_route(port: Port, case: BadField) -> None:
     with Client(port) as client:
@@ -470,9 +482,9 @@ def test_a_field_of_another_route(port: Port, case: BadField) -> None:
         assert client.usable()
 
 
-@pytest.mark.usefixtures("unchanged")
-@pytest.mark.parametrize(("query", "message"), catalogue.QUERIES.items())
-def test_a_parameter_of_a_dequeue(port: Port, query: str, message: str) -> None:
+@table({query: (query, message) for query, message in catalogue.QUERIES.items()})
+def test_a_parameter_of_a_dequeue(port: Port, case: tuple[str, str]) -> None:
+    query, message = case
     with Client(port) as client:
         for method in ("GET", "POST"):
             answer = client.ask(method, f"/dequeue/t/?{query}")
@@ -568,7 +580,6 @@ def test_a_lease_by_the_library(queue: Face) -> None:
 # ---- the websocket: its handshake ----
 
 
-@pytest.mark.usefixtures("unchanged")
 @table(catalogue.HANDSHAKES)
 def test_a_handshake(port: Port, case: Refusal) -> None:
     with Client(port) as client:
@@ -584,7 +595,6 @@ def test_a_handshake(port: Port, case: Refusal) -> None:
 # ---- the websocket: frames and messages ----
 
 
-@pytest.mark.usefixtures("unchanged")
 @table(catalogue.FRAMES)
 def test_a_message(port: Port, case: tuple[str, str, str]) -> None:
     text, code, message = case
@@ -597,7 +607,6 @@ def test_a_message(port: Port, case: tuple[str, str, str]) -> None:
         assert push.say(op="ping")["event"] == "pong"
 
 
-@pytest.mark.usefixtures("unchanged")
 @table(catalogue.CLOSES)
 def test_a_frame(port: Port, case: tuple[bytes, int]) -> None:
     data, code = case

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.server.support import Rest
+from tests.support.cases import cases
 from tests.support.stores import PrivateStore
 
 pytestmark = pytest.mark.gen_test
@@ -32,6 +33,13 @@ async def lease(rest: Rest, queue_type: str = "t") -> dict[str, Any]:
     assert answer.status == 200, answer.body
     body: dict[str, Any] = answer.body
     return body
+
+
+async def hold(rest: Rest) -> None:
+    """Let there be a leased job, if there is none."""
+    await rest.enqueue()
+    assert (await rest.post("/dequeue/t/")).status in {200, 404}
+    assert (await rest.get("/status/t/q/j/")).body["state"] == "active"
 
 
 async def fail(rest: Rest, job: dict[str, Any], queue_type: str = "t", **told: Any) -> Any:
@@ -203,7 +211,7 @@ async def test_the_name_of_a_worker_comes_back_as_it_was(rest: Rest, worker: str
     assert (await letters(rest))[0]["worker"] == worker
 
 
-@pytest.mark.parametrize(
+@cases(
     ("field", "value"),
     [
         *(("error", value) for value in ("E", 1, [], {"type": 1}, {"trace": ["t"]}, True)),
@@ -216,8 +224,7 @@ async def test_the_name_of_a_worker_comes_back_as_it_was(rest: Rest, worker: str
     ],
 )
 async def test_a_field_that_is_not_valid_is_refused(rest: Rest, field: str, value: Any) -> None:
-    await rest.enqueue()
-    await lease(rest)
+    await hold(rest)
     answer = await rest.post("/fail/t/q/j/", {field: value})
     assert answer.error == (400, "invalid_argument")
     assert (answer.body["message"], "expected" in answer.body) == (
@@ -450,7 +457,7 @@ async def test_filters_select(rest: Rest) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@cases(
     ("query", "field"),
     [
         *((f"count={value}", "count") for value in ("0", "101", "x", "-1", "1.5", "", "9" * 30)),
@@ -623,8 +630,8 @@ SELECTIONS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "message"), SELECTIONS, ids=lambda value: ascii(value)[:50])
-@pytest.mark.parametrize(("method", "path"), [("POST", "/dead/t/retry"), ("DELETE", "/dead/t/")])
+@cases(("body", "message"), SELECTIONS, ids=lambda value: ascii(value)[:50])
+@cases(("method", "path"), [("POST", "/dead/t/retry"), ("DELETE", "/dead/t/")])
 async def test_a_selection_that_is_not_valid_is_refused(
     rest: Rest, method: str, path: str, body: Any, message: str
 ) -> None:
@@ -635,8 +642,8 @@ async def test_a_selection_that_is_not_valid_is_refused(
     assert await names(rest) == ["j"]
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/dead/t/retry"), ("DELETE", "/dead/t/")])
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"all": tru}'])
+@cases(("method", "path"), [("POST", "/dead/t/retry"), ("DELETE", "/dead/t/")])
+@cases("body", [b"", b"{", b"[]", b"null", b'{"all": tru}'])
 async def test_a_body_that_says_nothing_is_refused(
     rest: Rest, method: str, path: str, body: bytes
 ) -> None:

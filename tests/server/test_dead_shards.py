@@ -407,6 +407,7 @@ async def test_a_long_poll_goes_on_beside_a_dead_node_and_when_its_own_is_back(
     assert (await polls[0]).body["job_id"] == "j"
 
 
+@pytest.mark.timing
 async def test_a_worker_of_two_types_goes_on_with_one(
     rest: Rest, shards: Shards, working: Any, expect_log: ExpectLog
 ) -> None:

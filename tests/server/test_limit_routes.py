@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.server.support import Rest
+from tests.support.cases import cases
 
 pytestmark = pytest.mark.gen_test
 
@@ -73,10 +74,8 @@ async def test_limits_are_set_shown_and_given_back(rest: Rest, path: str) -> Non
     assert body["reason"] is None
 
 
-@pytest.mark.parametrize("path", LEVELS)
-@pytest.mark.parametrize(
-    "reason", ["-", "--", "%2D", "a\nb", "x" * 200, "ä" * 100], ids=lambda text: ascii(text[:5])
-)
+@cases("path", LEVELS)
+@cases("reason", ["-", "--", "%2D", "a\nb", "x" * 200, "ä" * 100], ids=lambda text: ascii(text[:5]))
 async def test_a_reason_comes_back_as_it_was(rest: Rest, path: str, reason: str) -> None:
     assert (await rest.post(path, {"burst": 2, "reason": reason})).outcome == DONE
     assert (await shown(rest, path))["reason"] == reason

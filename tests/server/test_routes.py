@@ -15,6 +15,7 @@ from sharq_server import SharQServer
 from sharq_server.api import handlers
 from sharq_server.api.handlers import Request
 from tests.server.support import Rest
+from tests.support.cases import cases
 from tests.support.stores import PrivateStore
 
 pytestmark = pytest.mark.gen_test
@@ -82,10 +83,17 @@ ROUTES = {
 }
 
 
-@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "BREW", "get", "TRACE"])
-@pytest.mark.parametrize("path", ROUTES)
+@cases("method", ["PUT", "OPTIONS", "BREW", "TRACE"])
+@cases("path", ROUTES)
 async def test_a_method_that_a_route_does_not_have(rest: Rest, path: str, method: str) -> None:
     answer = await rest.call(method, path)
+    assert answer.error == (405, "method_not_allowed")
+    assert answer.headers["Allow"] == ROUTES[path]
+
+
+@cases("path", ROUTES)
+async def test_a_method_in_small_letters_is_another_one(rest: Rest, path: str) -> None:
+    answer = await rest.call("get", path)
     assert answer.error == (405, "method_not_allowed")
     assert answer.headers["Allow"] == ROUTES[path]
 
@@ -94,7 +102,7 @@ CHANGING = ("/doctor",)
 """Routes whose answers have a time, or what the process has open."""
 
 
-@pytest.mark.parametrize("path", [path for path in ROUTES if path not in ("/", *CHANGING)])
+@cases("path", [path for path in ROUTES if path not in ("/", *CHANGING)])
 async def test_a_trailing_slash_makes_no_difference(rest: Rest, path: str) -> None:
     for method in ROUTES[path].split(", "):
         body = b"" if method == "POST" else None
@@ -102,9 +110,7 @@ async def test_a_trailing_slash_makes_no_difference(rest: Rest, path: str) -> No
         assert (await rest.call(method, path + "/", body)).outcome == without.outcome
 
 
-@pytest.mark.parametrize(
-    "path", [path for path, allow in ROUTES.items() if "HEAD" in allow and path not in CHANGING]
-)
+@cases("path", [path for path, allow in ROUTES.items() if "HEAD" in allow and path not in CHANGING])
 async def test_head_is_a_get_without_a_body(rest: Rest, path: str) -> None:
     get = await rest.get(path)
     head = await rest.call("HEAD", path)
@@ -210,7 +216,7 @@ TYPES = [
 ]
 
 
-@pytest.mark.parametrize("body", IGNORED, ids=lambda body: str(body[:20]))
+@cases("body", IGNORED, ids=lambda body: str(body[:20]))
 async def test_11_a_body_that_is_no_object_is_ignored_on_finish(rest: Rest, body: bytes) -> None:
     await rest.enqueue()
     await rest.get("/dequeue/t/")
@@ -230,13 +236,12 @@ async def test_11_the_type_of_a_body_makes_no_difference_on_finish(rest: Rest, k
         assert (await rest.call("POST", "/finish/t/q/j/", body, headers)).status == 200
 
 
-@pytest.mark.parametrize(
-    "body", [*IGNORED, b'{"count":5}', b'{"lease":1}'], ids=lambda b: str(b[:20])
-)
+@cases("body", [*IGNORED, b'{"count":5}', b'{"lease":1}'], ids=lambda b: str(b[:20]))
 async def test_11_a_body_of_a_get_is_ignored(rest: Rest, body: bytes) -> None:
     await rest.enqueue()
     for path in ("/metrics/", "/metrics/t/", "/metrics/t/q/", "/deepstatus/", "/dequeue/t/"):
         assert (await rest.call("GET", path, body)).status == 200, path
+    assert (await rest.post("/finish/t/q/j/")).status == 200
 
 
 @pytest.mark.parametrize("query", ["_=123", "_=1&_=2", "Count=1", "lease=1", "a", "&&=", "%ff=%zz"])
@@ -306,7 +311,7 @@ async def test_the_bound_of_the_body_wins_over_that_of_the_payload(rest: Rest) -
     assert (await rest.enqueue(payload=payload, max_queued_length=1)).status == 201
 
 
-@pytest.mark.parametrize(
+@cases(
     "payload",
     [
         {"max_queued_length": "0"},
@@ -323,6 +328,7 @@ async def test_the_bound_of_the_body_wins_over_that_of_the_payload(rest: Rest) -
 async def test_what_is_no_bound_inside_a_payload_is_just_payload(rest: Rest, payload: Any) -> None:
     assert (await rest.enqueue(payload=payload)).outcome == (201, {"status": "queued"})
     assert (await rest.get("/dequeue/t/")).body["payload"] == payload
+    assert (await rest.post("/finish/t/q/j/")).status == 200
 
 
 async def test_the_last_of_two_bounds_inside_a_payload_counts(rest: Rest) -> None:
@@ -411,11 +417,12 @@ PAYLOADS = [
 ]
 
 
-@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: str(payload[:20]))
+@cases("payload", PAYLOADS, ids=lambda payload: str(payload[:20]))
 async def test_a_payload_comes_back_as_it_was(rest: Rest, payload: bytes) -> None:
     body = b'{"job_id": "j", "payload": %b, "interval": 0}' % payload
     assert (await rest.post("/enqueue/t/q/", body)).status == 201
     assert b'"payload":' + payload + b"," in (await rest.get("/dequeue/t/")).text
+    assert (await rest.post("/finish/t/q/j/")).status == 200
 
 
 @pytest.mark.parametrize("name", ["active", "payload", "interval", "ready", "time", "q", "a"])

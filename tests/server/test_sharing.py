@@ -11,7 +11,7 @@ import pytest
 from tests.server.subscriber import Subscriber
 from tests.server.support import Rest
 
-pytestmark = pytest.mark.gen_test(timeout=20)
+pytestmark = pytest.mark.gen_test(timeout=90)
 
 SUBSCRIBERS = 8
 BACKLOG = 1600

@@ -97,7 +97,7 @@ async def test_the_first_queues_of_a_type_are_listed(rest: Rest, connect: Any) -
 
 
 async def test_a_queue_is_told_what_holds_its_group(rest: Rest, connect: Any) -> None:
-    await enqueue(rest, "own", *map(str, range(9)), interval=1000)
+    await enqueue(rest, "own", *map(str, range(9)), interval=10_000)
     await enqueue(rest, "one", "a", "b", "c", interval=10, group="slow")
     await enqueue(rest, "stopped", "a", interval=10, group="stopped")
     await rest.post("/limits/sms/?group=slow", {"interval": 60_000})
@@ -111,7 +111,7 @@ async def test_a_queue_is_told_what_holds_its_group(rest: Rest, connect: Any) ->
         assert set(tops["oldest"]) == {"one", "own"}
         assert queues["stopped"]["held_by"] == "group_paused"
         assert not {"due", "drained_in"} & queues["stopped"].keys()
-        assert 119_000 <= queues["one"]["drained_in"] <= 120_000
+        assert 100_000 < queues["one"]["drained_in"] <= 120_000
         await rest.post("/pause/sms/?group=stopped", {"for": 600_000})
         await rest.get("/dequeue/sms/?count=3")
         shown = await viewer.until(

@@ -37,6 +37,7 @@ from sharq._fastpath import (
 )
 from sharq.operations.scripts import Scripts
 from sharq.results import REMOVE, JobOptions, Lease, NewJob
+from tests.support.cases import cases
 
 STUB = ast.parse((Path(sharq.__file__).parent / "_fastpath.pyi").read_text("utf-8"))
 
@@ -757,7 +758,7 @@ def test_every_script_has_a_method_of_its_name() -> None:
     assert set(DIGESTS) == set(CALLS)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "arguments", "expected"),
     [(name, *vector) for name, vectors in CALLS.items() for vector in vectors],
 )
@@ -767,7 +768,7 @@ def test_a_call_is_packed_as(name: str, arguments: tuple[Any, ...], expected: st
     assert getattr(CODEC, name)(*arguments) == command("EVALSHA", f"<{name}>", *words)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "value", "expected"),
     [(name, *vector) for name, vectors in VALUES.items() for vector in vectors],
 )
@@ -798,7 +799,7 @@ def test_a_call_to_the_last_byte() -> None:
 POWERS = [10**digits for digits in range(19)]
 
 
-@pytest.mark.parametrize(
+@cases(
     "number",
     [0, 2**63 - 1, -(2**63), *POWERS, *[-n for n in POWERS], *[n - 1 for n in POWERS]],
 )
@@ -863,10 +864,8 @@ def test_a_call_and_a_question_for_a_tag_do_not_meet() -> None:
     assert CODEC.queue_length("mail", "bob") == expected
 
 
-@pytest.mark.parametrize(
-    "call", [Keyspace, CODEC.keys.tag, CODEC.keys.channel, CODEC.keys.woken_type]
-)
-@pytest.mark.parametrize("wrong", [None, 1])
+@cases("call", [Keyspace, CODEC.keys.tag, CODEC.keys.channel, CODEC.keys.woken_type])
+@cases("wrong", [None, 1])
 def test_what_is_no_name_has_no_key(call: Callable[[Any], object], wrong: Any) -> None:
     with pytest.raises(TypeError):
         call(wrong)
@@ -907,13 +906,13 @@ def refused_arguments() -> Iterator[tuple[str, tuple[Any, ...]]]:
                 yield name, (*arguments[:at], each, *arguments[at + 1 :])
 
 
-@pytest.mark.parametrize(("name", "arguments"), list(refused_arguments()))
+@cases(("name", "arguments"), list(refused_arguments()))
 def test_an_argument_that_does_not_fit_is_refused(name: str, arguments: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
         getattr(CODEC, name)(*arguments)
 
 
-@pytest.mark.parametrize(
+@cases(
     "change",
     [
         {"queue_id": None},
@@ -1150,7 +1149,7 @@ def test_a_job_shows_its_lease() -> None:
     assert repr(job()) == "<Job mail/eve/j-2/1800000000000001 attempt=3>"
 
 
-@pytest.mark.parametrize(
+@cases(
     "reply",
     [
         [],
@@ -1238,7 +1237,7 @@ def test_a_reply_that_changes_after_it_was_looked_at_does_no_harm(change: Any, v
             batch.to_json_list()
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         *(b"", b".", b"1", b"1.", b".5", b"-1.5", b"1.5.5", b"1,5", b"1e5", b"1.5 ", b"nan"),
@@ -1322,7 +1321,7 @@ def test_a_row_of_another_size_is_refused(row: Any) -> None:
             call()
 
 
-@pytest.mark.parametrize("lead", range(0x80, 0x100))
+@cases("lead", range(0x80, 0x100))
 def test_utf_8_is_told_as_python_tells_it(lead: int) -> None:
     """Each lead byte with the second bytes at the edges, and one byte more or less."""
     for second in (0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharq_server.api.compression import MOST_MEMBERS, BrokenGzip, GzipDecoder, TooLarge
+from tests.support.cases import cases
 
 
 def decoded(data: bytes, limit: int = 1 << 20, piece: int = 1 << 20) -> bytes:
@@ -54,7 +55,7 @@ def test_no_bytes_are_no_body() -> None:
     assert decoded(b"") == b""
 
 
-@pytest.mark.parametrize("cut", range(1, 30))
+@cases("cut", range(1, 30))
 def test_a_part_of_gzip_is_refused(cut: int) -> None:
     with pytest.raises(BrokenGzip, match="ends in the middle"):
         decoded(gzip.compress(b'{"some": "text"}')[:-cut])

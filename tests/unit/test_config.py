@@ -27,6 +27,7 @@ from sharq.settings.options import (
     StoreSettings,
 )
 from sharq.settings.reading import Settings
+from tests.support.cases import cases
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2"
@@ -513,7 +514,7 @@ def test_the_table_has_every_option_and_no_other() -> None:
     assert [key_of(option) for option in OPTIONS] == list(DEFAULTS)
 
 
-@pytest.mark.parametrize("key", DEFAULTS, ids=OPTION_IDS)
+@cases("key", DEFAULTS, ids=OPTION_IDS)
 def test_an_option_that_no_source_sets_has_its_default(key: Key) -> None:
     assert value(Settings.load(), key) == DEFAULTS[key]
 
@@ -522,7 +523,7 @@ def test_settings_without_arguments_are_the_defaults() -> None:
     assert Settings() == Settings.load() == Settings.from_mapping({}) == load("")
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=OPTION_IDS)
+@cases("option", OPTIONS, ids=OPTION_IDS)
 def test_the_written_default_is_the_default(option: Option) -> None:
     assert option.kind.read(option.default, os.environ) == DEFAULTS[key_of(option)]
 
@@ -530,13 +531,13 @@ def test_the_written_default_is_the_default(option: Option) -> None:
 # Values
 
 
-@pytest.mark.parametrize(("section", "name", "text", "expected"), GOOD)
+@cases(("section", "name", "text", "expected"), GOOD)
 def test_a_file_gives_the_value(section: str, name: str, text: str, expected: Any) -> None:
     key = (section, name)
     assert value(load(ini({**COMPANY.get(key, {}), key: text})), key) == expected
 
 
-@pytest.mark.parametrize(("section", "name", "text", "expected"), GOOD)
+@cases(("section", "name", "text", "expected"), GOOD)
 def test_the_environment_gives_the_value(section: str, name: str, text: str, expected: Any) -> None:
     key = (section, name)
     variables = {option.variable: option for option in OPTIONS}
@@ -545,7 +546,7 @@ def test_the_environment_gives_the_value(section: str, name: str, text: str, exp
     assert value(Settings.load(environ=environ), key) == expected
 
 
-@pytest.mark.parametrize(("section", "name", "text", "expected"), GOOD)
+@cases(("section", "name", "text", "expected"), GOOD)
 def test_the_command_line_gives_the_value(
     section: str, name: str, text: str, expected: Any
 ) -> None:
@@ -554,7 +555,7 @@ def test_the_command_line_gives_the_value(
     assert value(settings, key) == expected
 
 
-@pytest.mark.parametrize(("section", "name", "text", "expected"), GOOD)
+@cases(("section", "name", "text", "expected"), GOOD)
 def test_a_mapping_gives_the_value_as_text_or_typed(
     section: str, name: str, text: str, expected: Any
 ) -> None:
@@ -572,7 +573,7 @@ def test_every_option_has_a_good_and_a_bad_value_tested() -> None:
     assert {(section, name) for section, name, _ in BAD} == set(DEFAULTS) - unlimited
 
 
-@pytest.mark.parametrize(("section", "name", "text"), BAD)
+@cases(("section", "name", "text"), BAD)
 def test_a_bad_value_is_refused_and_named(section: str, name: str, text: str) -> None:
     (option,) = (each for each in OPTIONS if key_of(each) == (section, name))
     with pytest.raises(ConfigError) as caught:
@@ -657,7 +658,7 @@ def test_a_long_value_is_shortened_in_the_message() -> None:
 # Sources
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=OPTION_IDS)
+@cases("option", OPTIONS, ids=OPTION_IDS)
 def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default(
     option: Option,
 ) -> None:
@@ -764,7 +765,7 @@ def test_white_space_around_a_variable_is_not_part_of_it_but_of_a_password() -> 
     assert (settings.redis.port, settings.redis.password) == (7000, " ;p ")
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=OPTION_IDS)
+@cases("option", OPTIONS, ids=OPTION_IDS)
 def test_a_variable_is_named_after_section_and_option(option: Option) -> None:
     prefix = {"sharq": "", "sharq-server": "SERVER_", "redis": "REDIS_"}[option.section]
     older = {"sharq": "SHARQ_", "sharq-server": "SHARQ_SERVER_", "redis": "REDIS_"}[option.section]
@@ -778,7 +779,7 @@ def test_no_two_options_share_a_variable() -> None:
     assert "SHARQ_CONFIG" not in set().union(*names)
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=OPTION_IDS)
+@cases("option", OPTIONS, ids=OPTION_IDS)
 def test_the_older_name_of_a_variable_does_the_same(option: Option) -> None:
     key = key_of(option)
     company = {BY_NAME[each].older_variable: text for each, text in COMPANY.get(key, {}).items()}
@@ -805,7 +806,7 @@ def test_a_variable_of_the_server_is_not_taken_for_one_of_the_queues(prefix: str
     assert settings.server == ServerSettings(host=("h",), port=1)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("variable", "section", "hint"),
     [
         ("SHARQ_REDIS_HOTS", "redis", " (did you mean SHARQ_REDIS_HOST?)"),
@@ -835,7 +836,7 @@ def test_an_unknown_variable_is_named_without_its_value(
     )
 
 
-@pytest.mark.parametrize(
+@cases(
     "variable",
     [
         *("SHARQ_TEST_REDIS", "SHARQ_SERVER_URL", "SHARQ_TOKEN", "SHARQ_PORT", "SHARQ_", "SHARQ"),
@@ -846,8 +847,8 @@ def test_other_variables_are_left_alone(variable: str) -> None:
     assert Settings.load(environ={variable: "x"}) == Settings()
 
 
-@pytest.mark.parametrize("service", ["SHARQ", "SHARQ_SERVER", "SHARQ_REDIS", "SHARQ_REDIS_CACHE"])
-@pytest.mark.parametrize("protocol", ["tcp", "udp", "sctp"])
+@cases("service", ["SHARQ", "SHARQ_SERVER", "SHARQ_REDIS", "SHARQ_REDIS_CACHE"])
+@cases("protocol", ["tcp", "udp", "sctp"])
 def test_what_kubernetes_sets_for_a_service_is_left_alone(service: str, protocol: str) -> None:
     port = f"{service}_PORT_6379_{protocol.upper()}"
     environ = {
@@ -947,7 +948,7 @@ password                  =
     )
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "[redis]\nport = 7000\n",
@@ -969,7 +970,7 @@ def test_a_way_to_write_a_file(text: str) -> None:
     assert load(text).redis.port == 7000
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "expected"),
     [
         ("[redis]\nport = 1\nport = 2\n", "line 3: [redis] port is set a second time"),
@@ -1064,7 +1065,7 @@ def test_an_option_that_is_gone_is_told_so() -> None:
     assert str(caught.value) == f"environment: SHARQ_SERVER_HTTP: {gone}"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("section", "name", "hint"),
     [
         ("redis", "hots", " (did you mean host?)"),
@@ -1102,7 +1103,7 @@ def test_a_slip_in_writing_is_pointed_at(line: str, slip: str) -> None:
 # Secrets
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "environ"),
     [
         (f"[redis]\nhost = h\npassword = {SECRET}\x01\n", {}),
@@ -1184,7 +1185,7 @@ URLS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("url", "options"), URLS)
+@cases(("url", "options"), URLS)
 def test_a_url_sets_what_it_says(url: str, options: dict[str, Any]) -> None:
     for settings in (
         load(f"[redis]\nurl = {url}\n"),
@@ -1194,7 +1195,7 @@ def test_a_url_sets_what_it_says(url: str, options: dict[str, Any]) -> None:
         assert {name: getattr(settings.redis, name) for name in options} == options
 
 
-@pytest.mark.parametrize(
+@cases(
     ("url", "reason"),
     [
         *(
@@ -1243,7 +1244,7 @@ def test_a_stronger_source_beats_what_a_weaker_one_sets() -> None:
     assert (redis.username, redis.password) == ("joe", "q")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("url", "other", "named"),
     [
         ("redis://h", "host = i", "host"),
@@ -1420,7 +1421,7 @@ CONTRADICTIONS: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), CONTRADICTIONS)
+@cases(("text", "expected"), CONTRADICTIONS)
 def test_values_that_contradict_each_other_are_named(text: str, expected: str) -> None:
     lines = message_of(text).splitlines()
     assert expected in [line.removeprefix("sharq.conf: ") for line in lines]
@@ -1431,7 +1432,7 @@ def test_a_contradiction_names_the_source_of_the_value() -> None:
     assert message.startswith("environment: SHARQ_REDIS_DB ([redis] db) = '1': a cluster")
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "[sharq]\nmax_payload_bytes = 5\nmax_bulk_bytes = 5",
@@ -1456,7 +1457,7 @@ def test_values_that_fit_together_are_taken(text: str) -> None:
     load(text)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "environ", "overrides", "expected"),
     [
         ("", {}, {}, "embedded"),

@@ -6,13 +6,14 @@ import pytest
 from tornado.httputil import HTTPHeaders
 
 from sharq_server.security.cors import AllowedOrigins
+from tests.support.cases import cases
 
 FRIEND = "https://friend.example"
 ALLOWED = AllowedOrigins((FRIEND, "http://localhost:3000", "https://Own.Example:443"))
 ANY = AllowedOrigins(("*",))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("origin", "allowed"),
     [
         (FRIEND, True),

@@ -12,6 +12,7 @@ from sharq.operations.operations import Operations
 from sharq.operations.scripts import Scripts
 from sharq.results import DeadFilter
 from sharq.settings.options import QueueSettings
+from tests.support.cases import cases
 
 DEAD = DeadLetters(Operations("p", QueueSettings(), Scripts()))
 
@@ -56,7 +57,7 @@ FLOWS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("at", range(len(FLOWS)))
+@cases("at", range(len(FLOWS)))
 def test_a_bad_argument_is_refused_before_anything_is_sent(at: int) -> None:
     with pytest.raises(BadArgumentException):
         FLOWS[at]().send(None)

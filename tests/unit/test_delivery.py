@@ -6,6 +6,7 @@ import pytest
 
 from sharq import Batch
 from sharq_server.push.delivery import Delivery, deal
+from tests.support.cases import cases
 
 
 def batch(count: int) -> Batch:
@@ -15,8 +16,8 @@ def batch(count: int) -> Batch:
     return Batch("t", reply)
 
 
-@pytest.mark.parametrize("count", [2, 4, 5])
-@pytest.mark.parametrize("first", [0, 1, 2])
+@cases("count", [2, 4, 5])
+@cases("first", [0, 1, 2])
 def test_a_parcel_is_split_in_two(count: int, first: int) -> None:
     whole = Delivery(batch(count), 0, count, 9.0)
     part, rest = whole.split(first)

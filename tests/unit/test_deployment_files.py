@@ -15,6 +15,7 @@ from sharq.settings.options import StoreSettings
 from sharq.settings.reading import Settings
 from tests.server.command import Server, run
 from tests.support.parts import find
+from tests.support.stores import wait_for
 
 ROOT = Path(__file__).parents[2]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
@@ -145,7 +146,7 @@ def test_the_server_starts_with_its_environment_and_its_health_check_sees_that(
     }
     with Server(tmp_path, embedded=False, **data, **more) as server:
         port = server.port
-        assert is_healthy(port)
+        wait_for("it is healthy", lambda: is_healthy(port), 30)
     assert not is_healthy(port)
 
 

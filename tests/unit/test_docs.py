@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cases import cases
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for folder in (".", "docs", "bench") for path in (ROOT / folder).glob("*.md"))
 
@@ -25,7 +27,7 @@ def test_all_pages_are_looked_at() -> None:
     assert {"README.md", "ARCHITECTURE.md", "performance.md", "FIGURES.md"} <= names
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@cases("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text("utf-8")):
         if not re.match(r"\w+:", target):

@@ -18,6 +18,7 @@ from sharq.endings import (
 from sharq.errors import BadArgumentException
 from sharq.operations.call import Flow
 from sharq.results import SUCCESS, Ended, JobError, Lease, Told
+from tests.support.cases import cases
 from tests.unit.test_flows import Drive, make
 
 HOUR = 3_600_000
@@ -28,7 +29,7 @@ MEANT = Lease("mail", "bob", "j1", "7")
 # ---- what may be told ----
 
 
-@pytest.mark.parametrize(
+@cases(
     ("ending", "expected"),
     [
         (finish_with(None), Ending(True)),
@@ -53,7 +54,7 @@ def test_a_cost_is_checked(cost: Any) -> None:
             tell(cost)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("values", "complaint"),
     [
         ((0, None, None, 0), "`pause` has"),
@@ -92,7 +93,7 @@ def test_a_failure_has_what_was_told(told: dict[str, Any], expected: Ending) -> 
     assert not expected.pauses_others
 
 
-@pytest.mark.parametrize(
+@cases(
     "told",
     [
         {"error": "text"},
@@ -184,7 +185,7 @@ def test_what_tells_nothing_more_is_the_call_that_it_was() -> None:
     assert names == ["finish", "finish_many", "release", "release"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("flow", "words"),
     [
         (

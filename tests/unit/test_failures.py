@@ -22,6 +22,7 @@ from sharq.failures import (
     worker_word,
 )
 from sharq.results import JobError
+from tests.support.cases import cases
 
 texts = st.none() | st.text()
 
@@ -64,7 +65,7 @@ def test_half_a_surrogate_pair_is_taken_too() -> None:
     assert check_error({"type": "\ud800x", "message": "\udfff"}) == JobError("?x", "?")
 
 
-@pytest.mark.parametrize(
+@cases(
     "wrong",
     ["text", 1, [], {"type": 1}, {"message": b"x"}, {"trace": ["x"]}, {"kind": "x"}, {1: "x"}],
 )

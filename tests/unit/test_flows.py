@@ -41,6 +41,7 @@ from sharq.results import (
     Swept,
 )
 from sharq.settings.options import QueueSettings
+from tests.support.cases import cases
 
 T = TypeVar("T")
 
@@ -389,7 +390,7 @@ def refused() -> Iterator[tuple[str, Flow[Any], str]]:
     yield "queue_metrics", f.queue_metrics(bad, bad), "queue_id"
 
 
-@pytest.mark.parametrize(("name", "flow", "field"), list(refused()))
+@cases(("name", "flow", "field"), list(refused()))
 def test_a_bad_argument_is_named(name: str, flow: Flow[Any], field: str) -> None:
     drive = Drive(store)
     with pytest.raises(BadArgumentException) as caught:
@@ -398,7 +399,7 @@ def test_a_bad_argument_is_named(name: str, flow: Flow[Any], field: str) -> None
     assert drive.requests == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "field"),
     [
         ({"max_queued_length": -1}, "max_queued_length"),
@@ -447,7 +448,7 @@ def test_the_settings_give_the_requeue_limit_and_the_bound_of_payloads() -> None
 # ---- one call ----
 
 
-@pytest.mark.parametrize(
+@cases(
     ("flow", "words"),
     [
         (make().take("mail", 100, "r1"), "dequeue 100 60000 262144 r1 '' '' 0"),
@@ -752,7 +753,7 @@ def test_a_conflict_is_raised() -> None:
     assert str(caught.value) == "A job with this `job_id` and another payload is queued or active."
 
 
-@pytest.mark.parametrize(
+@cases(
     ("flow", "result", "answer"),
     [
         ("finish", Ended(SUCCESS), {"status": "success"}),

@@ -16,6 +16,7 @@ from sharq.forwarding.signing import read_secrets, signature_headers
 from sharq.forwarding.verdicts import DEAD_ON, Rules, judge, read_statuses
 from sharq.worker.job import Discard, Failed, Throttled
 from sharq.worker.telling import cause_of, what_failed
+from tests.support.cases import cases
 
 NOW = 1_800_000_000.0
 DEFAULT = Rules(read_statuses(DEAD_ON))
@@ -41,7 +42,7 @@ def test_the_log_shows_no_query() -> None:
     assert str(check_endpoint("https://a.example:81/x?key=1")) == "https://a.example:81/x"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("url", "reason"),
     [
         ("", "ASCII"),
@@ -73,7 +74,7 @@ def test_headers_are_read() -> None:
     assert check_headers(given) == [("Authorization", "Bearer x:y"), ("X-A", ""), ("x-a", "2")]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "reason"),
     [
         ("X-A", "NAME:VALUE"),
@@ -123,7 +124,7 @@ def test_without_a_secret_nothing_is_signed() -> None:
     assert signature_headers([], "a", 7, b"") == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "",
@@ -167,7 +168,7 @@ def test_some_statuses_are_dead_at_once(status: int) -> None:
     assert error == (f"http_{status}", f"{status} No: why", None)
 
 
-@pytest.mark.parametrize(
+@cases(
     "status", [300, 302, 304, 402, 405, 408, 409, 418, 425, 429, 500, 502, 503, 504, 599, 700, 199]
 )
 def test_all_others_fail(status: int) -> None:
@@ -188,16 +189,14 @@ def test_other_statuses_may_be_dead() -> None:
     assert read_statuses("") == read_statuses(" ") == frozenset()
 
 
-@pytest.mark.parametrize(
-    "text", ["200", "600", "40", "4000", "404;410", "404,", "all", "-404", "٤٠٤"]
-)
+@cases("text", ["200", "600", "40", "4000", "404;410", "404,", "all", "-404", "٤٠٤"])
 def test_what_is_no_list_of_statuses_is_refused(text: str) -> None:
     with pytest.raises(BadArgumentException, match="--dead-on has to be"):
         read_statuses(text)
 
 
-@pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize(
+@cases("status", [429, 503])
+@cases(
     ("wish", "date", "seconds"),
     [
         ("30", None, 30),
@@ -225,7 +224,7 @@ def test_a_wish_to_wait_is_a_pause(
     assert (raised.value.seconds, raised.value.scope) == (seconds, "queue")
 
 
-@pytest.mark.parametrize(
+@cases(
     "wish",
     ["", "soon", "-5", "+5", "1e3", "5, 6", "\u0665", "nan", "Fri, 15 Jan 99999 08:00:20 GMT"],
 )

@@ -7,6 +7,7 @@ import pytest
 from sharq.errors import StoreDenied, StoreError, StoreUnavailable, UnexpectedReply
 from sharq.settings.options import StoreSettings
 from sharq.store.handshake import Handshake
+from tests.support.cases import cases
 
 LOGIN = StoreSettings(username="bob", password="sécret", db=12)
 
@@ -41,7 +42,7 @@ def test_it_is_over_with_the_last_answer() -> None:
     assert handshake.over
 
 
-@pytest.mark.parametrize(
+@cases(
     ("answer", "error", "message"),
     [
         (b"-WRONGPASS invalid username-password pair\r\n", StoreDenied, "WRONGPASS"),

@@ -25,6 +25,7 @@ from sharq.identifiers import (
     is_integer,
 )
 from sharq.results import Lease
+from tests.support.cases import cases
 
 ALLOWED = string.ascii_letters + string.digits + "_-"
 
@@ -51,7 +52,7 @@ def refuses(check: Callable[..., Any], *arguments: Any) -> str:
 # ---- names ----
 
 
-@pytest.mark.parametrize(
+@cases(
     "name",
     [
         *("a", "Z", "0", "_", "-", "--", "active", "payload", "interval", "ready", "time", "void"),
@@ -62,7 +63,7 @@ def test_a_name_is_taken(name: str) -> None:
     assert check_identifier("job_id", name) == name
 
 
-@pytest.mark.parametrize(
+@cases(
     "name",
     [
         *("", "a" * 101, "a b", " a", "a ", "a\n", "\na", "a\r", "a\t", "a\x00", "\x00"),
@@ -121,13 +122,13 @@ def test_an_enumeration_with_a_bad_value_is_refused() -> None:
 # ---- numbers ----
 
 
-@pytest.mark.parametrize("value", [0, 1, 1000, MAX_INTERVAL])
-@pytest.mark.parametrize("check", [check_interval, check_time])
+@cases("value", [0, 1, 1000, MAX_INTERVAL])
+@cases("check", [check_interval, check_time])
 def test_a_time_is_taken(check: Callable[..., Any], value: int) -> None:
     assert check("interval", value) == value
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "taken"),
     [
         *((1.0, 1), (0.0, 0), (-0.0, 0), (1.5, 1.5), (0.001, 0.001), (0.3, 0.3), (1e3, 1000)),
@@ -149,7 +150,7 @@ def test_every_thousandth_is_an_interval() -> None:
             assert check_interval("interval", Decimal(text)) == float(text)
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [
         *(1.0005, 0.0001, 1e-300, -0.001, 0.1 + 0.2, MAX_INTERVAL + 0.001),
@@ -164,7 +165,7 @@ def test_a_number_that_is_no_interval_is_refused(value: Any) -> None:
 NO_TIMES = [-1, MAX_INTERVAL + 1, 2**63, 10**30, True, False, "5", "", b"5", None, [5], 5j]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("check", "value"),
     [
         *((check, value) for check in (check_interval, check_time) for value in NO_TIMES),
@@ -184,7 +185,7 @@ def test_a_requeue_limit_is_taken(value: int) -> None:
     assert check_requeue_limit(value) == value
 
 
-@pytest.mark.parametrize("value", [-2, 2**63, True, False, 1.0, "1", "", None, "-1"])
+@cases("value", [-2, 2**63, True, False, 1.0, "1", "", None, "-1"])
 def test_what_is_no_requeue_limit_is_refused(value: Any) -> None:
     assert refuses(check_requeue_limit, value) == "`requeue_limit` has an invalid value."
 
@@ -215,7 +216,7 @@ def test_a_lease_token_is_taken(token: str) -> None:
     assert "/".join(check_lease(token)) == token
 
 
-@pytest.mark.parametrize(
+@cases(
     "token",
     [
         *("", "/", "///", "a/b/c", "a/b/c/", "a/b/c/1/2", "/b/c/1", "a//c/1", "a/b//1"),

@@ -11,6 +11,7 @@ from sharq import REMOVE
 from sharq.errors import BadArgumentException
 from sharq.operations.job_options import check_options
 from sharq.results import JobOptions
+from tests.support.cases import cases
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_a_job_without_options_has_none(given: dict[str, Any]) -> None:
     assert check_options(**given) is None
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "bound", "word"),
     [
         ({"burst": 1}, None, ":1:::1:0:0"),
@@ -57,7 +58,7 @@ REFUSED: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize(
+@cases(
     ("field", "value"), [(field, value) for field, values in REFUSED.items() for value in values]
 )
 def test_a_wrong_option_is_named(field: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from sharq.identifiers import ascii_word
 from sharq.operations import limit_words
 from sharq.operations.call import Flow
 from sharq.results import REMOVE, Estimate, Limits, Pause
+from tests.support.cases import cases
 from tests.unit.test_flows import Drive, Registry, make
 
 SHOWN: list[Any] = [
@@ -39,7 +40,7 @@ def words(text: str) -> list[str]:
 FLOWS = make().limiting
 
 
-@pytest.mark.parametrize(
+@cases(
     ("flow", "expected"),
     [
         (
@@ -125,7 +126,7 @@ REFUSED: list[tuple[Flow[Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("flow", "message"), REFUSED)
+@cases(("flow", "message"), REFUSED)
 def test_a_bad_argument_is_named_before_anything_is_sent(flow: Flow[Any], message: str) -> None:
     drive = Drive(lambda said: said)
     with pytest.raises(BadArgumentException) as caught:
@@ -186,7 +187,7 @@ def test_an_estimate_is_read() -> None:
     assert limit_words.estimate([-1, 0, 0]) == Estimate(None, 0, False)
 
 
-@pytest.mark.parametrize("reason", ["-", "--", "%", "a b", "a:b", "é", "\n", "", "x" * 200])
+@cases("reason", ["-", "--", "%", "a b", "a:b", "é", "\n", "", "x" * 200])
 def test_a_reason_is_one_word_and_comes_back(reason: str) -> None:
     encoded = ascii_word(reason)
     assert encoded.isascii()

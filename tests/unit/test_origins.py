@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
 from tornado.httputil import HTTPHeaders
 
 from sharq_server.security.origins import Origins
+from tests.support.cases import cases
 
 LOOPBACK = Origins(("127.0.0.1",), (), ())
 OPEN = Origins(("0.0.0.0",), ("jobs.example.com", "*.shop.example"), (), own_names=("Box-7",))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("host", "loopback", "exposed"),
     [
         ("localhost", True, True),
@@ -46,7 +46,7 @@ def test_a_server_answers_to_its_own_names(host: str, loopback: bool, exposed: b
     assert (host.encode() in LOOPBACK.known_hosts) == loopback
 
 
-@pytest.mark.parametrize(
+@cases(
     ("host", "allowed", "any_host", "name", "taken"),
     [
         ("127.0.0.1", ("jobs.example.com",), False, "jobs.example.com", True),
@@ -87,7 +87,7 @@ FRIEND = {"Origin": "https://friend.example"}
 FOE = {"Origin": "https://evil.example"}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("headers", "foreign"),
     [
         ({}, False),

@@ -20,6 +20,7 @@ from sharq._fastpath import json_value
 from sharq.codec import json_text
 from sharq.errors import BadArgumentException, NotJson, PayloadTooLarge, UnreadablePayload
 from sharq.operations.payloads import check_payload, decode_payload, encode_payload
+from tests.support.cases import cases
 
 ROOM = 1_048_576
 LEASE = "t/q/j/1"
@@ -62,7 +63,7 @@ def refusal(act: Any, *arguments: Any) -> str:
 # ---- JSON text ----
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         *(b"null", b"true", b"false", b'""', b"[]", b"{}"),
@@ -85,7 +86,7 @@ def test_white_space_around_the_text_is_left_out() -> None:
     assert check_payload(b' \t\r\n{"a": [1 ]} \n', ROOM) == b'{"a": [1 ]}'
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         # nothing, half of something, more than one thing
@@ -121,7 +122,7 @@ def test_what_is_no_strict_json_is_refused(text: bytes) -> None:
         check_payload(text, ROOM)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "message"),
     [
         (b"", "`payload` is not valid JSON: it is empty."),
@@ -301,7 +302,7 @@ def test_another_reader_judges_text_alike(text: bytes) -> None:
 # ---- Python's values ----
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "text"),
     [
         (None, b"null"),
@@ -327,7 +328,7 @@ def test_a_value_is_written_as(value: Any, text: bytes) -> None:
     assert encode_payload(value, ROOM) == text
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "reason"),
     [
         (b"bytes", "bytes is no type that JSON has"),
@@ -417,8 +418,8 @@ def test_text_that_is_no_bytes_is_refused(text: Any) -> None:
     assert refusal(check_payload, text, ROOM) == "`payload` has an invalid value."
 
 
-@pytest.mark.parametrize("digits", [1, 40, 4000, 4001, 5000, 9001, 100_000])
-@pytest.mark.parametrize("sign", ["", "-"])
+@cases("digits", [1, 40, 4000, 4001, 5000, 9001, 100_000])
+@cases("sign", ["", "-"])
 def test_an_integer_of_any_length_is_read(digits: int, sign: str) -> None:
     number = 10**digits // 7
     text = f"{sign}{'142857' * (digits // 6 + 1)}"[: digits + len(sign)].encode()

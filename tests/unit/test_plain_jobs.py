@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sharq.engine import Engine
 from sharq.results import NewJob
 from sharq_server.api import handlers
+from tests.support.cases import cases
 
 ENGINE = Engine.for_server()
 JOB = '"queue_type":"t","queue_id":"q","job_id":"j","interval":5,"payload":1'
@@ -77,7 +78,7 @@ def test_the_usual_is_plain(text: str) -> None:
     assert job == careful(text.encode())
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "{" + JOB.replace('"payload":1', '"payload":' + "[" * 501 + "]" * 501) + "}",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from sharq_server.security.proxies import UNIX, Client, Proxies
+from tests.support.cases import cases
 
 TRUSTING = Proxies(("10.0.0.0/8", "192.168.1.1", "fd00::/8", "unix"))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("peer", "trusted"),
     [
         ("10.0.0.1", True),
@@ -38,7 +39,7 @@ def test_without_any_there_is_nothing_to_do() -> None:
     assert not Proxies(("10.0.0.1",)).trusts(UNIX)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("forwarded_for", "address"),
     [
         ("1.2.3.4", "1.2.3.4"),
@@ -97,7 +98,7 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("value", MALFORMED)
+@cases("value", MALFORMED)
 def test_what_is_no_address_is_ignored(value: str) -> None:
     for whole in (value, f"6.6.6.6, {value}", f"6.6.6.6, {value}, 10.0.0.7"):
         if value in ("", ","):
@@ -105,7 +106,7 @@ def test_what_is_no_address_is_ignored(value: str) -> None:
         assert TRUSTING.client("10.0.0.1", "http", whole, None, None).address == "10.0.0.1"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("proto", "scheme"),
     [
         (None, "http"),
@@ -125,7 +126,7 @@ def test_the_scheme_is_one_of_two(proto: str | None, scheme: str) -> None:
     assert TRUSTING.client(UNIX, "http", None, proto, None).scheme == scheme
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "prefix"),
     [
         (None, ""),

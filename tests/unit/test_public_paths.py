@@ -10,6 +10,7 @@ import pytest
 
 import sharq
 import sharq_server
+from tests.support.cases import cases
 
 EXPORTS = {
     "sharq": "AsyncSharQ Batch Discard EmbeddedStore Job JobError LeasedJob NewJob REMOVE Retry"
@@ -26,13 +27,13 @@ EXPORTS = {
 }
 
 
-@pytest.mark.parametrize("path", EXPORTS)
+@cases("path", EXPORTS)
 def test_a_public_path_exports_what_it_did(path: str) -> None:
     module = importlib.import_module(path)
     assert [name for name in EXPORTS[path].split() if not hasattr(module, name)] == []
 
 
-@pytest.mark.parametrize("path", EXPORTS)
+@cases("path", EXPORTS)
 def test_what_is_exported_names_a_public_path(path: str) -> None:
     module = importlib.import_module(path)
     exported = {name: getattr(module, name) for name in EXPORTS[path].split()}

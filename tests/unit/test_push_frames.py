@@ -27,6 +27,7 @@ from sharq.results import Ended, Extended, JobError, Lease
 from sharq_server.push import frames as push_frames
 from sharq_server.push.frames import BadFrame, decode
 from sharq_server.watch import frames as watch_frames
+from tests.support.cases import cases
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "push-protocol.md"
 
@@ -292,7 +293,7 @@ FRAMES: list[tuple[str, type[Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "form", "fields"), FRAMES)
+@cases(("text", "form", "fields"), FRAMES)
 def test_a_frame_is_read(text: str, form: type[Any], fields: dict[str, Any]) -> None:
     for frame in (decode(text), decode(text.encode())):
         assert type(frame) is form
@@ -314,7 +315,7 @@ def test_a_name_of_the_connection_is_that_of_failures_without_one() -> None:
     assert many.items == [one.items, told, None]
 
 
-@pytest.mark.parametrize(
+@cases(
     "frame_id",
     [
         "7",
@@ -530,7 +531,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("op", "fields", "message"),
     REFUSED,
     ids=lambda value: str(value)[:40],
@@ -541,7 +542,7 @@ def test_a_field_is_refused_by_name(op: str, fields: dict[str, Any], message: st
     assert refusal(named.encode()) == ("invalid_argument", message, b'"a"')
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "message", "frame_id"),
     [
         ("{}", mandatory("op"), None),
@@ -573,7 +574,7 @@ def test_a_frame_is_refused(text: str, message: str, frame_id: bytes | None) -> 
     assert refusal(text) == ("invalid_argument", message, frame_id)
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "",
@@ -799,7 +800,7 @@ STORE_CODES = [
 ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("outcomes", "text"),
     [
         ([], b"[]"),
@@ -829,7 +830,7 @@ def test_the_results_of_a_finish_or_a_release(
     assert push_frames.ended(tuple(outcomes)) == text
 
 
-@pytest.mark.parametrize(
+@cases(
     ("outcomes", "text"),
     [
         ([], b"[]"),

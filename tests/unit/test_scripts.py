@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import sharq
 from sharq import Settings
 from sharq.deployment import Deployment
 from sharq.operations.scripts import ScriptError, Scripts, audited, expand
+from tests.support.cases import cases
 from tests.support.lua_source import free_names
 
 FOLDER = Path(sharq.__file__).parent / "lua"
@@ -139,7 +141,12 @@ def test_an_audit_is_told_the_time_and_what_its_lines_name() -> None:
     )
 
 
-@pytest.mark.parametrize("name", list(Scripts().digests))
+@cache
+def with_an_audit() -> Scripts:
+    return Scripts(audit=AUDIT)
+
+
+@cases("name", [path.stem for path in FOLDER.glob("*.lua")])
 def test_an_audited_script_uses_no_name_that_it_has_not_declared(name: str) -> None:
-    scripts = Scripts(audit=AUDIT)
+    scripts = with_an_audit()
     assert free_names(scripts.by_digest[scripts.digests[name]]) == []

@@ -25,6 +25,7 @@ from sharq.store.sentinel import (
     unanswered,
 )
 from sharq.store.slots import Node
+from tests.support.cases import cases
 
 A, B, C = (Node(f"10.0.0.{number}", 6379) for number in (1, 2, 3))
 SETTINGS = StoreSettings(
@@ -75,7 +76,7 @@ def test_the_epoch_is_of_the_state_and_the_address_of_the_other_answer() -> None
     assert told([state(7), [b"10.0.0.1", b"6379"]], "main") == Told(7, A)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("replies", "kind", "text"),
     [
         (
@@ -139,7 +140,7 @@ def test_only_a_primary_may_be_written_to(reply: Any) -> None:
 # ---- events ----
 
 
-@pytest.mark.parametrize(
+@cases(
     ("message", "node"),
     [
         ("slave 10.0.0.2:6379 10.0.0.2 6379 @ main 10.0.0.1 6379", B),

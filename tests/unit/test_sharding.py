@@ -17,6 +17,7 @@ from sharq.operations.dead_merge import ShardLetters, dead_cursor, merged
 from sharq.operations.layouts import PATIENCE, Layout, read_layout
 from sharq.operations.sharding import MAX_SHARDS, Shards, is_shard, layout, type_of
 from sharq.results import DeadBulk, DeadFilter, DeadLetter, DeadSummary
+from tests.support.cases import cases
 
 
 def test_the_names_of_shards_never_change() -> None:
@@ -96,9 +97,7 @@ def test_a_layout_is_read_as_it_was_written() -> None:
     assert change.is_given_up(1000 + PATIENCE)
 
 
-@pytest.mark.parametrize(
-    "text", ["4", "a 1", "0 1", "257 1", "4 1 0 w 5", "4 1 257 w 5", "4 1 2 w", "4 1 2", " 4 1"]
-)
+@cases("text", ["4", "a 1", "0 1", "257 1", "4 1 0 w 5", "4 1 257 w 5", "4 1 2 w", "4 1 2", " 4 1"])
 def test_what_is_no_layout_is_refused(text: str) -> None:
     with pytest.raises(UnexpectedReply, match="cannot be read"):
         read_layout(text)
@@ -133,8 +132,8 @@ def listed(shards: list[list[int]], page: int, most: int, looks: int) -> list[in
     raise AssertionError("the pages do not come to an end")
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize(("most", "looks"), [(1, 1), (3, 2), (2, 50), (100, 100)])
+@cases("seed", range(20))
+@cases(("most", "looks"), [(1, 1), (3, 2), (2, 50), (100, 100)])
 def test_dead_letters_of_shards_are_one_list(seed: int, most: int, looks: int) -> None:
     draw = random.Random(seed)
     shards = [sorted(draw.sample(range(60), draw.randint(0, 20)), reverse=True) for _ in range(4)]
@@ -142,7 +141,7 @@ def test_dead_letters_of_shards_are_one_list(seed: int, most: int, looks: int) -
     assert listed(shards, 100, most, looks) == wanted
 
 
-@pytest.mark.parametrize("text", ["", "x", "1.", ".1", "1.1000", "1" * 17, "1.-1", 5])
+@cases("text", ["", "x", "1.", ".1", "1.1000", "1" * 17, "1.-1", 5])
 def test_what_is_no_cursor_of_dead_letters_is_refused(text: object) -> None:
     with pytest.raises(BadArgumentException):
         dead_cursor(text)

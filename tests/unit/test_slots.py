@@ -11,6 +11,7 @@ from redis.crc import key_slot
 from sharq.errors import StoreDenied, UnexpectedReply
 from sharq.settings.options import StoreSettings
 from sharq.store.slots import Node, Range, Topology, View, parse_slots, read_view, seeds, slot_of
+from tests.support.cases import cases
 
 ASKED = Node("asked.example", 7000)
 A, B, C = Node("10.0.0.1", 7001), Node("10.0.0.2", 7002), Node("10.0.0.3", 7003)
@@ -21,7 +22,7 @@ def entry(*primary: Any) -> Any:
     return [0, 16383, list(primary), replica]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("primary", "node"),
     [
         ((b"10.0.0.1", 7001, b"id"), A),

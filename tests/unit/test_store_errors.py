@@ -22,6 +22,7 @@ from sharq.store.errors import (
     ScriptMissing,
     store_error,
 )
+from tests.support.cases import cases
 
 SHA = "0c6697dde645c37c473a2c32a54ea8af3975a710"
 REDIS_6 = f"ERR Error running script (call to f_{SHA}): @user_script:1: "
@@ -45,7 +46,7 @@ def in_a_script(message: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("kind", "messages"),
     [
         (
@@ -196,7 +197,7 @@ def test_other_messages_name_neither_an_address_nor_a_user() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("rest", "node"),
     [
         ("3999 127.0.0.1:6381", ("127.0.0.1", 6381)),

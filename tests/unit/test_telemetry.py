@@ -22,6 +22,7 @@ from sharq_server.telemetry.formats import Form, form_of
 from sharq_server.telemetry.meter import Meter, TypeUse
 from sharq_server.telemetry.store_state import StoreStates
 from sharq_server.telemetry.totals import Totals, total
+from tests.support.cases import cases
 
 
 def queued(count: int) -> list[Enqueued]:
@@ -139,7 +140,7 @@ def cells_after(memory: Memory, queue_type: str = "t") -> list[int]:
     return total(memory, memory.slot(0)).types[queue_type]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("how", "outcome", "cell"),
     [
         ("finish", results.SUCCESS, fields.FINISHED),
@@ -378,7 +379,7 @@ PROMETHEUS_3 = (
 )
 
 
-@pytest.mark.parametrize(
+@cases(
     ("accept", "form"),
     [
         (PROMETHEUS_2, Form.OPENMETRICS),

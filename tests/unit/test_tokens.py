@@ -21,6 +21,7 @@ from sharq.settings.tokens import (
 )
 from sharq_server.api.routing import EVERY
 from sharq_server.security.credentials import FORBIDDEN, UNAUTHORIZED, Credentials, lacking
+from tests.support.cases import cases
 
 DIGEST = f"sha256:{'0' * 64}"
 
@@ -44,7 +45,7 @@ def test_a_line_tells_who_may_do_what() -> None:
     assert not one.may(EVERY)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("line", "problem"),
     [
         ("a", "expected a name"),
@@ -107,7 +108,7 @@ def test_every_token_is_compared_whichever_is_found(monkeypatch: pytest.MonkeyPa
         assert compared == [grant.digest for grant in grants]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("header", "secret"),
     [
         ("Bearer abc", "abc"),
@@ -247,7 +248,7 @@ def test_what_files_leave_around_a_secret_is_not_part_of_it(around: str) -> None
     assert tokens.secret_in(f"Bearer {tokens.clean(around.format('a.b~c+d/e=='))}") == "a.b~c+d/e=="
 
 
-@pytest.mark.parametrize("text", ["", "\ufeff\r\n", "a b", "a\nb", "ä", "a\x00", "=a", "a\ufeffb"])
+@cases("text", ["", "\ufeff\r\n", "a b", "a\nb", "ä", "a\x00", "=a", "a\ufeffb"])
 def test_what_is_no_secret_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(ValueError, match=r"^it (is empty|has characters that no token has)") as it:
         tokens.clean(text)

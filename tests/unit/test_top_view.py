@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import pytest
 from rich.console import Console
 
 from sharq.cli import queue_tops, top_screen, top_view
 from sharq.cli.keys import KeyReader
 from sharq.cli.top_screen import State
+from tests.support.cases import cases
 from tests.support.watch_server import AT, MINUTE, of_type, of_types, of_workers, type_entry
 
 
-@pytest.mark.parametrize(
+@cases(
     ("count", "text"),
     [
         (0, "0"),
@@ -58,7 +58,7 @@ def test_the_queues_of_a_top() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("milliseconds", "text"),
     [
         (None, "-"),
@@ -111,10 +111,10 @@ def full(types: int = 30, queues: int = 50, workers: int = 20) -> State:
     return State("http://127.0.0.1:8080", data, chosen, "backlog")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("width", "height"), [(80, 24), (100, 30), (200, 60), (120, 20), (60, 24), (80, 16), (300, 10)]
 )
-@pytest.mark.parametrize("counts", [(30, 50, 20), (1, 0, 0), (2, 3, 1)])
+@cases("counts", [(30, 50, 20), (1, 0, 0), (2, 3, 1)])
 def test_it_fits_the_terminal(width: int, height: int, counts: tuple[int, int, int]) -> None:
     lines = drawn(full(*counts), width, height)
     assert max(map(len, lines)) <= width
@@ -167,7 +167,7 @@ def test_names_of_others_are_no_markup_and_no_controls() -> None:
     assert "\x1b" not in text
 
 
-@pytest.mark.parametrize(
+@cases(
     ("pieces", "keys"),
     [
         ([b"q"], ["q"]),

@@ -24,6 +24,7 @@ from sharq_server.watch.scraper import Scraper, tops_of
 from sharq_server.watch.topics import Topic, topics_of
 from sharq_server.watch.tops import MOST, Tops
 from sharq_server.watch.viewing import Viewing
+from tests.support.cases import cases
 
 DATA = st.recursive(
     st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2),
@@ -73,7 +74,7 @@ def test_topics_are_read_once_each() -> None:
     assert [str(topic) for topic in topics_of(named)] == named[:5]
 
 
-@pytest.mark.parametrize(
+@cases(
     "topics",
     [
         None,
@@ -94,7 +95,7 @@ def test_other_topics_are_refused(topics: Any) -> None:
 # ---- the first queues ----
 
 
-@pytest.mark.parametrize(
+@cases(
     ("state", "backlog"),
     [
         (b"100:0:1:4:0 ", Backlog("q", 3, 100)),
@@ -299,7 +300,7 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize(
+@cases(
     ("more", "text"),
     [
         ({}, None),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from sharq.cli.watched import Watched, merged
+from tests.support.cases import cases
 
 PROBLEM = {"code": "store_unavailable", "message": "The store is away"}
 
@@ -15,7 +14,7 @@ def event(topic: str, data: Any = None, **more: Any) -> dict[str, Any]:
     return {"event": "watch", "topic": topic, **({} if data is None else {"data": data}), **more}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "patch", "result"),
     [
         # The examples of RFC 7386, as far as they are objects.

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sharq.codec import websocket_frames as ws
 from sharq.codec.websocket_frames import Closing, Message, Reader, WebSocketError
+from tests.support.cases import cases
 
 MOST = 1000
 
@@ -79,7 +80,7 @@ def test_a_frame_of_any_length(size: int) -> None:
         assert reader.next() == Message(ws.TEXT, data)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "code"),
     {
         "a reserved bit": (masked_frame(0xC1, b""), 1002),
@@ -145,7 +146,7 @@ def test_a_close_frame_says(data: bytes, expected: Closing) -> None:
     assert ws.closing(data) == expected
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "code"),
     [
         (b"\x03", 1002),

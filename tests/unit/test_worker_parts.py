@@ -16,6 +16,7 @@ from sharq.worker.job import LeasedJob, Retry, release_delay
 from sharq.worker.leases import Leases
 from sharq.worker.log import Causes, Event, JsonFormatter
 from sharq.worker.prefetch import SOON, Window
+from tests.support.cases import cases
 
 
 def test_weights_share_the_capacity() -> None:
@@ -23,7 +24,7 @@ def test_weights_share_the_capacity() -> None:
     assert credits_of({"a": 2, "b": 1}, 40) == {"a": 40, "b": 20}
 
 
-@pytest.mark.parametrize(
+@cases(
     "delay",
     [86_400_000, float("inf"), float("nan"), -0.1, -float("inf"), True, "5", None, 31_536_000.1],
 )
@@ -147,7 +148,7 @@ def test_frames_that_are_not_known_are_passed_over(text: str) -> None:
     assert decode(text) is None
 
 
-@pytest.mark.parametrize(
+@cases(
     "arguments",
     [
         {"url": "http://x/"},

@@ -20,12 +20,15 @@ SMOKE = Path(__file__).with_name("smoke.py")
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 
-for package in ("sharq", "sharq_server"):
-    print(package)
-    for found in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-        file = importlib.import_module(found.name).__file__
-        assert file.startswith(sys.prefix), file
-        print(found.name)
+def load(name):
+    module = importlib.import_module(name)
+    assert module.__file__.startswith(sys.prefix), module.__file__
+    print(name)
+    return module
+
+for top in ("sharq", "sharq_commands", "sharq_server"):
+    for found in pkgutil.walk_packages(getattr(load(top), "__path__", ()), top + "."):
+        load(found.name)
 """
 
 LISTED = """

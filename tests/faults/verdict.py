@@ -35,13 +35,13 @@ def lines(outcome: Outcome, report: Report) -> Iterator[str]:
         f"{outcome.jobs:,} jobs, {outcome.kills} kills, {outcome.others} other faults"
         + (f", {outcome.of_nodes} of nodes:" if outcome.of_nodes else ":")
     )
-    kinds = sorted(outcome.faults, key=lambda kind: (is_of_node(kind), not is_kill(kind), kind))
-    for kind, count in ((kind, outcome.faults[kind]) for kind in kinds):
-        yield f"  {kind:32} {count:6}"
+    every = outcome.faults.keys() | outcome.broken_off.keys()
+    for kind in sorted(every, key=lambda kind: (is_of_node(kind), not is_kill(kind), kind)):
+        off = outcome.broken_off[kind]
+        more = f", broken off {off} times: see {FAULTS}" if off else ""
+        yield f"  {kind:32} {outcome.faults[kind]:6}{more}"
     for kind, count in sorted(outcome.skipped.items()):
         yield f"  {kind:32}      0, skipped {count} times: only root can mount a tmpfs"
-    for kind, count in sorted(outcome.broken_off.items()):
-        yield f"  {kind:32}      0, broken off {count} times: see {FAULTS}"
     if outcome.unpromoted:
         yield f"  {outcome.unpromoted} times no replica was promoted, and one should have been"
     if outcome.recoveries:

@@ -127,7 +127,7 @@ def test_leases_of_all_shards_count_for_the_credit(
     assert story.violated == violated
 
 
-@pytest.mark.parametrize(("waited", "violated"), [(480, set()), (530, {"I16"})])
+@pytest.mark.parametrize(("waited", "violated"), [(330, set()), (380, {"I16"})])
 def test_a_job_of_a_shard_goes_soon(story: Spread, waited: int, violated: set[str]) -> None:
     story.note("subscribe", type="t", credit=1, ms=-100)
     story.put_in(1)

@@ -49,9 +49,9 @@ WITHIN_OF_NODES: Final = 1_000
 STEPPED: Final = 12_000
 """Milliseconds after a step of the clock: it is 10 s at most, from one end to the other."""
 
-WITHIN_OF_SHARDS: Final = 500
+WITHIN_OF_SHARDS: Final = 350
 """The same of a spread type: a shard that is slow to answer keeps others from their turn for
-100 ms, and jobs go before those that are ready for 150 ms longer.
+100 ms, and jobs go before those that are ready for 150 ms longer, and an answer takes its time.
 """
 
 KNOWN: Final = 250

@@ -64,18 +64,6 @@ class Bus:
 
         self._do(cut())
 
-    def deafen(self, node: PrivateStore, deaf: bool = True) -> None:
-        """Have a node drop what others tell it, by its own packet filter, or hear it again.
-
-        It needs `enable-debug-command`.
-        """
-        node.command("DEBUG", "DROP-CLUSTER-PACKET-FILTER", "-2" if deaf else "-1")
-        if not deaf:
-            # On a link that stays it would wait for ever for an answer that it has dropped.
-            for other in self.nodes:
-                if other is not node:
-                    node.command("DEBUG", "CLUSTERLINK", "KILL", "all", _identity(other))
-
     def mend(self) -> None:
         """Let everything pass again."""
         self._cut.clear()
@@ -84,6 +72,8 @@ class Bus:
         async def end() -> None:
             for server in self._servers:
                 server.close()
+            for _ in range(5):
+                await asyncio.sleep(0)  # what has just been accepted begins, so that it can end
             tasks = list(self._open)
             for task in tasks:
                 task.cancel()

@@ -70,7 +70,8 @@ class Owner(Protocol):
 class Confirmer:
     """The second connection of a `Wire`, which it ends with; `open` makes it.
 
-    `behind` tells that replicas have not confirmed within a second; then they are asked on and on.
+    `behind` tells that replicas have not confirmed within a second, or that the store has refused
+    for as long to ask them; then they are asked on and on.
     """
 
     def __init__(self, terms: Terms, owner: Owner, first: Wire) -> None:
@@ -92,6 +93,7 @@ class Confirmer:
         self._touch: Entry[None]
         self._wait = Entry(terms.wait(_WAIT), self._nobody)
         self._refusal: StoreError | None = None
+        self._refused_since: float | None = None
         self._opening: list[Entry[Any]] = [
             Entry(call, self._loop.create_future()) for call in (PROCESS, terms.trial())
         ]
@@ -201,15 +203,14 @@ class Confirmer:
             pause = _PAUSE
             self._on_refusal(self._refusal)
         elif result:
+            self._refused_since = None
             if self.behind:
                 self.behind = False
                 _log.info("Replicas of the store at %s confirm again", self._where)
             for held, answer in self._take(self._covered):
                 self._owner.on_confirmed(held, answer)
         else:
-            if not self.behind:
-                self.behind = True
-                _log.warning("Too few replicas of the store at %s confirm changes", self._where)
+            self._fall_behind()
             self.held = deque(each for each in self.held if not each[0].future.done())
             if self._first.lost.done():
                 self._fail(self._take(len(self.held)), TooFewReplicas())
@@ -231,6 +232,17 @@ class Confirmer:
             or self._first.lost.done()
         ):
             self._fail(self._take(self._covered), refusal)
+        elif isinstance(refusal, StoreUnavailable):
+            now = self._loop.time()
+            if self._refused_since is None:
+                self._refused_since = now
+            elif now - self._refused_since > _WAIT / 1000:
+                self._fall_behind()
+
+    def _fall_behind(self) -> None:
+        if not self.behind:
+            self.behind = True
+            _log.warning("Too few replicas of the store at %s confirm changes", self._where)
 
     def _go_on(self, pause: float) -> None:
         if self.held or (self.behind and not self._first.lost.done()):

@@ -713,6 +713,37 @@ def test_what_is_refused_for_want_of_replicas_is_told_at_once(
         assert time.monotonic() - began < 3
 
 
+@pytest.mark.parametrize("by_script", [False, True])
+@on_loop
+async def test_callers_wait_once_for_replicas_that_are_gone(
+    stores: PrivateReplicas, monkeypatch: pytest.MonkeyPatch, by_script: bool
+) -> None:
+    if by_script:  # as in a cluster: the primary refuses even to ask
+        monkeypatch.setattr(Terms, "proof", lambda *_: [])
+    async with AsyncSharQ(stores.settings()) as queue:
+        await queue.submit(job("j"))
+        with alone(stores):
+            # That it is there already would have to be confirmed.
+            with pytest.raises(StoreOutcomeUnknown, match="Too few replicas"):
+                await queue.submit(job("j"))
+            began = time.monotonic()
+            for _ in range(3):
+                with pytest.raises(TooFewReplicas):
+                    await queue.submit(job("j"))
+            assert time.monotonic() - began < 2
+            await asyncio.to_thread(stores.replica.start)
+            await asyncio.to_thread(follow, stores.replica, stores.primary)
+
+            async def accepted() -> bool:
+                with suppress(StoreUnavailable):
+                    return (await queue.submit(job("j"))).outcome == DUPLICATE
+                return False
+
+            async with asyncio.timeout(20):
+                while not await accepted():
+                    await asyncio.sleep(0.05)
+
+
 def test_a_blocking_caller_waits_once_for_replicas_that_are_gone(stores: PrivateReplicas) -> None:
     with SharQ(stores.settings()) as queue:
         queue.submit(job("j"))

@@ -111,7 +111,11 @@ class BlockingConfirmations:
         if time.monotonic() < self._ask_at:
             return False
         (touched,) = self._ask(wire, [wire.touch(key)], deadline)
-        ms = 1 if isinstance(touched, StoreError) else self._within(_WAIT, deadline)
+        if touched is not None and type(touched) is not StoreUnavailable:
+            # The call is to hear it itself: that another node is the primary now, say.
+            self.behind = False
+            return True
+        ms = 1 if touched is not None else self._within(_WAIT, deadline)
         (enough,) = self._ask(wire, [self._terms.wait(ms)], deadline)
         self.behind = enough is False
         if self.behind and ms > 1:

@@ -93,7 +93,7 @@ class Confirmer:
         self._touch: Entry[None]
         self._wait = Entry(terms.wait(_WAIT), self._nobody)
         self._refusal: StoreError | None = None
-        self._refused_since: float | None = None
+        self._refused_since = 0.0
         self._opening: list[Entry[Any]] = [
             Entry(call, self._loop.create_future()) for call in (PROCESS, terms.trial())
         ]
@@ -203,7 +203,7 @@ class Confirmer:
             pause = _PAUSE
             self._on_refusal(self._refusal)
         elif result:
-            self._refused_since = None
+            self._refused_since = 0.0
             if self.behind:
                 self.behind = False
                 _log.info("Replicas of the store at %s confirm again", self._where)
@@ -218,6 +218,14 @@ class Confirmer:
 
     def _on_refusal(self, refusal: StoreError) -> None:
         """The touch was refused: for good, or until the store takes writes again."""
+        if type(refusal) is StoreUnavailable:
+            now = self._loop.time()
+            self._refused_since = self._refused_since or now
+            if now - self._refused_since > _WAIT / 1000:
+                self._fall_behind()
+        else:
+            # Calls are to hear it themselves: that another node is the primary now, say.
+            self.behind = False
         if isinstance(refusal, Misdirected) and refusal.node is not None:
             # One slot has moved: others are still here.
             key = self._asking_key
@@ -232,12 +240,6 @@ class Confirmer:
             or self._first.lost.done()
         ):
             self._fail(self._take(self._covered), refusal)
-        elif isinstance(refusal, StoreUnavailable):
-            now = self._loop.time()
-            if self._refused_since is None:
-                self._refused_since = now
-            elif now - self._refused_since > _WAIT / 1000:
-                self._fall_behind()
 
     def _fall_behind(self) -> None:
         if not self.behind:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ from sharq.operations.call import Call, no_promise
 from sharq.operations.operations import Operations
 from sharq.operations.targets import Target
 from sharq.results import ACTIVE, DUPLICATE, QUEUED, SUCCESS, NewJob
+from sharq.settings.options import StoreSettings
 from sharq.store.blocking_link import SyncLink
 from sharq.store.cluster import open_link
 from sharq.store.confirming import PROCESS, Terms, touch_by_script
@@ -579,10 +580,14 @@ async def pour(
 
 
 class SlowReplicas:
-    """A store that answers at once, and is asked for its replicas until `confirm`."""
+    """A store that answers at once, and is asked for its replicas until `confirm`, or told how many
+    `replicas` have everything.
+    """
 
     def __init__(self) -> None:
         self.asked: list[asyncio.StreamWriter] = []
+        self.refusal = ""
+        self.replicas: int | None = None
         self.ended: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -594,20 +599,68 @@ class SlowReplicas:
             while data := await reader.read(65536):
                 commands.feed(data)
                 while (words := commands.gets()) is not False:
-                    if words[:2] == [b"WAIT", b"1"]:
+                    if words[:2] == [b"WAIT", b"1"] and self.replicas is None:
                         self.asked.append(writer)
+                    elif words[0] == b"WAIT":
+                        writer.write(b":%d\r\n" % (self.replicas or 0))
                     else:
                         writer.write(self._answer(words[0]))
         writer.close()
 
-    def confirm(self) -> None:
+    def confirm(self, replicas: int = 1) -> None:
         """Answer the one question that is open."""
         (writer,) = self.asked
         self.asked.clear()
-        writer.write(b":1\r\n")
+        writer.write(b":%d\r\n" % replicas)
 
     def _answer(self, command: bytes) -> bytes:
-        return {b"INFO": b"$8\r\nrun_id:1\r\n", b"WAIT": b":0\r\n"}.get(command, b"+OK\r\n")
+        if self.refusal:
+            return f"-{self.refusal}\r\n".encode()
+        return b"$8\r\nrun_id:1\r\n" if command == b"INFO" else b"+OK\r\n"
+
+
+@asynccontextmanager
+async def slow_replicas() -> AsyncIterator[tuple[SlowReplicas, StoreSettings]]:
+    store = SlowReplicas()
+    server = await asyncio.start_server(store.serve, "127.0.0.1")
+    place = {"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1]}
+    yield store, Settings.from_mapping({"redis": {**place, "replicas_acked": 1}}).redis
+    server.close()
+    await asyncio.wait(store.ended)
+
+
+@pytest.mark.parametrize("refusal", ["MOVED 1 127.0.0.1:1", "READONLY", "CLUSTERDOWN"])
+@pytest.mark.parametrize("blocking", [False, True])
+@on_loop
+async def test_callers_hear_themselves_that_another_node_is_the_primary(
+    blocking: bool, refusal: str
+) -> None:
+    """A map of the slots is asked for when they do, so that nobody may be kept from it."""
+    change: Call[bytes] = Call(pack(b"SET", b"{t}", b"1"), b"{t}", lambda reply: reply)
+    async with slow_replicas() as (store, settings):
+        store.replicas = 0
+        link = Link(settings, {})
+        await link.start()
+        blocking_link = SyncLink(settings, {})
+
+        async def told() -> Any:
+            if blocking:
+                (answer,) = await asyncio.to_thread(blocking_link.run_many, [change], 1.5)
+                return answer
+            return (await link.run_many([change]))[0]
+
+        first = asyncio.ensure_future(told())
+        async with asyncio.timeout(20):
+            while not isinstance(await told(), TooFewReplicas):
+                await asyncio.sleep(0.01)
+            store.refusal = refusal
+            while isinstance(error := await told(), TooFewReplicas):
+                await asyncio.sleep(0.01)
+        assert isinstance(error, StoreUnavailable)
+        assert not error.outcome_unknown
+        await link.aclose()
+        blocking_link.close()
+        assert isinstance(await first, StoreError)
 
 
 @on_loop

@@ -18,6 +18,7 @@ from sharq.store.confirming import (
     Process,
     Terms,
     holds,
+    lacks_replicas,
     promises,
 )
 from sharq.store.errors import CutOff, Misdirected
@@ -111,8 +112,7 @@ class BlockingConfirmations:
         if time.monotonic() < self._ask_at:
             return False
         (touched,) = self._ask(wire, [wire.touch(key)], deadline)
-        if touched is not None and type(touched) is not StoreUnavailable:
-            # The call is to hear it itself: that another node is the primary now, say.
+        if touched is not None and not lacks_replicas(touched):
             self.behind = False
             return True
         ms = 1 if touched is not None else self._within(_WAIT, deadline)

@@ -30,6 +30,7 @@ from sharq.store.confirming import (
     Terms,
     Touch,
     holds,
+    lacks_replicas,
     promises,
     touch_by_script,
 )
@@ -218,13 +219,12 @@ class Confirmer:
 
     def _on_refusal(self, refusal: StoreError) -> None:
         """The touch was refused: for good, or until the store takes writes again."""
-        if type(refusal) is StoreUnavailable:
+        if lacks_replicas(refusal):
             now = self._loop.time()
             self._refused_since = self._refused_since or now
             if now - self._refused_since > _WAIT / 1000:
                 self._fall_behind()
         else:
-            # Calls are to hear it themselves: that another node is the primary now, say.
             self.behind = False
         if isinstance(refusal, Misdirected) and refusal.node is not None:
             # One slot has moved: others are still here.

@@ -37,6 +37,14 @@ class NotInTime(TimeoutError):
     """The store has answered, and too few replicas have confirmed that in time."""
 
 
+def lacks_replicas(refusal: StoreError) -> bool:
+    """Whether a store that refuses the touch says no more than that it takes no writes for now.
+
+    Any other refusal callers have to hear themselves: that another node is the primary now, say.
+    """
+    return type(refusal) is StoreUnavailable
+
+
 def unconfirmed() -> StoreOutcomeUnknown:
     """The error of a call that the store has answered, but too few replicas in time."""
     return StoreOutcomeUnknown(

@@ -607,11 +607,11 @@ class SlowReplicas:
                         writer.write(self._answer(words[0]))
         writer.close()
 
-    def confirm(self, replicas: int = 1) -> None:
+    def confirm(self) -> None:
         """Answer the one question that is open."""
         (writer,) = self.asked
         self.asked.clear()
-        writer.write(b":%d\r\n" % replicas)
+        writer.write(b":1\r\n")
 
     def _answer(self, command: bytes) -> bytes:
         if self.refusal:
@@ -665,29 +665,24 @@ async def test_callers_hear_themselves_that_another_node_is_the_primary(
 
 @on_loop
 async def test_an_answer_that_comes_after_the_question_waits_for_the_next_one() -> None:
-    store = SlowReplicas()
-    server = await asyncio.start_server(store.serve, "127.0.0.1")
-    place = {"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1]}
-    settings = Settings.from_mapping({"redis": {**place, "replicas_acked": 1}})
-    link = Link(settings.redis, {})
-    await link.start()
     change: Call[bytes] = Call(pack(b"SET", b"{t}", b"1"), b"{t}", lambda reply: reply)
     read: Call[bytes] = change._replace(free=no_promise)
-    first = asyncio.ensure_future(link.run(change))
-    await eventually("replicas are asked", lambda: store.asked)
-    second = asyncio.ensure_future(link.run(change))
-    # What reads comes behind it, and is answered.
-    assert await link.run(read) == b"OK"
-    assert (first.done(), second.done(), len(store.asked)) == (False, False, 1)
-    store.confirm()
-    assert await first == b"OK"
-    await eventually("replicas are asked again", lambda: store.asked)
-    assert not second.done()
-    store.confirm()
-    assert await second == b"OK"
-    await link.aclose()
-    server.close()
-    await asyncio.wait(store.ended)
+    async with slow_replicas() as (store, settings):
+        link = Link(settings, {})
+        await link.start()
+        first = asyncio.ensure_future(link.run(change))
+        await eventually("replicas are asked", lambda: store.asked)
+        second = asyncio.ensure_future(link.run(change))
+        # What reads comes behind it, and is answered.
+        assert await link.run(read) == b"OK"
+        assert (first.done(), second.done(), len(store.asked)) == (False, False, 1)
+        store.confirm()
+        assert await first == b"OK"
+        await eventually("replicas are asked again", lambda: store.asked)
+        assert not second.done()
+        store.confirm()
+        assert await second == b"OK"
+        await link.aclose()
 
 
 @on_loop
